@@ -1,0 +1,1 @@
+"""Run, watch and understand NAVER Cloud Data Flow jobs from a Jupyter notebook."""

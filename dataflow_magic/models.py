@@ -1,0 +1,203 @@
+"""The wire types of the Data Flow API, frozen. Names of the wire stop here.
+
+========================  ===========================================
+our word                  the API's
+========================  ===========================================
+job                       Job
+run                       job execution (`JobExecution` is its snapshot)
+job condition             ``jobCondition`` in requests, ``runCondition`` in job answers
+workers                   ``numWorker``
+========================  ===========================================
+
+Reading is lenient, because three generations of the vendor's pages disagree: unknown fields are kept, unknown states
+are passed on as they are, and a missing field is None. Writing is exact: `to_wire` gives the vendor's names in the
+order of its pages, without the fields nobody set.
+
+Source: executeJob page (``api.ncloud-docs.com/docs/ja/analytics-dataflow-executejob``) and its neighbours, read 2026-11.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from enum import StrEnum
+from typing import Any, Generic, TypeVar
+
+from pydantic import AliasChoices, AliasGenerator, BaseModel, ConfigDict, Field, StrictInt, field_validator
+from pydantic.alias_generators import to_camel
+
+__all__ = ["Job", "JobCondition", "JobExecution", "Page", "RunState", "Scalar", "is_final"]
+
+Scalar = str | int | float | bool
+"""What a parameter may be on the wire: the page's example has strings; JSON blocks are sent as written."""
+
+T = TypeVar("T")
+
+
+class RunState(StrEnum):
+    """The five states the executeJob page names; a service may answer others."""
+
+    READY = "READY"
+    RUNNING = "RUNNING"
+    COMPLETED = "COMPLETED"
+    FAILED = "FAILED"
+    CANCELED = "CANCELED"
+
+
+FINAL_STATES: frozenset[str] = frozenset({RunState.COMPLETED, RunState.FAILED, RunState.CANCELED})
+LIVE_STATES: frozenset[str] = frozenset({RunState.READY, RunState.RUNNING})
+
+
+def is_final(state: str, ended: datetime | None = None) -> bool:
+    """Say whether a run in this state is over; an unknown state is over only when it has an end date."""
+    return state in FINAL_STATES or (state not in LIVE_STATES and ended is not None)
+
+
+class WireModel(BaseModel):
+    """Frozen; camelCase on the wire; keeps what it does not know."""
+
+    model_config = ConfigDict(
+        frozen=True,
+        extra="allow",
+        alias_generator=AliasGenerator(validation_alias=to_camel, serialization_alias=to_camel),
+        validate_by_name=True,
+        validate_by_alias=True,
+    )
+
+    def to_wire(self) -> dict[str, Any]:
+        """Return the JSON object as it was read, or as it is to be sent: only the fields that were set."""
+        return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
+
+
+class JobCondition(WireModel):
+    """How one run is to be run; a field that is None is left to the service.
+
+    Attributes
+    ----------
+    worker_type
+        ``DEFAULT`` in every example of the vendor, ``DATAFLOW`` in its tables.
+    num_worker
+        Workers, 2 to 10.
+    timeout
+        Minutes the run may take, 0 to 1440; the vendor's default is 360.
+    nrn
+        Name of the role the run works as, ``nrn:PUB:IAM::<member>:Role/<uuid>``.
+    script_path, log_path
+        ``bucket/prefix/`` in object storage, without a scheme.
+    """
+
+    worker_type: str | None = None
+    num_worker: StrictInt | None = None
+    timeout: StrictInt | None = None
+    nrn: str | None = None
+    script_path: str | None = None
+    log_path: str | None = None
+
+    def over(self, stored: JobCondition) -> JobCondition:
+        """Return the stored condition with every field that is set here laid over it."""
+        fields = JobCondition.model_fields
+        merged = {
+            name: value
+            for name in fields
+            if (value := getattr(self, name)) is not None or (value := getattr(stored, name)) is not None
+        }
+        return JobCondition(**merged, **{**(stored.model_extra or {}), **(self.model_extra or {})})
+
+
+class Job(WireModel):
+    """A stored Spark script or visual graph with its stored run settings."""
+
+    job_id: str
+    name: str = ""
+    type: str | None = None
+    status: str | None = None
+    max_concurrent_runs: int | None = None
+    last_execution_status: str | None = None
+    # Responses say runCondition, requests and the newest pages jobCondition: both are read.
+    run_condition: JobCondition | None = Field(
+        default=None,
+        validation_alias=AliasChoices("runCondition", "jobCondition", "run_condition"),
+        serialization_alias="runCondition",
+    )
+    created_date: datetime | None = None
+    updated_date: datetime | None = None
+    last_execution_date: datetime | None = None
+
+    @property
+    def condition(self) -> JobCondition:
+        """The stored run settings, empty when the job has none."""
+        return self.run_condition or JobCondition()
+
+
+class JobExecution(WireModel):
+    """One snapshot of a run as the service tells it.
+
+    Attributes
+    ----------
+    status
+        One of `RunState`, or whatever else the service said.
+    start_date, end_date, created_date
+        Aware, +09:00 on the wire. ``start_date`` equals ``created_date`` in the vendor's examples, so it does not
+        tell when work began.
+    running_time, waiting_time
+        Whole minutes.
+    parsed_parameters
+        As on the wire: missing, null, ``[]``, a list of objects or an object; `parameters` reads them all.
+    status_detail
+        What a waiting run waits for, or why a run failed. Only the local service sends it.
+    """
+
+    job_execution_id: str
+    job_id: str = ""
+    job_name: str | None = None
+    job_condition: JobCondition | None = None
+    status: str = ""
+    start_date: datetime | None = None
+    end_date: datetime | None = None
+    created_date: datetime | None = None
+    trigger_id: str | None = None
+    trigger_name: str | None = None
+    workflow_id: str | None = None
+    waiting_time: int | None = None
+    running_time: int | None = None
+    executor_num: int | None = None
+    parsed_parameters: Any = None
+    type: str | None = None
+    status_detail: str | None = None
+
+    @field_validator("end_date", "start_date", "created_date", mode="before")
+    @classmethod
+    def _empty_is_none(cls, value: object) -> object:
+        return None if value == "" else value
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the run is over."""
+        return is_final(self.status, self.end_date)
+
+    @property
+    def parameters(self) -> dict[str, Scalar]:
+        """The parsed parameters as one mapping, empty while the service has parsed none."""
+        parts = (
+            self.parsed_parameters if isinstance(self.parsed_parameters, list) else [self.parsed_parameters]
+        )
+        return {str(k): v for part in parts if isinstance(part, Mapping) for k, v in part.items()}
+
+
+class Page(WireModel, Generic[T]):
+    """One page of a list, in the service's order.
+
+    Attributes
+    ----------
+    items
+        What this page holds (``list`` on the wire).
+    count
+        Number of results; whether of the page or in total the vendor does not say.
+    page, limit
+        The 0-based page and its size, as echoed.
+    """
+
+    items: list[T] = Field(alias="list", default_factory=list)
+    count: int = 0
+    page: int = 0
+    limit: int = 1000

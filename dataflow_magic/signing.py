@@ -1,0 +1,52 @@
+"""API Gateway signature v2. Pure: no clock, no network, no encoding of targets.
+
+Source: the contract of every Data Flow call, ``api.ncloud-docs.com/docs/common-ncpapi`` (read 2026-11): the string
+``METHOD SP TARGET LF TIMESTAMP LF ACCESS_KEY``, HMAC-SHA256 with the secret key, base64. The page prints no numeric
+example; the vectors in ``tests/test_signing.py`` were computed apart from this module.
+"""
+
+from __future__ import annotations
+
+import base64
+import hashlib
+import hmac
+
+__all__ = ["ACCESS_KEY_HEADER", "MAX_SKEW_MS", "SIGNATURE_HEADER", "TIMESTAMP_HEADER", "sign", "verify"]
+
+TIMESTAMP_HEADER = "x-ncp-apigw-timestamp"
+ACCESS_KEY_HEADER = "x-ncp-iam-access-key"
+SIGNATURE_HEADER = "x-ncp-apigw-signature-v2"
+
+MAX_SKEW_MS = 300_000
+"""A timestamp further than this from the gateway's clock is refused (common-ncpapi: five minutes)."""
+
+
+def sign(method: str, target: bytes, timestamp_ms: int, access_key: str, secret_key: str) -> str:
+    """Return the value of the signature header.
+
+    Parameters
+    ----------
+    method
+        HTTP method; sent and signed in upper case.
+    target
+        The request target exactly as it goes on the wire: ``/api/v1/...`` with its query, percent-escapes untouched.
+    timestamp_ms
+        Milliseconds since the epoch, the same number as in the timestamp header.
+
+    Returns
+    -------
+    str
+        44 characters of standard base64, padding included.
+    """
+    message = b"".join(
+        [method.upper().encode(), b" ", target, b"\n", str(timestamp_ms).encode(), b"\n", access_key.encode()]
+    )
+    return base64.b64encode(hmac.digest(secret_key.encode(), message, hashlib.sha256)).decode()
+
+
+def verify(
+    signature: str, method: str, target: bytes, timestamp_ms: int, access_key: str, secret_key: str
+) -> bool:
+    """Say whether ``signature`` is the one `sign` gives, in constant time."""
+    expected = sign(method, target, timestamp_ms, access_key, secret_key)
+    return hmac.compare_digest(expected.encode(), signature.encode("utf-8", "surrogateescape"))

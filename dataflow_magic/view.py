@@ -1,0 +1,115 @@
+"""What is known of a run at one moment, frozen: the service's snapshot and what only this side saw. Pure.
+
+The card, the table of runs and `Run` all tell the same story because each is made from a `RunView`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from zoneinfo import ZoneInfo
+
+from dataflow_magic.models import JobCondition, JobExecution, RunState, Scalar, is_final
+
+__all__ = ["KST", "SUBMITTING", "Failure", "RunView"]
+
+KST = ZoneInfo("Asia/Seoul")
+"""The zone the service dates its answers in, so the one the reader compares with."""
+
+SUBMITTING = "SUBMITTING"
+"""State of a run whose request has left and has no answer yet; ours, never on the wire."""
+
+
+@dataclass(frozen=True, slots=True)
+class Failure:
+    """Why a run did not complete.
+
+    Parameters
+    ----------
+    reason
+        One line: the script's last exception, or what the service said.
+    log_tail
+        The last lines of the console log, oldest first, at most 20; empty when there is no log to read.
+    """
+
+    reason: str
+    log_tail: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class RunView:
+    """One run, as known now.
+
+    Parameters
+    ----------
+    target
+        ``local``, ``cloud``, a profile's name or an address.
+    endpoint
+        Base address of the service.
+    job_id, job_name
+        Of the job; the name is the id where only that is known.
+    condition
+        The job condition as sent.
+    parameters
+        As sent, names with their ``$``.
+    submitted_at
+        When the request was made, aware.
+    execution
+        The newest snapshot; None until the service answered.
+    running_since
+        When this side first saw the run RUNNING, aware. The service's own start date equals the creation date.
+    waiting_for
+        What a run that is not RUNNING yet waits for, in words; empty otherwise.
+    blind_since
+        Since when the service gives no answer, aware; None while it does.
+    cancel_requested
+        Whether a cancel was sent and the run is not over yet.
+    failure
+        Set once a FAILED or CANCELED run's log was looked at.
+    """
+
+    target: str
+    endpoint: str
+    job_id: str
+    job_name: str
+    condition: JobCondition
+    parameters: Mapping[str, Scalar]
+    submitted_at: datetime
+    trigger_id: str | None = None
+    workflow_id: str | None = None
+    execution: JobExecution | None = None
+    running_since: datetime | None = None
+    blind_since: datetime | None = None
+    blind_reason: str = ""
+    cancel_requested: bool = False
+    failure: Failure | None = None
+
+    @property
+    def run_id(self) -> str | None:
+        """The service's id of the run, None until it answered."""
+        return self.execution.job_execution_id if self.execution else None
+
+    @property
+    def status(self) -> str:
+        """The state as the service tells it, ``SUBMITTING`` before it answered."""
+        return self.execution.status if self.execution else SUBMITTING
+
+    @property
+    def is_final(self) -> bool:
+        """Whether the run is over."""
+        return self.execution is not None and is_final(self.execution.status, self.execution.end_date)
+
+    @property
+    def waiting_for(self) -> str:
+        """What the run waits for, in words; empty once it runs or is over."""
+        if self.execution is None:
+            return "the service's answer"
+        if self.status == RunState.READY:
+            return self.execution.status_detail or "the service to start it"
+        return ""
+
+    def elapsed_seconds(self, now: datetime) -> float:
+        """Return seconds from submission to the end, or to ``now`` while the run lives; never negative."""
+        end = self.execution.end_date if self.execution and self.is_final and self.execution.end_date else now
+        return max(0.0, (end - self.submitted_at).total_seconds())
