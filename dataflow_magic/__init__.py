@@ -1,1 +1,69 @@
-"""Run, watch and understand NAVER Cloud Data Flow jobs from a Jupyter notebook."""
+"""Run, watch and understand NAVER Cloud Data Flow jobs from a Jupyter notebook.
+
+``%load_ext dataflow_magic`` brings the magics; `run` does the same from Python, `Client` is the bare API. Every name
+is loaded on first use, so importing the package costs next to nothing.
+"""
+
+from __future__ import annotations
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from dataflow_magic.api import local_path, run, runs
+    from dataflow_magic.client import Client
+    from dataflow_magic.errors import DataflowError, RunFailed, WaitTimeout
+    from dataflow_magic.handle import Run
+    from dataflow_magic.magic import load_ipython_extension, unload_ipython_extension
+    from dataflow_magic.models import Job, JobCondition, JobExecution, Page, RunState
+
+__all__ = [
+    "Client",
+    "DataflowError",
+    "Job",
+    "JobCondition",
+    "JobExecution",
+    "Page",
+    "Run",
+    "RunFailed",
+    "RunState",
+    "WaitTimeout",
+    "load_ipython_extension",
+    "local_path",
+    "run",
+    "runs",
+    "unload_ipython_extension",
+]
+
+_HOMES = {
+    "Client": "client",
+    "DataflowError": "errors",
+    "Job": "models",
+    "JobCondition": "models",
+    "JobExecution": "models",
+    "Page": "models",
+    "Run": "handle",
+    "RunFailed": "errors",
+    "RunState": "models",
+    "WaitTimeout": "errors",
+    "load_ipython_extension": "magic",
+    "local_path": "api",
+    "run": "api",
+    "runs": "api",
+    "unload_ipython_extension": "magic",
+}
+
+
+def __getattr__(name: str) -> Any:
+    if name == "__version__":
+        from importlib.metadata import version
+
+        return version("dataflow-magic")
+    home = _HOMES.get(name)
+    if home is None:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module(f"{__name__}.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return sorted([*globals(), *__all__])

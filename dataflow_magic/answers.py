@@ -1,0 +1,121 @@
+"""What an answer that is not a success means: status, headers and body to an error. Pure.
+
+The vendor answers errors in two documented shapes and a few seen ones, so the body decides, not the status alone:
+the gateway's ``{"error": {"errorCode", "message", "details"}}`` (``api-gov.ncloud-docs.com/docs/api-call-lgc-errorhandling``,
+read 2026-11) and the service's ``{"detail", "errorType"}`` (the vendor's own Cloud Functions sample,
+``NaverCloudPlatform/cloud-functions``, execute-workflow).
+"""
+
+from __future__ import annotations
+
+import re
+from email.utils import parsedate_to_datetime
+from typing import NoReturn
+
+import httpx
+
+from dataflow_magic import errors
+from dataflow_magic.signing import MAX_SKEW_MS
+
+__all__ = ["raise_for", "vendor_error"]
+
+
+def raise_for(response: httpx.Response, now: float) -> NoReturn:
+    """Raise the error a refusal or failure stands for.
+
+    Parameters
+    ----------
+    now
+        This machine's seconds since the epoch, to tell a wrong clock from a wrong key.
+    """
+    code, words = vendor_error(response)
+    status = response.status_code
+    said = f": {words}" if words else ""
+    retry_after = _retry_after(response)
+    if status == 429:
+        raise errors.TooManyRequests(
+            f"too many requests (429{said})", status=status, code=code, detail=words, retry_after=retry_after
+        )
+    if status >= 500:
+        raise errors.ServiceBroken(
+            f"the service failed ({status}{said})", status=status, retry_after=retry_after
+        )
+    kind, message = _refusal(status, code, said, response, now)
+    raise kind(message, status=status, code=code, detail=words)
+
+
+def _refusal(
+    status: int, code: str, said: str, response: httpx.Response, now: float
+) -> tuple[type[errors.RequestRejected], str]:
+    if code == "210" or status == 403:
+        return errors.NotAllowed, f"not allowed ({status}{said}); the key has no right to do this"
+    if status == 401:
+        skew = _skew_seconds(response, now)
+        if skew is not None and abs(skew) * 1000 > MAX_SKEW_MS:
+            direction = "ahead of" if skew > 0 else "behind"
+            return errors.NotSignedIn, (
+                f"signature refused ({status}{said}): this machine's clock is {_span(abs(skew))} {direction} the "
+                "service's, and five minutes are allowed; set the clock"
+            )
+        return (
+            errors.NotSignedIn,
+            f"signature refused ({status}{said}); check the access key and the secret key",
+        )
+    if code == "bad-parameter":
+        return errors.BadParameter, f"refused a value ({status} bad-parameter{said})"
+    if code == "bad-state":
+        return errors.BadState, f"not possible now ({status} bad-state{said})"
+    if status == 404:
+        if code in {"", "300"}:
+            return errors.NotFound, f"no such address at the gateway ({status}{said})"
+        return errors.NotFound, f"not found ({status}{said})"
+    return errors.RequestRejected, f"refused ({status}{said})"
+
+
+def vendor_error(response: httpx.Response) -> tuple[str, str]:
+    """Return the vendor's code and words from any of its shapes; the body decides, not its content type."""
+    try:
+        body = response.json()
+    except ValueError:
+        text = re.sub(r"<[^>]*>|\s+", " ", response.text[:2000]).strip()
+        return "", text[:200]
+    if not isinstance(body, dict):
+        return "", str(body)[:200]
+    gateway = body.get("error")
+    if isinstance(gateway, dict):
+        return str(gateway.get("errorCode", "")), _words(gateway.get("message"), gateway.get("details"))
+    old = body.get("responseError")
+    if isinstance(old, dict):
+        return str(old.get("returnCode", "")), _words(old.get("returnMessage"))
+    code = body.get("errorType") or body.get("errorCode") or ""
+    return str(code), _words(gateway, body.get("message"), body.get("detail"))
+
+
+def _words(*parts: object) -> str:
+    return ". ".join(dict.fromkeys(str(part).strip().rstrip(".") for part in parts if part))
+
+
+def _retry_after(response: httpx.Response) -> float | None:
+    text = response.headers.get("retry-after", "")
+    if text.isdigit():
+        return float(text)
+    date = _date(text)
+    own = _date(response.headers.get("date", ""))
+    return max(0.0, date - own) if date is not None and own is not None else None
+
+
+def _skew_seconds(response: httpx.Response, now: float) -> float | None:
+    served = _date(response.headers.get("date", ""))
+    return None if served is None else now - served
+
+
+def _date(text: str) -> float | None:
+    try:
+        return parsedate_to_datetime(text).timestamp()
+    except (ValueError, TypeError):
+        return None
+
+
+def _span(seconds: float) -> str:
+    minutes = round(seconds / 60)
+    return f"{minutes} minutes" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"

@@ -1,0 +1,153 @@
+"""The same power without magics, and where the parts are put together: this process's session."""
+
+from __future__ import annotations
+
+import os
+import threading
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pydantic import SecretStr
+
+from dataflow_magic.cell import make_request
+from dataflow_magic.handle import Run
+from dataflow_magic.local.attach import attach, default_folder
+from dataflow_magic.session import LocalService, Session
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["get_session", "local_path", "run", "runs"]
+
+_lock = threading.Lock()
+_sessions: dict[int, Session] = {}
+"""By process: after a fork the child's threads are gone, so it makes its own."""
+
+
+def get_session() -> Session:
+    """Return this process's session, made on first use."""
+    with _lock:
+        pid = os.getpid()
+        if pid not in _sessions:
+            _sessions.clear()
+            _sessions[pid] = Session(os.environ, Path.home() / ".ncloud" / "configure", _attach)
+        return _sessions[pid]
+
+
+def close_session() -> None:
+    """Stop watching and let the local service go; the runs go on."""
+    with _lock:
+        session = _sessions.pop(os.getpid(), None)
+    if session is not None:
+        session.close()
+
+
+def run(
+    job: str,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    workers: int | None = None,
+    timeout: int | None = None,
+    worker_type: str | None = None,
+    nrn: str | None = None,
+    script_path: str | None = None,
+    log_path: str | None = None,
+    trigger_id: str | None = None,
+    workflow_id: str | None = None,
+    force: bool = False,
+    target: str | None = None,
+    profile: str | None = None,
+) -> Run:
+    """Start a run, as ``%%dataflow_run`` does, and return its handle at once; shows nothing.
+
+    Parameters
+    ----------
+    job
+        A job's name or id; ``name:...`` or ``id:...`` says which.
+    parameters
+        Name -> value. Names get the ``$`` the service expects; values become strings by the table at
+        `dataflow_magic.values.render`.
+    workers
+        2 to 10; like every part of the job condition, what is not given is what the job has stored.
+    timeout
+        Minutes, 0 to 1440.
+    worker_type, nrn, script_path, log_path
+        Further parts of the job condition.
+    trigger_id, workflow_id
+        Sent in the query.
+    force
+        Send values outside the documented ranges.
+    target
+        ``cloud``, ``local``, a profile's name or a URL.
+    profile
+        Profile of ``~/.ncloud/configure``.
+
+    Returns
+    -------
+    Run
+        ``.result()`` waits, ``.status`` tells, ``.cancel()`` ends it.
+
+    Raises
+    ------
+    CellError
+        A value cannot be sent.
+    ConfigError
+        No credentials, or the local service is not installed.
+    RequestRejected, ServiceBroken, Unreachable
+        The run was not started.
+
+    Examples
+    --------
+    >>> runs = [run("daily_delays", {"origin": "JFK", "month": m}) for m in (1, 7)]  # doctest: +SKIP
+    >>> [r.result().status for r in runs]  # doctest: +SKIP
+    ['COMPLETED', 'COMPLETED']
+    """
+    request = make_request(
+        job,
+        parameters,
+        workers=workers,
+        timeout=timeout,
+        worker_type=worker_type,
+        nrn=nrn,
+        script_path=script_path,
+        log_path=log_path,
+        trigger_id=trigger_id,
+        workflow_id=workflow_id,
+        force=force,
+    )
+    session = get_session()
+    return session.start(request, session.target(target, profile))
+
+
+def runs() -> pd.DataFrame:
+    """Return the runs this process started as a table, oldest first; see `dataflow_magic.frame.runs_frame`."""
+    # Late: pandas takes longer to import than all the rest.
+    from dataflow_magic.frame import runs_frame
+
+    return runs_frame(run.view for run in get_session().runs)
+
+
+def local_path(path: str) -> Path:
+    """Return where the local service keeps an object.
+
+    Parameters
+    ----------
+    path
+        ``s3a://bucket/key``, or ``bucket/key``.
+
+    Examples
+    --------
+    >>> local_path("s3a://dataflow-sample/results").name
+    'results'
+    """
+    bare = path.split("://", 1)[-1]
+    return default_folder(os.environ).objects / bare
+
+
+def _attach() -> LocalService:
+    folder = default_folder(os.environ)
+    address, hold = attach(folder)
+    return LocalService(
+        address.endpoint, address.access_key, SecretStr(address.secret_key), folder.path, hold
+    )

@@ -1,0 +1,288 @@
+"""The parameter block: cell text to parameters. Pure but for evaluating the expressions the user wrote.
+
+A block whose first character is ``{`` is JSON and is sent as written. Any other block is Python assignments, one
+parameter each; a key gets the ``$`` the service expects and a value becomes a string by the table at `values.render`.
+"""
+
+from __future__ import annotations
+
+import ast
+import difflib
+import io
+import json
+import keyword
+import re
+import tokenize
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, NoReturn
+
+from pydantic import ValidationError
+
+from dataflow_magic.errors import CellError
+from dataflow_magic.models import JobCondition, Scalar
+from dataflow_magic.values import check_text, render
+
+__all__ = ["Block", "parse_block", "parse_mapping", "suggestion"]
+
+JSON_HINT = "a name Python cannot spell needs the JSON form of the block"
+
+
+@dataclass(frozen=True, slots=True)
+class Block:
+    """What a parameter block said.
+
+    Parameters
+    ----------
+    parameters
+        In the order written; keys as they go on the wire.
+    condition
+        The job condition when the block was the page's whole request body, else empty.
+    warnings
+        One line each, for things that are sent all the same.
+    """
+
+    parameters: Mapping[str, Scalar] = field(default_factory=dict)
+    condition: JobCondition = field(default_factory=JobCondition)
+    warnings: tuple[str, ...] = ()
+
+
+def parse_block(text: str, namespace: Mapping[str, Any], *, first_line: int = 2) -> Block:
+    """Read a parameter block.
+
+    Parameters
+    ----------
+    text
+        The block, possibly empty.
+    namespace
+        The notebook's names; never changed, and nothing the block assigns reaches it.
+    first_line
+        The cell's own number of the block's first line, for messages.
+
+    Raises
+    ------
+    CellError
+        With the cell's line, for anything that is not a block.
+    """
+    if text.lstrip().startswith("{"):
+        return _parse_json(text, first_line)
+    return Block(_parse_assignments(text, namespace, first_line))
+
+
+def parse_mapping(parameters: Mapping[Any, Any]) -> dict[str, Scalar]:
+    """Read parameters handed in from Python by the rule of assignments: a ``$`` on every key, values rendered.
+
+    Raises
+    ------
+    CellError
+        Naming the parameter, for a key that is not text or a value that has no string form.
+    """
+    wire: dict[str, Scalar] = {}
+    for name, value in parameters.items():
+        if not isinstance(name, str) or not name.strip("$"):
+            raise CellError(f"a parameter's name is text, not {name!r}")
+        key = "$" + name.removeprefix("$")
+        check_text(key, f"the name {key!a}")
+        if key in wire:
+            raise CellError(f"the parameter {key} is given twice")
+        try:
+            wire[key] = render(value)
+        except ValueError as error:
+            raise CellError(f"the parameter {key} {error}") from None
+    return wire
+
+
+def suggestion(word: str, known: list[str]) -> str:
+    """Return ``; did you mean 'x'?`` for the nearest known word, or nothing."""
+    near = difflib.get_close_matches(word, known, n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
+
+
+# Assignments
+
+
+def _parse_assignments(text: str, namespace: Mapping[str, Any], first_line: int) -> dict[str, Scalar]:
+    offset = first_line - 1
+    parameters: dict[str, Scalar] = {}
+    scope = dict(namespace)
+    for statement in _statements(text, offset):
+        line = statement.lineno + offset
+        name, expression = _assignment(statement, line)
+        if f"${name}" in parameters:
+            raise CellError(f"{name} is assigned twice; each parameter has one value", line=line)
+        value = _evaluate(expression, scope, line, name)
+        try:
+            parameters[f"${name}"] = render(value)
+        except ValueError as error:
+            raise CellError(f"{name} {error}", line=line) from None
+        scope[name] = value
+    return parameters
+
+
+def _statements(text: str, offset: int) -> list[ast.stmt]:
+    try:
+        source = _without_dollars(text)
+        return ast.parse(source).body
+    except SyntaxError as error:
+        number = error.lineno or 1
+        lines = text.splitlines()
+        wrong = lines[number - 1].strip() if 0 < number <= len(lines) else ""
+        raise CellError(_explain(wrong, error), line=number + offset) from None
+    except (ValueError, RecursionError, MemoryError) as error:  # NUL bytes, surrogates, absurd nesting
+        raise CellError(f"the block is not text Python can read ({error})", line=1 + offset) from None
+
+
+def _explain(wrong: str, error: SyntaxError) -> str:
+    if wrong.startswith(("!", "%")):
+        return f"{wrong!r} is a command; a parameter block takes only assignments, name = value"
+    if re.match(r"\$?[^\s=]+\s*=(?!=)", wrong) and not re.match(r"\$?[^\W\d]\w*\s*=", wrong):
+        return f"{wrong.split('=')[0].strip()!r} is not a Python name; {JSON_HINT}"
+    name = wrong.split("=")[0].strip().lstrip("$")
+    if keyword.iskeyword(name):
+        return f"{name!r} is a word of Python's own; {JSON_HINT}"
+    message = (error.msg or "invalid syntax").strip()
+    return f"{wrong!r} cannot be read as an assignment ({message})"
+
+
+def _without_dollars(text: str) -> str:
+    """Drop a ``$`` that opens a statement; one inside a string or an expression stays."""
+    lines = text.splitlines(keepends=True)
+    at_start = True
+    drops: list[tuple[int, int]] = []
+    try:
+        for token in tokenize.generate_tokens(io.StringIO(text).readline):
+            if token.string == "$" and at_start:
+                drops.append(token.start)
+                at_start = False
+            elif token.type in _BETWEEN_STATEMENTS or token.string == ";":
+                at_start = True
+            elif (
+                not token.string.isspace()
+            ):  # before 3.12 blanks before an unknown character are error tokens
+                at_start = False
+    except (tokenize.TokenError, SyntaxError):
+        pass  # the parser says it better, with its line
+    for row, column in reversed(drops):
+        line = lines[row - 1]
+        lines[row - 1] = line[:column] + line[column + 1 :]
+    return "".join(lines)
+
+
+_BETWEEN_STATEMENTS = frozenset(
+    {tokenize.NEWLINE, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.COMMENT, tokenize.ENCODING}
+)
+
+
+def _assignment(statement: ast.stmt, line: int) -> tuple[str, ast.expr]:
+    if not isinstance(statement, ast.Assign):
+        what = "a typed assignment" if isinstance(statement, ast.AnnAssign) else "not an assignment"
+        if isinstance(statement, ast.AugAssign):
+            what = "a change of a value"
+        raise CellError(f"this is {what}; each line of a parameter block is name = value", line=line)
+    if len(statement.targets) > 1:
+        raise CellError("one name a line: a = b = value is two", line=line)
+    target = statement.targets[0]
+    if not isinstance(target, ast.Name):
+        raise CellError(f"{ast.unparse(target)!r} is not a plain name; each line is name = value", line=line)
+    return target.id, statement.value
+
+
+def _evaluate(expression: ast.expr, scope: dict[str, Any], line: int, name: str) -> Any:
+    try:
+        code = compile(ast.Expression(expression), "<parameter block>", "eval")
+        return eval(code, dict(scope))  # noqa: S307 - the user's own code, in the user's own kernel
+    except KeyboardInterrupt:
+        raise
+    except NameError as error:
+        known = [n for n in scope if not n.startswith("_")]
+        missing = getattr(error, "name", None) or ""
+        raise CellError(f"{name}: {error}{suggestion(missing, known)}", line=line) from None
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the user's expression raises
+        raise CellError(f"{name}: {type(error).__name__}: {error}", line=line) from None
+
+
+# JSON
+
+
+def _parse_json(text: str, first_line: int) -> Block:
+    offset = first_line - 1
+    reader = _JsonReader(text, offset)
+    document = reader.read()
+    if document and set(document) <= {"jobCondition", "parameters"}:
+        for key, part in document.items():
+            if not isinstance(part, dict):
+                raise CellError(f'"{key}" is an object in the whole request body', line=reader.line_of(key))
+        condition = _condition(document.get("jobCondition", {}), reader)
+        return _block(document.get("parameters", {}), condition, reader)
+    return _block(document, JobCondition(), reader)
+
+
+def _block(parameters: dict[str, Any], condition: JobCondition, reader: _JsonReader) -> Block:
+    for key, value in parameters.items():
+        line = reader.line_of(key)
+        if value is None or isinstance(value, dict | list):
+            kind = "null" if value is None else "an object" if isinstance(value, dict) else "a list"
+            raise CellError(f'"{key}" is {kind}; a parameter is text, a number, true or false', line=line)
+        try:
+            check_text(key, f"the name {key!a}")
+            if isinstance(value, str):
+                check_text(value, f'"{key}" has text that')
+        except ValueError as error:
+            raise CellError(str(error), line=line) from None
+    bare = [key for key in parameters if not key.startswith("$")]
+    warnings = (
+        (f"sent as written, without the $ the service's examples have: {', '.join(bare)}",) if bare else ()
+    )
+    return Block(parameters, condition, warnings)
+
+
+def _condition(document: dict[str, Any], reader: _JsonReader) -> JobCondition:
+    try:
+        return JobCondition.model_validate(document)
+    except ValidationError as error:
+        first = error.errors()[0]
+        key = str(first["loc"][0])
+        raise CellError(f"jobCondition.{key}: {first['msg']}", line=reader.line_of(key)) from None
+
+
+class _JsonReader:
+    """Reads one JSON object strictly and knows where its keys stand."""
+
+    def __init__(self, text: str, offset: int) -> None:
+        self.text = text
+        self.offset = offset
+
+    def read(self) -> dict[str, Any]:
+        try:
+            document = json.loads(
+                self.text, object_pairs_hook=self._object, parse_constant=self._refuse_constant
+            )
+        except json.JSONDecodeError as error:
+            raise CellError(
+                f"not JSON: {error.msg} (column {error.colno})", line=error.lineno + self.offset
+            ) from None
+        except (RecursionError, ValueError) as error:
+            raise CellError(f"not JSON this can read ({error})", line=1 + self.offset) from None
+        assert isinstance(document, dict)  # noqa: S101 - the text starts with a brace
+        return document
+
+    def line_of(self, key: str, occurrence: int = 1) -> int:
+        """Return the cell's line of a key: of its n-th mention followed by a colon, else the block's first line."""
+        spots = list(re.finditer(re.escape(json.dumps(key, ensure_ascii=False)) + r"\s*:", self.text))
+        position = spots[occurrence - 1].start() if len(spots) >= occurrence else 0
+        return self.text.count("\n", 0, position) + 1 + self.offset
+
+    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
+        seen: dict[str, Any] = {}
+        for key, value in pairs:
+            if key in seen:
+                raise CellError(
+                    f'"{key}" is given twice; each parameter has one value', line=self.line_of(key, 2)
+                )
+            seen[key] = value
+        return seen
+
+    def _refuse_constant(self, word: str) -> NoReturn:
+        position = re.search(rf"[:\[,]\s*{re.escape(word)}", self.text)
+        line = self.text.count("\n", 0, position.end() if position else 0) + 1 + self.offset
+        raise CellError(f"{word} is not JSON and not a number a job can read", line=line)

@@ -1,0 +1,323 @@
+"""What the card of a run says, in words ready to be shown. Pure: no markup, no clock, no widget.
+
+Everything that came from outside is cleaned here and nowhere else, so what a `CardState` holds can be encoded, cannot
+move a terminal's cursor and has a bounded length. It is not escaped: that is the business of who writes markup.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Final
+from urllib.parse import urlsplit
+
+from dataflow_magic.models import RunState, Scalar
+from dataflow_magic.view import KST, SUBMITTING, RunView
+
+__all__ = ["CardState", "Kind", "Row", "card_state", "tick_seconds"]
+
+VALUE_LENGTH: Final = 72
+"""Characters of a value that are shown; a longer one is cut in the middle."""
+
+FULL_LENGTH: Final = 4_000
+"""Characters of a value that can be had by pointing at it, and of one line of a log."""
+
+MOST_PARAMETERS: Final = 12
+LOG_LINES: Final = 20
+
+
+class Kind(StrEnum):
+    """The sort of state a run is in; it picks the colour."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    GOOD = "good"
+    BAD = "bad"
+    CANCELED = "canceled"
+    UNKNOWN = "unknown"
+    BLIND = "blind"
+
+
+@dataclass(frozen=True, slots=True)
+class Row:
+    """One name and its value.
+
+    Parameters
+    ----------
+    value
+        Cut in the middle to at most 72 characters.
+    full
+        The value before that cut, itself cut at 4,000 characters; empty when ``value`` is the whole of it.
+    """
+
+    name: str
+    value: str
+    full: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class CardState:
+    """What a card says, each part empty when there is nothing to say.
+
+    Parameters
+    ----------
+    state
+        The service's word, also when it is one this package does not know.
+    elapsed
+        Since submission: ``12 s``, ``3 min 05 s``, ``1 h 02 min``.
+    parameters, condition
+        In the order they were sent; parameter names are without their ``$``.
+    more_parameters
+        How many further parameters are not among ``parameters``.
+    target
+        ``local``, ``cloud``, or a profile's name and the host it leads to.
+    waiting, blind, cancel
+        What the run waits for, since when the service is silent and why, that a cancel was sent.
+    log_tail
+        The last lines of the console log, oldest first, at most 20.
+    can_cancel
+        Whether a cancel can be sent now.
+    kernel_waits
+        Whether a cell blocks until the run is over, so that no button can work.
+    as_of, submitted, ended
+        In Korean time; ``as_of`` is without its day.
+    refresh
+        The command that shows the run's state again; empty once it is over.
+    """
+
+    job: str
+    run_id: str
+    state: str
+    kind: Kind
+    elapsed: str
+    target: str
+    parameters: tuple[Row, ...]
+    condition: tuple[Row, ...]
+    as_of: str
+    submitted: str
+    more_parameters: int = 0
+    ended: str = ""
+    waiting: str = ""
+    blind: str = ""
+    cancel: str = ""
+    reason: str = ""
+    log_tail: tuple[str, ...] = ()
+    is_final: bool = False
+    can_cancel: bool = False
+    kernel_waits: bool = False
+    refresh: str = ""
+
+
+def card_state(view: RunView, now: datetime, *, kernel_waits: bool = False) -> CardState:
+    """Return what the card of a run says at one moment.
+
+    Parameters
+    ----------
+    now
+        Aware, in any zone.
+    kernel_waits
+        Whether the cell that shows the card blocks until the run is over.
+
+    Raises
+    ------
+    ValueError
+        ``now`` has no zone.
+    """
+    if now.tzinfo is None:
+        raise ValueError(f"now={now.isoformat()} has no time zone; pass an aware datetime")
+    final = view.is_final
+    run_id = _short(view.run_id or "")
+    end = view.execution.end_date if final and view.execution else None
+    parameters = list((view.parameters or (view.execution.parameters if view.execution else {})).items())
+    return CardState(
+        job=_short(view.job_name or view.job_id),
+        run_id=run_id,
+        state=_short(view.status) or "NO STATE",
+        kind=_kind(view),
+        elapsed=_elapsed(view, now),
+        target=_target(view),
+        parameters=tuple(
+            _row(name.removeprefix("$"), _spell(value)) for name, value in parameters[:MOST_PARAMETERS]
+        ),
+        more_parameters=max(0, len(parameters) - MOST_PARAMETERS),
+        condition=tuple(_condition(view)),
+        as_of=_clock(now),
+        submitted=_day_and_clock(view.submitted_at),
+        ended=_day_and_clock(end) if end else "",
+        waiting=f"waiting for: {_line(view.waiting_for)}" if view.waiting_for and not final else "",
+        blind="" if final else _blind(view, now),
+        cancel="cancel sent" if view.cancel_requested and not final else "",
+        reason=_reason(view) if final else "",
+        log_tail=_log_tail(view) if final else (),
+        is_final=final,
+        can_cancel=bool(run_id) and not final and not view.cancel_requested,
+        kernel_waits=kernel_waits and not final,
+        refresh="" if final else f"%dataflow_status {run_id}" if run_id else "%dataflow_runs",
+    )
+
+
+def tick_seconds(elapsed: float) -> float:
+    """Return how many seconds apart the elapsed time of a living run is shown: every second at first, then every ten.
+
+    Parameters
+    ----------
+    elapsed
+        Seconds since the run was submitted.
+    """
+    return 1.0 if elapsed < 120 else 10.0
+
+
+KINDS: Final[dict[str, Kind]] = {
+    SUBMITTING: Kind.WAITING,
+    RunState.READY: Kind.WAITING,
+    RunState.RUNNING: Kind.RUNNING,
+    RunState.COMPLETED: Kind.GOOD,
+    RunState.FAILED: Kind.BAD,
+    RunState.CANCELED: Kind.CANCELED,
+}
+
+
+def _kind(view: RunView) -> Kind:
+    if view.blind_since and not view.is_final:
+        return Kind.BLIND
+    return KINDS.get(view.status, Kind.UNKNOWN)
+
+
+def _elapsed(view: RunView, now: datetime) -> str:
+    if not view.is_final:
+        seconds = view.elapsed_seconds(now)
+        tick = tick_seconds(seconds)
+        return _duration(int(seconds // tick * tick))
+    if view.execution and view.execution.end_date:
+        return _duration(int(view.elapsed_seconds(now)))
+    # Over, and the service does not say since when: counting on to ``now`` would be a lie.
+    minutes = view.execution.running_time if view.execution else None
+    return f"{minutes} min" if minutes else ""
+
+
+def _duration(seconds: int) -> str:
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02d} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+
+
+def _target(view: RunView) -> str:
+    # Host and port only: an address may carry a user and a password.
+    address = urlsplit(view.endpoint)
+    host = _short(address.netloc.rpartition("@")[2])
+    if view.target in ("local", "cloud"):
+        return view.target
+    return host if "://" in view.target or not view.target else f"{_short(view.target)} ({host})"
+
+
+def _condition(view: RunView) -> Iterator[Row]:
+    condition = view.condition
+    if view.execution and view.execution.job_condition:
+        condition = condition.over(view.execution.job_condition)
+    if condition.num_worker is not None:
+        yield Row("workers", str(condition.num_worker))
+    if condition.timeout is not None:
+        yield Row("timeout", f"{condition.timeout} min")
+    named = (
+        ("role", condition.nrn),
+        ("script", condition.script_path),
+        ("log", condition.log_path),
+        ("trigger", view.trigger_id),
+        ("workflow", view.workflow_id),
+    )
+    for name, value in named:
+        if value:
+            yield _row(name, value)
+
+
+def _blind(view: RunView, now: datetime) -> str:
+    if view.blind_since is None:
+        return ""
+    same_day = view.blind_since.astimezone(KST).date() == now.astimezone(KST).date()
+    since = _clock(view.blind_since) if same_day else _day_and_clock(view.blind_since)
+    reason = f": {_line(view.blind_reason)}" if view.blind_reason else ""
+    return f"no answer from the service since {since}{reason}"
+
+
+def _reason(view: RunView) -> str:
+    if view.failure and view.failure.reason:
+        return _line(view.failure.reason)
+    if view.status != RunState.COMPLETED and view.execution and view.execution.status_detail:
+        return _line(view.execution.status_detail)
+    return ""
+
+
+def _log_tail(view: RunView) -> tuple[str, ...]:
+    return tuple(_log_line(line) for line in view.failure.log_tail[-LOG_LINES:]) if view.failure else ()
+
+
+def _clock(moment: datetime) -> str:
+    return f"{moment.astimezone(KST):%H:%M:%S} KST"
+
+
+def _day_and_clock(moment: datetime) -> str:
+    return f"{moment.astimezone(KST):%Y-%m-%d %H:%M:%S} KST"
+
+
+def _spell(value: Scalar) -> str:
+    """Write a value as its JSON would: a JSON block is sent with its own types."""
+    if isinstance(value, bool):
+        return "true" if value else "false"
+    return str(value)
+
+
+def _row(name: str, raw: str) -> Row:
+    full = _clean(_cut(raw, FULL_LENGTH))
+    value = _cut(full, VALUE_LENGTH)
+    return Row(_short(name), value, full if full != value else "")
+
+
+def _short(text: str) -> str:
+    return _cut(_clean(_cut(text, FULL_LENGTH)), VALUE_LENGTH)
+
+
+def _line(text: str) -> str:
+    """Return the words of a message on one line, without colour codes."""
+    bounded = _cut(_COLOUR.sub("", text), FULL_LENGTH)
+    return _cut(_clean(" ".join(bounded.split())), 8 * VALUE_LENGTH)
+
+
+def _log_line(line: str) -> str:
+    # A carriage return starts the line over, as progress bars do: the last writing is what a terminal would show.
+    shown = _COLOUR.sub("", line).rstrip("\r\n").rpartition("\r")[2]
+    return _clean(_cut(shown.expandtabs(4), FULL_LENGTH))
+
+
+# Escape sequences of a terminal: CSI, OSC with its end, and the two-character ones.
+_COLOUR: Final = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]"
+)
+
+_REPLACEMENT: Final = 0xFFFD
+_CLEAN: Final[dict[int, int]] = {
+    # Control characters have pictures of their own, so that what is shown can be told apart.
+    **{code: 0x2400 + code for code in range(0x20)},
+    0x7F: 0x2421,
+    **dict.fromkeys(range(0x80, 0xA0), _REPLACEMENT),
+    # Half of a pair cannot be encoded as UTF-8.
+    **dict.fromkeys(range(0xD800, 0xE000), _REPLACEMENT),
+    # Marks and overrides of writing direction reorder what stands beside them; two separators break lines.
+    **dict.fromkeys((0x061C, 0x200E, 0x200F, 0x2028, 0x2029, 0xFEFF), _REPLACEMENT),
+    **dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), _REPLACEMENT),
+}
+
+
+def _clean(text: str) -> str:
+    return text.translate(_CLEAN)
+
+
+def _cut(text: str, length: int) -> str:
+    if len(text) <= length:
+        return text
+    head = length // 2
+    return f"{text[:head]}…{text[len(text) - (length - head - 1) :]}"

@@ -1,0 +1,318 @@
+"""The option line and the parameter block: text to a `CellOptions`. Pure but for the user's own expressions."""
+
+from __future__ import annotations
+
+import argparse
+import re
+import shlex
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Literal, NoReturn
+
+from dataflow_magic.block import parse_block, parse_mapping, suggestion
+from dataflow_magic.errors import CellError
+from dataflow_magic.models import JobCondition, Scalar
+from dataflow_magic.values import render
+
+__all__ = ["CellOptions", "JobRef", "RunRequest", "check_ranges", "help_text", "make_request", "parse_cell"]
+
+WORKERS = range(2, 11)
+"""numWorker of the G0 executeJob page and of createJob (2026-09)."""
+TIMEOUT_MINUTES = range(1441)
+"""timeout of the executeJob page."""
+ID_PATTERN = re.compile(r"[A-Za-z0-9]{12}")
+"""Ids in the vendor's full examples: twelve alphanumerics."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobRef:
+    """How a cell names its job.
+
+    Parameters
+    ----------
+    text
+        A name or an id.
+    kind
+        ``id`` or ``name`` when forced by a prefix, ``any`` when the service is asked.
+    """
+
+    text: str
+    kind: Literal["any", "id", "name"] = "any"
+
+    @property
+    def may_be_id(self) -> bool:
+        """Whether the text has the form of an id, or was said to be one."""
+        return self.kind == "id" or (self.kind == "any" and ID_PATTERN.fullmatch(self.text) is not None)
+
+    @classmethod
+    def parse(cls, text: str) -> JobRef:
+        """Read ``NAME``, ``ID``, ``name:NAME`` or ``id:ID``.
+
+        Raises
+        ------
+        CellError
+            When nothing is left, or an id holds characters that would change the request's path.
+        """
+        kind, colon, rest = text.partition(":")
+        ref = cls(rest, "id" if kind == "id" else "name") if colon and kind in {"id", "name"} else cls(text)
+        if not ref.text:
+            raise CellError("no job is named; write %%dataflow_run JOB, a job's name or id")
+        if ref.kind == "id" and not re.fullmatch(r"[A-Za-z0-9_-]+", ref.text):
+            raise CellError(f"{ref.text!r} is not a job id; ids are letters and digits")
+        return ref
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """One run to be started: everything that goes to the service."""
+
+    job: JobRef
+    condition: JobCondition = field(default_factory=JobCondition)
+    parameters: Mapping[str, Scalar] = field(default_factory=dict)
+    trigger_id: str | None = None
+    workflow_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class CellOptions:
+    """A cell, read.
+
+    Parameters
+    ----------
+    wait
+        True or False when asked for, None for the default of the place: wait where nobody watches.
+    wait_timeout
+        Minutes to wait at most; None waits as long as the run takes.
+    out
+        Name the run is bound to, None for none.
+    """
+
+    request: RunRequest
+    wait: bool | None = None
+    wait_timeout: float | None = None
+    out: str | None = None
+    dry_run: bool = False
+    target: str | None = None
+    profile: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def parse_cell(line: str, body: str, namespace: Mapping[str, Any]) -> CellOptions | None:
+    """Read a cell; None when it asks for help.
+
+    Parameters
+    ----------
+    line
+        What follows ``%%dataflow_run``. A whole token ``$name`` or ``{expression}`` is replaced by its value.
+    body
+        The parameter block.
+    namespace
+        The notebook's names, never changed.
+
+    Raises
+    ------
+    CellError
+        One line saying what is wrong; nothing was sent.
+    """
+    try:
+        tokens = [_expand(token, namespace) for token in shlex.split(line)]
+    except ValueError as error:
+        raise CellError(f"the option line does not split: {error}", line=1) from None
+    options = _parse_options(tokens)
+    if options.help:
+        return None
+    if options.job is None:
+        raise CellError("no job is named; write %%dataflow_run JOB, a job's name or id", line=1)
+    block = parse_block(body, namespace)
+    request = RunRequest(
+        job=JobRef.parse(options.job),
+        condition=_condition(options).over(block.condition),
+        parameters=block.parameters,
+        trigger_id=options.trigger_id,
+        workflow_id=options.workflow_id,
+    )
+    check_ranges(request.condition, force=options.force)
+    return CellOptions(
+        request=request,
+        wait=options.wait,
+        wait_timeout=options.wait_timeout,
+        out=_variable(options.out),
+        dry_run=options.dry_run,
+        target=options.target,
+        profile=options.profile,
+        warnings=block.warnings,
+    )
+
+
+def make_request(
+    job: str,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    workers: int | None = None,
+    timeout: int | None = None,
+    worker_type: str | None = None,
+    nrn: str | None = None,
+    script_path: str | None = None,
+    log_path: str | None = None,
+    trigger_id: str | None = None,
+    workflow_id: str | None = None,
+    force: bool = False,
+) -> RunRequest:
+    """Make the request a cell with these options and parameters makes.
+
+    Raises
+    ------
+    CellError
+        For a value that cannot be sent.
+    """
+    given = {
+        "num_worker": workers,
+        "timeout": timeout,
+        "worker_type": worker_type,
+        "nrn": nrn,
+        "script_path": script_path,
+        "log_path": log_path,
+    }
+    for name, value in given.items():
+        wanted = int if name in {"num_worker", "timeout"} else str
+        if value is not None and (not isinstance(value, wanted) or isinstance(value, bool)):
+            raise CellError(f"{name}={value!r} is {type(value).__name__}, not {wanted.__name__}")
+    condition = JobCondition(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    check_ranges(condition, force=force)
+    return RunRequest(JobRef.parse(job), condition, parse_mapping(parameters or {}), trigger_id, workflow_id)
+
+
+def check_ranges(condition: JobCondition, *, force: bool = False) -> None:
+    """Refuse what the vendor's pages say the service refuses; ``force`` sends it anyway.
+
+    Raises
+    ------
+    CellError
+        Naming the option, the value and the range.
+    """
+    if force:
+        return
+    if condition.num_worker is not None and condition.num_worker not in WORKERS:
+        raise CellError(
+            f"--workers {condition.num_worker} is outside 2-10; set it between, or --force to send it anyway"
+        )
+    if condition.timeout is not None and condition.timeout not in TIMEOUT_MINUTES:
+        raise CellError(
+            f"--timeout {condition.timeout} is outside 0-1440 minutes; set it between, or --force to send it anyway"
+        )
+
+
+def help_text() -> str:
+    """Return the help of ``%%dataflow_run``, made from the options themselves."""
+    return _parser().format_help()
+
+
+class _Parser(argparse.ArgumentParser):
+    """argparse that raises one line instead of printing usage and ending the process."""
+
+    def error(self, message: str) -> NoReturn:
+        raise CellError(f"{message}; see %dataflow_run --help", line=1)
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="%%dataflow_run",
+        usage="%%%%dataflow_run JOB [options]",
+        add_help=False,
+        allow_abbrev=False,
+        description="Start a run of a Data Flow job. The cell below the line is the parameter block: "
+        "name = expression, one a line, or a JSON object.",
+        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=30, width=110),
+    )
+    add = parser.add_argument
+    add("job", metavar="JOB", nargs="?", help="a job's name or id; name:X or id:X says which")
+    condition = parser.add_argument_group("job condition (default: what is stored on the job)").add_argument
+    condition("--workers", "-w", type=_integer, metavar="N", help="number of workers, 2-10")
+    condition("--timeout", type=_integer, metavar="MINUTES", help="end the run after so many minutes, 0-1440")
+    condition("--worker-type", metavar="TYPE", help="DEFAULT or DATAFLOW; rarely needed")
+    condition("--nrn", help="the role the run works as")
+    condition("--script-path", metavar="PATH", help="bucket/prefix/ of the script")
+    condition("--log-path", metavar="PATH", help="bucket/prefix/ for logs")
+    query = parser.add_argument_group("provenance, sent in the query").add_argument
+    query("--trigger-id", metavar="ID", help="trigger this run belongs to")
+    query("--workflow-id", metavar="ID", help="workflow this run belongs to")
+    here = parser.add_argument_group("here").add_argument
+    here(
+        "--wait",
+        action=argparse.BooleanOptionalAction,
+        default=None,
+        help="block until the run is over; a failed run fails the cell "
+        "(the default where nobody watches: nbclient, papermill, nbconvert)",
+    )
+    here(
+        "--wait-timeout", type=_minutes, metavar="MINUTES", help="stop waiting after so long; the run goes on"
+    )
+    here("--out", "-o", metavar="NAME", help="bind the run to this name, also when it fails")
+    here("--dry-run", action="store_true", help="show the request as curl and send nothing")
+    here("--target", metavar="TARGET", help="cloud, local, a profile's name or a URL")
+    here("--profile", metavar="NAME", help="profile of ~/.ncloud/configure")
+    here("--force", action="store_true", help="send values outside the documented ranges")
+    here("--help", "-h", action="store_true", help="show this and do nothing")
+    return parser
+
+
+def _parse_options(tokens: list[str]) -> argparse.Namespace:
+    parser = _parser()
+    options, unknown = parser.parse_known_args(tokens)
+    if unknown:
+        known = [flag for action in parser._actions for flag in action.option_strings]  # noqa: SLF001
+        word = unknown[0].split("=")[0]
+        what = "option" if word.startswith("-") else "argument (one job a cell)"
+        parser.error(f"unknown {what} {word!r}{suggestion(word, known)}")
+    return options
+
+
+def _integer(text: str) -> int:
+    try:
+        return int(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def _minutes(text: str) -> float:
+    try:
+        minutes = float(text)
+    except ValueError:
+        minutes = -1.0
+    if not 0 <= minutes < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes")
+    return minutes
+
+
+def _variable(name: str | None) -> str | None:
+    if name is not None and not name.isidentifier():
+        raise CellError(f"--out {name!r} is not a name Python can bind", line=1)
+    return name
+
+
+def _condition(options: argparse.Namespace) -> JobCondition:
+    given = {
+        "worker_type": options.worker_type,
+        "num_worker": options.workers,
+        "timeout": options.timeout,
+        "nrn": options.nrn,
+        "script_path": options.script_path,
+        "log_path": options.log_path,
+    }
+    return JobCondition(**{name: value for name, value in given.items() if value is not None})
+
+
+def _expand(token: str, namespace: Mapping[str, Any]) -> str:
+    """Replace a whole token ``$name`` or ``{expression}`` by its value; leave text inside other text alone."""
+    if token.startswith("$") and token[1:].isidentifier():
+        expression = token[1:]
+    elif token.startswith("{") and token.endswith("}"):
+        expression = token[1:-1]
+    else:
+        return token
+    try:
+        return render(eval(expression, dict(namespace)))  # noqa: S307 - the user's own code, in the user's own kernel
+    except ValueError as error:
+        raise CellError(f"{token} {error}", line=1) from None
+    except Exception as error:  # noqa: BLE001 - whatever the user's expression raises
+        raise CellError(f"{token}: {type(error).__name__}: {error}", line=1) from None

@@ -1,0 +1,382 @@
+"""Typed, signed calls to the Data Flow API over httpx. Knows nothing of threads, polling or display.
+
+Retries: a call that only reads is repeated on trouble of the network or of the service; one that changes something
+only when it certainly did not arrive, because the API has no idempotency key. Each attempt is signed anew.
+"""
+
+from __future__ import annotations
+
+import json
+import shlex
+import time
+from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from pathlib import Path
+from types import TracebackType
+from typing import Any, Self, TypeVar
+from urllib.parse import quote
+
+import httpx
+import stamina
+from pydantic import BaseModel, SecretStr, ValidationError
+
+from dataflow_magic import errors
+from dataflow_magic.answers import raise_for
+from dataflow_magic.models import Job, JobCondition, JobExecution, Page, Scalar
+from dataflow_magic.settings import CLOUD_ENDPOINT, is_loopback, mask
+from dataflow_magic.signing import ACCESS_KEY_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign
+
+__all__ = ["Client", "SignedAuth", "as_curl", "execution_body"]
+
+API = "/api/v1"
+ATTEMPTS = 4
+"""Per call, the first included; together at most `RETRY_SECONDS`."""
+RETRY_SECONDS = 15.0
+
+M = TypeVar("M", bound=BaseModel)
+
+NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+
+
+class SignedAuth(httpx.Auth):
+    """Signs each request as it is about to leave, over the exact bytes of its target.
+
+    Parameters
+    ----------
+    now_ms
+        Gives milliseconds since the epoch; the gateway refuses what is five minutes off.
+    """
+
+    def __init__(self, access_key: str, secret_key: SecretStr, now_ms: Callable[[], int]) -> None:
+        self._access_key = access_key
+        self._secret_key = secret_key
+        self._now_ms = now_ms
+
+    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
+        """Add the three gateway headers."""
+        timestamp = self._now_ms()
+        # raw_path keeps percent-escapes and the query as they are sent; a decoded path would be refused.
+        target = request.url.raw_path
+        secret = self._secret_key.get_secret_value()
+        request.headers[TIMESTAMP_HEADER] = str(timestamp)
+        request.headers[ACCESS_KEY_HEADER] = self._access_key
+        request.headers[SIGNATURE_HEADER] = sign(request.method, target, timestamp, self._access_key, secret)
+        yield request
+
+
+class Client:
+    """The Data Flow API, one coroutine per operation.
+
+    Parameters
+    ----------
+    access_key, secret_key
+        Of the account or the local service.
+    endpoint
+        Base address without a path.
+    transport
+        Where requests go instead of the network: an ASGI application's transport, or a fake.
+    now
+        Seconds since the epoch, for signatures.
+    timeout
+        Seconds one attempt may take.
+
+    Raises
+    ------
+    RequestRejected
+        The service said no; the subclass says who has to act.
+    ServiceBroken
+        It failed, or answered outside its contract.
+    Unreachable
+        The request did not arrive.
+    OutcomeUnknown
+        A call that changes something left and no answer came.
+
+    Examples
+    --------
+    >>> async with Client(access_key, secret_key) as client:  # doctest: +SKIP
+    ...     job = (await client.list_jobs(name="daily_sales")).items[0]
+    ...     run = await client.execute_job(job.job_id, job.condition, {"$table_name": "test.sample_table2"})
+
+    Notes
+    -----
+    Redirects are not followed, since they would change the signed target. Every call raises as listed above.
+    Source of every operation: ``api.ncloud-docs.com/docs/analytics-dataflow`` and its pages, read 2026-11.
+    """
+
+    def __init__(
+        self,
+        access_key: str,
+        secret_key: SecretStr | str,
+        endpoint: str = CLOUD_ENDPOINT,
+        *,
+        transport: httpx.AsyncBaseTransport | None = None,
+        now: Callable[[], float] = time.time,
+        timeout: float = 30.0,
+    ) -> None:
+        secret = secret_key if isinstance(secret_key, SecretStr) else SecretStr(secret_key)
+        self.endpoint = endpoint.rstrip("/")
+        self._now = now
+        self._http = httpx.AsyncClient(
+            base_url=self.endpoint,
+            auth=SignedAuth(access_key, secret, lambda: int(now() * 1000)),
+            headers={"accept": "application/json", "user-agent": "dataflow-magic"},
+            timeout=httpx.Timeout(timeout, connect=10.0),
+            transport=transport,
+            trust_env=not is_loopback(self.endpoint),  # a proxy has no way to this machine's loopback
+            follow_redirects=False,
+        )
+
+    def __repr__(self) -> str:
+        return f"Client({self.endpoint!r})"
+
+    async def __aenter__(self) -> Self:
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self.aclose()
+
+    async def aclose(self) -> None:
+        """Close the connections."""
+        await self._http.aclose()
+
+    async def execute_job(
+        self,
+        job_id: str,
+        condition: JobCondition | None = None,
+        parameters: Mapping[str, Scalar] | None = None,
+        *,
+        trigger_id: str | None = None,
+        workflow_id: str | None = None,
+    ) -> JobExecution:
+        """Start a run: ``POST /jobs/{jobId}/executions`` (executeJob, now createJobExecution).
+
+        Parameters
+        ----------
+        condition
+            Sent as it is. The executeJob page requires ``nrn``, ``scriptPath`` and ``logPath`` in it.
+        parameters
+            Sent as they are, so with the ``$`` of the page's example in each name.
+
+        Raises
+        ------
+        OutcomeUnknown
+            The request left and no answer came: it is not repeated, since that could start a second run.
+        """
+        query = {"triggerId": trigger_id, "workflowId": workflow_id}
+        body = execution_body(condition, parameters)
+        answer = await self._change(f"/jobs/{_segment(job_id)}/executions", body, query)
+        return _read(JobExecution, answer)
+
+    async def get_execution(self, job_id: str, execution_id: str) -> JobExecution:
+        """Return one run: ``GET /jobs/{jobId}/executions/{executionId}``."""
+        return _read(
+            JobExecution, await self._get(f"/jobs/{_segment(job_id)}/executions/{_segment(execution_id)}")
+        )
+
+    async def list_executions(self, job_id: str, *, page: int = 0, limit: int = 1000) -> Page[JobExecution]:
+        """Return one page of a job's runs; the vendor names no order."""
+        answer = await self._get(f"/jobs/{_segment(job_id)}/executions", {"page": page, "limit": limit})
+        return _read(Page[JobExecution], answer)
+
+    async def cancel_execution(self, job_id: str, execution_id: str) -> bool:
+        """Ask for the end of a run: ``POST .../cancel``; True means asked, the state says when it is over."""
+        path = f"/jobs/{_segment(job_id)}/executions/{_segment(execution_id)}/cancel"
+        # Asking twice ends the same run once, so this may be repeated like a read.
+        return (await self._repeat("POST", path)).json() is True
+
+    async def get_job(self, job_id: str) -> Job:
+        """Return one job: ``GET /jobs/{jobId}``."""
+        return _read(Job, await self._get(f"/jobs/{_segment(job_id)}"))
+
+    async def list_jobs(self, *, name: str | None = None, page: int = 0, limit: int = 1000) -> Page[Job]:
+        """Return one page of jobs; ``name`` narrows it, by a rule the vendor does not print."""
+        return _read(Page[Job], await self._get("/jobs", {"name": name, "page": page, "limit": limit}))
+
+    async def create_job(
+        self,
+        name: str,
+        *,
+        type: str = "SCRIPT",  # noqa: A002 - the wire's word
+        condition: JobCondition | None = None,
+        max_concurrent_runs: int | None = None,
+        **fields: Any,
+    ) -> Job:
+        """Store a job: ``POST /jobs``.
+
+        Parameters
+        ----------
+        name
+            3 to 100 of ``A-Z a-z 0-9 _ -``, the first a letter or ``_``.
+        type
+            ``SCRIPT`` or ``VISUAL``.
+        fields
+            Further fields by their wire names, such as ``nodes``.
+        """
+        body: dict[str, Any] = {"name": name, "type": type, **fields}
+        if max_concurrent_runs is not None:
+            body["maxConcurrentRuns"] = max_concurrent_runs
+        if condition is not None:
+            body["jobCondition"] = condition.to_wire()
+        return _read(Job, await self._change("/jobs", body))
+
+    async def pages(
+        self, job_id: str, *, limit: int = 1000, most: int = 20
+    ) -> AsyncIterator[Page[JobExecution]]:
+        """Yield the pages of a job's runs until one is short, at most ``most`` of them."""
+        for number in range(most):
+            page = await self.list_executions(job_id, page=number, limit=limit)
+            yield page
+            if len(page.items) < limit:
+                return
+
+    async def local_objects(self) -> Path | None:
+        """Return the folder a local service keeps its objects in; None where the service is not a local one."""
+        try:
+            answer = await self._repeat("GET", "/local/v1/service", api="")
+        except errors.RequestRejected:
+            return None
+        return Path(answer.json()["objects"])
+
+    async def _get(self, path: str, query: Mapping[str, Any] | None = None) -> httpx.Response:
+        return await self._repeat("GET", path, query)
+
+    async def _repeat(
+        self, method: str, path: str, query: Mapping[str, Any] | None = None, *, api: str = API
+    ) -> httpx.Response:
+        """Send what may be sent again."""
+        async for attempt in stamina.retry_context(
+            on=_worth_repeating, attempts=ATTEMPTS, timeout=RETRY_SECONDS
+        ):
+            with attempt:
+                try:
+                    return await self._send(method, api + path, None, query)
+                except httpx.TransportError as error:
+                    raise errors.Unreachable(self._no_answer(error)) from error
+        raise AssertionError("a retry loop returns or raises")  # pragma: no cover
+
+    async def _change(
+        self, path: str, body: Mapping[str, Any], query: Mapping[str, Any] | None = None
+    ) -> httpx.Response:
+        """Send what must not be carried out twice: again only when it certainly did not arrive."""
+        async for attempt in stamina.retry_context(
+            on=_did_not_arrive, attempts=ATTEMPTS, timeout=RETRY_SECONDS
+        ):
+            with attempt:
+                try:
+                    return await self._send("POST", API + path, body, query)
+                except NOT_SENT as error:
+                    raise errors.Unreachable(self._no_answer(error)) from error
+                except httpx.TransportError as error:
+                    raise errors.OutcomeUnknown(self._lost_answer(type(error).__name__)) from error
+                except errors.ServiceBroken as error:
+                    raise errors.OutcomeUnknown(self._lost_answer(str(error))) from error
+        raise AssertionError("a retry loop returns or raises")  # pragma: no cover
+
+    async def _send(
+        self, method: str, path: str, body: Mapping[str, Any] | None, query: Mapping[str, Any] | None
+    ) -> httpx.Response:
+        # httpx sends a None as an empty value, which would be signed and refused: such fields are left out.
+        given = {name: value for name, value in (query or {}).items() if value is not None}
+        content = None if body is None else encode(body)
+        headers = {} if body is None else {"content-type": "application/json"}
+        response = await self._http.request(
+            method, path, params=given or None, content=content, headers=headers
+        )
+        if not response.is_success:
+            raise_for(response, self._now())
+        return response
+
+    def _no_answer(self, error: httpx.TransportError) -> str:
+        return (
+            f"no answer from {self.endpoint} ({type(error).__name__}: {error}); is it up, and is the network?"
+        )
+
+    def _lost_answer(self, what: str) -> str:
+        return (
+            f"the request went to {self.endpoint} and its answer was lost ({what}): it may or may not have been "
+            "carried out. It is not sent again by itself; look at the job's runs before you do."
+        )
+
+
+def execution_body(condition: JobCondition | None, parameters: Mapping[str, Scalar] | None) -> dict[str, Any]:
+    """Return the body of executeJob, its fields in the page's order, without what nobody set."""
+    body: dict[str, Any] = {}
+    if condition is not None:
+        wire = condition.to_wire()
+        order = [field.serialization_alias or name for name, field in JobCondition.model_fields.items()]
+        body["jobCondition"] = {key: wire[key] for key in sorted(wire, key=lambda k: _index(order, k))}
+    if parameters:
+        body["parameters"] = dict(parameters)
+    return body
+
+
+def encode(body: Mapping[str, Any]) -> bytes:
+    """Return the bytes of a JSON body: UTF-8, compact, order kept."""
+    return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+
+
+def as_curl(
+    endpoint: str, path: str, body: Mapping[str, Any], query: Mapping[str, Any], access_key: str
+) -> str:
+    """Return a POST as a curl command with the access key masked and the signature left out."""
+    given = {name: value for name, value in query.items() if value is not None}
+    url = f"{endpoint}{API}{path}"
+    if given:
+        url += "?" + str(httpx.QueryParams(given))
+    data = json.dumps(body, ensure_ascii=False, indent=2)
+    words = [
+        f"curl --request POST {shlex.quote(url)}",
+        f"--header '{TIMESTAMP_HEADER}: <milliseconds since 1970>'",
+        f"--header '{ACCESS_KEY_HEADER}: {mask(access_key)}'",
+        f"--header '{SIGNATURE_HEADER}: <redacted>'",
+        "--header 'content-type: application/json'",
+        f"--data {shlex.quote(data)}",
+    ]
+    return " \\\n  ".join(words)
+
+
+def _index(order: list[str], key: str) -> int:
+    return order.index(key) if key in order else len(order)
+
+
+def _segment(text: str) -> str:
+    """Return an id fit for a path: escaped, so no id can change which address is called."""
+    if not text or text in {".", ".."}:
+        raise errors.CellError(f"{text!r} is not an id")
+    return quote(text, safe="")
+
+
+def _read(model: type[M], response: httpx.Response) -> M:
+    try:
+        return model.model_validate(response.json())
+    except (ValueError, ValidationError) as error:
+        kind = type(error).__name__
+        raise errors.ServiceBroken(
+            f"the service answered {response.status_code} with something that is not a {model.__name__} ({kind})",
+            status=response.status_code,
+        ) from None
+
+
+def _worth_repeating(error: Exception) -> bool | float:
+    match error:
+        case errors.TooManyRequests() | errors.ServiceBroken():
+            return _delay(error.retry_after)
+        case errors.Unreachable():
+            return True
+    return False
+
+
+def _did_not_arrive(error: Exception) -> bool | float:
+    match error:
+        case errors.TooManyRequests():
+            return _delay(error.retry_after)
+        case errors.Unreachable():
+            return True
+    return False
+
+
+def _delay(retry_after: float | None) -> bool | float:
+    if retry_after is None:
+        return True
+    return retry_after if retry_after <= RETRY_SECONDS else False

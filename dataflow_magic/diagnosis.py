@@ -1,0 +1,43 @@
+"""Why a run failed, read out of its console log. Pure."""
+
+from __future__ import annotations
+
+import re
+
+from dataflow_magic.view import Failure
+
+__all__ = ["TAIL_LINES", "diagnose", "last_exception"]
+
+TAIL_LINES = 20
+TRACEBACK = "Traceback (most recent call last):"
+
+
+def diagnose(log: str, detail: str, status: str) -> Failure:
+    """Return why a run failed.
+
+    Parameters
+    ----------
+    log
+        The end of the console log, empty when there is none.
+    detail
+        What the service says of it, empty when it says nothing.
+    status
+        The run's state, the last resort.
+    """
+    lines = log.splitlines()
+    reason = last_exception(lines)
+    if reason is None:
+        reason = detail or next((line.strip() for line in reversed(lines) if line.strip()), "")
+    return Failure(reason or f"the run ended {status} and no reason was given", tuple(lines[-TAIL_LINES:]))
+
+
+def last_exception(lines: list[str]) -> str | None:
+    """Return the line that names the last exception a Python traceback ends with, None without a traceback.
+
+    Spark's exceptions go on with the JVM's stack; the line that counts is the first after the indented frames.
+    """
+    starts = [number for number, line in enumerate(lines) if line.strip() == TRACEBACK]
+    if not starts:
+        return None
+    rest = lines[starts[-1] + 1 :]
+    return next((line.strip() for line in rest if re.match(r"[^\s^~|+]", line)), None)

@@ -1,0 +1,122 @@
+"""Runs as a table: one list of columns, one row per run. The one place that imports pandas."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from typing import Any
+
+import pandas as pd
+
+from dataflow_magic.models import Job
+from dataflow_magic.view import RunView
+
+__all__ = ["COLUMNS", "JOB_COLUMNS", "jobs_frame", "runs_frame"]
+
+TIME = "datetime64[us, Asia/Seoul]"
+
+COLUMNS: dict[str, tuple[str, Callable[[RunView], Any]]] = {
+    "run_id": ("string", lambda v: v.run_id),
+    "job": ("string", lambda v: v.job_name),
+    "status": ("string", lambda v: v.status),
+    "submitted": (TIME, lambda v: v.submitted_at),
+    "running": (TIME, lambda v: v.running_since),
+    "ended": (TIME, lambda v: v.execution.end_date if v.execution else None),
+    "duration": ("timedelta64[us]", lambda v: _duration(v)),
+    "workers": ("Int64", lambda v: v.condition.num_worker),
+    "timeout_minutes": ("Int64", lambda v: v.condition.timeout),
+    "error": ("string", lambda v: v.failure.reason if v.failure else None),
+    "target": ("string", lambda v: v.target),
+    "job_id": ("string", lambda v: v.job_id),
+    "worker_type": ("string", lambda v: v.condition.worker_type),
+    "nrn": ("string", lambda v: v.condition.nrn),
+    "script_path": ("string", lambda v: v.condition.script_path),
+    "log_path": ("string", lambda v: v.condition.log_path),
+    "trigger_id": ("string", lambda v: v.trigger_id),
+    "workflow_id": ("string", lambda v: v.workflow_id),
+}
+"""Column -> (dtype, its value of a run)."""
+
+JOB_COLUMNS: dict[str, tuple[str, Callable[[Job], Any]]] = {
+    "job_id": ("string", lambda j: j.job_id),
+    "name": ("string", lambda j: j.name),
+    "type": ("string", lambda j: j.type),
+    "status": ("string", lambda j: j.status),
+    "last_status": ("string", lambda j: j.last_execution_status),
+    "last_run": (TIME, lambda j: j.last_execution_date),
+    "workers": ("Int64", lambda j: j.condition.num_worker),
+    "timeout_minutes": ("Int64", lambda j: j.condition.timeout),
+    "script_path": ("string", lambda j: j.condition.script_path),
+    "log_path": ("string", lambda j: j.condition.log_path),
+    "updated": (TIME, lambda j: j.updated_date),
+}
+"""Column -> (dtype, its value of a job)."""
+
+
+def runs_frame(views: Iterable[RunView]) -> pd.DataFrame:
+    """Return runs as a table, in the order given.
+
+    Returns
+    -------
+    DataFrame
+        One row per run, the same columns and dtypes also when there is none:
+
+        ================================ ========================== ================================================
+        column                           dtype                      meaning
+        ================================ ========================== ================================================
+        run_id, job, status              string                     id is missing until the service answered
+        submitted, running, ended        datetime64[us, Asia/Seoul] made here; first seen RUNNING here; by the service
+        duration                         timedelta64[us]            running to ended, or submitted to ended where the
+                                                                    run was never seen RUNNING; missing while it lives
+        workers, timeout_minutes         Int64                      as sent
+        error                            string                     one line; missing unless the run failed
+        target                           string                     ``local``, ``cloud``, a profile or an address
+        job_id, worker_type, nrn,        string                     as sent
+        script_path, log_path,
+        trigger_id, workflow_id
+        param.*                          string                     one per parameter name without its ``$``, in the
+                                                                    order first used; missing where a run had none
+        ================================ ========================== ================================================
+    """
+    rows = list(views)
+    frame = _frame(COLUMNS, rows)
+    names = dict.fromkeys(name for view in rows for name in view.parameters)
+    for name in names:
+        values = [_text(view.parameters.get(name)) for view in rows]
+        frame[f"param.{name.removeprefix('$')}"] = pd.Series(values, dtype="string", index=frame.index)
+    return frame
+
+
+def jobs_frame(jobs: Iterable[Job]) -> pd.DataFrame:
+    """Return jobs as a table, in the order given, with the columns of `JOB_COLUMNS`."""
+    return _frame(JOB_COLUMNS, list(jobs))
+
+
+def _frame(columns: dict[str, tuple[str, Callable[[Any], Any]]], rows: Sequence[Any]) -> pd.DataFrame:
+    return pd.DataFrame(
+        {name: _series(dtype, [of(row) for row in rows]) for name, (dtype, of) in columns.items()}
+    )
+
+
+def _series(dtype: str, values: list[Any]) -> pd.Series[Any]:
+    if dtype == TIME:
+        # Through UTC, since what the service sends has a fixed offset and ours a zone.
+        return (
+            pd.Series(pd.to_datetime(pd.Series(values, dtype="object"), utc=True))
+            .astype("datetime64[us, UTC]")
+            .dt.tz_convert("Asia/Seoul")
+        )
+    return pd.Series(values, dtype=dtype)
+
+
+def _duration(view: RunView) -> Any:
+    end = view.execution.end_date if view.execution and view.is_final else None
+    if end is None:
+        return None
+    # The service's end has whole seconds, so a short run could seem to end before it began.
+    return max(end - (view.running_since or view.submitted_at), pd.Timedelta(0).to_pytimedelta())
+
+
+def _text(value: object) -> str | None:
+    if value is None or isinstance(value, str):
+        return value
+    return str(value).lower() if isinstance(value, bool) else str(value)

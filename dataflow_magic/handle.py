@@ -1,0 +1,342 @@
+"""`Run`, the live handle of one run: what is known of it, and what can be asked of it."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import logging
+import threading
+import time
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from dataclasses import replace
+from datetime import datetime
+from types import MappingProxyType
+from typing import Any
+
+from dataflow_magic import errors
+from dataflow_magic.card import tick_seconds
+from dataflow_magic.connection import Connection
+from dataflow_magic.diagnosis import diagnose
+from dataflow_magic.models import JobCondition, JobExecution, RunState, Scalar
+from dataflow_magic.present import Presenter, front_end
+from dataflow_magic.storage import NoObject
+from dataflow_magic.view import KST, RunView
+
+__all__ = ["Run"]
+
+logger = logging.getLogger(__name__)
+
+LOG_BYTES = 1 << 18
+"""How much of a log's end is read for a failure: far more than 20 lines, far less than a script can print."""
+LOG_SECONDS = 10.0
+PAINT_SECONDS = 0.5
+
+Submit = Callable[[Coroutine[Any, Any, Any]], "concurrent.futures.Future[Any]"]
+
+
+class Run:
+    """One run, live: it knows the newest state and is told by the watch, whatever the notebook does meanwhile.
+
+    Use ``run.result()`` to wait, ``await run`` where awaiting is at home, ``run.cancel()`` to end it. Showing it in a
+    cell shows its card. Made by ``%%dataflow_run`` and `dataflow_magic.run`.
+    """
+
+    def __init__(self, view: RunView, connection: Connection, submit: Submit) -> None:
+        self._view = view
+        self._connection = connection
+        self._submit = submit
+        self._changed = threading.Condition()
+        self._over: concurrent.futures.Future[JobExecution] = concurrent.futures.Future()
+        self._presenter: Presenter | None = None
+        self._painting = False
+        self._waited_on = False
+        self._shown_in: object = None
+        self._concluding: asyncio.Task[None] | None = None
+
+    def __repr__(self) -> str:
+        view = self._view
+        return f"<Run {view.run_id or '(no id yet)'} of {view.job_name} on {view.target}: {view.status}>"
+
+    @property
+    def view(self) -> RunView:
+        """All that is known now, frozen."""
+        return self._view
+
+    @property
+    def status(self) -> str:
+        """``READY``, ``RUNNING``, ``COMPLETED``, ``FAILED``, ``CANCELED``, ``SUBMITTING``, or what the service says."""
+        return self._view.status
+
+    @property
+    def run_id(self) -> str | None:
+        """The service's id of the run; None until it answered."""
+        return self._view.run_id
+
+    @property
+    def job(self) -> str:
+        """The job's name."""
+        return self._view.job_name
+
+    @property
+    def parameters(self) -> Mapping[str, Scalar]:
+        """The parameters as sent, names with their ``$``."""
+        return MappingProxyType(dict(self._view.parameters))
+
+    @property
+    def condition(self) -> JobCondition:
+        """The job condition as sent."""
+        return self._view.condition
+
+    @property
+    def error(self) -> str | None:
+        """Why the run did not complete, in one line; None while it lives and when it completed."""
+        return self._view.failure.reason if self._view.failure else None
+
+    def result(self, timeout: float | None = None) -> JobExecution:
+        """Wait for the end and return the run's last snapshot.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait; None waits as long as the run takes.
+
+        Raises
+        ------
+        RunFailed
+            The run ended other than COMPLETED.
+        WaitTimeout
+            It still goes on; so does the run.
+        """
+        self.wait(timeout)
+        return self._ended()
+
+    def wait(self, timeout: float | None = None, watch: Callable[[RunView], None] | None = None) -> None:
+        """Wait for the end, whatever it is.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait; None waits as long as the run takes.
+        watch
+            Called in this thread when something changed or the time shown did, at most twice a second.
+
+        Raises
+        ------
+        WaitTimeout
+            The run still goes on.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            view = self._view
+            if watch:
+                watch(view)
+            if view.is_final:
+                return
+            pause = tick_seconds(view.elapsed_seconds(_now()))
+            if deadline is not None:
+                pause = min(pause, deadline - time.monotonic())
+                if pause <= 0:
+                    raise errors.WaitTimeout(
+                        f"{self} still goes on after {timeout:g} s; wait again or cancel it", run=self
+                    )
+            with self._changed:
+                if self._view is view:
+                    self._changed.wait(pause)
+
+    def __await__(self) -> Generator[Any, None, JobExecution]:
+        """Wait for the end without blocking; as `result`, on whatever loop awaits."""
+        return self._await().__await__()
+
+    def cancel(self) -> None:
+        """Ask the service to end the run; returns once it has agreed. The state tells when the run is over.
+
+        Raises
+        ------
+        BadState
+            The run is over already.
+        ServiceError
+            The service did not take the request.
+        """
+        self._submit(self._cancel()).result()
+
+    def logs(self) -> str:
+        """Return the end of the console log, at most 256 KiB: what the script printed, also while it runs.
+
+        Returns
+        -------
+        str
+            Empty while there is none.
+        """
+        text: str = self._submit(self._read_log()).result(timeout=LOG_SECONDS * 2)
+        return text
+
+    # What the watch tells, on the loop
+
+    def seen(self, execution: JobExecution) -> None:
+        """Take a snapshot from the service."""
+        view = self._view
+        running_since = view.running_since
+        if running_since is None and execution.status == RunState.RUNNING:
+            running_since = _now()
+        if execution.is_final:
+            self._concluding = asyncio.get_running_loop().create_task(self._conclude(execution))
+            return
+        self._set(
+            replace(view, execution=execution, running_since=running_since, blind_since=None, blind_reason="")
+        )
+
+    def blind(self, reason: str) -> None:
+        """Take note that the service gives no answer."""
+        self._set(replace(self._view, blind_since=self._view.blind_since or _now(), blind_reason=reason))
+
+    # Showing
+
+    def show(self, *, kernel_waits: bool = False) -> None:
+        """Show the run below the running cell and keep it up to date there."""
+        shell = _shell()
+        if self._presenter is None:
+            self._presenter = Presenter(self._cancel_from_button, front_end(shell))
+        self._waited_on = kernel_waits
+        self._shown_in = getattr(shell, "execution_count", None)
+        self._presenter.show(self._view, _now(), kernel_waits=kernel_waits)
+        if not kernel_waits:
+            self._paint_from_now_on()
+
+    def wait_shown(self, timeout: float | None = None) -> None:
+        """Wait for the end, painting from this thread: while a cell blocks, only its own messages are its output."""
+        presenter = self._presenter
+        try:
+            self.wait(
+                timeout, lambda view: presenter.update(view, _now(), kernel_waits=True) if presenter else None
+            )
+        finally:
+            self._waited_on = False
+            if not self._view.is_final:
+                self._paint_from_now_on()
+
+    def _ipython_display_(self) -> None:
+        shell = _shell()
+        if self._shown_in is not None and self._shown_in == getattr(shell, "execution_count", None):
+            return  # shown before the wait began; the cell's value is the same run
+        self.show()
+
+    def _paint_from_now_on(self) -> None:
+        presenter = self._presenter
+        if presenter is None or not presenter.is_shown or self._painting:
+            return
+        self._painting = True
+        self._submit(self._paint(presenter))
+
+    async def _paint(self, presenter: Presenter) -> None:
+        try:
+            painted: RunView | None = None
+            since = 0.0
+            while not self._waited_on:
+                view, now = self._view, time.monotonic()
+                if view is not painted or now - since >= tick_seconds(view.elapsed_seconds(_now())):
+                    presenter.update(view, _now())
+                    painted, since = view, now
+                if view.is_final:
+                    return
+                await asyncio.sleep(PAINT_SECONDS)
+        except Exception:  # showing must never end the watch over the run
+            logger.warning("the card of %r could not be painted", self, exc_info=True)
+        finally:
+            self._painting = False
+
+    # Work
+
+    def _set(self, view: RunView) -> None:
+        with self._changed:
+            self._view = view
+            self._changed.notify_all()
+        if view.is_final and view.execution and not self._over.done():
+            self._over.set_result(view.execution)
+
+    async def _conclude(self, execution: JobExecution) -> None:
+        failure = None
+        if execution.status != RunState.COMPLETED:
+            log = await self._read_log(execution) if execution.status != RunState.CANCELED else ""
+            failure = diagnose(log, execution.status_detail or "", execution.status)
+        self._set(
+            replace(
+                self._view,
+                execution=execution,
+                failure=failure,
+                blind_since=None,
+                blind_reason="",
+                cancel_requested=False,
+            )
+        )
+
+    async def _read_log(self, execution: JobExecution | None = None) -> str:
+        path = _log_path(execution or self._view.execution)
+        if path is None:
+            return ""
+        try:
+            async with asyncio.timeout(LOG_SECONDS):
+                objects = await self._connection.objects()
+                raw = await objects.tail(path, LOG_BYTES)
+        except (NoObject, TimeoutError, errors.ServiceError) as error:
+            logger.debug("no log of %r: %s", self, error)
+            return ""
+        return raw.decode("utf-8", "replace")
+
+    async def _await(self) -> JobExecution:
+        # Shielded: who stops awaiting must not end the future that others wait on.
+        await asyncio.shield(asyncio.wrap_future(self._over))
+        return self._ended()
+
+    def _ended(self) -> JobExecution:
+        view = self._view
+        assert view.execution is not None  # noqa: S101 - only called when the run is over
+        if view.status != RunState.COMPLETED:
+            raise errors.RunFailed(self.failure_message(), run=self)
+        return view.execution
+
+    def failure_message(self) -> str:
+        """Return one line on how the run ended and where to read on."""
+        view = self._view
+        reason = f": {self.error}" if self.error else ""
+        return f"run {view.run_id} of {view.job_name} ended {view.status}{reason}"
+
+    async def _cancel(self) -> None:
+        view = self._view
+        if view.is_final:
+            raise errors.BadState(
+                f"run {view.run_id} is over ({view.status}); there is nothing to cancel", status=400
+            )
+        if view.run_id is None:
+            raise errors.BadState(
+                "the service has not told the run's id yet, so it cannot be canceled", status=400
+            )
+        await self._connection.client.cancel_execution(view.job_id, view.run_id)
+        if not self._view.is_final:
+            self._set(replace(self._view, cancel_requested=True))
+
+    def _cancel_from_button(self) -> None:
+        # A button's callback comes from any thread and must return at once.
+        self._submit(self._cancel()).add_done_callback(self._after_button)
+
+    def _after_button(self, done: concurrent.futures.Future[None]) -> None:
+        error = done.exception()
+        if error is not None and self._presenter is not None:
+            logger.warning("cancel of %r: %s", self, error)
+            self._presenter.offer_cancel()
+
+
+def _log_path(execution: JobExecution | None) -> str | None:
+    condition = execution.job_condition if execution else None
+    path = (condition.model_extra or {}).get("consoleLogPath") if condition else None
+    return path if isinstance(path, str) and path else None
+
+
+def _now() -> datetime:
+    return datetime.now(KST)
+
+
+def _shell() -> Any:
+    # Late: a script that uses runs without a notebook need not load IPython.
+    from IPython import get_ipython
+
+    return get_ipython()

@@ -1,0 +1,63 @@
+"""Finds the job a cell names."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from dataflow_magic.block import suggestion
+from dataflow_magic.cell import JobRef
+from dataflow_magic.errors import CellError, NotFound
+from dataflow_magic.models import Job, Page
+
+__all__ = ["JobReader", "find_job"]
+
+MOST_PAGES = 20
+
+
+class JobReader(Protocol):
+    """What of a client is needed."""
+
+    async def get_job(self, job_id: str) -> Job:
+        """Return one job."""
+
+    async def list_jobs(self, *, name: str | None = None, page: int = 0, limit: int = 1000) -> Page[Job]:
+        """Return one page of jobs."""
+
+
+async def find_job(client: JobReader, ref: JobRef) -> Job:
+    """Return the job with this id, or else with exactly this name.
+
+    Raises
+    ------
+    NotFound
+        There is none; the nearest name is offered.
+    CellError
+        Several have the name; their ids are listed.
+    """
+    if ref.may_be_id:
+        try:
+            return await client.get_job(ref.text)
+        except NotFound:
+            if ref.kind == "id":
+                raise
+    named = await _named(client, ref.text)
+    if len(named) == 1:
+        # A list's item may be shorter than the job itself, so its condition is read from the job.
+        return await client.get_job(named[0].job_id)
+    if named:
+        ids = ", ".join(job.job_id for job in named)
+        raise CellError(f"{len(named)} jobs are named {ref.text!r}; say which by id:... ({ids})")
+    known = [job.name for job in (await client.list_jobs()).items]
+    near = suggestion(ref.text, known)
+    raise NotFound(f"no job is named {ref.text!r}{near}; %dataflow_jobs lists them", status=404)
+
+
+async def _named(client: JobReader, name: str) -> list[Job]:
+    """Return the jobs with exactly this name; how the service narrows by name it does not say."""
+    found: list[Job] = []
+    for number in range(MOST_PAGES):
+        page = await client.list_jobs(name=name, page=number)
+        found += [job for job in page.items if job.name == name]
+        if len(page.items) < page.limit or not page.items:
+            break
+    return found

@@ -1,0 +1,25 @@
+"""The process `attach` starts: serves a data folder until nobody uses it, with keys only the folder tells."""
+
+from __future__ import annotations
+
+import sys
+from pathlib import Path
+
+from dataflow_magic.errors import ConfigError
+from dataflow_magic.local.carry import carry_out
+from dataflow_magic.local.folder import DataFolder
+from dataflow_magic.local.server import random_keys, serve
+
+
+def main(data: str) -> int:
+    """Serve; 0 when the service ended by itself, 3 when it could not begin."""
+    try:
+        serve(DataFolder(Path(data)), random_keys(), carry_out, until_unused=True)
+    except ConfigError as error:
+        sys.stderr.write(f"{error}\n")
+        return 3
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main(sys.argv[1]))

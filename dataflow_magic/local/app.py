@@ -1,0 +1,236 @@
+"""The HTTP face of the local service: a gateway that checks signatures, and the routes behind it.
+
+Each handler reads, calls store or engine, and answers; rules live in `contract`. Served besides the vendor's
+operations: ``GET /local/v1/service``, which tells where the objects are kept.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+import time
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import JSONResponse, Response
+from starlette.routing import Route
+from starlette.types import ASGIApp, Receive, Scope, Send
+
+from dataflow_magic.local import contract
+from dataflow_magic.local.contract import Refusal
+from dataflow_magic.local.engine import Engine
+from dataflow_magic.local.store import Store, StoredJob, StoredRun
+from dataflow_magic.signing import ACCESS_KEY_HEADER, MAX_SKEW_MS, SIGNATURE_HEADER, TIMESTAMP_HEADER, verify
+
+__all__ = ["Keys", "Service", "create_app"]
+
+MAX_BODY = 1 << 20
+"""Bytes of a request body; more is the gateway's 413."""
+
+
+@dataclass(frozen=True, slots=True)
+class Keys:
+    """The one key pair the service takes."""
+
+    access_key: str
+    secret_key: str
+
+    def __repr__(self) -> str:
+        return "Keys(...)"
+
+
+@dataclass(frozen=True, slots=True)
+class Service:
+    """What the handlers work with.
+
+    Parameters
+    ----------
+    now
+        Gives the aware time answers are made at.
+    """
+
+    store: Store
+    engine: Engine
+    folder: Path
+    now: Callable[[], datetime]
+
+
+def create_app(service: Service, keys: Keys, *, clock: Callable[[], float] = time.time) -> ASGIApp:
+    """Return the service as an ASGI application.
+
+    Parameters
+    ----------
+    clock
+        Seconds since the epoch, for the age of signatures.
+    """
+    handlers = _Handlers(service)
+    app = Starlette(
+        routes=[
+            Route("/api/v1/jobs", handlers.list_jobs, methods=["GET"]),
+            Route("/api/v1/jobs", handlers.create_job, methods=["POST"]),
+            Route("/api/v1/jobs/{job_id}", handlers.get_job, methods=["GET"]),
+            Route("/api/v1/jobs/{job_id}/executions", handlers.execute_job, methods=["POST"]),
+            Route("/api/v1/jobs/{job_id}/executions", handlers.list_executions, methods=["GET"]),
+            Route("/api/v1/jobs/{job_id}/executions/{run_id}", handlers.get_execution, methods=["GET"]),
+            Route(
+                "/api/v1/jobs/{job_id}/executions/{run_id}/cancel",
+                handlers.cancel_execution,
+                methods=["POST"],
+            ),
+            Route("/local/v1/service", handlers.describe, methods=["GET"]),
+        ],
+        exception_handlers={
+            Refusal: _answer_refusal,
+            HTTPException: _answer_unknown_address,
+            Exception: _answer_own_fault,
+        },
+    )
+    return _Gateway(app, keys, clock)
+
+
+class _Handlers:
+    def __init__(self, service: Service) -> None:
+        self._store = service.store
+        self._engine = service.engine
+        self._folder = service.folder
+        self._now = service.now
+
+    def list_jobs(self, request: Request) -> Response:
+        page, limit = contract.read_paging(request.query_params)
+        jobs, total = self._store.jobs(name=request.query_params.get("name"), page=page, limit=limit)
+        return _json(contract.list_answer([contract.job_answer(job) for job in jobs], total, page, limit))
+
+    async def create_job(self, request: Request) -> Response:
+        fields = contract.read_job(await _body(request))
+        return _json(contract.job_answer(await run_in_threadpool(self._store.add_job, **fields)))
+
+    def get_job(self, request: Request) -> Response:
+        return _json(contract.job_answer(self._job(request)))
+
+    async def execute_job(self, request: Request) -> Response:
+        job = await run_in_threadpool(self._job, request)
+        condition, parameters = contract.read_execution(await _body(request))
+        run = await run_in_threadpool(
+            self._store.add_run,
+            job,
+            condition=condition,
+            parameters=parameters,
+            trigger_id=request.query_params.get("triggerId"),
+            workflow_id=request.query_params.get("workflowId"),
+        )
+        self._engine.wake()
+        return _json(contract.execution_answer(run, self._now(), full=False))
+
+    def list_executions(self, request: Request) -> Response:
+        job = self._job(request)
+        page, limit = contract.read_paging(request.query_params)
+        runs, total = self._store.runs(job.job_id, page=page, limit=limit)
+        now = self._now()
+        items = [contract.execution_answer(run, now, full=True) for run in runs]
+        return _json(contract.list_answer(items, total, page, limit))
+
+    def get_execution(self, request: Request) -> Response:
+        return _json(contract.execution_answer(self._run(request), self._now(), full=True))
+
+    async def cancel_execution(self, request: Request) -> Response:
+        run = await run_in_threadpool(self._run, request)
+        self._engine.cancel(run.run_id)
+        return _json(True)
+
+    def describe(self, _: Request) -> Response:
+        return _json(
+            {
+                "folder": str(self._folder),
+                "objects": str(self._folder / "objects"),
+                "pid": os.getpid(),
+                "activeRuns": self._engine.active,
+            }
+        )
+
+    def _job(self, request: Request) -> StoredJob:
+        job_id = request.path_params["job_id"]
+        job = self._store.job(job_id)
+        if job is None:
+            raise Refusal(404, "not-found", f"jobId: there is no job {job_id!r}")
+        return job
+
+    def _run(self, request: Request) -> StoredRun:
+        job = self._job(request)
+        run_id = request.path_params["run_id"]
+        run = self._store.run(run_id)
+        if run is None or run.job_id != job.job_id:
+            raise Refusal(404, "not-found", f"executionId: job {job.job_id} has no run {run_id!r}")
+        return run
+
+
+class _Gateway:
+    """Answers what is not signed right; what is, goes on with its raw target untouched."""
+
+    def __init__(self, app: ASGIApp, keys: Keys, clock: Callable[[], float]) -> None:
+        self._app = app
+        self._keys = keys
+        self._clock = clock
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        if scope["type"] == "http" and (details := self._refusal(scope)):
+            await _gateway_error(401, "200", "Authentication Failed", details)(scope, receive, send)
+            return
+        await self._app(scope, receive, send)
+
+    def _refusal(self, scope: Scope) -> str:
+        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
+        names = (TIMESTAMP_HEADER, ACCESS_KEY_HEADER, SIGNATURE_HEADER)
+        timestamp, access_key, signature = (headers.get(name, "") for name in names)
+        if not (timestamp and access_key and signature):
+            return "Authentication information are missing."
+        query = scope["query_string"]
+        # As it came over the wire: the decoded path is not what was signed.
+        target = scope["raw_path"] + (b"?" + query if query else b"")
+        good = (
+            timestamp.isascii()
+            and timestamp.isdigit()
+            and len(timestamp) < 20
+            and abs(int(timestamp) - self._clock() * 1000) <= MAX_SKEW_MS
+            and access_key == self._keys.access_key
+            and verify(signature, scope["method"], target, int(timestamp), access_key, self._keys.secret_key)
+        )
+        return "" if good else "Invalid authentication information."
+
+
+async def _body(request: Request) -> bytes:
+    body = b""
+    async for chunk in request.stream():
+        body += chunk
+        if len(body) > MAX_BODY:
+            raise HTTPException(413)
+    return body
+
+
+def _json(answer: Any) -> Response:
+    return Response(json.dumps(answer, ensure_ascii=False), media_type="application/json")
+
+
+def _gateway_error(status: int, code: str, message: str, details: str) -> Response:
+    return JSONResponse({"error": {"errorCode": code, "message": message, "details": details}}, status)
+
+
+async def _answer_refusal(_: Request, error: Exception) -> Response:
+    assert isinstance(error, Refusal)  # noqa: S101 - registered for it
+    return JSONResponse({"detail": error.detail, "errorType": error.kind}, error.status)
+
+
+async def _answer_unknown_address(_: Request, error: Exception) -> Response:
+    if isinstance(error, HTTPException) and error.status_code == 413:
+        return _gateway_error(413, "430", "Request Entity Too Large", f"The body is over {MAX_BODY} bytes.")
+    return _gateway_error(404, "300", "Not Found Exception", "URL not found.")
+
+
+async def _answer_own_fault(_: Request, error: Exception) -> Response:
+    return _gateway_error(500, "900", "Unexpected Error", type(error).__name__)

@@ -1,0 +1,25 @@
+"""Joins engine and Spark: finds a Java for each run and has the run carried out with it."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Callable
+
+from dataflow_magic.errors import ConfigError
+from dataflow_magic.local.java import find_java
+from dataflow_magic.local.spark import Outcome, RunSpec, run_application
+from dataflow_magic.models import RunState
+
+__all__ = ["carry_out"]
+
+
+async def carry_out(
+    spec: RunSpec, *, cancel: asyncio.Event, waiting: Callable[[str], None], started: Callable[[], None]
+) -> Outcome:
+    """Carry out one run as a Spark application on this machine."""
+    try:
+        java = find_java(os.environ)
+    except ConfigError as error:
+        return Outcome(RunState.FAILED, str(error))
+    return await run_application(spec, java=java, cancel=cancel, waiting=waiting, started=started)

@@ -1,0 +1,108 @@
+"""The data folder of a local service: its files, and who holds it. Used by the service and by those who use it.
+
+One process serves a folder: it holds ``service.lock``. Whoever uses it holds ``users.lock`` shared, so the service can
+see, by taking it whole, that its last user is gone, however that user ended: the system drops a lock with its process.
+"""
+
+from __future__ import annotations
+
+import fcntl
+import json
+import os
+from dataclasses import asdict, dataclass
+from pathlib import Path
+
+__all__ = ["Address", "DataFolder", "try_lock"]
+
+
+@dataclass(frozen=True, slots=True)
+class Address:
+    """Where a running service is, and the keys it takes."""
+
+    endpoint: str
+    access_key: str
+    secret_key: str
+    pid: int
+
+    def __repr__(self) -> str:
+        return f"Address({self.endpoint!r}, pid={self.pid})"
+
+
+@dataclass(frozen=True, slots=True)
+class DataFolder:
+    """Names of what a data folder holds."""
+
+    path: Path
+
+    @property
+    def database(self) -> Path:
+        """SQLite file of jobs and runs."""
+        return self.path / "state.sqlite3"
+
+    @property
+    def objects(self) -> Path:
+        """One folder per bucket."""
+        return self.path / "objects"
+
+    @property
+    def log(self) -> Path:
+        """What the service itself prints."""
+        return self.path / "service.log"
+
+    @property
+    def service_lock(self) -> Path:
+        """Held whole by the process that serves the folder."""
+        return self.path / "service.lock"
+
+    @property
+    def users_lock(self) -> Path:
+        """Held shared by every user of the service."""
+        return self.path / "users.lock"
+
+    @property
+    def start_lock(self) -> Path:
+        """Held whole by whoever starts the service."""
+        return self.path / "start.lock"
+
+    def make(self) -> None:
+        """Make the folder, for this user only: results and logs may be private."""
+        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self.objects.mkdir(exist_ok=True)
+
+    def write_address(self, address: Address) -> None:
+        """Tell where the service is, in a file only this user can read."""
+        new = self._address.with_suffix(".new")
+        new.unlink(missing_ok=True)
+        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+            json.dump(asdict(address), file)
+        new.replace(self._address)
+
+    def read_address(self) -> Address | None:
+        """Return where the service is, None when nothing says so."""
+        try:
+            return Address(**json.loads(self._address.read_text(encoding="utf-8")))
+        except (FileNotFoundError, ValueError, TypeError):
+            return None
+
+    def remove_address(self) -> None:
+        """Say that no service is here."""
+        self._address.unlink(missing_ok=True)
+
+    @property
+    def _address(self) -> Path:
+        return self.path / "service.json"
+
+
+def try_lock(path: Path, *, shared: bool = False) -> int | None:
+    """Take a lock that lasts as long as the returned descriptor is open; None when it is held.
+
+    The descriptor is not inherited by programs this process starts.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor

@@ -1,0 +1,277 @@
+"""Jobs and runs on disk: the only place that knows the schema. Explicit SQL, short transactions, no rules.
+
+Every call opens its own connection, so any thread may call; WAL lets readers go on while one writes.
+"""
+
+from __future__ import annotations
+
+import json
+import secrets
+import sqlite3
+import string
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from pathlib import Path
+from typing import Any
+
+from dataflow_magic.local.lifecycle import allowed_before
+from dataflow_magic.models import RunState
+
+__all__ = ["Store", "StoredJob", "StoredRun", "new_id"]
+
+SCHEMA = """
+CREATE TABLE IF NOT EXISTS jobs (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  job_id TEXT NOT NULL UNIQUE,
+  name TEXT NOT NULL,
+  type TEXT NOT NULL,
+  max_concurrent_runs INTEGER,
+  condition TEXT NOT NULL,
+  extra TEXT NOT NULL,
+  created TEXT NOT NULL,
+  updated TEXT NOT NULL
+);
+CREATE INDEX IF NOT EXISTS jobs_by_name ON jobs (name);
+CREATE TABLE IF NOT EXISTS runs (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  run_id TEXT NOT NULL UNIQUE,
+  job_id TEXT NOT NULL,
+  job_name TEXT NOT NULL,
+  condition TEXT NOT NULL,
+  parameters TEXT NOT NULL,
+  trigger_id TEXT,
+  workflow_id TEXT,
+  status TEXT NOT NULL,
+  detail TEXT NOT NULL DEFAULT '',
+  created TEXT NOT NULL,
+  started TEXT,
+  ended TEXT
+);
+CREATE INDEX IF NOT EXISTS runs_by_job ON runs (job_id, seq);
+CREATE INDEX IF NOT EXISTS runs_by_status ON runs (status);
+"""
+
+
+@dataclass(frozen=True, slots=True)
+class StoredJob:
+    """A job as stored; ``condition`` and ``extra`` are JSON objects with the wire's names."""
+
+    job_id: str
+    name: str
+    type: str
+    max_concurrent_runs: int | None
+    condition: Mapping[str, Any]
+    extra: Mapping[str, Any]
+    created: datetime
+    updated: datetime
+    last_status: str | None = None
+    last_run: datetime | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class StoredRun:
+    """A run as stored; times are aware, ``started`` is when its script began."""
+
+    run_id: str
+    job_id: str
+    job_name: str
+    condition: Mapping[str, Any]
+    parameters: Mapping[str, Any]
+    trigger_id: str | None
+    workflow_id: str | None
+    status: str
+    detail: str
+    created: datetime
+    started: datetime | None
+    ended: datetime | None
+
+
+def new_id() -> str:
+    """Return an id in the form of the vendor's full examples: twelve letters and digits."""
+    return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(12))
+
+
+class Store:
+    """The jobs and runs of one data folder.
+
+    Parameters
+    ----------
+    path
+        SQLite file; made when missing.
+    now
+        Gives the aware time written into rows.
+    """
+
+    def __init__(self, path: Path, now: Callable[[], datetime]) -> None:
+        self._path = path
+        self._now = now
+        with self._open() as db:
+            db.execute("PRAGMA journal_mode=WAL")
+            db.executescript(SCHEMA)
+
+    def add_job(
+        self,
+        name: str,
+        type: str,  # noqa: A002 - the wire's word
+        *,
+        max_concurrent_runs: int | None,
+        condition: Mapping[str, Any],
+        extra: Mapping[str, Any],
+    ) -> StoredJob:
+        """Store a job under a new id."""
+        now = self._stamp()
+        job_id = new_id()
+        with self._open() as db:
+            db.execute(
+                "INSERT INTO jobs (job_id, name, type, max_concurrent_runs, condition, extra, created, updated) "
+                "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
+                (job_id, name, type, max_concurrent_runs, json.dumps(condition), json.dumps(extra), now, now),
+            )
+        job = self.job(job_id)
+        assert job is not None  # noqa: S101 - just written
+        return job
+
+    def job(self, job_id: str) -> StoredJob | None:
+        """Return a job, None when there is none."""
+        found = self._jobs("WHERE j.job_id = ?", (job_id,))
+        return found[0] if found else None
+
+    def jobs(self, *, name: str | None, page: int, limit: int) -> tuple[list[StoredJob], int]:
+        """Return a page of jobs, oldest first, whose name contains ``name``, and how many there are in all."""
+        where, values = ("WHERE instr(j.name, ?)", (name,)) if name else ("", ())
+        items = self._jobs(f"{where} ORDER BY j.seq LIMIT ? OFFSET ?", (*values, limit, page * limit))
+        with self._open() as db:
+            (total,) = db.execute(f"SELECT count(*) FROM jobs j {where}", values).fetchone()  # noqa: S608 - fixed text
+        return items, total
+
+    def add_run(
+        self,
+        job: StoredJob,
+        *,
+        condition: Mapping[str, Any],
+        parameters: Mapping[str, Any],
+        trigger_id: str | None,
+        workflow_id: str | None,
+    ) -> StoredRun:
+        """Store a run as READY under a new id."""
+        run_id = new_id()
+        with self._open() as db:
+            db.execute(
+                "INSERT INTO runs (run_id, job_id, job_name, condition, parameters, trigger_id, workflow_id, status, "
+                "created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                (
+                    run_id,
+                    job.job_id,
+                    job.name,
+                    json.dumps(condition),
+                    json.dumps(parameters),
+                    trigger_id,
+                    workflow_id,
+                    RunState.READY,
+                    self._stamp(),
+                ),
+            )
+        run = self.run(run_id)
+        assert run is not None  # noqa: S101 - just written
+        return run
+
+    def run(self, run_id: str) -> StoredRun | None:
+        """Return a run, None when there is none."""
+        found = self._runs("WHERE run_id = ?", (run_id,))
+        return found[0] if found else None
+
+    def runs(self, job_id: str, *, page: int, limit: int) -> tuple[list[StoredRun], int]:
+        """Return a page of a job's runs, newest first, and how many there are in all."""
+        items = self._runs(
+            "WHERE job_id = ? ORDER BY seq DESC LIMIT ? OFFSET ?", (job_id, limit, page * limit)
+        )
+        with self._open() as db:
+            (total,) = db.execute("SELECT count(*) FROM runs WHERE job_id = ?", (job_id,)).fetchone()
+        return items, total
+
+    def runs_in(self, state: RunState) -> list[StoredRun]:
+        """Return every run in a state, oldest first."""
+        return self._runs("WHERE status = ? ORDER BY seq", (state,))
+
+    def move(self, run_id: str, state: RunState, detail: str = "") -> bool:
+        """Bring a run to a state; False, and nothing changed, where its present state does not allow that."""
+        before = allowed_before(state)
+        stamp = "started" if state == RunState.RUNNING else "ended"
+        marks = ", ".join("?" * len(before))
+        with self._open() as db:
+            changed = db.execute(
+                f"UPDATE runs SET status = ?, detail = ?, {stamp} = ? WHERE run_id = ? AND status IN ({marks})",  # noqa: S608
+                (state, detail, self._stamp(), run_id, *before),
+            )
+            return changed.rowcount == 1
+
+    def describe(self, run_id: str, detail: str) -> None:
+        """Say what a READY run waits for."""
+        with self._open() as db:
+            db.execute(
+                "UPDATE runs SET detail = ? WHERE run_id = ? AND status = ? AND detail != ?",
+                (detail, run_id, RunState.READY, detail),
+            )
+
+    def _jobs(self, rest: str, values: tuple[Any, ...]) -> list[StoredJob]:
+        with self._open() as db:
+            rows = db.execute(
+                "SELECT j.*, r.status AS last_status, r.created AS last_run FROM jobs j LEFT JOIN runs r "  # noqa: S608
+                f"ON r.seq = (SELECT max(seq) FROM runs WHERE job_id = j.job_id) {rest}",
+                values,
+            ).fetchall()
+        return [
+            StoredJob(
+                job_id=row["job_id"],
+                name=row["name"],
+                type=row["type"],
+                max_concurrent_runs=row["max_concurrent_runs"],
+                condition=json.loads(row["condition"]),
+                extra=json.loads(row["extra"]),
+                created=datetime.fromisoformat(row["created"]),
+                updated=datetime.fromisoformat(row["updated"]),
+                last_status=row["last_status"],
+                last_run=_time(row["last_run"]),
+            )
+            for row in rows
+        ]
+
+    def _runs(self, rest: str, values: tuple[Any, ...]) -> list[StoredRun]:
+        with self._open() as db:
+            rows = db.execute(f"SELECT * FROM runs {rest}", values).fetchall()  # noqa: S608 - fixed text
+        return [
+            StoredRun(
+                run_id=row["run_id"],
+                job_id=row["job_id"],
+                job_name=row["job_name"],
+                condition=json.loads(row["condition"]),
+                parameters=json.loads(row["parameters"]),
+                trigger_id=row["trigger_id"],
+                workflow_id=row["workflow_id"],
+                status=row["status"],
+                detail=row["detail"],
+                created=datetime.fromisoformat(row["created"]),
+                started=_time(row["started"]),
+                ended=_time(row["ended"]),
+            )
+            for row in rows
+        ]
+
+    def _stamp(self) -> str:
+        return self._now().isoformat()
+
+    @contextmanager
+    def _open(self) -> Iterator[sqlite3.Connection]:
+        db = sqlite3.connect(self._path, timeout=20)
+        db.row_factory = sqlite3.Row
+        try:
+            with db:
+                yield db
+        finally:
+            db.close()
+
+
+def _time(text: str | None) -> datetime | None:
+    return datetime.fromisoformat(text) if text else None

@@ -1,0 +1,224 @@
+"""The magics: what a line or cell asks for, handed to the parts that do it. Imports nothing heavy until one is used."""
+
+from __future__ import annotations
+
+import os
+import shlex
+import sys
+import warnings
+from typing import TYPE_CHECKING, Any
+
+from IPython.core.displayhook import DisplayHook
+from IPython.core.error import UsageError
+from IPython.core.magic import (
+    Magics,
+    line_cell_magic,
+    line_magic,
+    magics_class,
+    needs_local_scope,
+    no_var_expand,
+    output_can_be_silenced,
+)
+from traitlets import Unicode
+
+from dataflow_magic import errors
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from dataflow_magic.cell import CellOptions
+    from dataflow_magic.handle import Run
+    from dataflow_magic.session import Session
+    from dataflow_magic.settings import Target
+
+__all__ = ["DataflowMagics", "load_ipython_extension", "unload_ipython_extension"]
+
+
+class Detached(KeyboardInterrupt):
+    """The user stopped a wait; the run goes on. Shown as its message alone."""
+
+    def _render_traceback_(self) -> list[str]:
+        return [str(self)]
+
+
+@magics_class
+class DataflowMagics(Magics):
+    """The magics of dataflow-magic; ``%config DataflowMagics`` sets their defaults."""
+
+    target = Unicode(
+        "", help="Where runs go when a cell does not say: cloud, local, a profile's name or a URL."
+    ).tag(config=True)
+
+    shell: InteractiveShell  # set by IPython; there is no magic without one
+    _told_local = False
+
+    @no_var_expand
+    @needs_local_scope
+    @output_can_be_silenced
+    @line_cell_magic
+    def dataflow_run(
+        self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None
+    ) -> Run | None:
+        """Start a run of a Data Flow job and return its live handle at once.
+
+        ``%%dataflow_run JOB [options]`` over a parameter block, or ``%dataflow_run JOB`` for a job without parameters.
+        ``%dataflow_run --help`` lists the options.
+        """
+        from dataflow_magic.cell import help_text, parse_cell
+
+        namespace = {**self.shell.user_ns, **(local_ns or {})}
+        try:
+            options = parse_cell(line, cell or "", namespace)
+        except errors.CellError as error:
+            raise UsageError(str(error)) from None
+        if options is None:
+            print(help_text())  # noqa: T201
+            return None
+        for warning in options.warnings:
+            warnings.warn(warning, stacklevel=2)
+        silent = cell is not None and DisplayHook.semicolon_at_end_of_expression(cell)
+        with _as_usage():
+            return self._run(options, silent=silent)
+
+    @line_magic
+    def dataflow_runs(self, line: str) -> pd.DataFrame:
+        """Return the runs this kernel started as a DataFrame, oldest first."""
+        from dataflow_magic.api import runs
+
+        self._no_arguments(line, "%dataflow_runs")
+        return runs()
+
+    @line_magic
+    def dataflow_jobs(self, line: str) -> pd.DataFrame:
+        """Return the target's jobs as a DataFrame: ``%dataflow_jobs [TARGET]``."""
+        from dataflow_magic.frame import jobs_frame
+
+        with _as_usage():
+            session, target = (
+                self._session(),
+                self._target(self._one_argument(line, "%dataflow_jobs [TARGET]")),
+            )
+            return jobs_frame(session.jobs(target))
+
+    @line_magic
+    def dataflow_status(self, line: str) -> None:
+        """Show a run's card, ``%dataflow_status RUN``, or without one where runs go and with which key."""
+        with _as_usage():
+            run = self._one_argument(line, "%dataflow_status [RUN]")
+            if run:
+                self._session().find_run(run).show()
+            else:
+                print(self._describe())  # noqa: T201
+
+    @line_magic
+    def dataflow_cancel(self, line: str) -> None:
+        """Ask the service to end a run: ``%dataflow_cancel RUN``, an id or its beginning, or ``@last``."""
+        with _as_usage():
+            text = self._one_argument(line, "%dataflow_cancel RUN")
+            if text is None:
+                raise errors.CellError("no run is named; write %dataflow_cancel RUN, or @last")
+            run = self._session().find_run(text)
+            run.cancel()
+            print(f"cancel sent to run {run.run_id} of {run.job}")  # noqa: T201
+
+    def _run(self, options: CellOptions, *, silent: bool) -> Run | None:
+        from dataflow_magic.present import is_headless
+
+        session, target = self._session(), self._target(options.target, options.profile)
+        if options.dry_run:
+            print(_dry_run(options, target))  # noqa: T201
+            return None
+        headless = is_headless(self.shell)
+        if headless and target.source == "no credentials found" and not self._told_local:
+            self._told_local = True
+            print("No credentials found: runs go to the local service on this machine.")  # noqa: T201
+        try:
+            run = session.start(options.request, target)
+        except KeyboardInterrupt:
+            raise Detached(
+                "interrupted while the run was being submitted; %dataflow_runs shows what became of it"
+            ) from None
+        if options.out:
+            self.shell.user_ns[options.out] = run
+        if headless if options.wait is None else options.wait:
+            self._wait(run, options, silent=silent)
+        return run
+
+    def _wait(self, run: Run, options: CellOptions, *, silent: bool) -> None:
+        seconds = None if options.wait_timeout is None else 60 * options.wait_timeout
+        try:
+            if silent:
+                run.wait(seconds)
+            else:
+                run.show(kernel_waits=True)
+                run.wait_shown(seconds)
+        except KeyboardInterrupt:
+            raise Detached(
+                f"stopped waiting; run {run.run_id} goes on: %dataflow_status {run.run_id} shows it, "
+                f"%dataflow_cancel {run.run_id} ends it"
+            ) from None
+        if run.status != "COMPLETED":
+            raise errors.RunFailed(run.failure_message(), run=run)
+
+    def _session(self) -> Session:
+        from dataflow_magic.api import get_session
+
+        return get_session()
+
+    def _target(self, choice: str | None = None, profile: str | None = None) -> Target:
+        return self._session().target(choice or (None if profile else self.target) or None, profile)
+
+    def _describe(self) -> str:
+        from dataflow_magic.describe import describe
+
+        return describe(self._target(), os.environ)
+
+    def _one_argument(self, line: str, usage: str) -> str | None:
+        try:
+            words = shlex.split(line)
+        except ValueError as error:
+            raise errors.CellError(f"the line does not split: {error}") from None
+        if len(words) > 1 or (words and words[0].startswith("-")):
+            raise errors.CellError(f"{line.strip()!r} is not understood; write {usage}")
+        return words[0] if words else None
+
+    def _no_arguments(self, line: str, usage: str) -> None:
+        if line.strip():
+            raise UsageError(f"{line.strip()!r} is not understood; write {usage}")
+
+
+class _as_usage:  # noqa: N801 - reads as a statement
+    """Turns a cell's own mistakes into IPython's one-line usage errors."""
+
+    def __enter__(self) -> None:
+        return None
+
+    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
+        if isinstance(error, errors.CellError):
+            raise UsageError(str(error)) from None
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Register the magics; ``%load_ext dataflow_magic`` calls it. Prints nothing and does no I/O."""
+    shell.register_magics(DataflowMagics)
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """Take the magics away and stop watching; the runs go on, and a local service without users ends."""
+    manager = shell.magics_manager
+    for kind in ("line", "cell"):
+        names = [name for name in manager.magics[kind] if name.startswith("dataflow_")]
+        for name in names:
+            del manager.magics[kind][name]
+    manager.registry.pop(DataflowMagics.__name__, None)
+    shell.configurables[:] = [c for c in shell.configurables if not isinstance(c, DataflowMagics)]
+    api = sys.modules.get("dataflow_magic.api")
+    if api is not None:
+        api.close_session()
+
+
+def _dry_run(options: CellOptions, target: Target) -> str:
+    from dataflow_magic.describe import dry_run
+
+    return dry_run(options.request, target, os.environ)

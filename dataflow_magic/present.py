@@ -1,0 +1,122 @@
+"""How a run is shown where we are: a live card, a card without widgets, or lines in a terminal."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from datetime import datetime
+from enum import StrEnum
+from typing import TYPE_CHECKING, Any
+
+from dataflow_magic.card import card_state, to_text
+from dataflow_magic.view import RunView
+
+if TYPE_CHECKING:
+    from dataflow_magic.card.widget import LiveCard
+
+__all__ = ["FrontEnd", "Presenter", "front_end"]
+
+
+class FrontEnd(StrEnum):
+    """What looks at the output."""
+
+    WIDGETS = "widgets"
+    STATIC = "static"
+    TERMINAL = "terminal"
+
+
+def front_end(shell: Any) -> FrontEnd:
+    """Say what looks at this shell's output.
+
+    Parameters
+    ----------
+    shell
+        The running IPython shell, or None outside of one.
+    """
+    kernel = getattr(shell, "kernel", None)
+    if kernel is None:
+        return FrontEnd.TERMINAL
+    if is_headless(shell) or "google.colab" in sys.modules:
+        # Nobody can press a button; Colab does not take changes of a widget once its cell is done (colabtools#3373).
+        return FrontEnd.STATIC
+    return FrontEnd.WIDGETS
+
+
+def is_headless(shell: Any) -> bool:
+    """Whether nobody watches: nbclient, papermill and nbconvert tell the kernel that no input can be asked for."""
+    kernel = getattr(shell, "kernel", None)
+    return kernel is not None and getattr(kernel, "_allow_stdin", True) is False
+
+
+class Presenter:
+    """Shows one run and keeps what it showed up to date.
+
+    Parameters
+    ----------
+    on_cancel
+        What the card's button does; returns at once.
+    where
+        What looks at the output.
+    make_card
+        Makes the card; the default is the one of ipywidgets.
+    write
+        Takes a terminal's lines.
+    """
+
+    def __init__(
+        self,
+        on_cancel: Callable[[], None],
+        where: FrontEnd,
+        *,
+        make_card: Callable[..., LiveCard] | None = None,
+        write: Callable[[str], object] = print,
+    ) -> None:
+        self._on_cancel = on_cancel
+        self._where = where
+        self._make_card = make_card
+        self._write = write
+        self._card: LiveCard | None = None
+        self._told = ""
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether there is a card that wants to be kept up to date."""
+        return self._card is not None
+
+    def show(self, view: RunView, now: datetime, *, kernel_waits: bool = False) -> None:
+        """Show the run below the running cell."""
+        state = card_state(view, now, kernel_waits=kernel_waits)
+        if self._where is FrontEnd.TERMINAL:
+            self._told = view.status
+            self._write(to_text(state))
+            return
+        if self._card is None:
+            self._card = self._new_card()
+        self._card.show(state)
+
+    def update(self, view: RunView, now: datetime, *, kernel_waits: bool = False) -> None:
+        """Bring what was shown up to date; a terminal gets a line when the state has changed."""
+        state = card_state(view, now, kernel_waits=kernel_waits)
+        if self._card is None:
+            # Background work never prints: only a cell that waits has lines to tell.
+            if kernel_waits and view.status != self._told:
+                self._told = view.status
+                self._write(to_text(state))
+        elif view.is_final:
+            self._card.finish(state)
+        else:
+            self._card.update(state)
+
+    def offer_cancel(self) -> None:
+        """Give the button back after a cancel that failed."""
+        if self._card is not None:
+            self._card.offer_cancel()
+
+    def _new_card(self) -> LiveCard:
+        make = self._make_card
+        if make is None:
+            # Late: ipywidgets is only paid for by who sees a card.
+            from dataflow_magic.card.widget import LiveCard
+
+            make = LiveCard
+        return make(self._on_cancel, interactive=self._where is FrontEnd.WIDGETS)

@@ -1,0 +1,218 @@
+"""Which service runs go to, and with which keys. Reads the environment and one file it is handed; no network.
+
+Order of the target: the cell's ``--target`` or ``--profile`` > ``%config DataflowMagics.target`` > ``DATAFLOW_TARGET`` >
+``cloud`` when credentials are found > ``local``. Order of credentials: ``NCLOUD_ACCESS_KEY`` and ``NCLOUD_SECRET_KEY``,
+then the profile of ``~/.ncloud/configure``. Whoever names the cloud or a profile never gets the local service instead.
+
+Sources: the variables of the vendor's Terraform provider; the file of its CLI and Python SDK
+(``NaverCloudPlatform/ncloud-sdk-python``, README), with or without a ``[DEFAULT]`` line.
+"""
+
+from __future__ import annotations
+
+import configparser
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal
+from urllib.parse import urlsplit
+
+from pydantic import SecretStr
+
+from dataflow_magic.errors import ConfigError
+
+__all__ = [
+    "CLOUD_ENDPOINT",
+    "LOCAL_ACCESS_KEY",
+    "LOCAL_SECRET_KEY",
+    "Target",
+    "is_loopback",
+    "mask",
+    "resolve_target",
+]
+
+CLOUD_ENDPOINT = "https://dataflow.apigw.ntruss.com"
+
+LOCAL_ACCESS_KEY = "LOCAL-ACCESS-KEY"
+LOCAL_SECRET_KEY = "LOCAL-SECRET-KEY"  # noqa: S105 - documented, and only a service on loopback takes it
+"""The keys of ``dataflow-magic local`` when its environment names none."""
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where runs go.
+
+    Parameters
+    ----------
+    name
+        ``local``, ``cloud``, a profile's name or the address: what is shown.
+    kind
+        ``local`` is the service this package starts; ``cloud`` and ``address`` have an endpoint and keys.
+    endpoint
+        Base address without a path; empty for ``local``, which is asked when it runs.
+    access_key, secret_key
+        Empty for ``local``.
+    source
+        Where the keys and the choice came from, in words.
+    """
+
+    name: str
+    kind: Literal["local", "cloud", "address"]
+    endpoint: str
+    access_key: str
+    secret_key: SecretStr
+    source: str
+
+
+def resolve_target(
+    choice: str | None,
+    profile: str | None,
+    environment: Mapping[str, str],
+    configure_file: Path,
+) -> Target:
+    """Choose the target.
+
+    Parameters
+    ----------
+    choice
+        ``cloud``, ``local``, a profile's name or a URL; None lets the environment and the credentials decide.
+    profile
+        A profile of the configure file; names the cloud by itself.
+    configure_file
+        ``~/.ncloud/configure``, which need not exist.
+
+    Raises
+    ------
+    ConfigError
+        For half a key pair, a profile that is not there, or an address that is not http(s).
+    """
+    wanted = choice or (None if profile else environment.get("DATAFLOW_TARGET")) or None
+    if wanted == "local":
+        if profile:
+            raise ConfigError(f"--target local takes no --profile ({profile!r}); leave one of them out")
+        return _local("asked for")
+    if wanted and "://" in wanted:
+        return _address(wanted, profile, environment, configure_file)
+    if wanted and wanted != "cloud":
+        if profile and profile != wanted:
+            raise ConfigError(
+                f"--target {wanted!r} and --profile {profile!r} name two profiles; leave one of them out"
+            )
+        profile = wanted
+    keys = _credentials(profile, environment, configure_file)
+    if keys is None:
+        if wanted == "cloud":
+            raise ConfigError(
+                "no credentials for the cloud: set NCLOUD_ACCESS_KEY and NCLOUD_SECRET_KEY, "
+                f"or write them to {_tilde(configure_file)}; --target local needs none"
+            )
+        return _local("no credentials found")
+    access_key, secret_key, source = keys
+    endpoint = _checked_endpoint(environment.get("DATAFLOW_ENDPOINT") or CLOUD_ENDPOINT, "DATAFLOW_ENDPOINT")
+    return Target(profile or "cloud", "cloud", endpoint, access_key, secret_key, source)
+
+
+def mask(key: str) -> str:
+    """Return an access key fit to be shown: its first four characters."""
+    return f"{key[:4]}****" if len(key) > 8 else "****"
+
+
+def is_loopback(endpoint: str) -> bool:
+    """Whether an address leads to this machine."""
+    host = urlsplit(endpoint).hostname or ""
+    return host in {"localhost", "::1"} or host.startswith("127.")
+
+
+def _local(why: str) -> Target:
+    return Target("local", "local", "", "", SecretStr(""), why)
+
+
+def _address(url: str, profile: str | None, environment: Mapping[str, str], configure_file: Path) -> Target:
+    endpoint = _checked_endpoint(url, "--target")
+    loopback = is_loopback(endpoint)
+    if loopback and not profile:
+        # The cloud's keys are not sent to whatever listens on this machine; the local service has its own.
+        access_key = environment.get("DATAFLOW_LOCAL_ACCESS_KEY") or LOCAL_ACCESS_KEY
+        secret_key = environment.get("DATAFLOW_LOCAL_SECRET_KEY") or LOCAL_SECRET_KEY
+        return Target(
+            endpoint, "address", endpoint, access_key, SecretStr(secret_key), "keys of the local service"
+        )
+    keys = _credentials(profile, environment, configure_file)
+    if keys is None:
+        raise ConfigError(f"no credentials for {endpoint}: set NCLOUD_ACCESS_KEY and NCLOUD_SECRET_KEY")
+    access_key, secret, source = keys
+    return Target(endpoint, "address", endpoint, access_key, secret, source)
+
+
+def _checked_endpoint(url: str, what: str) -> str:
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigError(f"{what} {url!r} is not an address: {error}") from None
+    if parts.scheme not in {"http", "https"} or not host:
+        raise ConfigError(f"{what} {url!r} is not an http or https address")
+    if parts.username or parts.password:
+        raise ConfigError(
+            f"{what} holds a user name or password; keys come from the environment or a profile"
+        )
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ConfigError(f"{what} {url!r} has a path; give only scheme, host and port")
+    if parts.scheme == "http" and not is_loopback(url):
+        raise ConfigError(f"{what} {url!r} is plain http to another machine; use https")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+def _credentials(
+    profile: str | None, environment: Mapping[str, str], configure_file: Path
+) -> tuple[str, SecretStr, str] | None:
+    if profile is None:
+        access_key, secret_key = environment.get("NCLOUD_ACCESS_KEY"), environment.get("NCLOUD_SECRET_KEY")
+        if access_key and secret_key:
+            return access_key, SecretStr(secret_key), "NCLOUD_ACCESS_KEY and NCLOUD_SECRET_KEY"
+        if access_key or secret_key:
+            there, missing = ("ACCESS", "SECRET") if access_key else ("SECRET", "ACCESS")
+            raise ConfigError(
+                f"NCLOUD_{there}_KEY is set and NCLOUD_{missing}_KEY is not; set both or neither"
+            )
+    sections = _read_configure(configure_file)
+    name = profile or "DEFAULT"
+    if name not in sections:
+        if profile is None:
+            return None
+        known = ", ".join(sections) or "none"
+        raise ConfigError(f"no profile {profile!r} in {_tilde(configure_file)} (profiles: {known})")
+    values = sections[name]
+    access_key, secret_key = values.get("ncloud_access_key_id"), values.get("ncloud_secret_access_key")
+    if not access_key and not secret_key and profile is None:
+        return None
+    if not access_key or not secret_key:
+        missing = "ncloud_secret_access_key" if access_key else "ncloud_access_key_id"
+        raise ConfigError(f"profile {name!r} of {_tilde(configure_file)} has no {missing}")
+    return access_key, SecretStr(secret_key), f"profile {name!r} of {_tilde(configure_file)}"
+
+
+def _read_configure(file: Path) -> dict[str, dict[str, str]]:
+    try:
+        text = file.read_text(encoding="utf-8")
+    except FileNotFoundError:
+        return {}
+    except (OSError, UnicodeDecodeError) as error:
+        raise ConfigError(f"{_tilde(file)} cannot be read: {type(error).__name__}") from None
+    parser = configparser.ConfigParser(default_section="\0", interpolation=None, strict=False)
+    lines = text.lstrip("\ufeff").splitlines()
+    first = next((line.strip() for line in lines if line.strip() and line.strip()[0] not in "#;"), "")
+    try:
+        # The SDK's example has no section line, the CLI writes [DEFAULT].
+        parser.read_string(text if first.startswith("[") else f"[DEFAULT]\n{text}")
+    except configparser.Error as error:
+        # Its message quotes the line, which may be a key.
+        raise ConfigError(
+            f"{_tilde(file)} is not readable as a configure file ({type(error).__name__})"
+        ) from None
+    return {name: dict(parser[name]) for name in parser.sections()}
+
+
+def _tilde(path: Path) -> str:
+    home = Path.home()
+    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)

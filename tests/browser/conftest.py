@@ -1,0 +1,72 @@
+"""A JupyterLab and a Chromium for the browser tests. Without a Chromium they are skipped, loudly, or fail if required."""
+
+from __future__ import annotations
+
+import os
+import shutil
+from collections.abc import Callable, Iterator
+from contextlib import ExitStack
+from typing import Any
+
+import pytest
+from playwright.sync_api import Browser, Page, sync_playwright
+
+from tests.browser.lab import CHROMIUM_FLAGS, Lab
+
+
+# For the package, not for the session: Playwright keeps an event loop running in this thread, in which no
+# async test can run, so it has to be gone before the next folder's tests.
+@pytest.fixture(scope="package")
+def browser() -> Iterator[Browser]:
+    """A Chromium without a window."""
+    with sync_playwright() as playwright:
+        chromium = playwright.chromium.launch(executable_path=_chromium(), args=list(CHROMIUM_FLAGS))
+        yield chromium
+        chromium.close()
+
+
+@pytest.fixture
+def page(browser: Browser) -> Iterator[Page]:
+    """A page of its own for one test; an error in its scripts fails the test."""
+    context = browser.new_context(viewport={"width": 1180, "height": 900})
+    shown = context.new_page()
+    broken: list[str] = []
+    shown.on("pageerror", lambda error: broken.append(str(error)))
+    yield shown
+    context.close()
+
+    assert broken == []
+
+
+@pytest.fixture(scope="session")
+def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+    """The JupyterLab that tests share; it sees no credentials and no configuration of this machine."""
+    with Lab(tmp_path_factory.mktemp("lab"), env=_no_credentials()) as shared:
+        yield shared
+
+
+@pytest.fixture
+def start_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Lab]]:
+    """Start another JupyterLab, with variables and settings of its own, for one test."""
+    with ExitStack() as stack:
+
+        def start(*, env: dict[str, str | None] | None = None, **options: Any) -> Lab:
+            home = tmp_path_factory.mktemp("lab")
+            return stack.enter_context(Lab(home, env={**_no_credentials(), **(env or {})}, **options))
+
+        yield start
+
+
+def _no_credentials() -> dict[str, str | None]:
+    return {name: None for name in os.environ if name.startswith(("NCLOUD_", "DATAFLOW_"))}
+
+
+def _chromium() -> str:
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        message = f"NO CHROMIUM: none of {', '.join(names)} is on PATH, so nothing was tested in a browser"
+        if os.environ.get("DATAFLOW_REQUIRE_BROWSER") == "1":
+            pytest.fail(f"{message}; DATAFLOW_REQUIRE_BROWSER=1 demands it. Install Chromium.", pytrace=False)
+        pytest.skip(f"{message}. Install Chromium.")
+    return found

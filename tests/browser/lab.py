@@ -1,0 +1,274 @@
+"""A real JupyterLab for the browser tests: one server with folders of its own, and the notebooks opened in it."""
+
+from __future__ import annotations
+
+import json
+import os
+import signal
+import socket
+import subprocess
+import sys
+import time
+import urllib.request
+from collections.abc import Mapping
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import nbformat
+
+if TYPE_CHECKING:
+    from playwright.sync_api import Locator, Page
+
+__all__ = ["CHROMIUM_FLAGS", "Lab", "OpenNotebook", "write_notebook"]
+
+CHROMIUM_FLAGS = (
+    "--no-sandbox",
+    "--disable-gpu",
+    "--disable-quic",
+    "--disable-sync",
+    "--disable-dev-shm-usage",
+    "--disable-background-networking",
+    "--disable-component-update",
+    "--no-first-run",
+)
+
+START_SECONDS = 60
+STOP_SECONDS = 20
+PATIENCE_MS = 60_000
+
+NO_NEWS: Mapping[str, Mapping[str, Any]] = {
+    "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
+}
+
+
+_SELECT = "panel.content.deselectAll(); panel.content.activeCellIndex = index"
+
+
+class Lab:
+    """A JupyterLab server on a free loopback port; close it, or use it in a ``with``.
+
+    Parameters
+    ----------
+    home
+        An empty folder: settings, logs and, in ``notebooks``, the files that are served.
+    env
+        Variables for the server and its kernels, over this process's own; None takes one away.
+    settings
+        User settings by plugin, ``{"@jupyterlab/apputils-extension/themes": {"theme": "JupyterLab Dark"}}``.
+
+    Raises
+    ------
+    RuntimeError
+        The server did not answer within a minute; the message ends with its log.
+    """
+
+    def __init__(
+        self,
+        home: Path,
+        *,
+        env: Mapping[str, str | None] | None = None,
+        settings: Mapping[str, Mapping[str, Any]] | None = None,
+    ) -> None:
+        self.root = home / "notebooks"
+        self.root.mkdir(parents=True)
+        self.log = home / "server.log"
+        self.token = "browser-tests"
+        self.url = f"http://127.0.0.1:{_free_port()}"
+        for plugin, values in {**NO_NEWS, **(settings or {})}.items():
+            file = home / "settings" / f"{plugin}.jupyterlab-settings"
+            file.parent.mkdir(parents=True, exist_ok=True)
+            file.write_text(json.dumps(values))
+        with self.log.open("wb") as log:
+            # A session of its own, so that closing ends the kernels too.
+            self._process = subprocess.Popen(
+                self._command(),
+                env=_environment(home, env or {}),
+                stdin=subprocess.DEVNULL,
+                stdout=log,
+                stderr=log,
+                start_new_session=True,
+            )
+        try:
+            self._await_answer()
+        except BaseException:
+            self.close()
+            raise
+
+    def __enter__(self) -> Lab:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def open(self, page: Page, name: str, *, kernel: bool = True) -> OpenNotebook:
+        """Open a notebook of ``root`` in this page, and wait for its kernel unless told otherwise."""
+        page.goto(f"{self.url}/lab/tree/{name}?token={self.token}&reset")
+        notebook = OpenNotebook(page, self.root / name)
+        notebook.await_shown(kernel=kernel)
+        return notebook
+
+    def close(self) -> None:
+        """End the server and its kernels; closing again does nothing."""
+        if self._process.poll() is None:
+            # SIGTERM lets the server shut its kernels down: they lead process groups of their own.
+            self._process.terminate()
+            try:
+                self._process.wait(STOP_SECONDS)
+            except subprocess.TimeoutExpired:
+                os.killpg(self._process.pid, signal.SIGKILL)
+                self._process.wait(STOP_SECONDS)
+
+    def _command(self) -> list[str]:
+        port = self.url.rpartition(":")[2]
+        return [
+            *(sys.executable, "-m", "jupyterlab", "--no-browser", "--allow-root"),
+            "--ServerApp.ip=127.0.0.1",
+            f"--ServerApp.port={port}",
+            "--ServerApp.port_retries=0",
+            "--ServerApp.terminals_enabled=False",
+            f"--ServerApp.root_dir={self.root}",
+            f"--IdentityProvider.token={self.token}",
+            "--LabApp.expose_app_in_browser=True",
+            "--LabApp.news_url=None",
+            "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
+        ]
+
+    def _await_answer(self) -> None:
+        deadline = time.monotonic() + START_SECONDS
+        while time.monotonic() < deadline and self._process.poll() is None:
+            try:
+                with urllib.request.urlopen(f"{self.url}/api/status?token={self.token}", timeout=2):  # noqa: S310
+                    return
+            except OSError:
+                time.sleep(0.1)
+        raise RuntimeError(f"JupyterLab did not start. Its log ends:\n{self.log.read_text()[-2000:]}")
+
+
+class OpenNotebook:
+    """One notebook open in a browser page. Cells are counted from 0; every wait is bounded by a minute."""
+
+    def __init__(self, page: Page, path: Path) -> None:
+        self.page = page
+        self.path = path
+
+    def await_shown(self, *, kernel: bool = True) -> None:
+        """Wait until the cells are there and, unless told otherwise, a kernel answers."""
+        self.page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=PATIENCE_MS)
+        self._evaluate("await panel.context.ready")
+        if kernel:
+            # Running before this is done opens the dialog that asks for a kernel.
+            self._evaluate("await panel.sessionContext.ready; await panel.sessionContext.session.kernel.info")
+
+    def run_all(self) -> None:
+        """Run every cell and wait until the kernel is done with them."""
+        self.command("notebook:run-all-cells")
+
+    def run_cell(self, index: int) -> None:
+        """Run one cell and wait until the kernel is done with it."""
+        self._evaluate(f"{_SELECT}; await app.commands.execute('notebook:run-cell')", index)
+
+    def start_cell(self, index: int) -> None:
+        """Send one cell to the kernel without waiting for it."""
+        self._evaluate(f"{_SELECT}; app.commands.execute('notebook:run-cell')", index)
+
+    def await_idle(self) -> None:
+        """Wait until the kernel has answered all that was sent to it so far."""
+        self._evaluate("await panel.sessionContext.session.kernel.requestKernelInfo()")
+
+    def output(self, index: int) -> Locator:
+        """Return what a cell shows below itself."""
+        cells = self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook .jp-Cell")
+        return cells.nth(index).locator(".jp-Cell-outputArea")
+
+    def outputs(self, index: int) -> list[dict[str, Any]]:
+        """Return a cell's outputs as they would be saved now."""
+        found = self._evaluate("return panel.content.widgets[index].model.outputs?.toJSON() ?? []", index)
+        return list(found)
+
+    def output_text(self, index: int) -> str:
+        """Return what a cell printed, and the last line of its error if it failed."""
+        parts = []
+        for output in self.outputs(index):
+            text = output.get("text", "")
+            parts.append("".join(text) if isinstance(text, list) else text)
+            if output["output_type"] == "error":
+                parts.append(f"{output['ename']}: {output['evalue']}")
+        return "".join(parts)
+
+    def save(self) -> nbformat.NotebookNode:
+        """Save the notebook and return what is in its file."""
+        self._evaluate("await panel.context.save()")
+        return nbformat.read(self.path, as_version=4)
+
+    def interrupt(self) -> None:
+        """Interrupt the kernel."""
+        self._evaluate("await panel.sessionContext.session.kernel.interrupt()")
+
+    def restart(self) -> None:
+        """Restart the kernel and wait until it answers."""
+        self._evaluate("await panel.sessionContext.session.kernel.restart()")
+        self.await_idle()
+
+    def reload(self) -> None:
+        """Load the page anew; the kernel lives on."""
+        self.page.reload()
+        self.await_shown()
+
+    def theme(self, name: str) -> None:
+        """Change the theme, to ``JupyterLab Light`` or ``JupyterLab Dark``."""
+        self.command("apputils:change-theme", {"theme": name})
+        light = "true" if name == "JupyterLab Light" else "false"
+        self.page.wait_for_selector(
+            f'body[data-jp-theme-light="{light}"]', state="attached", timeout=PATIENCE_MS
+        )
+
+    def is_trusted(self) -> bool:
+        """Return whether Lab shows the saved outputs without sanitizing them."""
+        return bool(self._evaluate("return panel.content.widgets.every(cell => cell.model.trusted)"))
+
+    def command(self, name: str, args: Mapping[str, Any] | None = None) -> None:
+        """Execute one of JupyterLab's commands and wait for its promise."""
+        self._evaluate(
+            "await app.commands.execute(index.name, index.args)", {"name": name, "args": args or {}}
+        )
+
+    def screenshot(self, path: Path, *, cell: int | None = None) -> None:
+        """Write a PNG of the page, or of what one cell shows."""
+        shown = self.page if cell is None else self.output(cell)
+        shown.screenshot(path=path)
+
+    def _evaluate(self, body: str, index: Any = None) -> Any:
+        script = f"""async index => {{
+            const app = window.jupyterapp, panel = app.shell.currentWidget;
+            const late = new Promise((_, no) => setTimeout(() => no(new Error('nothing for a minute')), {PATIENCE_MS}));
+            return await Promise.race([late, (async () => {{ {body} }})()]);
+        }}"""
+        return self.page.evaluate(script, index)
+
+
+def write_notebook(path: Path, *cells: str) -> None:
+    """Write a notebook of code cells for the Python 3 kernel."""
+    notebook = nbformat.v4.new_notebook(
+        cells=[nbformat.v4.new_code_cell(source) for source in cells],
+        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+    )
+    nbformat.write(notebook, path)
+
+
+def _environment(home: Path, changes: Mapping[str, str | None]) -> dict[str, str]:
+    own = {
+        "JUPYTER_CONFIG_DIR": home / "config",
+        "JUPYTER_RUNTIME_DIR": home / "runtime",
+        "JUPYTER_DATA_DIR": home / "data",
+        "JUPYTERLAB_SETTINGS_DIR": home / "settings",
+        "JUPYTERLAB_WORKSPACES_DIR": home / "workspaces",
+        "IPYTHONDIR": home / "ipython",
+    }
+    merged = {**os.environ, **{name: str(path) for name, path in own.items()}, **changes}
+    return {name: value for name, value in merged.items() if value is not None}
+
+
+def _free_port() -> int:
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
