@@ -1,0 +1,47 @@
+# Each target builds the environment it needs on first use. VENV names another place for it.
+PYTHON ?= python3
+VENV ?= .venv
+BIN = $(VENV)/bin
+PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
+
+.PHONY: demo test lab lint bench clean
+
+demo: $(VENV)/.run
+	$(BIN)/dataflow-magic demo notebooks/quickstart.ipynb --out .demo
+
+test: $(VENV)/.develop
+	$(BIN)/coverage erase
+	$(BIN)/coverage run -m pytest
+	$(BIN)/coverage combine --quiet
+	$(BIN)/coverage report
+
+lab: $(VENV)/.run
+	DATAFLOW_MAGIC_HOME=$(CURDIR)/.demo/home $(BIN)/jupyter lab --ServerApp.root_dir=$(CURDIR)/notebooks
+
+lint: $(VENV)/.develop
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/codespell
+	$(BIN)/lint-imports
+	$(BIN)/mypy
+
+bench: $(VENV)/.bench
+	$(BIN)/python benchmarks/load.py
+
+clean:
+	rm -rf .venv .demo .coverage*
+
+$(VENV)/.run: pyproject.toml constraints.txt
+	$(PYTHON) -m venv $(VENV)
+	$(PIP) --upgrade pip
+	$(PIP) --editable '.[local,notebook]'
+	touch $@
+
+$(VENV)/.develop: $(VENV)/.run
+	$(PIP) --group test --group lint
+	touch $@
+
+$(VENV)/.bench: $(VENV)/.run
+	# Without the constraints: the peers bring their own.
+	$(BIN)/python -m pip --disable-pip-version-check --quiet install --group bench
+	touch $@
