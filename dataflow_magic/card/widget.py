@@ -9,6 +9,7 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 from uuid import uuid4
@@ -23,6 +24,9 @@ __all__ = ["Display", "LiveCard"]
 
 MOST_RETIRED: Final = 50
 """Cards of finished runs that keep a widget; each holds four models in the kernel and in every open page."""
+
+TICKS_PER_REPEAT: Final = 10
+"""A page that is being reloaded misses what changes just then, so now and then all is said again."""
 
 CANCEL: Final = "Cancel"
 CANCELLING: Final = "Cancelling…"
@@ -88,7 +92,7 @@ class LiveCard:
                 return
             if self._widgets is not None:
                 self._paint(state)
-            elif any(shown and _news(shown) != _news(state) for shown in self._outputs.values()):
+            elif any(shown is not None and _news(shown) != _news(state) for shown in self._outputs.values()):
                 self._freeze(state)
 
     def finish(self, state: CardState) -> None:
@@ -160,6 +164,8 @@ class _Widgets:
         self._card = VBox([self._head, self._line, self._body], layout=self._title.layout)
         self._card.add_class("dfm-card").add_class("dfm-live")
         self._elapsed: str | None = None
+        self._ticks = 0
+        self._is_retired = False
         self._unsent: set[Widget] = set()
 
     def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -169,10 +175,14 @@ class _Widgets:
 
     def paint(self, state: CardState, *, clicked: bool) -> None:
         """Set what differs: a trait that keeps its value sends nothing."""
+        ticked, self._elapsed = state.elapsed != self._elapsed, state.elapsed
+        self._ticks += ticked
+        if ticked and self._ticks % TICKS_PER_REPEAT == 0:
+            self._unsent.update((self._title, self._line, self._cancel, self._head))
         self._resend()
         self._set(self._title, "value", title_html(state))
-        if state.elapsed != self._elapsed:
-            self._elapsed = state.elapsed
+        if ticked:
+            # Not otherwise: its tooltip changes every second.
             self._set(self._clock, "value", clock_html(state))
         self._set(self._line, "value", line_html(state, live=True))
         self._set(self._body, "value", body_html(state))
@@ -185,20 +195,20 @@ class _Widgets:
         """Show the whole card in one widget and close the others; the oldest of many that retired is closed whole."""
         self._resend()
         self._set(self._body, "value", to_html(state))
-        if self in _retired:
+        if self._is_retired:
             return
+        self._is_retired = True
         self._set(self._card, "children", (self._body,))
-        self._card.remove_class("dfm-card").remove_class("dfm-live")
-        for widget in (self._head, self._title, self._clock, self._line, self._cancel, self._cancel.style):
-            widget.close()
-        _retired.append(self)
-        if len(_retired) > MOST_RETIRED:
-            _retired.popleft().close()
+        # The HTML brings the frame: around it there is nothing to be framed again.
+        self._send(self._card, lambda: self._card.remove_class("dfm-live").remove_class("dfm-card"))
+        _close(self._head, self._title, self._clock, self._line, self._cancel, self._cancel.style)
+        _RETIRED.append(self)
+        if len(_RETIRED) > MOST_RETIRED:
+            _RETIRED.popleft().close()
 
     def close(self) -> None:
-        """Take what is left after `retire` out of the kernel and the browser."""
-        for widget in (self._card, self._body, self._body.layout, self._body.style):
-            widget.close()
+        """Take what `retire` has left out of the kernel and the browser."""
+        _close(self._card, self._body, self._body.layout, self._body.style)
 
     def _resend(self) -> None:
         for widget in tuple(self._unsent):
@@ -216,7 +226,13 @@ class _Widgets:
             self._unsent.add(widget)
 
 
-_retired: deque[_Widgets] = deque()
+_RETIRED: Final[deque[_Widgets]] = deque()
+
+
+def _close(*widgets: Widget) -> None:
+    for widget in widgets:
+        with suppress(LookupError):  # as in _send
+            widget.close()
 
 
 def _static_bundle(state: CardState) -> dict[str, Any]:

@@ -14,15 +14,28 @@ from playwright.sync_api import Browser, Page, sync_playwright
 from tests.browser.lab import CHROMIUM_FLAGS, Lab
 
 
+@pytest.fixture(scope="session")
+def chromium() -> str:
+    """The path of a Chromium; asked for first, so that nothing is started where there is none."""
+    names = ("chromium", "chromium-browser", "google-chrome")
+    found = next(filter(None, map(shutil.which, names)), None)
+    if found is None:
+        message = f"NO CHROMIUM: none of {', '.join(names)} is on PATH, so nothing was tested in a browser"
+        if os.environ.get("DATAFLOW_REQUIRE_BROWSER") == "1":
+            pytest.fail(f"{message}; DATAFLOW_REQUIRE_BROWSER=1 demands it. Install Chromium.", pytrace=False)
+        pytest.skip(f"{message}. Install Chromium.")
+    return found
+
+
 # For the package, not for the session: Playwright keeps an event loop running in this thread, in which no
 # async test can run, so it has to be gone before the next folder's tests.
 @pytest.fixture(scope="package")
-def browser() -> Iterator[Browser]:
+def browser(chromium: str) -> Iterator[Browser]:
     """A Chromium without a window."""
     with sync_playwright() as playwright:
-        chromium = playwright.chromium.launch(executable_path=_chromium(), args=list(CHROMIUM_FLAGS))
-        yield chromium
-        chromium.close()
+        launched = playwright.chromium.launch(executable_path=chromium, args=list(CHROMIUM_FLAGS))
+        yield launched
+        launched.close()
 
 
 @pytest.fixture
@@ -39,7 +52,10 @@ def page(browser: Browser) -> Iterator[Page]:
 
 
 @pytest.fixture(scope="session")
-def lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Lab]:
+def lab(
+    chromium: str,  # noqa: ARG001  # without one, no server is started
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Lab]:
     """The JupyterLab that tests share; it sees no credentials and no configuration of this machine."""
     with Lab(tmp_path_factory.mktemp("lab"), env=_no_credentials()) as shared:
         yield shared
@@ -59,14 +75,3 @@ def start_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
 
 def _no_credentials() -> dict[str, str | None]:
     return {name: None for name in os.environ if name.startswith(("NCLOUD_", "DATAFLOW_"))}
-
-
-def _chromium() -> str:
-    names = ("chromium", "chromium-browser", "google-chrome")
-    found = next(filter(None, map(shutil.which, names)), None)
-    if found is None:
-        message = f"NO CHROMIUM: none of {', '.join(names)} is on PATH, so nothing was tested in a browser"
-        if os.environ.get("DATAFLOW_REQUIRE_BROWSER") == "1":
-            pytest.fail(f"{message}; DATAFLOW_REQUIRE_BROWSER=1 demands it. Install Chromium.", pytrace=False)
-        pytest.skip(f"{message}. Install Chromium.")
-    return found

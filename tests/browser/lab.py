@@ -14,8 +14,6 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-import nbformat
-
 if TYPE_CHECKING:
     from playwright.sync_api import Locator, Page
 
@@ -195,10 +193,11 @@ class OpenNotebook:
                 parts.append(f"{output['ename']}: {output['evalue']}")
         return "".join(parts)
 
-    def save(self) -> nbformat.NotebookNode:
+    def save(self) -> dict[str, Any]:
         """Save the notebook and return what is in its file."""
         self._evaluate("await panel.context.save()")
-        return nbformat.read(self.path, as_version=4)
+        notebook: dict[str, Any] = json.loads(self.path.read_text())
+        return notebook
 
     def interrupt(self) -> None:
         """Interrupt the kernel."""
@@ -248,11 +247,23 @@ class OpenNotebook:
 
 def write_notebook(path: Path, *cells: str) -> None:
     """Write a notebook of code cells for the Python 3 kernel."""
-    notebook = nbformat.v4.new_notebook(
-        cells=[nbformat.v4.new_code_cell(source) for source in cells],
-        metadata={"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
-    )
-    nbformat.write(notebook, path)
+    notebook = {
+        "cells": [
+            {
+                "cell_type": "code",
+                "id": f"cell-{index}",
+                "metadata": {},
+                "source": source,
+                "outputs": [],
+                "execution_count": None,
+            }
+            for index, source in enumerate(cells)
+        ],
+        "metadata": {"kernelspec": {"name": "python3", "display_name": "Python 3", "language": "python"}},
+        "nbformat": 4,
+        "nbformat_minor": 5,
+    }
+    path.write_text(json.dumps(notebook))
 
 
 def _environment(home: Path, changes: Mapping[str, str | None]) -> dict[str, str]:

@@ -1,0 +1,239 @@
+"""The card in a real JupyterLab: alive beside running cells, canceling, surviving a reload, and right once saved."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from tests.browser.lab import Lab, OpenNotebook, write_notebook
+
+pytestmark = pytest.mark.browser
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+# The kernel's side: a card, and views of one run to feed it with, as the watcher of a service would.
+SETUP = """
+from dataclasses import replace
+from datetime import datetime, timedelta
+from dataflow_magic.card import card_state
+from dataflow_magic.card.widget import LiveCard
+from dataflow_magic.models import JobCondition, JobExecution
+from dataflow_magic.view import KST, Failure, RunView
+
+NOON = datetime(2026, 11, 1, 12, tzinfo=KST)
+SENT = RunView(
+    target="local", endpoint="http://127.0.0.1:4242", job_id="gqigvHq1w2e3", job_name="daily_delays",
+    condition=JobCondition(num_worker=4, timeout=60, script_path="b/scripts/"),
+    parameters={"$table_name": "test.flights", "$run_date": "2026-11-01"}, submitted_at=NOON,
+)
+
+def told(status, **more):
+    return replace(SENT, execution=JobExecution(job_execution_id="7Hk2mQx9LpZa", status=status, **more))
+
+def at(seconds, view, **options):
+    return card_state(view, NOON + timedelta(seconds=seconds), **options)
+
+READY = told("READY", status_detail="starting Spark")
+RUNNING = told("RUNNING")
+BLIND = replace(RUNNING, blind_since=NOON + timedelta(seconds=20), blind_reason="connection refused")
+CANCELING = replace(RUNNING, cancel_requested=True)
+COMPLETED = told("COMPLETED", end_date=NOON + timedelta(seconds=187))
+FAILED = replace(
+    told("FAILED", end_date=NOON + timedelta(seconds=187)),
+    failure=Failure("ValueError: <no> flights", tuple(f"line {n} of <the log>" for n in range(20))),
+)
+clicks = []
+card = LiveCard(lambda: clicks.append("cancel"))
+"""
+SHOW = "card.show(at(4, READY))"
+
+
+@pytest.fixture
+def run_cells(lab: Lab, page: Page, request: pytest.FixtureRequest) -> Callable[..., OpenNotebook]:
+    """Open a notebook with the set-up, these cells, and the first of them run."""
+
+    def opened(*cells: str) -> OpenNotebook:
+        name = f"{request.node.function.__name__}.ipynb"
+        write_notebook(lab.root / name, SETUP, *cells)
+        notebook = lab.open(page, name)
+        notebook.run_cell(0)
+        notebook.run_cell(1)
+        return notebook
+
+    return opened
+
+
+def card_of(notebook: OpenNotebook, cell: int = 1) -> Locator:
+    return notebook.output(cell).locator(".dfm-card")
+
+
+def size_of(shown: Locator) -> tuple[float, float]:
+    box = shown.bounding_box()
+    assert box is not None
+    return box["width"], box["height"]
+
+
+def bottom_of(shown: Locator) -> float:
+    box = shown.bounding_box()
+    assert box is not None
+    return box["y"] + box["height"]
+
+
+def test_a_card_lives_on_while_another_cell_runs(run_cells):
+    notebook = run_cells(
+        f"{SHOW}\nimport threading\ngo = threading.Event()\n"
+        "def watch():\n    go.wait(60)\n    card.update(at(12, RUNNING))\n"
+        "threading.Thread(target=watch, daemon=True).start()",
+        "go.set()\nthreading.Event().wait(60)",
+    )
+    expect(card_of(notebook)).to_contain_text("waiting for: starting Spark")
+    notebook.start_cell(2)
+
+    expect(card_of(notebook)).to_contain_text("RUNNING")
+    expect(card_of(notebook)).to_contain_text("12 s")
+    expect(notebook.page.locator(".jp-Cell").nth(2).locator(".jp-InputPrompt")).to_have_text("[*]:")
+    notebook.interrupt()
+
+
+def test_the_card_keeps_its_size_from_the_first_state_to_the_last(run_cells):
+    steps = (
+        ("card.update(at(12, RUNNING))", "12 s"),
+        ("card.update(at(95, BLIND))", "no answer from the service"),
+        ("card.update(at(100, CANCELING))", "cancel sent"),
+        ("card.update(at(101, RUNNING, kernel_waits=True))", "interrupt the kernel"),
+        ("card.finish(at(190, COMPLETED))", "COMPLETED"),
+    )
+    notebook = run_cells("card.show(at(1, SENT))", *(code for code, _ in steps))
+    expect(card_of(notebook)).to_contain_text("SUBMITTING")
+    first = size_of(card_of(notebook))
+    for cell, (_, shown) in enumerate(steps, 2):
+        notebook.run_cell(cell)
+        expect(card_of(notebook)).to_contain_text(shown)
+
+        assert size_of(card_of(notebook)) == first
+
+
+def test_the_cancel_button_reaches_python(run_cells):
+    notebook = run_cells(SHOW, "print(clicks)", "card.finish(at(190, COMPLETED))")
+    button = notebook.output(1).get_by_role("button", name="Cancel")
+    button.click()
+
+    expect(button).to_have_text("Cancelling…")
+    expect(button).to_be_disabled()
+    notebook.run_cell(2)
+    assert notebook.output_text(2) == "['cancel']\n"
+    notebook.run_cell(3)
+    expect(card_of(notebook)).to_contain_text("COMPLETED")
+    expect(button).to_have_count(0)
+
+
+def test_a_page_that_was_reloaded_sees_the_run_go_on_and_end(run_cells):
+    notebook = run_cells(SHOW, "card.update(at(12, RUNNING))", "card.finish(at(190, FAILED))")
+    notebook.save()
+    notebook.reload()
+    expect(card_of(notebook).first).to_contain_text("READY")
+    notebook.run_cell(2)
+    expect(card_of(notebook).first).to_contain_text("RUNNING")
+    notebook.run_cell(3)
+
+    expect(card_of(notebook)).to_contain_text("ValueError: <no> flights")
+    expect(notebook.output(1).get_by_role("button")).to_have_count(0)
+
+
+def test_a_log_begins_at_its_end(run_cells):
+    notebook = run_cells("card.show(at(190, FAILED))")
+
+    expect(card_of(notebook).locator("pre")).to_contain_text("line 19 of <the log>")
+    box, text = card_of(notebook).locator(".dfm-log"), card_of(notebook).locator("pre")
+    assert size_of(box)[1] < size_of(text)[1]
+    assert bottom_of(box) == pytest.approx(bottom_of(text), abs=2)
+
+
+@pytest.fixture(scope="module")
+def saved(lab: Lab, browser: Browser) -> Path:
+    """A notebook whose card was alive in two outputs when its run failed, saved."""
+    path = lab.root / "saved.ipynb"
+    write_notebook(path, SETUP, SHOW, "card.show(at(12, RUNNING))", "card.finish(at(190, FAILED))")
+    page = browser.new_page()
+    notebook = lab.open(page, path.name)
+    notebook.run_all()
+    for cell in (1, 2):
+        expect(card_of(notebook, cell)).to_contain_text("FAILED")
+    notebook.save()
+    page.close()
+    return path
+
+
+def test_a_saved_card_is_html_and_text_and_says_what_happened(saved):
+    cells = json.loads(saved.read_text())["cells"]
+    bundles = [output["data"] for cell in cells[1:3] for output in cell["outputs"]]
+
+    assert [set(bundle) for bundle in bundles] == [{"text/html", "text/plain"}] * 2
+    assert bundles[0]["text/plain"][0] == "FAILED  daily_delays  run 7Hk2mQx9LpZa  3 min 07 s  local\n"
+
+
+@pytest.mark.parametrize("trusted", [True, False], ids=["trusted", "untrusted"])
+def test_a_saved_card_is_still_there_when_the_notebook_is_opened_again(saved, lab, page, trusted):
+    path = saved
+    if not trusted:
+        # No longer what was signed on saving.
+        notebook = json.loads(path.read_text())
+        notebook["cells"][0]["source"] = "pass"
+        path = path.with_name("from_elsewhere.ipynb")
+        path.write_text(json.dumps(notebook))
+    again = lab.open(page, path.name, kernel=False)
+
+    assert again.is_trusted() is trusted
+    expect(card_of(again)).to_contain_text("ValueError: <no> flights")
+    badge = card_of(again).get_by_text("FAILED", exact=True)
+    expect(badge).to_have_css("background-color", "rgb(207, 34, 46)")
+    expect(again.output(1)).not_to_contain_text("widget")
+
+
+def test_nbconvert_shows_the_card_without_fetching_anything_for_it(saved, page):
+    subprocess.run(
+        [sys.executable, "-m", "nbconvert", "--to", "html", str(saved)],
+        check=True,
+        capture_output=True,
+        timeout=60,
+    )
+    # What nbconvert's own template asks for, such as MathJax, is not there.
+    page.route(lambda url: not url.startswith("file:"), lambda route: route.abort())
+    page.goto(saved.with_suffix(".html").as_uri())
+
+    card = page.locator(".dfm-card").first
+    expect(card).to_contain_text("ValueError: <no> flights")
+    expect(card).to_have_css("border-top-left-radius", "8px")
+
+
+def test_an_open_card_is_readable_where_widgets_are_not(run_cells, lab):
+    notebook = run_cells(SHOW)
+    saved_notebook = notebook.save()
+    assert WIDGET in saved_notebook["cells"][1]["outputs"][0]["data"]
+    saved_notebook["cells"][0]["source"] = "pass"
+    copy = notebook.path.with_name("alive_elsewhere.ipynb")
+    copy.write_text(json.dumps(saved_notebook))
+    again = lab.open(notebook.page, copy.name, kernel=False)
+
+    expect(card_of(again)).to_contain_text("as of 12:00:04 KST · refresh with %dataflow_status 7Hk2mQx9LpZa")
+
+
+def test_a_lab_of_its_own_takes_variables_and_settings(start_lab, page, tmp_path):
+    lab = start_lab(
+        env={"DATAFLOW_TARGET": "elsewhere"},
+        settings={"@jupyterlab/apputils-extension/themes": {"theme": "JupyterLab Dark"}},
+    )
+    write_notebook(lab.root / "own.ipynb", "import os\nprint(os.environ['DATAFLOW_TARGET'])")
+    notebook = lab.open(page, "own.ipynb")
+    notebook.run_all()
+
+    assert notebook.output_text(0) == "elsewhere\n"
+    expect(page.locator("body")).to_have_attribute("data-jp-theme-light", "false")
+    notebook.screenshot(tmp_path / "own.png")
+    assert (tmp_path / "own.png").stat().st_size > 0

@@ -1,0 +1,750 @@
+"""What a run's card says, how it says it in HTML and text, and how its widgets live and end."""
+
+from __future__ import annotations
+
+import re
+import unicodedata
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from html.parser import HTMLParser
+from typing import Any
+
+import ipywidgets
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataflow_magic.card import CardState, Kind, Row, card_state, tick_seconds, to_html, to_text
+from dataflow_magic.card.widget import MOST_RETIRED, LiveCard
+from dataflow_magic.models import JobCondition, JobExecution
+from dataflow_magic.view import KST, Failure, RunView
+
+NOON = datetime(2026, 11, 1, 12, 0, 0, tzinfo=KST)
+WIDGET = "application/vnd.jupyter.widget-view+json"
+
+SENT = RunView(
+    target="local",
+    endpoint="http://127.0.0.1:4242",
+    job_id="gqigvHq1w2e3",
+    job_name="daily_delays",
+    condition=JobCondition(num_worker=4, timeout=60),
+    parameters={"$table_name": "test.flights"},
+    submitted_at=NOON,
+)
+
+
+def told(status: str, view: RunView = SENT, **more: Any) -> RunView:
+    return replace(view, execution=JobExecution(job_execution_id="7Hk2mQx9LpZa", status=status, **more))
+
+
+def at(seconds: float, view: RunView, **options: Any) -> CardState:
+    return card_state(view, NOON + timedelta(seconds=seconds), **options)
+
+
+def with_parameters(**parameters: Any) -> RunView:
+    return replace(SENT, parameters={f"${name}": value for name, value in parameters.items()})
+
+
+READY = told("READY", status_detail="starting Spark")
+RUNNING = told("RUNNING")
+BLIND = replace(RUNNING, blind_since=NOON + timedelta(seconds=20), blind_reason="connection refused")
+CANCELING = replace(RUNNING, cancel_requested=True)
+COMPLETED = told("COMPLETED", end_date=NOON + timedelta(seconds=187))
+FAILED = replace(
+    told("FAILED", end_date=NOON + timedelta(seconds=187)),
+    failure=Failure(
+        "ValueError: no flights", ("Traceback (most recent call last):", "ValueError: no flights")
+    ),
+)
+
+
+class TestState:
+    @pytest.mark.parametrize(
+        ("seconds", "shown"),
+        [
+            (-5, "0 s"),
+            (0, "0 s"),
+            (12.9, "12 s"),
+            (65, "1 min 05 s"),
+            (119.9, "1 min 59 s"),
+            (129, "2 min 00 s"),
+            (187, "3 min 00 s"),
+            (3599, "59 min 50 s"),
+            (3725, "1 h 02 min"),
+            (90_000, "25 h 00 min"),
+        ],
+    )
+    def test_elapsed_time_of_a_living_run_moves_by_its_tick(self, seconds, shown):
+        assert at(seconds, RUNNING).elapsed == shown
+
+    def test_elapsed_time_of_a_run_that_is_over_is_exact(self):
+        assert at(9_999, COMPLETED).elapsed == "3 min 07 s"
+
+    @pytest.mark.parametrize(("minutes", "shown"), [(4, "4 min"), (0, ""), (None, "")])
+    def test_without_an_end_date_the_minutes_of_the_service_are_shown(self, minutes, shown):
+        assert at(9_999, told("CANCELED", running_time=minutes)).elapsed == shown
+
+    @pytest.mark.parametrize(("elapsed", "seconds"), [(0, 1), (119.9, 1), (120, 10), (4_000, 10)])
+    def test_the_clock_ticks_every_second_for_two_minutes_then_every_ten(self, elapsed, seconds):
+        assert tick_seconds(elapsed) == seconds
+
+    @pytest.mark.parametrize(
+        ("view", "state", "kind"),
+        [
+            (SENT, "SUBMITTING", Kind.WAITING),
+            (READY, "READY", Kind.WAITING),
+            (RUNNING, "RUNNING", Kind.RUNNING),
+            (BLIND, "RUNNING", Kind.BLIND),
+            (COMPLETED, "COMPLETED", Kind.GOOD),
+            (FAILED, "FAILED", Kind.BAD),
+            (told("CANCELED"), "CANCELED", Kind.CANCELED),
+            (told("SUSPENDED"), "SUSPENDED", Kind.UNKNOWN),
+            (told(""), "NO STATE", Kind.UNKNOWN),
+        ],
+    )
+    def test_the_state_is_the_word_of_the_service_and_picks_a_colour(self, view, state, kind):
+        shown = at(1, view)
+
+        assert (shown.state, shown.kind) == (state, kind)
+
+    def test_a_silent_service_is_told_with_the_time_and_the_reason(self):
+        assert at(95, BLIND).blind == "no answer from the service since 12:00:20 KST: connection refused"
+        assert at(95, BLIND).elapsed == "1 min 35 s"
+
+    def test_a_silence_that_began_on_another_day_is_told_with_its_date(self):
+        assert at(86_400, BLIND).blind.startswith("no answer from the service since 2026-11-01 12:00:20 KST")
+
+    def test_a_run_that_is_over_is_not_blind_waiting_or_canceling(self):
+        over = at(200, replace(COMPLETED, blind_since=NOON, cancel_requested=True))
+
+        assert (over.kind, over.blind, over.waiting, over.cancel, over.refresh) == (Kind.GOOD, "", "", "", "")
+
+    def test_times_are_korean_whatever_the_zone_of_the_clock(self):
+        shown = card_state(RUNNING, datetime(2026, 11, 1, 3, 3, 4, tzinfo=UTC))
+
+        assert (shown.as_of, shown.submitted) == ("12:03:04 KST", "2026-11-01 12:00:00 KST")
+
+    def test_a_clock_without_a_zone_is_refused(self):
+        with pytest.raises(ValueError, match="now=2026-11-01T12:00:00 has no time zone"):
+            card_state(RUNNING, datetime(2026, 11, 1, 12))  # noqa: DTZ001
+
+    @pytest.mark.parametrize(
+        ("view", "waiting"),
+        [
+            (SENT, "waiting for: the service's answer"),
+            (READY, "waiting for: starting Spark"),
+            (told("READY"), "waiting for: the service to start it"),
+            (RUNNING, ""),
+        ],
+    )
+    def test_a_run_that_does_not_run_says_what_it_waits_for(self, view, waiting):
+        assert at(1, view).waiting == waiting
+
+    @pytest.mark.parametrize(
+        ("view", "can"), [(SENT, False), (READY, True), (BLIND, True), (CANCELING, False), (COMPLETED, False)]
+    )
+    def test_a_run_can_be_canceled_once_it_has_an_id_until_it_was_or_is_over(self, view, can):
+        assert at(30, view).can_cancel is can
+
+    def test_the_command_to_refresh_names_the_run_or_else_lists_all(self):
+        assert at(1, RUNNING).refresh == "%dataflow_status 7Hk2mQx9LpZa"
+        assert at(1, SENT).refresh == "%dataflow_runs"
+
+    @pytest.mark.parametrize(
+        ("target", "endpoint", "shown"),
+        [
+            ("local", "http://127.0.0.1:4242", "local"),
+            ("cloud", "https://dataflow.apigw.ntruss.com", "cloud"),
+            ("staging", "https://dataflow.apigw.gov-ntruss.com/", "staging (dataflow.apigw.gov-ntruss.com)"),
+            ("http://me:secret@127.0.0.1:9/x", "http://me:secret@127.0.0.1:9/x", "127.0.0.1:9"),
+        ],
+    )
+    def test_the_target_is_named_without_what_an_address_may_hide(self, target, endpoint, shown):
+        assert at(1, replace(RUNNING, target=target, endpoint=endpoint)).target == shown
+
+    def test_parameters_keep_their_order_and_lose_their_dollar(self):
+        view = with_parameters(zeta="a", alpha=7, full=True, rate=0.5)
+
+        assert at(1, view).parameters == (
+            Row("zeta", "a"),
+            Row("alpha", "7"),
+            Row("full", "true"),
+            Row("rate", "0.5"),
+        )
+
+    def test_parameters_of_an_adopted_run_are_those_the_service_parsed(self):
+        adopted = told("RUNNING", replace(SENT, parameters={}), parsed_parameters=[{"$month": "11"}])
+
+        assert at(1, adopted).parameters == (Row("month", "11"),)
+
+    def test_beyond_twelve_parameters_the_others_are_counted(self):
+        shown = at(1, with_parameters(**{f"p{n}": n for n in range(30)}))
+
+        assert (len(shown.parameters), shown.more_parameters) == (12, 18)
+
+    def test_a_long_value_is_cut_in_its_middle_and_kept_for_the_tooltip(self):
+        row = at(1, with_parameters(path="a" * 100 + "z" * 100)).parameters[0]
+
+        assert row.value == "a" * 36 + "…" + "z" * 35
+        assert row.full == "a" * 100 + "z" * 100
+
+    def test_a_huge_value_stays_small(self):
+        row = at(1, with_parameters(blob="x" * 5_000_000)).parameters[0]
+
+        assert (len(row.value), len(row.full)) == (72, 4_000)
+
+    def test_the_condition_shows_what_is_known_and_no_more(self):
+        assert at(1, SENT).condition == (Row("workers", "4"), Row("timeout", "60 min"))
+
+    def test_the_service_fills_what_the_request_left_open(self):
+        view = told(
+            "RUNNING",
+            replace(SENT, trigger_id="t1", workflow_id="w1"),
+            job_condition=JobCondition(
+                num_worker=9, nrn="nrn:PUB:IAM::1:Role/2", script_path="b/scripts/", log_path="b/logs/"
+            ),
+        )
+
+        assert at(1, view).condition == (
+            Row("workers", "4"),
+            Row("timeout", "60 min"),
+            Row("role", "nrn:PUB:IAM::1:Role/2"),
+            Row("script", "b/scripts/"),
+            Row("log", "b/logs/"),
+            Row("trigger", "t1"),
+            Row("workflow", "w1"),
+        )
+
+    @pytest.mark.parametrize(
+        ("raw", "shown"),
+        [
+            ("서울 ☃ 👩‍🚀", "서울 ☃ 👩‍🚀"),
+            ("two\nlines", "two␊lines"),
+            ("nul\0 bell\a del\x7f", "nul␀ bell␇ del␡"),
+            ("\x1b[31mred", "␛[31mred"),
+            ("half \ud83d of a pair", "half � of a pair"),
+            ("abc\u202egnp.exe", "abc�gnp.exe"),
+            ("c1 \x9b31m", "c1 �31m"),
+        ],
+        ids=["text", "line feed", "controls", "escape", "surrogate", "right to left override", "C1"],
+    )
+    def test_a_value_shows_each_odd_character_as_one_harmless_sign(self, raw, shown):
+        assert at(1, with_parameters(p=raw)).parameters[0].value == shown
+
+    @pytest.mark.parametrize(
+        ("raw", "shown"),
+        [
+            ("\x1b[1;31mERROR\x1b[0m lost", "ERROR lost"),
+            ("\x1b]0;title\x07text", "text"),
+            ("10%\r20%\r100%\r", "100%"),
+            ("a\tb", "a   b"),
+            ("bad \udcff byte", "bad � byte"),
+            ("back\bspace", "back␈space"),
+        ],
+        ids=["colours", "window title", "progress bar", "tab", "undecodable", "control"],
+    )
+    def test_a_line_of_a_log_reads_as_it_would_on_a_terminal(self, raw, shown):
+        view = replace(FAILED, failure=Failure("x", (raw,)))
+
+        assert at(200, view).log_tail == (shown,)
+
+    def test_only_the_last_twenty_lines_of_a_log_are_shown(self):
+        view = replace(FAILED, failure=Failure("x", tuple(map(str, range(50)))))
+
+        assert at(200, view).log_tail == tuple(map(str, range(30, 50)))
+
+    def test_a_reason_is_one_line_without_colours(self):
+        view = replace(FAILED, failure=Failure("\x1b[31mValueError:\x1b[0m no\n  flights"))
+
+        assert at(200, view).reason == "ValueError: no flights"
+
+    def test_without_a_log_the_reason_is_what_the_service_said(self):
+        assert at(200, told("FAILED", status_detail="timeout after 60 min")).reason == "timeout after 60 min"
+        assert at(200, told("COMPLETED", status_detail="fine")).reason == ""
+
+
+TAGS = {
+    *("section", "style", "header", "div", "p", "pre"),
+    *("strong", "small", "span", "code", "bdi"),
+    *("table", "caption", "tbody", "tr", "th", "td"),
+}
+
+
+class Read(HTMLParser):
+    """What a browser would make of a piece of HTML: its tags, and its text outside the style sheet."""
+
+    def __init__(self, markup: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.open: list[str] = []
+        self.cells: list[str] = []
+        self.text = ""
+        self.feed(markup)
+        self.close()
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.open.append(tag)
+        assert not [name for name, _ in attrs if name.startswith("on")]
+        if tag in ("td", "pre"):
+            self.cells.append("")
+
+    def handle_endtag(self, tag: str) -> None:
+        assert self.open.pop() == tag
+
+    def handle_data(self, data: str) -> None:
+        if "style" not in self.open:
+            self.text += data
+        if {"td", "pre"} & set(self.open):
+            self.cells[-1] += data
+
+
+class TestMarkup:
+    def test_it_reads_well_without_any_style(self):
+        assert Read(to_html(at(4, READY))).text == (
+            "READY daily_delays run 7Hk2mQx9LpZa on local 4 s"
+            "waiting for: starting Spark as of 12:00:04 KST · refresh with %dataflow_status 7Hk2mQx9LpZa"
+            "Parameterstable_nametest.flightsJob conditionworkers4timeout60 min"
+        )
+
+    def test_a_failed_run_shows_its_reason_and_its_log(self):
+        text = Read(to_html(at(200, FAILED))).text
+
+        assert "ValueError: no flightsTraceback (most recent call last):\nValueError: no flights" in text
+        assert "submitted 2026-11-01 12:00:00 KST · ended 2026-11-01 12:03:07 KST" in text
+        assert "refresh" not in text
+
+    def test_the_state_is_announced_and_the_clock_is_not(self):
+        markup = to_html(at(4, RUNNING))
+
+        assert re.search(r'<strong [^>]*role="status" aria-live="polite">RUNNING</strong>', markup)
+        assert re.search(r'<span [^>]*role="timer"[^>]*>4 s</span>', markup)
+
+    def test_names_are_row_headers(self):
+        assert '<th scope="row" title="table_name">table_name</th>' in to_html(at(4, RUNNING))
+
+    def test_a_cut_value_is_whole_in_its_tooltip(self):
+        assert f'title="{"x" * 200}"' in to_html(at(4, with_parameters(p="x" * 200)))
+
+    def test_a_cell_that_waits_says_how_to_stop_waiting(self):
+        markup = to_html(at(4, RUNNING, kernel_waits=True))
+
+        assert "interrupt the kernel to stop waiting; the run goes on" in markup
+        assert "interrupt the kernel" not in to_html(at(200, COMPLETED, kernel_waits=True))
+
+    def test_markup_in_a_value_stays_text(self):
+        attack = """<script>alert(1)</script>'"><img src=x onerror=alert(1)>&amp;"""
+        view = replace(told("<b>", with_parameters(p=attack)), job_name=attack)
+
+        assert attack in Read(to_html(at(1, view))).cells
+        assert set(Read(to_html(at(1, view))).tags) <= TAGS
+
+    def test_the_style_sheet_touches_nothing_but_cards(self):
+        sheet = re.search(r"<style>(.*?)</style>", to_html(at(1, RUNNING)), re.DOTALL)
+        assert sheet is not None
+        rules = re.sub(r"@keyframes dfm-pulse \{50% \{[^}]*\}\}|@media [^{]*\{(.*?\})\}", r"\1", sheet[1])
+
+        selectors = [part for rule in re.findall(r"([^{}]+)\{[^}]*\}", rules) for part in rule.split(",")]
+        assert len(selectors) > 20
+        assert [selector for selector in selectors if not selector.startswith(".dfm-card")] == []
+
+    def test_it_fetches_nothing(self):
+        assert not re.search(r"https?:|url\(|@import|<script|<link|<img", to_html(at(1, RUNNING)))
+
+
+class TestText:
+    def test_a_running_card(self):
+        assert to_text(at(12, RUNNING)) == (
+            "RUNNING  daily_delays  run 7Hk2mQx9LpZa  12 s  local\n"
+            "  table_name  test.flights\n"
+            "  (workers 4, timeout 60 min)\n"
+            "  as of 12:00:12 KST; refresh with %dataflow_status 7Hk2mQx9LpZa"
+        )
+
+    def test_a_failed_card(self):
+        assert to_text(at(200, FAILED)) == (
+            "FAILED  daily_delays  run 7Hk2mQx9LpZa  3 min 07 s  local\n"
+            "  table_name  test.flights\n"
+            "  (workers 4, timeout 60 min)\n"
+            "  submitted 2026-11-01 12:00:00 KST, ended 2026-11-01 12:03:07 KST\n"
+            "  ValueError: no flights\n"
+            "  | Traceback (most recent call last):\n"
+            "  | ValueError: no flights"
+        )
+
+    def test_a_blind_card_whose_cell_waits(self):
+        assert to_text(at(95, replace(BLIND, parameters={}), kernel_waits=True)) == (
+            "RUNNING  daily_delays  run 7Hk2mQx9LpZa  1 min 35 s  local\n"
+            "  (workers 4, timeout 60 min)\n"
+            "  no answer from the service since 12:00:20 KST: connection refused\n"
+            "  as of 12:01:35 KST; refresh with %dataflow_status 7Hk2mQx9LpZa\n"
+            "  interrupt the kernel to stop waiting; the run goes on"
+        )
+
+    def test_it_never_exceeds_thirty_lines_and_keeps_the_end_of_the_log(self):
+        view = replace(FAILED, parameters={f"$p{n}": "v" for n in range(40)})
+        view = replace(view, failure=Failure("reason", tuple(f"line {n}" for n in range(20))))
+
+        lines = to_text(at(200, view)).splitlines()
+        assert len(lines) == 30
+        assert "  and 28 more" in lines
+        assert "  reason" in lines
+        assert lines[-1] == "  | line 19"
+
+
+# Surrogates too: text from a notebook or a log may hold them.
+ANY_TEXT = st.text(st.characters(), max_size=200)
+
+
+@given(name=ANY_TEXT, value=ANY_TEXT, line=ANY_TEXT, word=ANY_TEXT)
+def test_no_text_breaks_the_encoding_the_markup_or_the_layout(name, value, line, word):
+    view = RunView(
+        target="local",
+        endpoint="http://127.0.0.1:1",
+        job_id="j",
+        job_name=name,
+        condition=JobCondition(nrn=value),
+        parameters={name: value},
+        submitted_at=NOON,
+        execution=JobExecution(job_execution_id=word, status="FAILED", end_date=NOON),
+        failure=Failure(value, (line, value)),
+    )
+    state = at(0, view)
+    read = Read(to_html(state))
+
+    to_html(state).encode("utf-8")
+    assert set(read.tags) <= TAGS
+    assert read.cells[0] == "\n".join(state.log_tail)
+    assert read.cells[1] == state.parameters[0].value
+    text = to_text(state)
+    text.encode("utf-8")
+    assert len(text.split("\n")) <= 30
+    assert [c for c in text if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") and c != "\n"] == []
+
+
+class Outputs:
+    """A front end's outputs by display id, instead of IPython's `display`."""
+
+    def __init__(self) -> None:
+        self.bundles: dict[str, dict[str, Any]] = {}
+        self.metadata: list[dict[str, Any]] = []
+        self.calls = 0
+        self.out_of_context = False
+
+    def __call__(
+        self,
+        bundle: dict[str, Any],
+        *,
+        raw: bool,
+        metadata: dict[str, Any],
+        display_id: str,
+        update: bool,
+    ) -> None:
+        if self.out_of_context:
+            raise LookupError("no parent header")
+        assert raw
+        assert (display_id in self.bundles) is update
+        self.bundles[display_id] = bundle
+        self.metadata.append(metadata)
+        self.calls += 1
+
+    @property
+    def kinds(self) -> list[set[str]]:
+        return [set(bundle) for bundle in self.bundles.values()]
+
+    @property
+    def html(self) -> list[str]:
+        return [Read(bundle["text/html"]).text for bundle in self.bundles.values()]
+
+
+@pytest.fixture(autouse=True)
+def made() -> Iterator[list[ipywidgets.Widget]]:
+    """Every widget that is made during the test; closed after it."""
+    widgets: list[ipywidgets.Widget] = []
+    ipywidgets.Widget.on_widget_constructed(widgets.append)
+    yield widgets
+    ipywidgets.Widget.on_widget_constructed(None)
+    for widget in widgets:
+        widget.close()
+
+
+@pytest.fixture
+def outputs() -> Outputs:
+    return Outputs()
+
+
+@pytest.fixture
+def clicks() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def card(outputs: Outputs, clicks: list[str]) -> LiveCard:
+    return LiveCard(lambda: clicks.append("cancel"), display=outputs)
+
+
+def button(made: list[ipywidgets.Widget]) -> Any:
+    return next(widget for widget in made if isinstance(widget, ipywidgets.Button))
+
+
+def is_offered(made: list[ipywidgets.Widget]) -> bool:
+    return any(button(made) in widget.children for widget in made if isinstance(widget, ipywidgets.Box))
+
+
+def shown_text(made: list[ipywidgets.Widget]) -> str:
+    return " ".join(Read(widget.value).text for widget in made if isinstance(widget, ipywidgets.HTML))
+
+
+def changes_during(made: list[ipywidgets.Widget], act: Callable[[], None]) -> list[str]:
+    seen: list[str] = []
+    watched = [widget for widget in made if not isinstance(widget, ipywidgets.Layout)]
+    for widget in watched:
+        widget.observe(lambda change: seen.append(f"{type(change.owner).__name__}.{change.name}"))
+    act()
+    for widget in watched:
+        widget.unobserve_all()
+    return seen
+
+
+class TestLiveCard:
+    def test_one_output_holds_the_widget_and_what_to_read_without_it(self, card, outputs):
+        card.show(at(4, READY))
+
+        (bundle,) = outputs.bundles.values()
+        assert set(bundle) == {WIDGET, "text/html", "text/plain"}
+        assert bundle["text/plain"] == to_text(at(4, READY))
+        assert bundle["text/html"] == to_html(at(4, READY))
+        assert bundle[WIDGET]["model_id"] in ipywidgets.Widget.get_manager_state()["state"]
+
+    def test_the_widgets_say_what_the_static_card_says(self, card, made):
+        card.show(at(4, READY))
+
+        text = shown_text(made)
+        assert "READY daily_delays run 7Hk2mQx9LpZa on local" in text
+        assert "4 s" in text
+        assert "waiting for: starting Spark" in text
+        assert "table_nametest.flights" in text
+
+    def test_an_update_that_tells_nothing_new_sends_nothing(self, card, made):
+        card.show(at(12.1, RUNNING))
+
+        assert changes_during(made, lambda: card.update(at(12.8, RUNNING))) == []
+
+    def test_a_tick_repaints_the_clock_alone(self, card, made):
+        card.show(at(12, RUNNING))
+
+        assert changes_during(made, lambda: card.update(at(13, RUNNING))) == ["HTML.value"]
+
+    def test_between_two_ticks_of_ten_seconds_nothing_moves(self, card, made):
+        card.show(at(130, RUNNING))
+
+        assert changes_during(made, lambda: card.update(at(137, RUNNING))) == []
+
+    def test_a_click_disables_the_button_at_once_and_cancels_once(self, card, made, clicks):
+        card.show(at(12, RUNNING))
+        button(made).click()
+        button(made).click()
+
+        assert clicks == ["cancel"]
+        assert (button(made).disabled, button(made).description) == (True, "Cancelling…")
+
+    def test_the_button_stays_so_while_the_service_has_not_heard_of_it(self, card, made):
+        card.show(at(12, RUNNING))
+        button(made).click()
+        card.update(at(13, RUNNING))
+
+        assert (button(made).disabled, button(made).description) == (True, "Cancelling…")
+
+    def test_a_refused_cancel_can_be_tried_again(self, card, made, clicks):
+        card.show(at(12, RUNNING))
+        button(made).click()
+        card.offer_cancel()
+        assert (button(made).disabled, button(made).description) == (False, "Cancel")
+
+        button(made).click()
+        assert clicks == ["cancel", "cancel"]
+
+    def test_a_cancel_that_was_sent_and_came_to_nothing_can_be_tried_again(self, card, made):
+        card.show(at(12, RUNNING))
+        button(made).click()
+        card.update(at(13, CANCELING))
+        card.update(at(14, RUNNING))
+
+        assert (button(made).disabled, button(made).description) == (False, "Cancel")
+
+    def test_a_click_that_could_not_be_handed_on_gives_the_button_back(self, made, outputs, caplog):
+        def fail() -> None:
+            raise RuntimeError("the loop is gone")
+
+        LiveCard(fail, display=outputs).show(at(12, RUNNING))
+        button(made).click()
+
+        assert button(made).disabled is False
+        assert "the loop is gone" in caplog.text
+
+    def test_there_is_nothing_to_cancel_before_the_run_has_an_id(self, card, made):
+        card.show(at(1, SENT))
+
+        assert button(made).disabled is True
+
+    def test_while_a_cell_waits_the_button_makes_room_for_the_way_to_stop_waiting(self, card, made):
+        card.show(at(12, RUNNING, kernel_waits=True))
+        assert not is_offered(made)
+        assert "interrupt the kernel to stop waiting; the run goes on" in shown_text(made)
+
+        card.update(at(13, RUNNING))
+        assert is_offered(made)
+
+    def test_the_button_leaves_with_the_run(self, card, made):
+        card.show(at(12, RUNNING))
+        card.update(at(190, COMPLETED))
+
+        assert not is_offered(made)
+
+    def test_every_output_ends_as_plain_html_and_text(self, card, outputs):
+        card.show(at(4, READY))
+        card.show(at(12, RUNNING))
+        card.finish(at(190, FAILED))
+
+        assert outputs.kinds == [{"text/html", "text/plain"}] * 2
+        assert all("ValueError: no flights" in text for text in outputs.html)
+
+    def test_finishing_twice_is_finishing_once(self, card, outputs):
+        card.show(at(4, READY))
+        card.finish(at(190, FAILED))
+        card.finish(at(190, FAILED))
+
+        assert outputs.calls == 2
+
+    def test_a_log_that_was_read_after_the_end_still_gets_in(self, card, outputs):
+        card.show(at(4, READY))
+        card.finish(at(190, replace(FAILED, failure=None)))
+        card.finish(at(191, FAILED))
+
+        assert "Traceback" in outputs.html[0]
+
+    def test_after_the_end_updates_change_nothing_and_new_outputs_are_static(self, card, outputs):
+        card.show(at(4, READY))
+        card.finish(at(190, COMPLETED))
+        card.update(at(191, RUNNING))
+        card.show(at(192, COMPLETED))
+
+        assert outputs.kinds == [{"text/html", "text/plain"}] * 2
+        assert all(text.startswith("COMPLETED") for text in outputs.html)
+
+    def test_a_run_that_is_over_already_needs_no_widget(self, card, made, outputs):
+        card.show(at(190, COMPLETED))
+
+        assert made == []
+        assert outputs.kinds == [{"text/html", "text/plain"}]
+
+    def test_the_end_leaves_one_widget_for_pages_that_were_reloaded(self, card, made, outputs):
+        card.show(at(4, READY))
+        (model_id,) = (bundle[WIDGET]["model_id"] for bundle in outputs.bundles.values())
+        card.finish(at(190, FAILED))
+
+        alive = ipywidgets.Widget.get_manager_state()["state"]
+        (child,) = alive[model_id]["state"]["children"]
+        assert alive[child.removeprefix("IPY_MODEL_")]["state"]["value"] == to_html(at(190, FAILED))
+        assert sum(widget.model_id in alive for widget in made if widget.comm) == 4
+
+    def test_of_many_finished_cards_the_oldest_lose_that_too(self, outputs):
+        cards = [LiveCard(lambda: None, display=outputs) for _ in range(MOST_RETIRED + 1)]
+        for card in cards:
+            card.show(at(4, READY))
+        first, *_, last = (bundle[WIDGET]["model_id"] for bundle in outputs.bundles.values())
+        for card in cards:
+            card.finish(at(190, COMPLETED))
+
+        alive = ipywidgets.Widget.get_manager_state()["state"]
+        assert first not in alive
+        assert last in alive
+
+    def test_an_update_after_the_kernel_took_the_widgets_away_is_harmless(self, card, outputs):
+        card.show(at(4, READY))
+        ipywidgets.Widget.close_all()
+        card.update(at(5, RUNNING))
+        card.finish(at(190, COMPLETED))
+
+        assert outputs.html[0].startswith("COMPLETED")
+
+
+class Comm:
+    """The wire to the browser, which fails like ipykernel 7.0.1 outside a cell's context."""
+
+    comm_id = "1f"
+
+    def __init__(self) -> None:
+        self.out_of_context = False
+        self.sent: list[dict[str, Any]] = []
+
+    def on_msg(self, _callback: object) -> None: ...
+
+    def close(self) -> None: ...
+
+    def send(self, data: dict[str, Any], **_: object) -> None:
+        if self.out_of_context:
+            raise LookupError("no parent header")
+        self.sent.append(data["state"])
+
+
+class TestOutOfContext:
+    @pytest.fixture
+    def comm(self, card: LiveCard, made: list[ipywidgets.Widget]) -> Comm:
+        card.show(at(4, READY))
+        clock = next(widget for widget in made if getattr(widget, "value", "").endswith(">4 s</span>"))
+        clock.comm = wire = Comm()
+        return wire
+
+    def test_what_could_not_be_sent_is_sent_by_the_next_update_that_can(self, card, comm):
+        comm.out_of_context = True
+        card.update(at(5, READY))
+        assert comm.sent == []
+
+        comm.out_of_context = False
+        card.update(at(5.5, READY))
+        assert ["5 s" in state["value"] for state in comm.sent] == [True]
+
+    def test_an_end_that_could_not_be_shown_is_shown_by_the_next_finish(self, card, outputs, comm):
+        comm.out_of_context = outputs.out_of_context = True
+        card.finish(at(190, COMPLETED))
+        assert WIDGET in outputs.kinds[0]
+
+        outputs.out_of_context = False
+        card.finish(at(190, COMPLETED))
+        assert outputs.kinds == [{"text/html", "text/plain"}]
+
+
+def test_everything_is_said_again_now_and_then_for_pages_that_missed_it(card, made):
+    card.show(at(0, RUNNING))
+    title = next(widget for widget in made if "RUNNING" in getattr(widget, "value", ""))
+    title.comm = wire = Comm()
+    for second in range(1, 10):
+        card.update(at(second, RUNNING))
+
+    assert ["RUNNING" in state["value"] for state in wire.sent] == [True]
+
+
+class TestWithoutWidgets:
+    @pytest.fixture
+    def static_card(self, outputs: Outputs) -> LiveCard:
+        return LiveCard(lambda: None, display=outputs, interactive=False)
+
+    def test_it_makes_no_widget(self, static_card, made, outputs):
+        static_card.show(at(4, READY))
+        static_card.update(at(12, RUNNING))
+        static_card.finish(at(190, COMPLETED))
+
+        assert made == []
+        assert outputs.kinds == [{"text/html", "text/plain"}]
+        assert outputs.html[0].startswith("COMPLETED")
+
+    def test_it_repaints_news_but_not_the_passing_of_time(self, static_card, outputs):
+        static_card.show(at(4, READY))
+        static_card.update(at(5, READY))
+        assert "as of 12:00:04 KST" in outputs.html[0]
+
+        static_card.update(at(12, RUNNING))
+        assert "as of 12:00:12 KST" in outputs.html[0]
+        assert outputs.calls == 2
