@@ -92,6 +92,7 @@ def create_app(service: Service, keys: Keys, *, clock: Callable[[], float] = tim
             Exception: _answer_own_fault,
         },
     )
+    app.router.redirect_slashes = False  # the gateway knows no other spelling of an address
     return _Gateway(app, keys, clock)
 
 
@@ -122,22 +123,20 @@ class _Handlers:
             job,
             condition=condition,
             parameters=parameters,
-            trigger_id=request.query_params.get("triggerId"),
-            workflow_id=request.query_params.get("workflowId"),
+            trigger_id=request.query_params.get("triggerId") or None,
+            workflow_id=request.query_params.get("workflowId") or None,
         )
         self._engine.wake()
-        return _json(contract.execution_answer(run, self._now(), full=False))
+        return _json(contract.started_answer(run))
 
     def list_executions(self, request: Request) -> Response:
         job = self._job(request)
         page, limit = contract.read_paging(request.query_params)
         runs, total = self._store.runs(job.job_id, page=page, limit=limit)
-        now = self._now()
-        items = [contract.execution_answer(run, now, full=True) for run in runs]
-        return _json(contract.list_answer(items, total, page, limit))
+        return _json(contract.list_answer([self._told(run) for run in runs], total, page, limit))
 
     def get_execution(self, request: Request) -> Response:
-        return _json(contract.execution_answer(self._run(request), self._now(), full=True))
+        return _json(self._told(self._run(request)))
 
     async def cancel_execution(self, request: Request) -> Response:
         run = await run_in_threadpool(self._run, request)
@@ -153,6 +152,9 @@ class _Handlers:
                 "activeRuns": self._engine.active,
             }
         )
+
+    def _told(self, run: StoredRun) -> dict[str, Any]:
+        return contract.execution_answer(run, self._now(), self._engine.waiting_for(run))
 
     def _job(self, request: Request) -> StoredJob:
         job_id = request.path_params["job_id"]

@@ -2,16 +2,15 @@
 
 from __future__ import annotations
 
-import contextlib
-import fcntl
 import importlib.util
 import os
 import subprocess
 import sys
 import time
-from collections.abc import Iterator, Mapping
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
+from typing import Literal, TypeVar
 
 import platformdirs
 
@@ -21,8 +20,11 @@ from dataflow_magic.local.folder import Address, DataFolder, try_lock
 __all__ = ["INSTALL", "attach", "default_folder", "peek"]
 
 INSTALL = 'pip install "dataflow-magic[local]"'
-START_SECONDS = 30.0
+NEEDED = ("pyspark", "starlette", "uvicorn")
+WAIT_SECONDS = 30.0
 LOOK_SECONDS = 0.02
+
+T = TypeVar("T")
 
 _started: list[subprocess.Popen[bytes]] = []
 """Services this process started, kept so that their end is noticed and nothing warns of a forgotten child."""
@@ -35,15 +37,20 @@ def default_folder(environment: Mapping[str, str]) -> DataFolder:
     return DataFolder(base.resolve() / "local")
 
 
-def attach(folder: DataFolder) -> tuple[Address, int]:
+def attach(folder: DataFolder, *, wait_seconds: float = WAIT_SECONDS) -> tuple[Address, int]:
     """Return the address of the folder's service, started if need be, and this process's hold on it.
+
+    Parameters
+    ----------
+    wait_seconds
+        For each of: another process that starts the service, an old one that ends, the new one's first sign.
 
     Returns
     -------
     address
         Where it is and the keys it takes.
     hold
-        A descriptor; the service goes on at least until it is closed, or this process ends.
+        A descriptor; the service goes on at least until it is closed, or this process and its forks have ended.
 
     Raises
     ------
@@ -52,27 +59,30 @@ def attach(folder: DataFolder) -> tuple[Address, int]:
     """
     check_installed()
     folder.make()
-    with _one_at_a_time(folder):
-        hold = _hold(folder)
+    wait = _Wait(folder, wait_seconds)
+    starting = wait.until(
+        lambda: try_lock(folder.start_lock), "another process has been starting the local service"
+    )
+    try:
+        # The service takes this lock whole only while it ends.
+        hold = wait.until(
+            lambda: try_lock(folder.users_lock, shared=True), "the local service has been ending"
+        )
         try:
-            return _running(folder) or _start(folder), hold
+            return _running(folder, wait) or _start(folder, wait), hold
         except BaseException:
             os.close(hold)
             raise
+    finally:
+        os.close(starting)
 
 
 def peek(folder: DataFolder) -> Address | None:
     """Return the address of the folder's service if it runs, without starting it."""
-    if not folder.service_lock.exists():
-        return None
-    lock = try_lock(folder.service_lock, shared=True)
-    if lock is None:
-        return folder.read_address()
-    os.close(lock)
-    return None
+    return folder.read_address() if _is_served(folder) else None
 
 
-def check_installed() -> None:
+def check_installed(packages: Iterable[str] = NEEDED) -> None:
     """Refuse, with the command that helps, where the extra is missing.
 
     Raises
@@ -80,84 +90,86 @@ def check_installed() -> None:
     ConfigError
         Naming the missing packages and the install command.
     """
-    missing = [name for name in ("pyspark", "starlette", "uvicorn") if importlib.util.find_spec(name) is None]
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
         raise ConfigError(f"the local service needs {', '.join(missing)}: {INSTALL}")
 
 
-@contextmanager
-def _one_at_a_time(folder: DataFolder) -> Iterator[None]:
-    descriptor = os.open(folder.start_lock, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        for _ in _looks("another process has been starting the local service", folder):
-            with contextlib.suppress(BlockingIOError):
-                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-                break
-        yield
-    finally:
-        os.close(descriptor)
+@dataclass(frozen=True, slots=True)
+class _Wait:
+    """Patience, and what to say when it is over."""
+
+    folder: DataFolder
+    seconds: float
+
+    def until(self, look: Callable[[], T | None], what: str) -> T:
+        """Return what ``look`` gives as soon as that is not None."""
+        deadline = time.monotonic() + self.seconds
+        while (found := look()) is None:
+            if time.monotonic() >= deadline:
+                raise ConfigError(f"{what} for {self.seconds:g} s; its log is {self.folder.log}")
+            time.sleep(LOOK_SECONDS)
+        return found
 
 
-def _hold(folder: DataFolder) -> int:
-    for _ in _looks(
-        "the local service has been ending", folder
-    ):  # it holds the lock whole only while it ends
-        hold = try_lock(folder.users_lock, shared=True)
-        if hold is not None:
-            return hold
-    raise AssertionError("bounded above")  # pragma: no cover
+def _is_served(folder: DataFolder) -> bool:
+    if not folder.service_lock.exists():
+        return False
+    lock = try_lock(folder.service_lock, shared=True)
+    if lock is not None:
+        os.close(lock)
+    return lock is None
 
 
-def _running(folder: DataFolder) -> Address | None:
-    """Return the address of a service that runs, waiting for one that is about to; None when there is none."""
-    for _ in _looks("a local service holds the folder without saying where it is", folder):
-        lock = try_lock(folder.service_lock, shared=True)
-        if lock is not None:
-            os.close(lock)
-            folder.remove_address()  # left by a process that was killed
-            return None
-        address = folder.read_address()
-        if address is not None:
-            return address
-    raise AssertionError("bounded above")  # pragma: no cover
+def _running(folder: DataFolder, wait: _Wait) -> Address | None:
+    """Return the address of a service that runs, waiting for one that starts or ends; None when there is none."""
+
+    def look() -> Address | Literal["none"] | None:
+        return folder.read_address() if _is_served(folder) else "none"
+
+    found: Address | Literal["none"] = wait.until(
+        look, "a process holds the data folder without saying where its service is"
+    )
+    return None if found == "none" else found
 
 
-def _start(folder: DataFolder) -> Address:
-    # The service needs none of the cloud's keys, and scripts run under it.
-    environment = {name: value for name, value in os.environ.items() if not name.startswith("NCLOUD_")}
+def _start(folder: DataFolder, wait: _Wait) -> Address:
+    _started[:] = [process for process in _started if process.poll() is None]
     with folder.log.open("ab") as log:
+        said = log.tell()
         process = subprocess.Popen(  # noqa: S603 - our own module
-            [sys.executable, "-m", "dataflow_magic.local", str(folder.path)],
+            [sys.executable, "-P", "-m", "dataflow_magic.local", str(folder.path)],
             stdin=subprocess.DEVNULL,
             stdout=log,
             stderr=log,
-            env=environment,
+            env={name: value for name, value in os.environ.items() if not _is_private(name)},
             cwd=folder.path,
             start_new_session=True,  # an interrupt of the kernel is not meant for it
         )
     _started.append(process)
-    for _ in _looks("the local service has been starting", folder):
-        address = folder.read_address()
-        if address is not None and address.pid == process.pid:
-            return address
+
+    def look() -> Address | Literal["ended"] | None:
         if process.poll() is not None:
-            break
-    raise ConfigError(
-        f"the local service ended at its start (code {process.returncode}): {_last_words(folder)}"
-    )
+            return "ended"
+        address = folder.read_address()
+        return address if address and address.pid == process.pid else None
+
+    found: Address | Literal["ended"] = wait.until(look, "the local service has been starting")
+    if found == "ended":
+        # Where somebody else was quicker, on the command line, theirs is as good.
+        if other := _running(folder, wait):
+            return other
+        raise ConfigError(
+            f"the local service ended at its start (code {process.returncode}): {_last_words(folder, said)}"
+        )
+    return found
 
 
-def _looks(what: str, folder: DataFolder) -> Iterator[None]:
-    deadline = time.monotonic() + START_SECONDS
-    while time.monotonic() < deadline:
-        yield
-        time.sleep(LOOK_SECONDS)
-    raise ConfigError(f"{what} for {START_SECONDS:g} s; its log is {folder.log}: {_last_words(folder)}")
+def _is_private(name: str) -> bool:
+    # The service needs no key of the cloud, and scripts run under it.
+    return name.startswith("NCLOUD_") or (name.startswith("DATAFLOW_") and name.endswith("_KEY"))
 
 
-def _last_words(folder: DataFolder) -> str:
-    try:
-        lines = folder.log.read_text(encoding="utf-8", errors="replace").strip().splitlines()
-    except OSError:
-        lines = []
-    return lines[-1] if lines else "it said nothing"
+def _last_words(folder: DataFolder, since: int) -> str:
+    words = folder.log.read_bytes()[since:].decode("utf-8", errors="replace").split("\n")
+    return next((line.strip() for line in reversed(words) if line.strip()), "it said nothing")

@@ -8,7 +8,8 @@ from collections.abc import Callable
 
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.local.java import find_java
-from dataflow_magic.local.spark import Outcome, RunSpec, run_application
+from dataflow_magic.local.spark import Outcome, run_application
+from dataflow_magic.local.sparkconf import RunSpec
 from dataflow_magic.models import RunState
 
 __all__ = ["carry_out"]
@@ -19,7 +20,8 @@ async def carry_out(
 ) -> Outcome:
     """Carry out one run as a Spark application on this machine."""
     try:
-        java = find_java(os.environ)
+        # On a thread: where no release file tells the version, Java itself is asked.
+        java = await asyncio.to_thread(find_java, os.environ)
     except ConfigError as error:
         return Outcome(RunState.FAILED, str(error))
     return await run_application(spec, java=java, cancel=cancel, waiting=waiting, started=started)

@@ -7,25 +7,19 @@ no range for ``numWorker``; 2-10 is that of the same operation's older and newer
 from __future__ import annotations
 
 import json
+import math
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Annotated, Any, Literal, TypeVar
+from pathlib import Path
+from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
-from pydantic import (
-    AfterValidator,
-    BaseModel,
-    ConfigDict,
-    Field,
-    StrictBool,
-    StrictFloat,
-    StrictInt,
-    StrictStr,
-    ValidationError,
-)
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
+from pydantic_core import ErrorDetails
 
+from dataflow_magic.local.script import ScriptProblem, object_path
+from dataflow_magic.local.sparkconf import console_log_key
 from dataflow_magic.local.store import StoredJob, StoredRun
-from dataflow_magic.models import RunState
 from dataflow_magic.view import KST
 
 __all__ = [
@@ -36,11 +30,15 @@ __all__ = [
     "read_execution",
     "read_job",
     "read_paging",
+    "script_parameters",
+    "started_answer",
 ]
 
 DEFAULT_WORKERS = 2
 DEFAULT_TIMEOUT_MINUTES = 360
 PAGE_LIMIT = 1000
+MOST_RUNS = 1000
+"""Of one job at once; the vendor's bound was not seen."""
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -55,7 +53,7 @@ class Refusal(Exception):
     kind
         The vendor's word: ``bad-parameter``, ``bad-state`` or ``not-found``.
     detail
-        Names the field and its value.
+        One line that names the field, and not its value, which may be private.
     """
 
     def __init__(self, status: int, kind: str, detail: str) -> None:
@@ -65,23 +63,34 @@ class Refusal(Exception):
         super().__init__(detail)
 
 
-def _check_path(path: str) -> str:
-    """Refuse what could leave the object folder; a bucket and the vendor's ``****`` placeholders are fine."""
-    parts = path.rstrip("/").split("/")
-    if "\0" in path or "\\" in path or any(part in {"", ".", ".."} for part in parts):
-        raise ValueError("give bucket/prefix/ without a scheme, a leading slash or ..")
-    return path
-
-
-def _check_utf8(text: str) -> str:
-    if "\0" in text or any("\ud800" <= char <= "\udfff" for char in text):
-        raise ValueError("holds a NUL or a lone surrogate")
+def _check_text(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("holds a NUL")
     return text
 
 
-Text = Annotated[StrictStr, Field(min_length=1), AfterValidator(_check_utf8)]
-ObjectPath = Annotated[Text, AfterValidator(_check_path)]
-Parameter = StrictBool | StrictInt | StrictFloat | Annotated[StrictStr, AfterValidator(_check_utf8)]
+def _check_path(path: str) -> str:
+    try:
+        object_path(Path(), path)
+    except ScriptProblem as problem:
+        raise ValueError(str(problem)) from None
+    return path
+
+
+def _check_parameter(value: object) -> object:
+    # Not a union of types, which would answer with what each of them has against the value.
+    if isinstance(value, str):
+        return _check_text(value)
+    if not isinstance(value, bool | int | float):
+        raise ValueError("should be text, a number, true or false")  # noqa: TRY004 - as pydantic wants it
+    return value
+
+
+Text = Annotated[StrictStr, AfterValidator(_check_text)]
+Name = Annotated[StrictStr, Field(min_length=1), AfterValidator(_check_text)]
+ObjectPath = Annotated[StrictStr, AfterValidator(_check_path)]
+Parameter = Annotated[Any, AfterValidator(_check_parameter)]
+Workers = Annotated[StrictInt, Field(ge=2, le=10)]
 
 
 class _Wire(BaseModel):
@@ -90,32 +99,32 @@ class _Wire(BaseModel):
 
 class _ExecutionCondition(_Wire):
     workerType: Literal["DEFAULT", "DATAFLOW"] = "DEFAULT"  # noqa: N815 - the wire's names
-    numWorker: Annotated[StrictInt, Field(ge=2, le=10)] = DEFAULT_WORKERS  # noqa: N815
+    numWorker: Workers = DEFAULT_WORKERS  # noqa: N815
     timeout: Annotated[StrictInt, Field(ge=0, le=1440)] = DEFAULT_TIMEOUT_MINUTES
-    nrn: Text
+    nrn: Name
     scriptPath: ObjectPath  # noqa: N815
     logPath: ObjectPath  # noqa: N815
 
 
 class _Execution(_Wire):
     jobCondition: _ExecutionCondition  # noqa: N815
-    parameters: dict[Text, Parameter] = {}
+    parameters: dict[Name, Parameter] = {}
 
 
 class _JobCondition(_Wire):
-    numWorker: Annotated[StrictInt, Field(ge=2, le=10)] = DEFAULT_WORKERS  # noqa: N815
+    numWorker: Workers = DEFAULT_WORKERS  # noqa: N815
     timeout: Annotated[StrictInt, Field(ge=1, le=1440)] = DEFAULT_TIMEOUT_MINUTES
-    nrn: Text | None = None
+    nrn: Name | None = None
     scriptPath: ObjectPath | None = None  # noqa: N815
     logPath: ObjectPath | None = None  # noqa: N815
-    parameters: dict[Text, Text] | None = None
+    parameters: dict[Name, Text] | None = None
 
 
 class _Job(_Wire):
     model_config = ConfigDict(extra="allow", frozen=True)
     name: Annotated[StrictStr, Field(min_length=3, max_length=100, pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$")]
     type: Literal["VISUAL", "SCRIPT"]
-    maxConcurrentRuns: Annotated[StrictInt, Field(ge=1)] | None = None  # noqa: N815
+    maxConcurrentRuns: Annotated[StrictInt, Field(ge=1, le=MOST_RUNS)] | None = None  # noqa: N815
     jobCondition: _JobCondition = _JobCondition()  # noqa: N815
 
 
@@ -169,57 +178,61 @@ def read_paging(query: Mapping[str, str]) -> tuple[int, int]:
 def job_answer(job: StoredJob) -> dict[str, Any]:
     """Return a job as the API tells it."""
     answer = {
+        **job.extra,  # first, so that nothing in it can hide what the service itself knows
         "jobId": job.job_id,
         "name": job.name,
         "type": job.type,
         "status": "READY",
         "maxConcurrentRuns": job.max_concurrent_runs,
         "lastExecutionStatus": job.last_status,
-        **job.extra,
         "runCondition": dict(job.condition),
         "createdDate": _date(job.created),
         "updatedDate": _date(job.updated),
         "lastExecutionDate": _date(job.last_run),
     }
-    return {key: value for key, value in answer.items() if value is not None}
+    return _without_none(answer)
 
 
-def execution_answer(run: StoredRun, now: datetime, *, full: bool) -> dict[str, Any]:
-    """Return a run as the API tells it: ``full`` as getJobExecution does, else as executeJob answers.
-
-    ``statusDetail`` is ours: what a READY run waits for, why a run failed. The vendor publishes no such field.
-    """
-    end = run.ended or now
-    running = (end - run.started).total_seconds() if run.started else 0.0
-    answer = {
+def started_answer(run: StoredRun) -> dict[str, Any]:
+    """Return a run as executeJob answers: the page's fields, no more and no fewer."""
+    return {
         "jobExecutionId": run.run_id,
         "jobId": run.job_id,
         "jobCondition": dict(run.condition),
         "status": run.status,
         "startDate": _date(run.created),
         "createdDate": _date(run.created),
-        "runningTime": int(running // 60),
+        "runningTime": 0,
         "parsedParameters": dict(run.parameters) if run.started and run.parameters else [],
         "type": "WORKFLOW" if run.workflow_id else "JOB",
     }
-    if not full:
-        return answer
-    waited = ((run.started or end) - run.created).total_seconds()
-    condition = {
-        **run.condition,
-        "consoleLogPath": f"{run.condition['logPath'].rstrip('/')}/{run.run_id}/console.log",
-    }
+
+
+def execution_answer(run: StoredRun, now: datetime, waiting_for: str = "") -> dict[str, Any]:
+    """Return a run as getJobExecution tells it.
+
+    Parameters
+    ----------
+    waiting_for
+        What a READY run waits for. It is told as ``statusDetail``, as is why a run failed; the vendor publishes no
+        such field.
+    """
+    end = run.ended or now
     more = {
         "jobName": run.job_name,
-        "jobCondition": condition,
+        "jobCondition": {
+            **run.condition,
+            "consoleLogPath": console_log_key(run.condition["logPath"], run.run_id),
+        },
         "endDate": _date(run.ended),
         "triggerId": run.trigger_id,
         "workflowId": run.workflow_id,
-        "waitingTime": int(waited // 60),
+        "waitingTime": _minutes(run.created, run.started or end),
+        "runningTime": _minutes(run.started, end) if run.started else 0,
         "executorNum": run.condition["numWorker"] if run.started else None,
-        "statusDetail": run.detail or None,
+        "statusDetail": run.detail or waiting_for or None,
     }
-    return {**answer, **{key: value for key, value in more.items() if value is not None}}
+    return {**started_answer(run), **_without_none(more)}
 
 
 def list_answer(items: list[dict[str, Any]], count: int, page: int, limit: int) -> dict[str, Any]:
@@ -233,29 +246,55 @@ def script_parameters(stored: Mapping[str, Any], given: Mapping[str, Any]) -> di
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in merged.items()}
 
 
-def is_over(run: StoredRun) -> bool:
-    """Whether the run is in a final state."""
-    return run.status not in {RunState.READY, RunState.RUNNING}
+def _without_none(answer: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in answer.items() if value is not None}
 
 
 def _date(moment: datetime | None) -> str | None:
     return moment.astimezone(KST).isoformat(timespec="seconds") if moment else None
 
 
+def _minutes(start: datetime, end: datetime) -> int:
+    # A clock that was set back must not give a negative time.
+    return max(0, int((end - start).total_seconds() // 60))
+
+
 def _validate(model: type[M], body: bytes) -> M:
-    try:
-        document = json.loads(body.decode("utf-8"))
-    except (ValueError, RecursionError) as error:
-        raise Refusal(
-            400, "bad-parameter", f"the body is not JSON in UTF-8 ({type(error).__name__})"
-        ) from None
+    document = _parse(body)
     if not isinstance(document, dict):
         raise Refusal(400, "bad-parameter", "the body is not a JSON object")
     try:
         return model.model_validate(document)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
-        place = ".".join(
-            str(part) for part in first["loc"] if not str(part).startswith(("function-", "constrained-"))
-        )
-        raise Refusal(400, "bad-parameter", f"{place}: {first['msg']}") from None
+        place = ".".join(str(part) for part in first["loc"] if part != "[key]")
+        raise Refusal(400, "bad-parameter", f"{place}: {_words(first)}") from None
+
+
+def _words(error: ErrorDetails) -> str:
+    if error["type"] in {"model_type", "dict_type"}:
+        return "Input should be an object"  # JSON's word; pydantic would name a class of ours
+    return error["msg"].removeprefix("Value error, ")
+
+
+def _parse(body: bytes) -> Any:
+    """Return a JSON document that can be written down again: UTF-8, no lone surrogate, finite numbers."""
+    try:
+        text = body.decode("utf-8")
+        document = json.loads(text, parse_float=_finite, parse_constant=_no_constant)
+        json.dumps(document, ensure_ascii=False).encode("utf-8")
+    except (ValueError, RecursionError) as error:
+        kind = type(error).__name__
+        raise Refusal(400, "bad-parameter", f"the body is not JSON in UTF-8 ({kind}: {error})") from None
+    return document
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if not math.isfinite(number):
+        raise ValueError("a number is out of range")
+    return number
+
+
+def _no_constant(text: str) -> NoReturn:
+    raise ValueError(f"{text} is no JSON")

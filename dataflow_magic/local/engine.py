@@ -8,15 +8,16 @@ from __future__ import annotations
 import asyncio
 import logging
 import shutil
-from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from collections.abc import Awaitable, Callable, Coroutine
+from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Protocol, Self
+from typing import Any, Protocol, Self
 
 from dataflow_magic.local.contract import DEFAULT_TIMEOUT_MINUTES, Refusal, script_parameters
-from dataflow_magic.local.spark import Outcome, RunSpec
-from dataflow_magic.local.store import Store, StoredRun
+from dataflow_magic.local.spark import Outcome
+from dataflow_magic.local.sparkconf import RunSpec
+from dataflow_magic.local.store import Store, StoredRun, new_id
 from dataflow_magic.models import RunState
 
 __all__ = ["CarryOut", "Engine"]
@@ -41,11 +42,14 @@ class CarryOut(Protocol):
         ...
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True)
 class _Active:
-    run: StoredRun
-    task: asyncio.Task[None]
-    cancel: asyncio.Event
+    job_id: str
+    waiting_for: str = ""
+    cancel: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def wait_for(self, what: str) -> None:
+        self.waiting_for = what
 
 
 class Engine:
@@ -73,29 +77,27 @@ class Engine:
         self._folder = folder
         self._carry_out = carry_out
         self._slots = slots
+        self._runs = folder / "runs"
         self._active: dict[str, _Active] = {}
+        # A run is taken up once: one whose end could not be written down would be started again and again.
+        self._taken: set[str] = set()
+        self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
-        self._dispatcher: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
         for run in self._store.runs_in(RunState.RUNNING):
             self._store.move(run.run_id, RunState.FAILED, STOPPED)
-        shutil.rmtree(self._folder / "runs", ignore_errors=True)
-        self._dispatcher = asyncio.create_task(self._dispatch())
+        shutil.rmtree(self._runs, ignore_errors=True)
+        self._spawn(self._dispatch())
         self.wake()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._dispatcher:
-            self._dispatcher.cancel()
-        tasks = [active.task for active in self._active.values()]
-        for task in tasks:
+        for task in self._tasks:
             task.cancel()
-        await asyncio.gather(
-            *tasks, *([self._dispatcher] if self._dispatcher else []), return_exceptions=True
-        )
+        await asyncio.gather(*self._tasks, return_exceptions=True)
 
     @property
     def active(self) -> int:
@@ -104,7 +106,8 @@ class Engine:
 
     def is_idle(self) -> bool:
         """Whether no run goes on or waits."""
-        return not self._active and not self._store.runs_in(RunState.READY)
+        # What waits, waits for one that goes on: with none of those, the last look left nothing.
+        return not self._active and not self._wake.is_set()
 
     def wake(self) -> None:
         """Look for waiting runs; call after one was added. From the loop's own thread."""
@@ -129,54 +132,79 @@ class Engine:
             400, "bad-state", f"run {run_id} is over ({state}); only a READY or RUNNING run can be canceled"
         )
 
+    def waiting_for(self, run: StoredRun) -> str:
+        """Return what a READY run waits for, in words; empty for any other. From any thread."""
+        if run.status != RunState.READY:
+            return ""
+        if active := self._active.get(run.run_id):
+            return active.waiting_for
+        if len(self._active) >= self._slots:
+            return f"a free place: {self._slots} runs at once are allowed here"
+        limit = run.max_concurrent_runs
+        return f"a free place: its job allows {limit} at once (maxConcurrentRuns)" if limit else ""
+
     async def _dispatch(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
-            for run in self._store.runs_in(RunState.READY):
-                if run.run_id not in self._active:
-                    self._start_or_queue(run)
+            try:
+                self._start_what_may()
+            except Exception:  # a full disk, say: what waits is looked for again at the next wake
+                logger.exception("looking for waiting runs")
 
-    def _start_or_queue(self, run: StoredRun) -> None:
-        job = self._store.job(run.job_id)
-        limit = job.max_concurrent_runs if job else None
-        same_job = sum(active.run.job_id == run.job_id for active in self._active.values())
+    def _start_what_may(self) -> None:
         if len(self._active) >= self._slots:
-            self._store.describe(run.run_id, f"a free place: {self._slots} runs at once are allowed here")
-        elif limit is not None and same_job >= limit:
-            self._store.describe(
-                run.run_id, f"a free place: the job allows {limit} at once (maxConcurrentRuns)"
-            )
-        else:
-            cancel = asyncio.Event()
-            task = asyncio.create_task(self._carry(run, cancel))
-            self._active[run.run_id] = _Active(run, task, cancel)
+            return
+        for run in self._store.runs_in(RunState.READY):
+            if run.run_id not in self._taken and self._has_place(run):
+                self._taken.add(run.run_id)
+                self._active[run.run_id] = active = _Active(run.job_id)
+                self._spawn(self._carry(run, active))
 
-    async def _carry(self, run: StoredRun, cancel: asyncio.Event) -> None:
-        spec = self._spec(run)
+    def _has_place(self, run: StoredRun) -> bool:
+        same_job = sum(active.job_id == run.job_id for active in self._active.values())
+        limit = run.max_concurrent_runs or self._slots
+        return len(self._active) < self._slots and same_job < limit
+
+    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _carry(self, run: StoredRun, active: _Active) -> None:
+        # Its own for each attempt: the JVM of a service that was killed may still be writing into the last one.
+        work = self._runs / f"{run.run_id}-{new_id()}"
         try:
             outcome = await self._carry_out(
-                spec,
-                cancel=cancel,
-                waiting=lambda text: self._store.describe(run.run_id, text),
+                self._spec(run, work),
+                cancel=active.cancel,
+                waiting=active.wait_for,
                 started=lambda: self._note_started(run.run_id),
             )
         except asyncio.CancelledError:
-            self._store.move(run.run_id, RunState.FAILED, STOPPED)
+            self._end(run, Outcome(RunState.FAILED, STOPPED))
             raise
         except Exception as error:  # our own fault must not leave a run that never ends
             logger.exception("run %s", run.run_id)
-            outcome = Outcome(RunState.FAILED, f"the local service failed: {type(error).__name__}: {error}")
+            reason = f"the local service failed: {type(error).__name__}: {error}"
+            self._end(run, Outcome(RunState.FAILED, reason))
+        else:
+            self._end(run, outcome)
         finally:
             del self._active[run.run_id]
-            shutil.rmtree(spec.work, ignore_errors=True)
             self.wake()
-        self._store.move(run.run_id, RunState(outcome.state), outcome.reason)
+            await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)
+
+    def _end(self, run: StoredRun, outcome: Outcome) -> None:
+        try:
+            self._store.move(run.run_id, RunState(outcome.state), outcome.reason)
+        except Exception:  # a full disk, say: the next service finds the run as it was
+            logger.exception("run %s ended (%s) and that could not be written down", run.run_id, outcome)
 
     def _note_started(self, run_id: str) -> None:
         self._store.move(run_id, RunState.RUNNING)
 
-    def _spec(self, run: StoredRun) -> RunSpec:
+    def _spec(self, run: StoredRun, work: Path) -> RunSpec:
         job = self._store.job(run.job_id)
         stored = (job.condition.get("parameters") or {}) if job else {}
         condition = run.condition
@@ -190,5 +218,5 @@ class Engine:
             # The page allows 0 and does not say what it means; nothing could finish in no time.
             timeout_seconds=60.0 * (condition["timeout"] or DEFAULT_TIMEOUT_MINUTES),
             objects=self._folder / "objects",
-            work=self._folder / "runs" / run.run_id,
+            work=work,
         )

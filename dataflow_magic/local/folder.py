@@ -12,6 +12,8 @@ import os
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
+from dataflow_magic.errors import ConfigError
+
 __all__ = ["Address", "DataFolder", "try_lock"]
 
 
@@ -65,9 +67,21 @@ class DataFolder:
         return self.path / "start.lock"
 
     def make(self) -> None:
-        """Make the folder, for this user only: results and logs may be private."""
-        self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-        self.objects.mkdir(exist_ok=True)
+        """Make the folder, for this user only: results and logs may be private.
+
+        Raises
+        ------
+        ConfigError
+            It cannot be made.
+        """
+        try:
+            self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            self.objects.mkdir(exist_ok=True)
+        except OSError as error:
+            raise ConfigError(
+                f"the data folder {self.path} cannot be used ({error.strerror}); "
+                "set DATAFLOW_MAGIC_HOME to a folder that can"
+            ) from None
 
     def write_address(self, address: Address) -> None:
         """Tell where the service is, in a file only this user can read."""

@@ -7,6 +7,7 @@ import contextlib
 import functools
 import os
 import secrets
+import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
@@ -14,6 +15,7 @@ from contextlib import contextmanager
 from datetime import datetime
 
 import uvicorn
+from starlette.types import ASGIApp
 
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.local.app import Keys, Service, create_app
@@ -23,12 +25,15 @@ from dataflow_magic.local.sampledata import install_samples, sample_jobs
 from dataflow_magic.local.store import Store
 from dataflow_magic.view import KST
 
-__all__ = ["random_keys", "serve"]
+__all__ = ["GRACE_SECONDS", "random_keys", "serve"]
 
 HOST = "127.0.0.1"
 GRACE_SECONDS = 3.0
 """How long the service outlives its last user, so that a restarted kernel finds it again."""
-LOOK_SECONDS = 0.5
+LOOKS = 6
+"""For users, in that time."""
+LOOKERS = 5
+LOOKER_SECONDS = 0.05
 
 
 def random_keys() -> Keys:
@@ -42,17 +47,19 @@ def serve(
     carry_out: CarryOut,
     *,
     port: int = 0,
-    until_unused: bool = False,
+    grace_seconds: float | None = None,
     ready: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve the folder; returns when the service has ended.
+    """Serve the folder until SIGTERM, or SIGINT; returns once the live runs are ended too, as FAILED.
+
+    For a process of its own: it handles signals, so it works in the main thread only.
 
     Parameters
     ----------
     port
         Port on 127.0.0.1; 0 takes a free one.
-    until_unused
-        End when no user is left and no run goes on or waits.
+    grace_seconds
+        When given, end also once there was no user, and no run went on or waited, for that long.
     ready
         Called with the address once requests are accepted.
 
@@ -63,23 +70,29 @@ def serve(
     """
     folder.make()
     with _held(folder), _listening(port) as listener:
-        asyncio.run(_serve(folder, keys, carry_out, listener, until_unused=until_unused, ready=ready))
+        asyncio.run(_serve(folder, keys, carry_out, listener, grace_seconds=grace_seconds, ready=ready))
 
 
 @contextmanager
 def _held(folder: DataFolder) -> Iterator[None]:
-    lock = try_lock(folder.service_lock)
-    if lock is None:
-        address = folder.read_address()
-        where = f" at {address.endpoint}, process {address.pid}" if address else ""
-        raise ConfigError(
-            f"a local service already serves {folder.path}{where}; use it, or give another --data"
-        )
+    lock = _own(folder)
+    folder.remove_address()  # left by a service that was killed
     try:
         yield
     finally:
-        folder.remove_address()
         os.close(lock)
+
+
+def _own(folder: DataFolder) -> int:
+    """Take the folder; whoever only looks whether it is served holds the lock for a moment as well."""
+    for _ in range(LOOKERS):
+        lock = try_lock(folder.service_lock)
+        if lock is not None:
+            return lock
+        time.sleep(LOOKER_SECONDS)
+    address = folder.read_address()
+    where = f" at {address.endpoint}, process {address.pid}" if address else ""
+    raise ConfigError(f"a local service already serves {folder.path}{where}; use it, or give another --data")
 
 
 @contextmanager
@@ -98,57 +111,88 @@ def _listening(port: int) -> Iterator[socket.socket]:
         yield listener
 
 
+class _Server(uvicorn.Server):
+    """Leaves signals to `_serve`: uvicorn would repeat them as soon as it is done, before the runs are ended."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+
 async def _serve(
     folder: DataFolder,
     keys: Keys,
     carry_out: CarryOut,
     listener: socket.socket,
     *,
-    until_unused: bool,
+    grace_seconds: float | None,
     ready: Callable[[str], None] | None,
 ) -> None:
+    stop = asyncio.Event()
+    # asyncio.run has its own way with SIGINT: it cancels this coroutine, and raises KeyboardInterrupt at the end.
+    asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     now = functools.partial(datetime.now, KST)
     store = Store(folder.database, now)
     _seed(store, folder)
     slots = max(2, os.cpu_count() or 1)
     async with Engine(store, folder.path, carry_out, slots=slots) as engine:
-        app = create_app(Service(store, engine, folder.path, now), keys)
-        config = uvicorn.Config(app, lifespan="off", ws="none", log_level="warning", access_log=False, loop="asyncio")
-        server = uvicorn.Server(config)
+        server = _server(create_app(Service(store, engine, folder.path, now), keys))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
+        serving.add_done_callback(lambda _: stop.set())
         try:
-            while not server.started and not serving.done():  # noqa: ASYNC110 - uvicorn tells by a flag
+            while not (server.started or stop.is_set()):  # noqa: ASYNC110 - uvicorn tells by a flag
                 await asyncio.sleep(0.01)
-            if not serving.done():
-                endpoint = f"http://{HOST}:{listener.getsockname()[1]}"
-                folder.write_address(Address(endpoint, keys.access_key, keys.secret_key, os.getpid()))
-                if ready:
-                    ready(endpoint)
-            if until_unused:
-                await _until_unused(folder, engine, serving)
-                server.should_exit = True
-            await serving
+            endpoint = f"http://{HOST}:{listener.getsockname()[1]}"
+            folder.write_address(Address(endpoint, keys.access_key, keys.secret_key, os.getpid()))
+            if ready:
+                ready(endpoint)
+            if grace_seconds is None:
+                await stop.wait()
+            else:
+                await _until_unused(folder, engine, stop, grace_seconds)
         finally:
+            folder.remove_address()  # first: whoever looks from now on waits for the end and starts another
             server.should_exit = True
-            with contextlib.suppress(asyncio.CancelledError):
-                await serving
+            await serving
 
 
-async def _until_unused(folder: DataFolder, engine: Engine, serving: asyncio.Task[None]) -> None:
-    """Return when nobody uses the service, holding the users' lock whole so that nobody new can begin to."""
+def _server(app: ASGIApp) -> _Server:
+    config = uvicorn.Config(
+        app,
+        lifespan="off",
+        ws="none",
+        log_level="warning",
+        access_log=False,
+        # Longer than clients keep a connection, so that it is never this side that closes one just being used.
+        timeout_keep_alive=60,
+        timeout_graceful_shutdown=1,
+    )
+    return _Server(config)
+
+
+async def _until_unused(
+    folder: DataFolder, engine: Engine, stop: asyncio.Event, grace_seconds: float
+) -> None:
+    """Return when nobody uses the service, holding the users' lock whole so that nobody new can begin to.
+
+    Also when it is told to stop, or when its folder was removed.
+    """
     unused_since: float | None = None
-    while not serving.done():
-        lock = try_lock(folder.users_lock) if engine.is_idle() else None
+    while not stop.is_set():
+        try:
+            lock = try_lock(folder.users_lock) if engine.is_idle() else None
+        except FileNotFoundError:
+            return
         now = time.monotonic()
         if lock is None:
             unused_since = None
-        elif unused_since is not None and now - unused_since >= GRACE_SECONDS:
-            folder.remove_address()
+        elif unused_since is not None and now - unused_since >= grace_seconds:
             return  # the lock goes with the process
         else:
-            unused_since = unused_since or now
+            unused_since = now if unused_since is None else unused_since
             os.close(lock)
-        await asyncio.sleep(LOOK_SECONDS)
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(stop.wait(), grace_seconds / LOOKS)
 
 
 def _seed(store: Store, folder: DataFolder) -> None:

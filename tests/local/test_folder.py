@@ -1,0 +1,220 @@
+import os
+import stat
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from typing import IO, cast
+
+import pytest
+
+from dataflow_magic.errors import ConfigError
+from dataflow_magic.local.folder import Address, DataFolder, try_lock
+from tests.local.scripted import eventually
+
+ADDRESS = Address("http://127.0.0.1:4242", "local-ab", "s3cr3t", 4711)
+
+
+@pytest.fixture
+def folder(tmp_path):
+    folder = DataFolder(tmp_path / "home" / "local")
+    folder.make()
+    return folder
+
+
+def mode(path: Path) -> int:
+    return stat.S_IMODE(path.stat().st_mode)
+
+
+def test_the_folder_is_made_for_this_user_only(tmp_path):
+    before = os.umask(0)
+    try:
+        folder = DataFolder(tmp_path / "home" / "local")
+        folder.make()
+    finally:
+        os.umask(before)
+
+    assert mode(folder.path) == 0o700
+    assert folder.objects.is_dir()
+
+
+def test_a_folder_that_is_there_stays_as_it_is(folder):
+    folder.path.chmod(0o750)
+    (folder.objects / "bucket").mkdir()
+
+    folder.make()
+
+    assert mode(folder.path) == 0o750
+    assert (folder.objects / "bucket").is_dir()
+
+
+@pytest.mark.parametrize("blocked", ["home", "home/local", "home/local/objects"])
+def test_a_folder_that_cannot_be_made_is_refused_in_one_line(tmp_path, blocked):
+    (tmp_path / blocked).parent.mkdir(parents=True, exist_ok=True)
+    (tmp_path / blocked).write_text("a file in the way")
+
+    with pytest.raises(ConfigError) as refused:
+        DataFolder(tmp_path / "home" / "local").make()
+
+    message = str(refused.value)
+    assert message.startswith(f"the data folder {tmp_path}/home/local cannot be used (")
+    assert message.endswith("); set DATAFLOW_MAGIC_HOME to a folder that can")
+    assert "\n" not in message
+
+
+def test_an_address_is_read_as_it_was_written(folder):
+    folder.write_address(ADDRESS)
+
+    assert folder.read_address() == ADDRESS
+
+
+def test_only_this_user_can_read_the_keys(folder):
+    before = os.umask(0)
+    try:
+        folder.write_address(ADDRESS)
+    finally:
+        os.umask(before)
+
+    assert mode(folder.path / "service.json") == 0o600
+    assert sorted(path.name for path in folder.path.iterdir()) == ["objects", "service.json"]
+
+
+def test_a_new_address_replaces_the_old_one_whatever_was_left_halfway(folder):
+    folder.write_address(Address("http://127.0.0.1:1", "a", "b", 1))
+    (folder.path / "service.new").write_text("half")
+    (folder.path / "service.new").chmod(0o644)
+
+    folder.write_address(ADDRESS)
+
+    assert folder.read_address() == ADDRESS
+    assert mode(folder.path / "service.json") == 0o600
+
+
+@pytest.mark.parametrize(
+    "content",
+    ["", "{", "[]", "{}", '{"endpoint": "x"}', '{"endpoint": 1, "x": 2}', "null", b"\xff"],
+    ids=["empty", "cut off", "a list", "no fields", "a field", "another field", "null", "no text"],
+)
+def test_a_broken_address_is_none(folder, content):
+    content = content if isinstance(content, bytes) else content.encode()
+    (folder.path / "service.json").write_bytes(content)
+
+    assert folder.read_address() is None
+
+
+def test_an_address_may_be_removed_when_there_is_none(folder):
+    folder.write_address(ADDRESS)
+
+    folder.remove_address()
+    folder.remove_address()
+
+    assert folder.read_address() is None
+
+
+def test_an_address_does_not_show_its_keys():
+    assert repr(ADDRESS) == "Address('http://127.0.0.1:4242', pid=4711)"
+    assert f"{ADDRESS}" == repr(ADDRESS)
+
+
+@pytest.mark.parametrize(
+    ("first_shared", "second_shared", "both"),
+    [(True, True, True), (True, False, False), (False, True, False), (False, False, False)],
+    ids=["shared and shared", "shared and whole", "whole and shared", "whole and whole"],
+)
+def test_a_lock_is_one_persons_whole_or_many_peoples_shared(folder, first_shared, second_shared, both):
+    first = try_lock(folder.users_lock, shared=first_shared)
+    second = try_lock(folder.users_lock, shared=second_shared)
+
+    assert first is not None
+    assert (second is not None) is both
+    for lock in filter(None, (first, second)):
+        os.close(lock)
+
+
+def test_a_lock_ends_with_its_descriptor(folder):
+    lock = try_lock(folder.service_lock)
+    assert lock is not None
+    os.close(lock)
+
+    again = try_lock(folder.service_lock)
+
+    assert again is not None
+    os.close(again)
+
+
+HOLDER = """
+import os, subprocess, sys
+from pathlib import Path
+from dataflow_magic.local.folder import try_lock
+
+hold = try_lock(Path(sys.argv[1]), shared=True)
+{more}
+print("held", flush=True)
+sys.stdin.read()
+"""
+FORKED = """
+if os.fork() == 0:
+    os.close(hold)  # the copy of a descriptor, not the lock
+    sys.stdin.read()
+    os._exit(0)
+child = os.fork()
+if child == 0:
+    sys.stdin.read()
+    os._exit(0)
+"""
+STARTED_A_PROGRAM = """
+subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], close_fds=False)
+"""
+
+
+@contextmanager
+def holder(lock: Path, more: str = "") -> Iterator[subprocess.Popen[str]]:
+    """A process that holds a lock. What it starts ends with its standard input."""
+    process = subprocess.Popen(
+        [sys.executable, "-c", HOLDER.format(more=more), lock],
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        text=True,
+    )
+    try:
+        assert cast("IO[str]", process.stdout).readline() == "held\n"
+        yield process
+    finally:
+        process.kill()
+        process.communicate()
+
+
+def is_free(lock: Path) -> bool:
+    descriptor = try_lock(lock)
+    if descriptor is not None:
+        os.close(descriptor)
+    return descriptor is not None
+
+
+def test_a_killed_process_holds_nothing(folder):
+    with holder(folder.users_lock) as process:
+        assert not is_free(folder.users_lock)
+
+        process.kill()
+
+        eventually(lambda: is_free(folder.users_lock))
+
+
+def test_a_program_started_by_a_user_does_not_hold_on_for_it(folder):
+    with holder(folder.users_lock, STARTED_A_PROGRAM) as process:
+        process.kill()
+
+        eventually(lambda: is_free(folder.users_lock))
+
+
+def test_a_fork_of_a_user_goes_on_holding_for_both(folder):
+    with holder(folder.users_lock, FORKED) as process:
+        process.kill()
+        process.wait()
+        assert not is_free(folder.users_lock)
+
+        cast("IO[str]", process.stdin).close()  # ends the fork
+
+        eventually(lambda: is_free(folder.users_lock))
+        process.stdin = None

@@ -1,0 +1,334 @@
+import os
+import signal
+import socket
+import subprocess
+import sys
+import threading
+import time
+from collections.abc import Iterator
+from contextlib import closing, contextmanager
+from dataclasses import dataclass
+from datetime import datetime
+from typing import IO, cast
+
+import httpx
+import pytest
+
+from dataflow_magic.client import Client
+from dataflow_magic.errors import ConfigError
+from dataflow_magic.local.__main__ import main
+from dataflow_magic.local.app import Keys
+from dataflow_magic.local.folder import Address, DataFolder, try_lock
+from dataflow_magic.local.server import random_keys, serve
+from dataflow_magic.local.store import Store
+from dataflow_magic.signing import sign
+from dataflow_magic.view import KST
+from tests.local.scripted import ScriptedRuns, eventually, is_served
+
+KEYS = Keys("AK_TEST", "SK_TEST")
+GRACE = 0.15
+
+SERVICE = """
+import asyncio, sys
+from pathlib import Path
+from dataflow_magic.local.app import Keys
+from dataflow_magic.local.folder import DataFolder
+from dataflow_magic.local.server import serve
+from dataflow_magic.local.spark import Outcome
+
+folder, port, grace = DataFolder(Path(sys.argv[1])), int(sys.argv[2]), sys.argv[3]
+
+async def carry_out(spec, *, cancel, waiting, started):
+    started()
+    while not (folder.path / "finish").exists():
+        await asyncio.sleep(0.01)
+    return Outcome("COMPLETED")
+
+keys = Keys("AK_TEST", "SK_TEST")
+grace = float(grace) if grace else None
+serve(folder, keys, carry_out, port=port, grace_seconds=grace, ready=lambda text: print(text, flush=True))
+print("served", flush=True)
+"""
+
+
+@dataclass
+class Running:
+    """A service in a process of its own, which says where it is."""
+
+    process: subprocess.Popen[str]
+    folder: DataFolder
+    endpoint: str
+
+    def end(self, number: signal.Signals) -> tuple[int, str]:
+        """Send a signal; return the exit code and what else the service printed."""
+        self.process.send_signal(number)
+        return self.ended()
+
+    def ended(self) -> tuple[int, str]:
+        printed, _ = self.process.communicate(timeout=20)
+        return self.process.returncode, printed
+
+
+@contextmanager
+def running(folder: DataFolder, *, port: int = 0, grace: float | None = None) -> Iterator[Running]:
+    process = subprocess.Popen(
+        [sys.executable, "-c", SERVICE, folder.path, str(port), "" if grace is None else str(grace)],
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+    )
+    try:
+        yield Running(process, folder, cast("IO[str]", process.stdout).readline().strip())
+    finally:
+        process.kill()
+        process.communicate()
+
+
+@pytest.fixture
+def folder(tmp_path):
+    return DataFolder(tmp_path / "local")
+
+
+def store_of(folder: DataFolder) -> Store:
+    folder.make()
+    return Store(folder.database, lambda: datetime.now(KST))
+
+
+def add_runs(folder: DataFolder, count: int) -> list[str]:
+    """Jobs of one place with runs that wait; return the runs' ids."""
+    store = store_of(folder)
+    condition = {"numWorker": 2, "timeout": 30, "scriptPath": "b/s/", "logPath": "b/l/"}
+    job = store.add_job("narrow", "SCRIPT", max_concurrent_runs=1, condition=condition, extra={})
+    return [
+        store.add_run(job, condition=condition, parameters={}, trigger_id=None, workflow_id=None).run_id
+        for _ in range(count)
+    ]
+
+
+def told(folder: DataFolder, run_id: str) -> tuple[str, str]:
+    run = store_of(folder).run(run_id)
+    assert run is not None
+    return run.status, run.detail
+
+
+def signed(method: str, target: str) -> dict[str, str]:
+    now = int(time.time() * 1000)
+    return {
+        "x-ncp-apigw-timestamp": str(now),
+        "x-ncp-iam-access-key": KEYS.access_key,
+        "x-ncp-apigw-signature-v2": sign(method, target.encode(), now, KEYS.access_key, KEYS.secret_key),
+    }
+
+
+def free_port() -> int:
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        port: int = listener.getsockname()[1]
+        return port
+
+
+def test_random_keys_are_nobody_elses():
+    first, second = random_keys(), random_keys()
+
+    assert first.access_key != second.access_key
+    assert first.secret_key != second.secret_key
+    assert len(first.secret_key) >= 40
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory):
+    """One that is only asked, never ended."""
+    folder = DataFolder(tmp_path_factory.mktemp("shared") / "local")
+    with running(folder) as service:
+        yield service
+
+
+@pytest.mark.anyio
+async def test_a_service_answers_at_the_address_it_tells(folder):
+    port = free_port()
+    with running(folder, port=port) as service:
+        assert service.endpoint == f"http://127.0.0.1:{port}"
+        assert folder.read_address() == Address(service.endpoint, "AK_TEST", "SK_TEST", service.process.pid)
+
+        async with Client("AK_TEST", "SK_TEST", service.endpoint) as client:
+            assert [job.name for job in (await client.list_jobs()).items] == [
+                "daily_delays",
+                "slow_count",
+            ]
+            assert await client.local_objects() == folder.objects
+
+    assert (folder.objects / "dataflow-sample" / "scripts" / "daily_delays.py").is_file()
+
+
+def test_a_service_listens_on_loopback_only(service):
+    port = int(service.endpoint.rpartition(":")[2])
+
+    with pytest.raises(ConnectionRefusedError):  # another address of this machine
+        socket.create_connection(("127.0.0.2", port), timeout=5)
+
+
+def test_a_body_that_is_too_large_is_answered_all_the_same(service):
+    target = "/api/v1/jobs"
+
+    response = httpx.post(
+        service.endpoint + target,
+        content=b"x" * 2_000_000,
+        headers=signed("POST", target),
+        trust_env=False,
+    )
+
+    assert (response.status_code, response.json()["error"]["errorCode"]) == (413, "430")
+    assert "date" in response.headers  # by which clients tell a wrong clock from a wrong key
+
+
+@pytest.mark.parametrize(
+    ("number", "code", "printed"),
+    [(signal.SIGTERM, 0, "served\n"), (signal.SIGINT, -signal.SIGINT, "KeyboardInterrupt\n")],
+    ids=["told to end", "interrupted"],
+)
+def test_a_service_that_is_ended_fails_its_runs_and_leaves_no_address(folder, number, code, printed):
+    ran, waits = add_runs(folder, 2)
+    with running(folder) as service:
+        eventually(lambda: told(folder, ran)[0] == "RUNNING")
+
+        ended = service.end(number)
+
+        assert (ended[0], ended[1].endswith(printed)) == (code, True)
+    assert told(folder, ran) == ("FAILED", "the local service stopped while it ran")
+    assert told(folder, waits) == ("READY", "")
+    assert folder.read_address() is None
+    assert not is_served(folder)
+
+
+def test_a_service_after_a_killed_one_goes_on_where_that_was(folder):
+    ran, waits = add_runs(folder, 2)
+    with running(folder) as killed:
+        eventually(lambda: told(folder, ran)[0] == "RUNNING")
+        killed.process.kill()
+        killed.process.wait()
+        assert told(folder, ran)[0] == "RUNNING"
+        assert folder.read_address() is not None
+
+        with running(folder) as service:
+            assert service.endpoint != killed.endpoint
+            address = folder.read_address()
+            assert address is not None
+            assert address.pid == service.process.pid
+            assert told(folder, ran) == ("FAILED", "the local service stopped while it ran")
+            eventually(lambda: told(folder, waits)[0] == "RUNNING")
+            assert service.end(signal.SIGTERM)[0] == 0
+
+    jobs, _ = store_of(folder).jobs(name=None, page=0, limit=10)
+    assert sorted(job.name for job in jobs) == ["daily_delays", "narrow", "slow_count"]
+
+
+def test_a_request_that_hangs_does_not_keep_a_service_from_ending(folder):
+    with running(folder) as service:
+        host, _, port = service.endpoint.removeprefix("http://").partition(":")
+        target = "/api/v1/jobs"
+        head = [f"POST {target} HTTP/1.1", "host: x", "content-length: 100"]
+        head += [f"{name}: {value}" for name, value in signed("POST", target).items()]
+        with socket.create_connection((host, int(port)), timeout=20) as connection:
+            connection.sendall("\r\n".join([*head, "", "{"]).encode())
+
+            assert service.end(signal.SIGTERM)[0] == 0
+
+
+def test_an_unused_service_ends_by_itself(folder):
+    with running(folder, grace=GRACE) as service:
+        assert service.ended() == (0, "served\n")
+
+    assert folder.read_address() is None
+    assert not is_served(folder)
+
+
+def test_a_service_goes_on_while_a_run_does_or_somebody_uses_it(folder):
+    first, second = add_runs(folder, 2)
+    with running(folder, grace=GRACE) as service:
+        with pytest.raises(subprocess.TimeoutExpired):
+            service.process.wait(timeout=2 * GRACE)
+
+        hold = try_lock(folder.users_lock, shared=True)
+        assert hold is not None
+        (folder.path / "finish").touch()
+        eventually(lambda: told(folder, second)[0] == "COMPLETED")
+        with pytest.raises(subprocess.TimeoutExpired):
+            service.process.wait(timeout=2 * GRACE)
+
+        os.close(hold)
+        assert service.ended() == (0, "served\n")
+    assert told(folder, first)[0] == "COMPLETED"
+
+
+def test_a_service_whose_folder_was_removed_ends(folder, tmp_path):
+    folder.make()
+    hold = try_lock(folder.users_lock, shared=True)
+    assert hold is not None
+    with running(folder, grace=GRACE) as service:
+        folder.path.rename(tmp_path / "elsewhere")
+
+        assert service.ended() == (0, "served\n")
+    os.close(hold)
+
+
+def test_a_port_in_use_is_refused_in_one_line(folder):
+    folder.make()
+    folder.write_address(Address("http://127.0.0.1:4242", "a", "s", 4711))  # left by a killed one
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(ConfigError) as refused:
+            serve(folder, KEYS, ScriptedRuns(), port=port)
+
+    assert str(refused.value) == (
+        f"port {port} of 127.0.0.1 cannot be used (Address already in use); give another --port"
+    )
+    assert not is_served(folder)
+    assert folder.read_address() is None
+
+
+@pytest.mark.parametrize(
+    ("address", "where"),
+    [
+        (Address("http://127.0.0.1:4242", "a", "s", 4711), " at http://127.0.0.1:4242, process 4711"),
+        (None, ""),
+    ],
+    ids=["its address known", "not yet"],
+)
+def test_a_folder_that_is_served_already_is_refused_in_one_line(folder, address, where):
+    folder.make()
+    lock = try_lock(folder.service_lock)
+    assert lock is not None
+    if address:
+        folder.write_address(address)
+
+    with pytest.raises(ConfigError) as refused:
+        serve(folder, KEYS, ScriptedRuns())
+
+    os.close(lock)
+    assert str(refused.value) == (
+        f"a local service already serves {folder.path}{where}; use it, or give another --data"
+    )
+    assert folder.read_address() == address
+
+
+def test_somebody_who_only_looks_does_not_keep_a_service_from_starting(folder):
+    folder.make()
+    looking = try_lock(folder.service_lock, shared=True)
+    assert looking is not None
+    threading.Timer(0.02, os.close, [looking]).start()
+    with closing(socket.create_server(("127.0.0.1", 0))) as listener:
+        port = listener.getsockname()[1]
+
+        with pytest.raises(ConfigError, match=f"port {port} "):  # so the folder was its own by then
+            serve(folder, KEYS, ScriptedRuns(), port=port)
+
+
+def test_the_process_that_cannot_serve_says_so_in_one_line(tmp_path, capsys):
+    (tmp_path / "local").write_text("a file in the way")
+
+    assert main(str(tmp_path / "local")) == 3
+
+    printed = capsys.readouterr()
+    assert printed.out == ""
+    assert printed.err.startswith(f"the data folder {tmp_path}/local cannot be used (")
+    assert printed.err.count("\n") == 1

@@ -1,0 +1,272 @@
+import sqlite3
+import subprocess
+import sys
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import closing
+from datetime import UTC, datetime
+from typing import IO, Any, cast
+
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from dataflow_magic.local.store import Store, StoredJob, StoredRun, new_id
+from dataflow_magic.models import FINAL_STATES, RunState
+from tests.local.scripted import Clock
+
+CONDITION = {"numWorker": 2, "timeout": 360, "scriptPath": "b/scripts/", "logPath": "b/logs/"}
+
+
+@pytest.fixture
+def clock():
+    return Clock()
+
+
+@pytest.fixture
+def store(tmp_path, clock):
+    return Store(tmp_path / "state.sqlite3", clock.now)
+
+
+def add_job(store: Store, name: str = "daily", max_concurrent_runs: int | None = None) -> StoredJob:
+    return store.add_job(
+        name, "SCRIPT", max_concurrent_runs=max_concurrent_runs, condition=CONDITION, extra={"nodes": []}
+    )
+
+
+def add_run(store: Store, job: StoredJob, **parameters: Any) -> StoredRun:
+    return store.add_run(job, condition=CONDITION, parameters=parameters, trigger_id=None, workflow_id=None)
+
+
+def test_ids_are_twelve_letters_and_digits():
+    ids = {new_id() for _ in range(1000)}
+
+    assert len(ids) == 1000
+    assert all(len(one) == 12 and one.isascii() and one.isalnum() for one in ids)
+
+
+def test_the_database_is_in_wal_mode(tmp_path, clock):
+    Store(tmp_path / "state.sqlite3", clock.now)
+
+    with closing(sqlite3.connect(tmp_path / "state.sqlite3")) as db:
+        assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
+
+
+def test_a_reader_is_not_kept_waiting_by_a_writer(store, tmp_path):
+    run = add_run(store, add_job(store))
+    with closing(sqlite3.connect(tmp_path / "state.sqlite3", isolation_level=None)) as writer:
+        writer.execute("BEGIN IMMEDIATE")
+        writer.execute("UPDATE runs SET status = 'RUNNING'")
+
+        assert store.run(run.run_id).status == "READY"
+
+
+def test_a_job_comes_back_as_it_was_stored(store):
+    job = add_job(store, "매출", max_concurrent_runs=3)
+
+    again = store.job(job.job_id)
+
+    assert again == job
+    assert (again.name, again.type, again.max_concurrent_runs) == ("매출", "SCRIPT", 3)
+    assert (again.condition, again.extra) == (CONDITION, {"nodes": []})
+    assert again.created == again.updated == datetime(2026, 11, 1, 8, 0, 0, 900_000, tzinfo=UTC)
+    assert (again.last_status, again.last_run) == (None, None)
+
+
+def test_a_run_comes_back_as_it_was_stored(store):
+    job = add_job(store, max_concurrent_runs=3)
+    run = store.add_run(
+        job,
+        condition=CONDITION,
+        parameters={"$n": 7, "$이름": "a\nb"},
+        trigger_id="TRIGGER00001",
+        workflow_id="WORKFLOW0001",
+    )
+
+    again = store.run(run.run_id)
+
+    assert again == run
+    assert (again.job_id, again.job_name, again.status, again.detail) == (job.job_id, "daily", "READY", "")
+    assert again.parameters == {"$n": 7, "$이름": "a\nb"}
+    assert (again.trigger_id, again.workflow_id) == ("TRIGGER00001", "WORKFLOW0001")
+    assert (again.started, again.ended) == (None, None)
+    assert again.max_concurrent_runs == 3
+
+
+def test_what_is_not_there_is_none(store):
+    assert store.job("NOSUCHJOB000") is None
+    assert store.run("NOSUCHRUN000") is None
+
+
+def test_a_reopened_store_has_it_all(store, tmp_path, clock):
+    job = add_job(store)
+    run = add_run(store, job)
+    store.move(run.run_id, RunState.RUNNING)
+
+    again = Store(tmp_path / "state.sqlite3", clock.now)
+
+    assert again.job(job.job_id) == store.job(job.job_id)
+    assert again.runs_in(RunState.RUNNING) == [store.run(run.run_id)]
+
+
+def test_a_job_knows_its_newest_run(store, clock):
+    job, other = add_job(store), add_job(store)
+    add_run(store, job)
+    clock.advance(hours=1)
+    newest = add_run(store, job)
+    store.move(newest.run_id, RunState.FAILED, "no such table")
+
+    found = store.job(job.job_id)
+
+    assert (found.last_status, found.last_run) == ("FAILED", newest.created)
+    assert store.job(other.job_id).last_status is None
+
+
+def test_jobs_are_listed_oldest_first_and_counted_in_all(store):
+    names = [add_job(store, f"job_{n}").name for n in range(5)]
+
+    page, total = store.jobs(name=None, page=1, limit=2)
+
+    assert ([job.name for job in page], total) == (names[2:4], 5)
+
+
+@pytest.mark.parametrize(
+    ("wanted", "found"),
+    [
+        ("daily", ["daily_sales", "daily_delays"]),
+        ("sales", ["daily_sales"]),
+        ("daily_sales", ["daily_sales"]),
+        ("Daily", []),
+        ("%", []),
+        ("_", ["daily_sales", "daily_delays"]),
+        ("", ["daily_sales", "daily_delays"]),
+    ],
+    ids=["beginning", "end", "whole", "other case", "no wildcard", "underscore as it is", "empty is all"],
+)
+def test_a_name_narrows_the_jobs_to_those_that_contain_it(store, wanted, found):
+    add_job(store, "daily_sales")
+    add_job(store, "daily_delays")
+
+    jobs, total = store.jobs(name=wanted, page=0, limit=10)
+
+    assert ([job.name for job in jobs], total) == (found, len(found))
+
+
+def test_runs_are_listed_newest_first_even_within_one_moment(store):
+    job = add_job(store)
+    ids = [add_run(store, job).run_id for _ in range(5)]
+    add_run(store, add_job(store))
+
+    page, total = store.runs(job.job_id, page=0, limit=3)
+
+    assert ([run.run_id for run in page], total) == (ids[:1:-1], 5)
+
+
+@pytest.mark.parametrize(("page", "limit"), [(0, 0), (9, 10), (999_999_999, 999_999_999)])
+def test_a_page_beyond_the_end_is_empty_and_still_tells_the_total(store, page, limit):
+    job = add_job(store)
+    add_run(store, job)
+
+    assert store.runs(job.job_id, page=page, limit=limit) == ([], 1)
+    assert store.jobs(name=None, page=page, limit=limit) == ([], 1)
+
+
+def test_runs_in_a_state_come_oldest_first(store):
+    jobs = add_job(store), add_job(store)
+    ids = [add_run(store, jobs[n % 2]).run_id for n in range(4)]
+    store.move(ids[1], RunState.RUNNING)
+
+    assert [run.run_id for run in store.runs_in(RunState.READY)] == [ids[0], ids[2], ids[3]]
+    assert [run.run_id for run in store.runs_in(RunState.RUNNING)] == [ids[1]]
+
+
+def test_a_move_dates_the_start_and_the_end(store, clock):
+    run = add_run(store, add_job(store))
+    clock.advance(minutes=1)
+    assert store.move(run.run_id, RunState.RUNNING)
+    clock.advance(minutes=1)
+    assert store.move(run.run_id, RunState.FAILED, "the script exited with code 1")
+
+    again = store.run(run.run_id)
+
+    assert again.created == datetime(2026, 11, 1, 8, 0, 0, 900_000, tzinfo=UTC)
+    assert again.started == datetime(2026, 11, 1, 8, 1, 0, 900_000, tzinfo=UTC)
+    assert again.ended == datetime(2026, 11, 1, 8, 2, 0, 900_000, tzinfo=UTC)
+    assert (again.status, again.detail) == ("FAILED", "the script exited with code 1")
+
+
+def test_moving_what_is_not_there_moves_nothing(store):
+    assert not store.move("NOSUCHRUN000", RunState.RUNNING)
+
+
+@given(st.lists(st.sampled_from(list(RunState)), max_size=6))
+@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_stored_run_never_leaves_a_final_state(store, wishes):
+    run_id = add_run(store, add_job(store)).run_id
+    final = None
+    for wish in wishes:
+        moved = store.move(run_id, wish, wish)
+        now = store.run(run_id)
+
+        assert now.status == (wish if moved else now.status)
+        assert final is None or now == final
+        final = now if now.status in FINAL_STATES else None
+
+
+def test_threads_may_write_at_once(store):
+    job = add_job(store)
+
+    with ThreadPoolExecutor(8) as pool:
+        ids = {run.run_id for run in pool.map(lambda n: add_run(store, job, n=n), range(40))}
+
+    runs, total = store.runs(job.job_id, page=0, limit=100)
+    assert total == 40
+    assert {run.run_id for run in runs} == ids
+
+
+WRITER = """
+import sys
+from datetime import datetime, timezone
+from pathlib import Path
+from dataflow_magic.local.store import Store
+
+store = Store(Path(sys.argv[1]), lambda: datetime.now(timezone.utc))
+job = store.job(sys.argv[2])
+print("open", flush=True)
+sys.stdin.readline()
+for n in range(20):
+    store.add_run(job, condition={}, parameters={}, trigger_id=None, workflow_id=None)
+"""
+
+
+def test_processes_may_write_at_once(store, tmp_path):
+    job = add_job(store)
+    command = [sys.executable, "-c", WRITER, tmp_path / "state.sqlite3", job.job_id]
+    writers = [
+        subprocess.Popen(command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) for _ in range(2)
+    ]
+    said = [cast("IO[str]", writer.stdout) for writer in writers]
+    try:
+        assert [one.readline() for one in said] == ["open\n", "open\n"]
+
+        for writer in writers:
+            writer.communicate("go\n", timeout=60)
+
+        assert [writer.returncode for writer in writers] == [0, 0]
+        assert store.runs(job.job_id, page=0, limit=0)[1] == 40
+    finally:
+        for writer in writers:
+            writer.kill()
+            writer.wait()
+
+
+def test_only_one_of_two_moves_wins(store):
+    job = add_job(store)
+    runs = [add_run(store, job).run_id for _ in range(20)]
+
+    def race(state):
+        return [store.move(run_id, state) for run_id in runs]
+
+    with ThreadPoolExecutor(2) as pool:
+        failed, canceled = pool.map(race, [RunState.FAILED, RunState.CANCELED])
+
+    assert [a != b for a, b in zip(failed, canceled, strict=True)] == [True] * 20
