@@ -19,6 +19,9 @@ from dataflow_magic.signing import MAX_SKEW_MS
 
 __all__ = ["raise_for", "vendor_error"]
 
+MOST_WORDS = 200
+"""Characters of the vendor's words that are worth a message."""
+
 
 def raise_for(response: httpx.Response, now: float) -> NoReturn:
     """Raise the error a refusal or failure stands for.
@@ -76,28 +79,31 @@ def vendor_error(response: httpx.Response) -> tuple[str, str]:
     """Return the vendor's code and words from any of its shapes; the body decides, not its content type."""
     try:
         body = response.json()
-    except ValueError:
-        text = re.sub(r"<[^>]*>|\s+", " ", response.text[:2000]).strip()
-        return "", text[:200]
+    except (ValueError, RecursionError):
+        return "", _one_line(re.sub(r"<[^>]*>", " ", response.text[:2000]))
     if not isinstance(body, dict):
-        return "", str(body)[:200]
+        return "", _one_line(str(body))
     gateway = body.get("error")
     if isinstance(gateway, dict):
-        return str(gateway.get("errorCode", "")), _words(gateway.get("message"), gateway.get("details"))
+        return str(gateway.get("errorCode") or ""), _words(gateway.get("message"), gateway.get("details"))
     old = body.get("responseError")
     if isinstance(old, dict):
-        return str(old.get("returnCode", "")), _words(old.get("returnMessage"))
+        return str(old.get("returnCode") or ""), _words(old.get("returnMessage"))
     code = body.get("errorType") or body.get("errorCode") or ""
     return str(code), _words(gateway, body.get("message"), body.get("detail"))
 
 
 def _words(*parts: object) -> str:
-    return ". ".join(dict.fromkeys(str(part).strip().rstrip(".") for part in parts if part))
+    return ". ".join(dict.fromkeys(_one_line(str(part)).rstrip(".") for part in parts if part))
+
+
+def _one_line(text: str) -> str:
+    return " ".join(text.split())[:MOST_WORDS]
 
 
 def _retry_after(response: httpx.Response) -> float | None:
     text = response.headers.get("retry-after", "")
-    if text.isdigit():
+    if re.fullmatch(r"[0-9]{1,9}", text):
         return float(text)
     date = _date(text)
     own = _date(response.headers.get("date", ""))
@@ -112,7 +118,7 @@ def _skew_seconds(response: httpx.Response, now: float) -> float | None:
 def _date(text: str) -> float | None:
     try:
         return parsedate_to_datetime(text).timestamp()
-    except (ValueError, TypeError):
+    except (ValueError, TypeError, OverflowError):
         return None
 
 

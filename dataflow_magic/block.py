@@ -11,11 +11,12 @@ import difflib
 import io
 import json
 import keyword
+import math
 import re
 import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass, field
-from typing import Any, NoReturn
+from typing import Any
 
 from pydantic import ValidationError
 
@@ -82,13 +83,13 @@ def parse_mapping(parameters: Mapping[Any, Any]) -> dict[str, Scalar]:
         if not isinstance(name, str) or not name.strip("$"):
             raise CellError(f"a parameter's name is text, not {name!r}")
         key = "$" + name.removeprefix("$")
-        check_text(key, f"the name {key!a}")
         if key in wire:
             raise CellError(f"the parameter {key} is given twice")
         try:
+            check_text(key, "has a name that")
             wire[key] = render(value)
         except ValueError as error:
-            raise CellError(f"the parameter {key} {error}") from None
+            raise CellError(f"the parameter {key if key.isprintable() else ascii(key)} {error}") from None
     return wire
 
 
@@ -120,12 +121,13 @@ def _parse_assignments(text: str, namespace: Mapping[str, Any], first_line: int)
 
 
 def _statements(text: str, offset: int) -> list[ast.stmt]:
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
     try:
         source = _without_dollars(text)
         return ast.parse(source).body
     except SyntaxError as error:
         number = error.lineno or 1
-        lines = text.splitlines()
+        lines = text.split("\n")  # not splitlines: Python does not end a line at U+2028 and its like
         wrong = lines[number - 1].strip() if 0 < number <= len(lines) else ""
         raise CellError(_explain(wrong, error), line=number + offset) from None
     except (ValueError, RecursionError, MemoryError) as error:  # NUL bytes, surrogates, absurd nesting
@@ -146,31 +148,28 @@ def _explain(wrong: str, error: SyntaxError) -> str:
 
 def _without_dollars(text: str) -> str:
     """Drop a ``$`` that opens a statement; one inside a string or an expression stays."""
-    lines = text.splitlines(keepends=True)
+    lines = text.split("\n")
     at_start = True
     drops: list[tuple[int, int]] = []
     try:
         for token in tokenize.generate_tokens(io.StringIO(text).readline):
-            if token.string == "$" and at_start:
-                drops.append(token.start)
-                at_start = False
-            elif token.type in _BETWEEN_STATEMENTS or token.string == ";":
+            if token.type == tokenize.NEWLINE or (token.type == tokenize.OP and token.string == ";"):
                 at_start = True
-            elif (
-                not token.string.isspace()
-            ):  # before 3.12 blanks before an unknown character are error tokens
+            elif token.type not in _LAYOUT and not token.string.isspace():
+                # Before 3.12 a $ is an error token, and so are blanks before it; since then it is an operator.
+                row, column = token.start
+                if at_start and token.string == "$" and lines[row - 1][column + 1 :][:1].isidentifier():
+                    drops.append(token.start)
                 at_start = False
     except (tokenize.TokenError, SyntaxError):
         pass  # the parser says it better, with its line
     for row, column in reversed(drops):
         line = lines[row - 1]
         lines[row - 1] = line[:column] + line[column + 1 :]
-    return "".join(lines)
+    return "\n".join(lines)
 
 
-_BETWEEN_STATEMENTS = frozenset(
-    {tokenize.NEWLINE, tokenize.NL, tokenize.INDENT, tokenize.DEDENT, tokenize.COMMENT, tokenize.ENCODING}
-)
+_LAYOUT = frozenset({tokenize.NL, tokenize.COMMENT, tokenize.INDENT, tokenize.DEDENT})
 
 
 def _assignment(statement: ast.stmt, line: int) -> tuple[str, ast.expr]:
@@ -191,8 +190,6 @@ def _evaluate(expression: ast.expr, scope: dict[str, Any], line: int, name: str)
     try:
         code = compile(ast.Expression(expression), "<parameter block>", "eval")
         return eval(code, dict(scope))  # noqa: S307 - the user's own code, in the user's own kernel
-    except KeyboardInterrupt:
-        raise
     except NameError as error:
         known = [n for n in scope if not n.startswith("_")]
         missing = getattr(error, "name", None) or ""
@@ -205,30 +202,23 @@ def _evaluate(expression: ast.expr, scope: dict[str, Any], line: int, name: str)
 
 
 def _parse_json(text: str, first_line: int) -> Block:
-    offset = first_line - 1
-    reader = _JsonReader(text, offset)
-    document = reader.read()
+    document, lines = _read_json(text, first_line)
     if document and set(document) <= {"jobCondition", "parameters"}:
         for key, part in document.items():
             if not isinstance(part, dict):
-                raise CellError(f'"{key}" is an object in the whole request body', line=reader.line_of(key))
-        condition = _condition(document.get("jobCondition", {}), reader)
-        return _block(document.get("parameters", {}), condition, reader)
-    return _block(document, JobCondition(), reader)
+                raise CellError(f'"{key}" is an object in the whole request body', line=lines[key,])
+        condition = _condition(document.get("jobCondition", {}), lines)
+        return _block(document.get("parameters", {}), condition, lines, "parameters")
+    return _block(document, JobCondition(), lines)
 
 
-def _block(parameters: dict[str, Any], condition: JobCondition, reader: _JsonReader) -> Block:
+def _block(parameters: dict[str, Any], condition: JobCondition, lines: Lines, *parents: str) -> Block:
     for key, value in parameters.items():
-        line = reader.line_of(key)
         if value is None or isinstance(value, dict | list):
             kind = "null" if value is None else "an object" if isinstance(value, dict) else "a list"
-            raise CellError(f'"{key}" is {kind}; a parameter is text, a number, true or false', line=line)
-        try:
-            check_text(key, f"the name {key!a}")
-            if isinstance(value, str):
-                check_text(value, f'"{key}" has text that')
-        except ValueError as error:
-            raise CellError(str(error), line=line) from None
+            raise CellError(
+                f'"{key}" is {kind}; a parameter is text, a number, true or false', line=lines[*parents, key]
+            )
     bare = [key for key in parameters if not key.startswith("$")]
     warnings = (
         (f"sent as written, without the $ the service's examples have: {', '.join(bare)}",) if bare else ()
@@ -236,53 +226,62 @@ def _block(parameters: dict[str, Any], condition: JobCondition, reader: _JsonRea
     return Block(parameters, condition, warnings)
 
 
-def _condition(document: dict[str, Any], reader: _JsonReader) -> JobCondition:
+def _condition(document: dict[str, Any], lines: Lines) -> JobCondition:
     try:
         return JobCondition.model_validate(document)
     except ValidationError as error:
         first = error.errors()[0]
         key = str(first["loc"][0])
-        raise CellError(f"jobCondition.{key}: {first['msg']}", line=reader.line_of(key)) from None
+        raise CellError(f"jobCondition.{key}: {first['msg']}", line=lines["jobCondition", key]) from None
 
 
-class _JsonReader:
-    """Reads one JSON object strictly and knows where its keys stand."""
+Lines = Mapping[tuple[str | int, ...], int]
+"""The cell's line of each key, by the path that leads to it."""
 
-    def __init__(self, text: str, offset: int) -> None:
-        self.text = text
-        self.offset = offset
+_JSON_TOKEN = re.compile(r'("(?:[^"\\]|\\.)*")(\s*:)?|([{}\[\],])|([-+.\w]+)')
 
-    def read(self) -> dict[str, Any]:
-        try:
-            document = json.loads(
-                self.text, object_pairs_hook=self._object, parse_constant=self._refuse_constant
-            )
-        except json.JSONDecodeError as error:
-            raise CellError(
-                f"not JSON: {error.msg} (column {error.colno})", line=error.lineno + self.offset
-            ) from None
-        except (RecursionError, ValueError) as error:
-            raise CellError(f"not JSON this can read ({error})", line=1 + self.offset) from None
-        assert isinstance(document, dict)  # noqa: S101 - the text starts with a brace
-        return document
 
-    def line_of(self, key: str, occurrence: int = 1) -> int:
-        """Return the cell's line of a key: of its n-th mention followed by a colon, else the block's first line."""
-        spots = list(re.finditer(re.escape(json.dumps(key, ensure_ascii=False)) + r"\s*:", self.text))
-        position = spots[occurrence - 1].start() if len(spots) >= occurrence else 0
-        return self.text.count("\n", 0, position) + 1 + self.offset
+def _read_json(text: str, first_line: int) -> tuple[dict[str, Any], Lines]:
+    """Read one JSON object: strictly, without a key given twice and without what no request can carry."""
+    try:
+        document = json.loads(text)
+    except json.JSONDecodeError as error:
+        raise CellError(
+            f"not JSON: {error.msg} (column {error.colno})", line=error.lineno + first_line - 1
+        ) from None
+    except (RecursionError, ValueError) as error:
+        raise CellError(f"not JSON this can read ({error})", line=first_line) from None
+    assert isinstance(document, dict)  # noqa: S101 - the text starts with a brace
+    return document, _key_lines(text, first_line)
 
-    def _object(self, pairs: list[tuple[str, Any]]) -> dict[str, Any]:
-        seen: dict[str, Any] = {}
-        for key, value in pairs:
-            if key in seen:
-                raise CellError(
-                    f'"{key}" is given twice; each parameter has one value', line=self.line_of(key, 2)
-                )
-            seen[key] = value
-        return seen
 
-    def _refuse_constant(self, word: str) -> NoReturn:
-        position = re.search(rf"[:\[,]\s*{re.escape(word)}", self.text)
-        line = self.text.count("\n", 0, position.end() if position else 0) + 1 + self.offset
-        raise CellError(f"{word} is not JSON and not a number a job can read", line=line)
+def _key_lines(text: str, first_line: int) -> Lines:
+    """Walk through well-formed JSON for what ``json`` lets pass without a word, and for where things stand."""
+    lines: dict[tuple[str | int, ...], int] = {}
+    path: list[str | int] = []
+    for token in _JSON_TOKEN.finditer(text):
+        string, colon, sign, word = token.groups()
+        line = first_line + text.count("\n", 0, token.start())
+        value = _checked_string(string, line) if string else ""
+        if colon:
+            path[-1] = value
+            if tuple(path) in lines:
+                raise CellError(f'"{value}" is given twice; each parameter has one value', line=line)
+            lines[tuple(path)] = line
+        elif word and word not in {"true", "false", "null"} and not math.isfinite(float(word)):
+            raise CellError(f"{word} is not a number a job can read", line=line)
+        elif sign in {"{", "["}:
+            path.append(0)
+        elif sign in {"}", "]"}:
+            path.pop()
+        elif sign and isinstance(path[-1], int):
+            path[-1] += 1
+    return lines
+
+
+def _checked_string(string: str, line: int) -> str:
+    text = json.loads(string)
+    try:
+        return check_text(text, f"{string} is text that")
+    except ValueError as error:
+        raise CellError(str(error), line=line) from None

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import keyword
 import re
 import shlex
 from collections.abc import Mapping
@@ -126,7 +127,7 @@ def parse_cell(line: str, body: str, namespace: Mapping[str, Any]) -> CellOption
     block = parse_block(body, namespace)
     request = RunRequest(
         job=JobRef.parse(options.job),
-        condition=_condition(options).over(block.condition),
+        condition=_condition(vars(options)).over(block.condition),
         parameters=block.parameters,
         trigger_id=options.trigger_id,
         workflow_id=options.workflow_id,
@@ -166,18 +167,21 @@ def make_request(
         For a value that cannot be sent.
     """
     given = {
-        "num_worker": workers,
+        "job": job,
+        "workers": workers,
         "timeout": timeout,
         "worker_type": worker_type,
         "nrn": nrn,
         "script_path": script_path,
         "log_path": log_path,
+        "trigger_id": trigger_id,
+        "workflow_id": workflow_id,
     }
     for name, value in given.items():
-        wanted = int if name in {"num_worker", "timeout"} else str
+        wanted = int if name in {"workers", "timeout"} else str
         if value is not None and (not isinstance(value, wanted) or isinstance(value, bool)):
             raise CellError(f"{name}={value!r} is {type(value).__name__}, not {wanted.__name__}")
-    condition = JobCondition(**{name: value for name, value in given.items() if value is not None})  # type: ignore[arg-type]
+    condition = _condition(given)
     check_ranges(condition, force=force)
     return RunRequest(JobRef.parse(job), condition, parse_mapping(parameters or {}), trigger_id, workflow_id)
 
@@ -285,21 +289,21 @@ def _minutes(text: str) -> float:
 
 
 def _variable(name: str | None) -> str | None:
-    if name is not None and not name.isidentifier():
+    if name is not None and (not name.isidentifier() or keyword.iskeyword(name)):
         raise CellError(f"--out {name!r} is not a name Python can bind", line=1)
     return name
 
 
-def _condition(options: argparse.Namespace) -> JobCondition:
-    given = {
-        "worker_type": options.worker_type,
-        "num_worker": options.workers,
-        "timeout": options.timeout,
-        "nrn": options.nrn,
-        "script_path": options.script_path,
-        "log_path": options.log_path,
+def _condition(given: Mapping[str, Any]) -> JobCondition:
+    names = {
+        "workers": "num_worker",
+        "timeout": "timeout",
+        "worker_type": "worker_type",
+        "nrn": "nrn",
+        "script_path": "script_path",
+        "log_path": "log_path",
     }
-    return JobCondition(**{name: value for name, value in given.items() if value is not None})
+    return JobCondition(**{ours: given[name] for name, ours in names.items() if given[name] is not None})
 
 
 def _expand(token: str, namespace: Mapping[str, Any]) -> str:
@@ -311,8 +315,10 @@ def _expand(token: str, namespace: Mapping[str, Any]) -> str:
     else:
         return token
     try:
-        return render(eval(expression, dict(namespace)))  # noqa: S307 - the user's own code, in the user's own kernel
+        value = eval(expression, dict(namespace))  # noqa: S307 - the user's own code, in the user's own kernel
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the user's expression raises
+        raise CellError(f"{token}: {type(error).__name__}: {error}", line=1) from None
+    try:
+        return render(value)
     except ValueError as error:
         raise CellError(f"{token} {error}", line=1) from None
-    except Exception as error:  # noqa: BLE001 - whatever the user's expression raises
-        raise CellError(f"{token}: {type(error).__name__}: {error}", line=1) from None

@@ -7,6 +7,7 @@ only when it certainly did not arrive, because the API has no idempotency key. E
 from __future__ import annotations
 
 import json
+import logging
 import shlex
 import time
 from collections.abc import AsyncIterator, Callable, Generator, Mapping
@@ -17,7 +18,7 @@ from urllib.parse import quote
 
 import httpx
 import stamina
-from pydantic import BaseModel, SecretStr, ValidationError
+from pydantic import BaseModel, SecretStr
 
 from dataflow_magic import errors
 from dataflow_magic.answers import raise_for
@@ -34,7 +35,10 @@ RETRY_SECONDS = 15.0
 
 M = TypeVar("M", bound=BaseModel)
 
-NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout)
+NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
+
+# stamina logs each retry as a warning; where nobody set up logging, Python would print it into some cell.
+logging.getLogger("stamina").addHandler(logging.NullHandler())
 
 
 class SignedAuth(httpx.Auth):
@@ -44,9 +48,17 @@ class SignedAuth(httpx.Auth):
     ----------
     now_ms
         Gives milliseconds since the epoch; the gateway refuses what is five minutes off.
+
+    Raises
+    ------
+    ConfigError
+        A key holds what no header can carry.
     """
 
     def __init__(self, access_key: str, secret_key: SecretStr, now_ms: Callable[[], int]) -> None:
+        for what, key in ("access", access_key), ("secret", secret_key.get_secret_value()):
+            if not (key.isascii() and key.isprintable()):
+                raise errors.ConfigError(f"the {what} key holds a character no key has; copy it again")
         self._access_key = access_key
         self._secret_key = secret_key
         self._now_ms = now_ms
@@ -56,10 +68,11 @@ class SignedAuth(httpx.Auth):
         timestamp = self._now_ms()
         # raw_path keeps percent-escapes and the query as they are sent; a decoded path would be refused.
         target = request.url.raw_path
-        secret = self._secret_key.get_secret_value()
         request.headers[TIMESTAMP_HEADER] = str(timestamp)
         request.headers[ACCESS_KEY_HEADER] = self._access_key
-        request.headers[SIGNATURE_HEADER] = sign(request.method, target, timestamp, self._access_key, secret)
+        request.headers[SIGNATURE_HEADER] = sign(
+            request.method, target, timestamp, self._access_key, self._secret_key.get_secret_value()
+        )
         yield request
 
 
@@ -161,12 +174,12 @@ class Client:
         Raises
         ------
         OutcomeUnknown
-            The request left and no answer came: it is not repeated, since that could start a second run.
+            The request left and no answer came, or none that tells the run: it is not repeated, since that could
+            start a second run.
         """
         query = {"triggerId": trigger_id, "workflowId": workflow_id}
         body = execution_body(condition, parameters)
-        answer = await self._change(f"/jobs/{_segment(job_id)}/executions", body, query)
-        return _read(JobExecution, answer)
+        return await self._change(JobExecution, f"/jobs/{_segment(job_id)}/executions", body, query)
 
     async def get_execution(self, job_id: str, execution_id: str) -> JobExecution:
         """Return one run: ``GET /jobs/{jobId}/executions/{executionId}``."""
@@ -183,7 +196,7 @@ class Client:
         """Ask for the end of a run: ``POST .../cancel``; True means asked, the state says when it is over."""
         path = f"/jobs/{_segment(job_id)}/executions/{_segment(execution_id)}/cancel"
         # Asking twice ends the same run once, so this may be repeated like a read.
-        return (await self._repeat("POST", path)).json() is True
+        return (await self._repeat("POST", path)).content.strip() != b"false"
 
     async def get_job(self, job_id: str) -> Job:
         """Return one job: ``GET /jobs/{jobId}``."""
@@ -217,8 +230,8 @@ class Client:
         if max_concurrent_runs is not None:
             body["maxConcurrentRuns"] = max_concurrent_runs
         if condition is not None:
-            body["jobCondition"] = condition.to_wire()
-        return _read(Job, await self._change("/jobs", body))
+            body["jobCondition"] = _given(condition.to_wire())
+        return await self._change(Job, "/jobs", body)
 
     async def pages(
         self, job_id: str, *, limit: int = 1000, most: int = 20
@@ -227,16 +240,16 @@ class Client:
         for number in range(most):
             page = await self.list_executions(job_id, page=number, limit=limit)
             yield page
-            if len(page.items) < limit:
+            if page.is_last(limit):
                 return
 
     async def local_objects(self) -> Path | None:
         """Return the folder a local service keeps its objects in; None where the service is not a local one."""
         try:
             answer = await self._repeat("GET", "/local/v1/service", api="")
-        except errors.RequestRejected:
+            return Path(answer.json()["objects"])
+        except (errors.RequestRejected, ValueError, TypeError, KeyError):
             return None
-        return Path(answer.json()["objects"])
 
     async def _get(self, path: str, query: Mapping[str, Any] | None = None) -> httpx.Response:
         return await self._repeat("GET", path, query)
@@ -251,33 +264,35 @@ class Client:
             with attempt:
                 try:
                     return await self._send(method, api + path, None, query)
-                except httpx.TransportError as error:
+                except httpx.RequestError as error:
                     raise errors.Unreachable(self._no_answer(error)) from error
         raise AssertionError("a retry loop returns or raises")  # pragma: no cover
 
     async def _change(
-        self, path: str, body: Mapping[str, Any], query: Mapping[str, Any] | None = None
-    ) -> httpx.Response:
+        self, model: type[M], path: str, body: Mapping[str, Any], query: Mapping[str, Any] | None = None
+    ) -> M:
         """Send what must not be carried out twice: again only when it certainly did not arrive."""
         async for attempt in stamina.retry_context(
-            on=_did_not_arrive, attempts=ATTEMPTS, timeout=RETRY_SECONDS
+            on=_worth_repeating, attempts=ATTEMPTS, timeout=RETRY_SECONDS
         ):
             with attempt:
                 try:
-                    return await self._send("POST", API + path, body, query)
+                    return _read(model, await self._send("POST", API + path, body, query))
                 except NOT_SENT as error:
                     raise errors.Unreachable(self._no_answer(error)) from error
-                except httpx.TransportError as error:
+                except httpx.RequestError as error:
                     raise errors.OutcomeUnknown(self._lost_answer(type(error).__name__)) from error
-                except errors.ServiceBroken as error:
+                except (
+                    errors.ServiceBroken
+                ) as error:  # an accepted request with an unreadable answer included
                     raise errors.OutcomeUnknown(self._lost_answer(str(error))) from error
         raise AssertionError("a retry loop returns or raises")  # pragma: no cover
 
     async def _send(
         self, method: str, path: str, body: Mapping[str, Any] | None, query: Mapping[str, Any] | None
     ) -> httpx.Response:
-        # httpx sends a None as an empty value, which would be signed and refused: such fields are left out.
-        given = {name: value for name, value in (query or {}).items() if value is not None}
+        # httpx sends a None as an empty value, which would be signed and refused.
+        given = _given(query or {})
         content = None if body is None else encode(body)
         headers = {} if body is None else {"content-type": "application/json"}
         response = await self._http.request(
@@ -287,7 +302,7 @@ class Client:
             raise_for(response, self._now())
         return response
 
-    def _no_answer(self, error: httpx.TransportError) -> str:
+    def _no_answer(self, error: httpx.RequestError) -> str:
         return (
             f"no answer from {self.endpoint} ({type(error).__name__}: {error}); is it up, and is the network?"
         )
@@ -303,9 +318,7 @@ def execution_body(condition: JobCondition | None, parameters: Mapping[str, Scal
     """Return the body of executeJob, its fields in the page's order, without what nobody set."""
     body: dict[str, Any] = {}
     if condition is not None:
-        wire = condition.to_wire()
-        order = [field.serialization_alias or name for name, field in JobCondition.model_fields.items()]
-        body["jobCondition"] = {key: wire[key] for key in sorted(wire, key=lambda k: _index(order, k))}
+        body["jobCondition"] = _given(condition.to_wire())
     if parameters:
         body["parameters"] = dict(parameters)
     return body
@@ -320,7 +333,7 @@ def as_curl(
     endpoint: str, path: str, body: Mapping[str, Any], query: Mapping[str, Any], access_key: str
 ) -> str:
     """Return a POST as a curl command with the access key masked and the signature left out."""
-    given = {name: value for name, value in query.items() if value is not None}
+    given = _given(query)
     url = f"{endpoint}{API}{path}"
     if given:
         url += "?" + str(httpx.QueryParams(given))
@@ -336,8 +349,8 @@ def as_curl(
     return " \\\n  ".join(words)
 
 
-def _index(order: list[str], key: str) -> int:
-    return order.index(key) if key in order else len(order)
+def _given(fields: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: value for name, value in fields.items() if value is not None}
 
 
 def _segment(text: str) -> str:
@@ -350,7 +363,7 @@ def _segment(text: str) -> str:
 def _read(model: type[M], response: httpx.Response) -> M:
     try:
         return model.model_validate(response.json())
-    except (ValueError, ValidationError) as error:
+    except (ValueError, RecursionError) as error:  # pydantic's own is a ValueError
         kind = type(error).__name__
         raise errors.ServiceBroken(
             f"the service answered {response.status_code} with something that is not a {model.__name__} ({kind})",
@@ -359,24 +372,11 @@ def _read(model: type[M], response: httpx.Response) -> M:
 
 
 def _worth_repeating(error: Exception) -> bool | float:
+    """Say whether to send a request again, or after how many seconds; stamina's hook."""
     match error:
         case errors.TooManyRequests() | errors.ServiceBroken():
-            return _delay(error.retry_after)
+            after = error.retry_after
+            return after is None or (after <= RETRY_SECONDS and after)
         case errors.Unreachable():
             return True
     return False
-
-
-def _did_not_arrive(error: Exception) -> bool | float:
-    match error:
-        case errors.TooManyRequests():
-            return _delay(error.retry_after)
-        case errors.Unreachable():
-            return True
-    return False
-
-
-def _delay(retry_after: float | None) -> bool | float:
-    if retry_after is None:
-        return True
-    return retry_after if retry_after <= RETRY_SECONDS else False

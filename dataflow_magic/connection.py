@@ -71,8 +71,8 @@ class Connection:
 
     def follow(self, job_id: str, run_id: str, listener: Listener) -> None:
         """Watch a run until it is over; on the loop."""
-        watch, _ = self._watches.get(job_id, (None, None))
-        if watch is not None and not watch.is_over:
+        watch, task = self._watches.get(job_id, (None, None))
+        if watch is not None and task is not None and not (watch.is_over or task.done()):
             watch.add(run_id, listener)
             return
         watch = Watch(lambda: self.client, job_id, self._pace, clock=time.monotonic)

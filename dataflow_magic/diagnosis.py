@@ -9,7 +9,14 @@ from dataflow_magic.view import Failure
 __all__ = ["TAIL_LINES", "diagnose", "last_exception"]
 
 TAIL_LINES = 20
-TRACEBACK = "Traceback (most recent call last):"
+
+# A group of exceptions is drawn with a margin: "  + Exception Group Traceback", "    | ValueError: x". A script Python
+# cannot read has no traceback, only the place.
+TRACEBACK = re.compile(
+    r"\s*([|+] )?(Exception Group )?Traceback \(most recent call last\):\s*"
+    r'|\s*([|+] )?  File ".+", line \d+'
+)
+EXCEPTION = re.compile(r"(\s*[|+] )?(\S.*)")
 
 
 def diagnose(log: str, detail: str, status: str) -> Failure:
@@ -36,8 +43,8 @@ def last_exception(lines: list[str]) -> str | None:
 
     Spark's exceptions go on with the JVM's stack; the line that counts is the first after the indented frames.
     """
-    starts = [number for number, line in enumerate(lines) if line.strip() == TRACEBACK]
+    starts = [number for number, line in enumerate(lines) if TRACEBACK.fullmatch(line)]
     if not starts:
         return None
-    rest = lines[starts[-1] + 1 :]
-    return next((line.strip() for line in rest if re.match(r"[^\s^~|+]", line)), None)
+    rest = (EXCEPTION.match(line) for line in lines[starts[-1] + 1 :])
+    return next((found[2].strip() for found in rest if found), None)

@@ -12,6 +12,7 @@ from dataflow_magic.models import Job, Page
 __all__ = ["JobReader", "find_job"]
 
 MOST_PAGES = 20
+LIMIT = 1000
 
 
 class JobReader(Protocol):
@@ -56,8 +57,8 @@ async def _named(client: JobReader, name: str) -> list[Job]:
     """Return the jobs with exactly this name; how the service narrows by name it does not say."""
     found: list[Job] = []
     for number in range(MOST_PAGES):
-        page = await client.list_jobs(name=name, page=number)
+        page = await client.list_jobs(name=name, page=number, limit=LIMIT)
         found += [job for job in page.items if job.name == name]
-        if len(page.items) < page.limit or not page.items:
+        if page.is_last(LIMIT):
             break
     return found

@@ -13,6 +13,8 @@ __all__ = ["LoopThread"]
 
 T = TypeVar("T")
 
+STOP_SECONDS = 5.0
+
 
 class LoopThread:
     """An event loop on a daemon thread.
@@ -24,6 +26,7 @@ class LoopThread:
     def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Run a coroutine on the loop; callable from any thread.
@@ -31,7 +34,9 @@ class LoopThread:
         The task gets an empty context: one that carried the cell's would have its output filed under that cell, and
         dropped once the cell is done.
         """
-        return contextvars.Context().run(asyncio.run_coroutine_threadsafe, coroutine, self._running())
+        # Held until it is scheduled, so that a stop meanwhile cancels it instead of losing it.
+        with self._lock:
+            return contextvars.Context().run(asyncio.run_coroutine_threadsafe, coroutine, self._running())
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the loop and wait for it; an interrupt ends the wait and cancels the coroutine."""
@@ -45,28 +50,33 @@ class LoopThread:
     def stop(self) -> None:
         """Cancel what runs and end the thread, waiting a moment for it; a later call begins anew."""
         with self._lock:
-            loop, self._loop = self._loop, None
-        if loop is not None:
-            asyncio.run_coroutine_threadsafe(_cancel_all(), loop).result(timeout=5)
+            loop, thread = self._loop, self._thread
+            self._loop = self._thread = None
+        if loop is not None and thread is not None:
             loop.call_soon_threadsafe(loop.stop)
+            thread.join(timeout=STOP_SECONDS)
 
     def _running(self) -> asyncio.AbstractEventLoop:
-        with self._lock:
-            if self._loop is None:
-                self._loop = asyncio.new_event_loop()
-                threading.Thread(target=_run, args=(self._loop,), name="dataflow-magic", daemon=True).start()
-            return self._loop
+        if self._loop is None:
+            self._loop = asyncio.new_event_loop()
+            self._thread = threading.Thread(
+                target=_run, args=(self._loop,), name="dataflow-magic", daemon=True
+            )
+            self._thread.start()
+        return self._loop
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
     try:
         loop.run_forever()
+        loop.run_until_complete(_cancel_all())
+        loop.run_until_complete(loop.shutdown_asyncgens())
     finally:
         loop.close()
 
 
 async def _cancel_all() -> None:
-    tasks = [task for task in asyncio.all_tasks() if task is not asyncio.current_task()]
+    tasks = asyncio.all_tasks() - {asyncio.current_task()}
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)

@@ -10,7 +10,7 @@ workers                   ``numWorker``
 ========================  ===========================================
 
 Reading is lenient, because three generations of the vendor's pages disagree: unknown fields are kept, unknown states
-are passed on as they are, and a missing field is None. Writing is exact: `to_wire` gives the vendor's names in the
+are passed on as they are, a missing field is None, and a date without a zone is Korean time. Writing is exact: `to_wire` gives the vendor's names in the
 order of its pages, without the fields nobody set.
 
 Source: executeJob page (``api.ncloud-docs.com/docs/ja/analytics-dataflow-executejob``) and its neighbours, read 2026-11.
@@ -21,12 +21,25 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, TypeVar
+from zoneinfo import ZoneInfo
 
-from pydantic import AliasChoices, AliasGenerator, BaseModel, ConfigDict, Field, StrictInt, field_validator
+from pydantic import (
+    AfterValidator,
+    AliasChoices,
+    AliasGenerator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+)
 from pydantic.alias_generators import to_camel
 
-__all__ = ["Job", "JobCondition", "JobExecution", "Page", "RunState", "Scalar", "is_final"]
+__all__ = ["KST", "Job", "JobCondition", "JobExecution", "Page", "RunState", "Scalar", "is_final"]
+
+KST = ZoneInfo("Asia/Seoul")
+"""The zone the service dates its answers in, so the one the reader compares with."""
 
 Scalar = str | int | float | bool
 """What a parameter may be on the wire: the page's example has strings; JSON blocks are sent as written."""
@@ -51,6 +64,16 @@ LIVE_STATES: frozenset[str] = frozenset({RunState.READY, RunState.RUNNING})
 def is_final(state: str, ended: datetime | None = None) -> bool:
     """Say whether a run in this state is over; an unknown state is over only when it has an end date."""
     return state in FINAL_STATES or (state not in LIVE_STATES and ended is not None)
+
+
+def _aware(moment: datetime | None) -> datetime | None:
+    return moment.replace(tzinfo=KST) if moment is not None and moment.tzinfo is None else moment
+
+
+Date = Annotated[
+    datetime | None, BeforeValidator(lambda value: None if value == "" else value), AfterValidator(_aware)
+]
+Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else value)]
 
 
 class WireModel(BaseModel):
@@ -108,7 +131,7 @@ class Job(WireModel):
     """A stored Spark script or visual graph with its stored run settings."""
 
     job_id: str
-    name: str = ""
+    name: Text = ""
     type: str | None = None
     status: str | None = None
     max_concurrent_runs: int | None = None
@@ -119,9 +142,9 @@ class Job(WireModel):
         validation_alias=AliasChoices("runCondition", "jobCondition", "run_condition"),
         serialization_alias="runCondition",
     )
-    created_date: datetime | None = None
-    updated_date: datetime | None = None
-    last_execution_date: datetime | None = None
+    created_date: Date = None
+    updated_date: Date = None
+    last_execution_date: Date = None
 
     @property
     def condition(self) -> JobCondition:
@@ -148,13 +171,13 @@ class JobExecution(WireModel):
     """
 
     job_execution_id: str
-    job_id: str = ""
+    job_id: Text = ""
     job_name: str | None = None
     job_condition: JobCondition | None = None
-    status: str = ""
-    start_date: datetime | None = None
-    end_date: datetime | None = None
-    created_date: datetime | None = None
+    status: Text = ""
+    start_date: Date = None
+    end_date: Date = None
+    created_date: Date = None
     trigger_id: str | None = None
     trigger_name: str | None = None
     workflow_id: str | None = None
@@ -164,11 +187,6 @@ class JobExecution(WireModel):
     parsed_parameters: Any = None
     type: str | None = None
     status_detail: str | None = None
-
-    @field_validator("end_date", "start_date", "created_date", mode="before")
-    @classmethod
-    def _empty_is_none(cls, value: object) -> object:
-        return None if value == "" else value
 
     @property
     def is_final(self) -> bool:
@@ -197,7 +215,13 @@ class Page(WireModel, Generic[T]):
         The 0-based page and its size, as echoed.
     """
 
-    items: list[T] = Field(alias="list", default_factory=list)
-    count: int = 0
-    page: int = 0
-    limit: int = 1000
+    items: Annotated[list[T], BeforeValidator(lambda value: [] if value is None else value)] = Field(
+        alias="list", default_factory=list
+    )
+    count: int | None = None
+    page: int | None = None
+    limit: int | None = None
+
+    def is_last(self, limit: int) -> bool:
+        """Say whether no page follows one that was asked for with this size; a service may give smaller ones."""
+        return len(self.items) < max(1, min(limit, self.limit or limit))

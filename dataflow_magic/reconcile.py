@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Collection, Iterable
+import json
+from collections.abc import Collection, Iterable, Mapping
 from datetime import timedelta
 
-from dataflow_magic.models import JobExecution
+from dataflow_magic.models import JobExecution, Scalar
 from dataflow_magic.view import RunView
 
 __all__ = ["CLOCK_MARGIN", "candidates"]
@@ -46,5 +47,12 @@ def _same_condition(view: RunView, execution: JobExecution) -> bool:
 
 def _same_parameters(view: RunView, execution: JobExecution) -> bool:
     # A run that has not begun tells no parameters, so it cannot be ruled out by them.
-    theirs = execution.parameters
-    return not theirs or theirs == dict(view.parameters)
+    return not execution.parameters or _as_text(execution.parameters) == _as_text(view.parameters)
+
+
+def _as_text(parameters: Mapping[str, Scalar]) -> dict[str, str]:
+    # Whether the service gives a number back as a number, and a name with its $, its pages do not say.
+    return {
+        name.removeprefix("$"): value if isinstance(value, str) else json.dumps(value)
+        for name, value in parameters.items()
+    }

@@ -11,6 +11,8 @@ Sources: the variables of the vendor's Terraform provider; the file of its CLI a
 from __future__ import annotations
 
 import configparser
+import ipaddress
+import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -120,7 +122,10 @@ def mask(key: str) -> str:
 def is_loopback(endpoint: str) -> bool:
     """Whether an address leads to this machine."""
     host = urlsplit(endpoint).hostname or ""
-    return host in {"localhost", "::1"} or host.startswith("127.")
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name; 127.example.com is anybody's
+        return False
 
 
 def _local(why: str) -> Target:
@@ -145,17 +150,17 @@ def _address(url: str, profile: str | None, environment: Mapping[str, str], conf
 
 
 def _checked_endpoint(url: str, what: str) -> str:
+    if "@" in url:  # before any message that quotes it
+        raise ConfigError(
+            f"{what} holds a user name or password; keys come from the environment or a profile"
+        )
     try:
         parts = urlsplit(url)
         host, _ = parts.hostname, parts.port
     except ValueError as error:
         raise ConfigError(f"{what} {url!r} is not an address: {error}") from None
-    if parts.scheme not in {"http", "https"} or not host:
+    if parts.scheme not in {"http", "https"} or not re.fullmatch(r"[A-Za-z0-9.:_-]+", host or ""):
         raise ConfigError(f"{what} {url!r} is not an http or https address")
-    if parts.username or parts.password:
-        raise ConfigError(
-            f"{what} holds a user name or password; keys come from the environment or a profile"
-        )
     if parts.path.strip("/") or parts.query or parts.fragment:
         raise ConfigError(f"{what} {url!r} has a path; give only scheme, host and port")
     if parts.scheme == "http" and not is_loopback(url):
@@ -167,7 +172,10 @@ def _credentials(
     profile: str | None, environment: Mapping[str, str], configure_file: Path
 ) -> tuple[str, SecretStr, str] | None:
     if profile is None:
-        access_key, secret_key = environment.get("NCLOUD_ACCESS_KEY"), environment.get("NCLOUD_SECRET_KEY")
+        # Stripped: a key is often pasted or read from a file with its line's end.
+        access_key, secret_key = (
+            environment.get(name, "").strip() for name in ("NCLOUD_ACCESS_KEY", "NCLOUD_SECRET_KEY")
+        )
         if access_key and secret_key:
             return access_key, SecretStr(secret_key), "NCLOUD_ACCESS_KEY and NCLOUD_SECRET_KEY"
         if access_key or secret_key:
@@ -183,7 +191,9 @@ def _credentials(
         known = ", ".join(sections) or "none"
         raise ConfigError(f"no profile {profile!r} in {_tilde(configure_file)} (profiles: {known})")
     values = sections[name]
-    access_key, secret_key = values.get("ncloud_access_key_id"), values.get("ncloud_secret_access_key")
+    access_key, secret_key = (
+        values.get(name, "") for name in ("ncloud_access_key_id", "ncloud_secret_access_key")
+    )
     if not access_key and not secret_key and profile is None:
         return None
     if not access_key or not secret_key:
@@ -194,14 +204,14 @@ def _credentials(
 
 def _read_configure(file: Path) -> dict[str, dict[str, str]]:
     try:
-        text = file.read_text(encoding="utf-8")
+        text = file.read_text(encoding="utf-8-sig")
     except FileNotFoundError:
         return {}
     except (OSError, UnicodeDecodeError) as error:
         raise ConfigError(f"{_tilde(file)} cannot be read: {type(error).__name__}") from None
     parser = configparser.ConfigParser(default_section="\0", interpolation=None, strict=False)
-    lines = text.lstrip("\ufeff").splitlines()
-    first = next((line.strip() for line in lines if line.strip() and line.strip()[0] not in "#;"), "")
+    lines = (line.strip() for line in text.splitlines())
+    first = next((line for line in lines if line and line[0] not in "#;"), "")
     try:
         # The SDK's example has no section line, the CLI writes [DEFAULT].
         parser.read_string(text if first.startswith("[") else f"[DEFAULT]\n{text}")

@@ -49,4 +49,4 @@ def verify(
 ) -> bool:
     """Say whether ``signature`` is the one `sign` gives, in constant time."""
     expected = sign(method, target, timestamp_ms, access_key, secret_key)
-    return hmac.compare_digest(expected.encode(), signature.encode("utf-8", "surrogateescape"))
+    return hmac.compare_digest(expected.encode(), signature.encode("utf-8", "replace"))

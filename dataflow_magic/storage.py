@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import re
 from pathlib import Path
 from typing import Protocol
 
@@ -53,6 +54,8 @@ class FolderObjects:
         return await asyncio.to_thread(self._tail, path, most)
 
     def _tail(self, path: str, most: int) -> bytes:
+        if path.startswith("/") or ".." in path.split("/"):  # the service named it, and may be any
+            raise NoObject(f"no object {path!r} (the path leads out of the folder)")
         try:
             with (self._folder / path).open("rb") as file:
                 size = file.seek(0, os.SEEK_END)
@@ -91,21 +94,23 @@ class CloudObjects:
         from obstore.store import S3Store
 
         bucket, _, key = path.partition("/")
-        store = S3Store(
-            bucket,
-            endpoint=self._endpoint,
-            region=self._region,
-            access_key_id=self._access_key,
-            secret_access_key=self._secret_key.get_secret_value(),
-            virtual_hosted_style_request=False,
-            client_options={"allow_http": self._endpoint.startswith("http://")},
-            retry_config={"max_retries": 2},
-        )
+        if not re.fullmatch(r"[A-Za-z0-9._-]+", bucket):  # the library aborts on what no address can hold
+            raise NoObject(f"no object {path!r} in {self._endpoint} (that is no bucket's name)")
         try:
+            store = S3Store(
+                bucket,
+                endpoint=self._endpoint,
+                region=self._region,
+                access_key_id=self._access_key,
+                secret_access_key=self._secret_key.get_secret_value(),
+                virtual_hosted_style_request=False,
+                client_options={"allow_http": self._endpoint.startswith("http://")},
+                retry_config={"max_retries": 2},
+            )
             size = (await head_async(store, key))["size"]
             if size == 0:
                 return b""
             return bytes(await get_range_async(store, key, start=max(0, size - most), end=size))
-        except BaseError as error:
+        except (BaseError, OSError, ValueError) as error:  # a missing object is a FileNotFoundError
             # The storage's own words may hold the request; its kind says enough.
             raise NoObject(f"no object {path!r} in {self._endpoint} ({type(error).__name__})") from None

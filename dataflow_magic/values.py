@@ -81,15 +81,22 @@ def _is_numpy_scalar(value: object) -> bool:
 
 
 def _render_numpy(value: Any) -> str:
+    item = value.item()
     if value.dtype.kind == "M":
-        # A datetime64 finer than microseconds gives .item() an int: nanoseconds since 1970, not a date.
-        value = value.astype("datetime64[us]") if value.dtype.str.endswith("[ns]") else value
         if value != value:
             raise ValueError("is NaT, which is no date")
-    item = value.item()
-    if type(item).__module__ == "numpy":
+        if not isinstance(item, date):  # .item() is a bare count where no datetime can say it
+            return _exact_moment(str(value))
+    elif type(item).__module__ == "numpy" or value.dtype.kind == "m":
         raise ValueError(f"is {_article(type(value).__name__)}, which has no string form here")
     return render(item)
+
+
+def _exact_moment(text: str) -> str:
+    """Drop the zeros isoformat has not: all of a fraction, or those after microseconds."""
+    head, _, fraction = text.partition(".")
+    fraction = fraction if fraction[6:].strip("0") else fraction[:6]
+    return f"{head}.{fraction}" if fraction.strip("0") else head
 
 
 def check_text(text: str, what: str) -> str:

@@ -8,14 +8,10 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass
 from datetime import datetime
-from zoneinfo import ZoneInfo
 
-from dataflow_magic.models import JobCondition, JobExecution, RunState, Scalar, is_final
+from dataflow_magic.models import KST, JobCondition, JobExecution, RunState, Scalar, is_final
 
 __all__ = ["KST", "SUBMITTING", "Failure", "RunView"]
-
-KST = ZoneInfo("Asia/Seoul")
-"""The zone the service dates its answers in, so the one the reader compares with."""
 
 SUBMITTING = "SUBMITTING"
 """State of a run whose request has left and has no answer yet; ours, never on the wire."""

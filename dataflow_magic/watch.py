@@ -108,11 +108,15 @@ class Watch:
         self._sleep = sleep
         self._jitter = jitter
         self._live: dict[str, tuple[Listener, float]] = {}
+        self._missing: set[str] = set()
         self._misses = 0
+        self._long_rest: asyncio.Future[None] | None = None
 
     def add(self, run_id: str, listener: Listener) -> None:
         """Follow one more run; on the loop."""
         self._live[run_id] = (listener, self._clock())
+        if self._long_rest is not None:
+            self._long_rest.cancel()
 
     @property
     def is_over(self) -> bool:
@@ -123,36 +127,60 @@ class Watch:
         """Poll until every run is over."""
         while self._live:
             retry_after = await self._poll()
-            if not self._live:
-                return
-            age = self._clock() - max(since for _, since in self._live.values())
-            await self._sleep(next_delay(self._pace, age, self._misses, retry_after, self._jitter()))
+            if self._live:
+                age = self._clock() - max(since for _, since in self._live.values())
+                delay = next_delay(self._pace, age, self._misses, retry_after, self._jitter())
+                await self._rest(delay, wakeable=retry_after is None)
 
     async def _poll(self) -> float | None:
-        """Ask once; returns the seconds the service asked to wait, if it did."""
+        """Ask once for every live run; returns the seconds the service asked to wait, if it did."""
+        unseen = set(self._live)
+        asked = len(unseen)
+        retry_after = None
         try:
-            found = await self._read(set(self._live))
+            await self._read(self._reader(), unseen)
         except errors.DataflowError as error:
-            self._misses += 1
-            for listener, _ in list(self._live.values()):
-                listener.blind(str(error))
-            return getattr(error, "retry_after", None)
-        self._misses = 0
-        for run_id, execution in found.items():
-            listener, _ = self._live[run_id]
-            if execution.is_final:
-                del self._live[run_id]
-            listener.seen(execution)
-        return None
+            for run_id in unseen:
+                self._live[run_id][0].blind(str(error))
+            retry_after = getattr(error, "retry_after", None)
+        self._misses = 0 if len(unseen) < asked else self._misses + 1
+        return retry_after
 
-    async def _read(self, wanted: set[str]) -> dict[str, JobExecution]:
-        client = self._reader()
-        found: dict[str, JobExecution] = {}
-        if len(wanted) > 1:
+    async def _read(self, client: RunReader, unseen: set[str]) -> None:
+        """Tell of each run as it is found, and strike it off; what stays could not be asked for."""
+        if len(unseen - self._missing) > 1:
             async for page in client.pages(self._job_id):
-                found |= {e.job_execution_id: e for e in page.items if e.job_execution_id in wanted}
-                if len(found) == len(wanted):
-                    return found
-        for run_id in wanted - found.keys():
-            found[run_id] = await client.get_execution(self._job_id, run_id)
-        return found
+                for execution in page.items:
+                    if execution.job_execution_id in unseen:
+                        self._tell(execution.job_execution_id, execution, unseen)
+                if unseen <= self._missing:
+                    break
+        for run_id in list(unseen):
+            try:
+                execution = await client.get_execution(self._job_id, run_id)
+            except (errors.NotFound, errors.BadParameter, errors.BadState) as error:
+                # This one's trouble alone: the others go on, and no page is read for it again.
+                self._missing.add(run_id)
+                self._live[run_id][0].blind(str(error))
+            else:
+                self._tell(run_id, execution, unseen)
+
+    def _tell(self, run_id: str, execution: JobExecution, unseen: set[str]) -> None:
+        unseen.discard(run_id)
+        self._missing.discard(run_id)
+        listener, _ = self._live[run_id]
+        if execution.is_final:
+            del self._live[run_id]
+        listener.seen(execution)
+
+    async def _rest(self, seconds: float, *, wakeable: bool) -> None:
+        """Sleep, but not for long when a new run is added: it is asked for at the pace of a young one."""
+        if not wakeable or seconds <= self._pace.first * 2:
+            await self._sleep(seconds)
+            return
+        self._long_rest = asyncio.ensure_future(self._sleep(seconds))
+        try:
+            await asyncio.wait({self._long_rest})
+        finally:
+            self._long_rest.cancel()
+            self._long_rest = None

@@ -1,0 +1,444 @@
+import json
+import keyword
+from datetime import date
+from types import MappingProxyType
+from typing import Any
+
+import pytest
+from hypothesis import example, given
+from hypothesis import strategies as st
+
+from dataflow_magic.block import Block, parse_block, parse_mapping, suggestion
+from dataflow_magic.errors import CellError
+from dataflow_magic.models import JobCondition
+
+
+def parameters(text: str, **namespace: Any) -> dict[str, Any]:
+    return dict(parse_block(text, namespace).parameters)
+
+
+def complaint(text: str, **namespace: Any) -> str:
+    with pytest.raises(CellError) as caught:
+        parse_block(text, namespace)
+    assert str(caught.value).startswith(f"line {caught.value.line}: ")
+    return str(caught.value)
+
+
+# Assignments
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("", {}),
+        ("\n  \n# nothing\n", {}),
+        ("table = 'test.sales'", {"$table": "test.sales"}),
+        ("a = 1\nb = 2.5\nc = True\n", {"$a": "1", "$b": "2.5", "$c": "true"}),
+        ("b = 1; a = 2", {"$b": "1", "$a": "2"}),
+        ("day = date(2026, 11, 1)", {"$day": "2026-11-01"}),
+        ("table = f'test.{name}'", {"$table": "test.sales"}),
+        ("a = 2\nb = a * 3", {"$a": "2", "$b": "6"}),
+        ("day = 1\nday_ = f'{day}!'", {"$day": "1", "$day_": "1!"}),
+        ("sql = '''select 1\n  from x'''\nb = 2", {"$sql": "select 1\n  from x", "$b": "2"}),
+        ("total = sum(\n    n for n in (1, 2)\n)", {"$total": "3"}),
+        ("매출 = '매출'", {"$매출": "매출"}),
+        ("a = 1\r\nb = 2\r\n", {"$a": "1", "$b": "2"}),
+        ("a = 1\rb = 2\r", {"$a": "1", "$b": "2"}),
+        ("a = 1;", {"$a": "1"}),
+    ],
+    ids=[
+        "empty",
+        "blank lines and a comment",
+        "text",
+        "kinds",
+        "two on a line",
+        "a name of the notebook",
+        "an f-string",
+        "a later line sees an earlier one",
+        "an earlier one, as it was before it became text",
+        "text of several lines",
+        "an expression of several lines",
+        "names in other scripts",
+        "lines as Windows ends them",
+        "lines as old Macs ended them",
+        "the semicolon that mutes a cell",
+    ],
+)
+def test_each_assignment_is_a_parameter(text, expected):
+    assert parameters(text, date=date, name="sales") == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("$table = 1", {"$table": "1"}),
+        ("$a = 1\n$b = 2", {"$a": "1", "$b": "2"}),
+        ("$a = 1; $b = 2;$c = 3", {"$a": "1", "$b": "2", "$c": "3"}),
+        ("# $c\n\n$a = 1 # $b\n\n# x\n$b = 2", {"$a": "1", "$b": "2"}),
+        ("매출 = '😀'; $b = 2", {"$매출": "😀", "$b": "2"}),
+        ("a = '$b = 1'\n$c = \"$d\"", {"$a": "$b = 1", "$c": "$d"}),
+        ("a = '''\n$b = 1\n'''\n$c = 2", {"$a": "\n$b = 1\n", "$c": "2"}),
+        ("a = f'{1};$b'\n$c = f'${2}'", {"$a": "1;$b", "$c": "$2"}),
+        ("a = f'{1:$>3}'; $b = f'''{\n2}\n$'''", {"$a": "$$1", "$b": "2\n$"}),
+        (
+            "a = 'x\u2028$y'\n$b = 'x\x0c\x1c\x85'\n$c = 1",
+            {"$a": "x\u2028$y", "$b": "x\x0c\x1c\x85", "$c": "1"},
+        ),
+        ("a = '\\\n$x'\n$b = \\\n  2", {"$a": "$x", "$b": "2"}),
+        ("a = (\n  '$x',\n  # $y\n)[0]\n$b = 1", {"$a": "$x", "$b": "1"}),
+        ("\x0c$a = 1", {"$a": "1"}),
+        ("a = r'\\$'\r\n$b = 2\r\n", {"$a": "\\$", "$b": "2"}),
+    ],
+    ids=[
+        "one",
+        "on every line",
+        "after a semicolon",
+        "after comments and blank lines",
+        "after wide characters",
+        "not in a string",
+        "not in a long string",
+        "not in an f-string",
+        "not as a fill character",
+        "not after what only looks like a line's end",
+        "not on a continued line",
+        "not in brackets",
+        "after a form feed",
+        "with lines as Windows ends them",
+    ],
+)
+def test_a_dollar_is_dropped_where_a_statement_begins_and_nowhere_else(text, expected):
+    assert parameters(text) == expected
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a = b = 1", "line 2: one name a line: a = b = value is two"),
+        ("a, b = 1, 2", "line 2: '(a, b)' is not a plain name; each line is name = value"),
+        ("a.b = 1", "line 2: 'a.b' is not a plain name; each line is name = value"),
+        ("a['x'] = 1", 'line 2: "a[\'x\']" is not a plain name; each line is name = value'),
+        ("a += 1", "line 2: this is a change of a value; each line of a parameter block is name = value"),
+        ("a: int = 1", "line 2: this is a typed assignment; each line of a parameter block is name = value"),
+        ("\nprint(1)", "line 3: this is not an assignment; each line of a parameter block is name = value"),
+        ("import os", "line 2: this is not an assignment; each line of a parameter block is name = value"),
+        ("if True:\n  a = 1", "line 2: this is not an assignment; each line of a parameter block is name = value"),
+        ("a = 1\n\na = 2", "line 4: a is assigned twice; each parameter has one value"),
+        ("a = 1\n$a = 2", "line 3: a is assigned twice; each parameter has one value"),
+        ("x = 1\n!ls", "line 3: '!ls' is a command; a parameter block takes only assignments, name = value"),
+        ("%time", "line 2: '%time' is a command; a parameter block takes only assignments, name = value"),
+        ("run-date = 1", "line 2: 'run-date' is not a Python name; a name Python cannot spell needs the JSON form of the block"),
+        ("$run-date = 1", "line 2: '$run-date' is not a Python name; a name Python cannot spell needs the JSON form of the block"),
+        ("2x = 1", "line 2: '2x' is not a Python name; a name Python cannot spell needs the JSON form of the block"),
+        ("a = 1\nfrom = 1", "line 3: 'from' is a word of Python's own; a name Python cannot spell needs the JSON form of the block"),
+        ("None = 1", "line 2: 'None' is a word of Python's own; a name Python cannot spell needs the JSON form of the block"),
+        ("a = None", "line 2: a is None, which has no string form here; give text, a number, a bool, a date or a path (or str(...) of it)"),
+        ("a = 1\nb = [1]", "line 3: b is a list, which has no string form here; give text, a number, a bool, a date or a path (or str(...) of it)"),
+        ("a = 'x\\ud800'", "line 2: a has text that holds a lone surrogate (U+D800), which is not text UTF-8 can send"),
+        ("a = 'x\\0'", "line 2: a has text that holds a NUL character"),
+        ("a = 1 / 0", "line 2: a: ZeroDivisionError: division by zero"),
+        ("a = 1\nb = tabel", "line 3: b: name 'tabel' is not defined; did you mean 'table'?"),
+        ("b = zzz", "line 2: b: name 'zzz' is not defined"),
+        ("b = b", "line 2: b: name 'b' is not defined"),
+        ("b = exit(3)", "line 2: b: SystemExit: 3"),
+        ("b = await x", "line 2: b: SyntaxError: 'await' outside function (<parameter block>, line 1)"),
+    ],
+    ids=lambda value: ascii(value)[:24] if "\n" not in value else ascii(value),
+)  # fmt: skip
+def test_anything_else_is_refused_with_the_cells_own_line(text, said):
+    assert complaint(text, table=1, exit=_exit) == said
+
+
+def _exit(code: int) -> None:
+    raise SystemExit(code)
+
+
+@pytest.mark.parametrize(
+    ("text", "line"),
+    [
+        ("a = 1\nb = (2\n", 3),
+        ("a = 1\nb = 'x\nc = 1", 3),
+        ("a = '''x", 2),
+        ("a = 1\n  b = 2", 3),
+        ("a = $x", 2),
+        ("a = 1\nb = f(\n$c)", 4),
+        ("$$a = 1", 2),
+        ("$", 2),
+        ("$ a = 1", 2),
+        ("$1 = 1", 2),
+        ("a = 1\n$ = 2", 3),
+        ("a = 'x\u2028y'\nb =", 3),
+        ("a b = 1", 2),
+        ("\x00", 2),
+        ("a = 1\n\x00", None),
+        ("'\ud800'", 2),
+        ("a = " + "(" * 300 + ")" * 300, 2),
+        ("a = " + "-" * 100_000 + "1", None),
+    ],
+    ids=lambda value: ascii(value)[:24],
+)
+def test_what_python_cannot_read_is_one_line_with_a_number(text, line):
+    with pytest.raises(CellError) as caught:
+        parse_block(text, {"f": str})
+
+    assert caught.value.line is not None
+    assert line in {caught.value.line, None}
+    assert "\n" not in str(caught.value)[:100]
+
+
+def test_lines_are_counted_from_where_the_block_begins():
+    with pytest.raises(CellError) as caught:
+        parse_block("a = 1\nb = c", {}, first_line=10)
+    with pytest.raises(CellError) as caught_in_json:
+        parse_block('{\n"a": null}', {}, first_line=10)
+
+    assert (caught.value.line, caught_in_json.value.line) == (11, 11)
+
+
+def test_an_interrupt_of_an_expression_goes_through():
+    def interrupted() -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        parse_block("a = f()", {"f": interrupted})
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "a = (leak := 1)",
+        "a = str([leak := n for n in (1, 2)])",
+        "a = (lambda leak: leak)(1)",
+        "a = [leak for leak in (1,)][0]",
+        "a = exec('leak = 1') or 1",
+        "a = globals().update(leak=1) or 1",
+        "a = 1\nkept = 2",
+    ],
+    ids=[
+        "walrus",
+        "walrus in a comprehension",
+        "lambda",
+        "comprehension",
+        "exec",
+        "globals",
+        "the parameters",
+    ],
+)
+def test_nothing_leaks_into_the_notebook(text):
+    namespace = {"kept": [1]}
+
+    parse_block(text, namespace)
+
+    assert namespace == {"kept": [1]}
+    parse_block(text, MappingProxyType(namespace))
+
+
+def test_a_walrus_is_seen_by_no_later_line():
+    assert "name 'n' is not defined" in complaint("a = (n := 1)\nb = n")
+
+
+def test_a_function_of_the_notebook_keeps_its_own_names():
+    namespace: dict[str, Any] = {"x": 1}
+    exec("def f(): return x", namespace)  # noqa: S102 - as a cell of the notebook would
+
+    assert parse_block("x = 2\na = f()", namespace).parameters == {"$x": "2", "$a": "1"}
+
+
+NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True).filter(
+    lambda name: not keyword.iskeyword(name) and name != "__debug__" and name != "__builtins__"
+)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+
+
+@given(st.dictionaries(NAMES, TEXTS, max_size=4), st.sampled_from(["", "$"]), st.sampled_from(["\n", "; "]))
+@example({"a": "x\u2028$y", "b": "\x85"}, "$", "\n")
+@example({"a": "\r$b = 1\r\n"}, "$", "; ")
+def test_any_text_survives_as_an_assignment_with_or_without_the_sign(values, sign, end):
+    block = end.join(f"{sign}{name} = {text!r}" for name, text in values.items())
+
+    assert parameters(block) == {f"${name}": text for name, text in values.items()}
+
+
+# JSON
+
+
+def test_json_is_sent_as_written():
+    text = '{\n  "$table": "매출 $x",\n  "$n": 3,\n  "$f": 0.5,\n  "$on": true,\n  "$run-date": ""\n}'
+
+    assert parse_block(text, {}) == Block(
+        {"$table": "매출 $x", "$n": 3, "$f": 0.5, "$on": True, "$run-date": ""}, JobCondition(), ()
+    )
+
+
+def test_a_json_name_without_the_sign_is_sent_with_a_warning():
+    block = parse_block('\n {"a": 1, "$b": 2, "c": 3}', {})
+
+    assert block.parameters == {"a": 1, "$b": 2, "c": 3}
+    assert block.warnings == ("sent as written, without the $ the service's examples have: a, c",)
+
+
+def test_the_whole_body_of_the_page_is_read():
+    text = '{"jobCondition": {"numWorker": 4, "nrn": "n", "spot": [1, {"a": 1}, {"a": 2}]}, "parameters": {"$a": "1"}}'
+
+    block = parse_block(text, {})
+
+    assert block.parameters == {"$a": "1"}
+    assert block.condition.to_wire() == {"numWorker": 4, "nrn": "n", "spot": [1, {"a": 1}, {"a": 2}]}
+    assert block.warnings == ()
+
+
+@pytest.mark.parametrize("text", ["{}", '{"parameters": {}}', '{"jobCondition": {}}', " \n{ }\n"])
+def test_json_may_say_nothing(text):
+    assert parse_block(text, {}) == Block({}, JobCondition(), ())
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ('{\n"a": null}', 'line 3: "a" is null; a parameter is text, a number, true or false'),
+        ('{\n\n"a": [1]}', 'line 4: "a" is a list; a parameter is text, a number, true or false'),
+        ('{"a": {"b": 1}}', 'line 2: "a" is an object; a parameter is text, a number, true or false'),
+        (
+            '{"jobCondition": {"nrn": "\\"timeout\\": 1",\n"timeout": 1},\n"parameters": {\n"timeout": null}}',
+            'line 5: "timeout" is null; a parameter is text, a number, true or false',
+        ),
+        ('{"x": "\\"a\\" : 1",\n"a": 1,\n"a": 2}', 'line 4: "a" is given twice; each parameter has one value'),
+        ('{"a": 1,\n"\\u0061": 2}', 'line 3: "a" is given twice; each parameter has one value'),
+        ('{"parameters": {"a": 1,\n"a": 1}}', 'line 3: "a" is given twice; each parameter has one value'),
+        ('{"a": "NaN",\n"b": NaN}', "line 3: NaN is not a number a job can read"),
+        ('{"a": -Infinity}', "line 2: -Infinity is not a number a job can read"),
+        ('{"a": 1,\n"b": 1e999}', "line 3: 1e999 is not a number a job can read"),
+        ('{"jobCondition": {"x": [NaN]}}', "line 2: NaN is not a number a job can read"),
+        ('{"a":\n"x\\ud800"}', 'line 3: "x\\ud800" is text that holds a lone surrogate (U+D800), which is not text UTF-8 can send'),
+        ('{"a\\u0000": 1}', 'line 2: "a\\u0000" is text that holds a NUL character'),
+        ('{"jobCondition": {"x": "\\udfff"}}', 'line 2: "\\udfff" is text that holds a lone surrogate (U+DFFF), which is not text UTF-8 can send'),
+        ('{"jobCondition": [],\n"parameters": {}}', 'line 2: "jobCondition" is an object in the whole request body'),
+        ('{"jobCondition": {},\n"parameters": 1}', 'line 3: "parameters" is an object in the whole request body'),
+        ('{"jobCondition": {"nrn": "timeout",\n"timeout": "x"}}', "line 3: jobCondition.timeout: Input should be a valid integer"),
+        ('{"jobCondition": {\n"numWorker": 2.5}}', "line 3: jobCondition.numWorker: Input should be a valid integer"),
+        ('{"a": 1,}', "line 2: not JSON: "),
+        ("{'a': 1}", "line 2: not JSON: Expecting property name enclosed in double quotes (column 2)"),
+        ('{"a": 1}\nb', "line 3: not JSON: Extra data (column 1)"),
+        ('{"a": "x\n"}', "line 2: not JSON: Invalid control character at (column 9)"),
+        ("{", "line 2: not JSON: "),
+        ('{"a": ' + "1" * 5000 + "}", "line 2: not JSON this can read ("),
+        ('{"a":' * 100_000, "line 2: not JSON this can read ("),
+    ],
+    ids=[
+        "null",
+        "list",
+        "object",
+        "the same name elsewhere",
+        "twice",
+        "twice, once escaped",
+        "twice in the whole body",
+        "NaN",
+        "infinity",
+        "too large",
+        "NaN deep inside",
+        "half a character",
+        "NUL in a name",
+        "half a character in the condition",
+        "the condition a list",
+        "the parameters a number",
+        "a number as text",
+        "half a worker",
+        "a comma too many",
+        "single quotes",
+        "something after it",
+        "a line's end in text",
+        "unfinished",
+        "an integer without end",
+        "nesting without end",
+    ],
+)  # fmt: skip
+def test_json_is_read_strictly_and_complains_with_the_cells_own_line(text, said):
+    assert complaint(text).startswith(said)
+
+
+def test_a_name_only_the_parameters_have_is_no_request_body():
+    assert parse_block('{"parameters": "x", "$a": 1}', {}).parameters == {"parameters": "x", "$a": 1}
+
+
+SCALARS = (
+    TEXTS | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
+)
+KEYS = TEXTS.filter(lambda key: key not in {"jobCondition", "parameters"})
+
+
+@given(st.dictionaries(KEYS, SCALARS), st.booleans(), st.sampled_from([None, 2]))
+def test_any_json_map_comes_back_as_it_was(values, escape, indent):
+    text = json.dumps(values, ensure_ascii=escape, indent=indent)
+
+    assert parse_block(text, {}).parameters == values
+    assert parse_block(json.dumps({"parameters": values}), {}).parameters == values
+
+
+@given(st.text())
+def test_any_text_is_a_block_or_a_complaint_about_one_of_its_lines(text):
+    last = 3 + text.count("\n") + text.count("\r")
+    try:
+        said = len(parse_block(text, {}).parameters), 2
+    except CellError as error:
+        said = 0, error.line or 0
+
+    assert said[0] <= text.count("=") + text.count(":")
+    assert 2 <= said[1] <= last
+
+
+# Parameters from Python
+
+
+def test_a_mapping_follows_the_rule_of_assignments():
+    given_ = {"table": "test.sales", "$day": date(2026, 11, 1), "run-date": 1, "매출": True}
+
+    assert parse_mapping(given_) == {
+        "$table": "test.sales",
+        "$day": "2026-11-01",
+        "$run-date": "1",
+        "$매출": "true",
+    }
+
+
+@pytest.mark.parametrize(
+    ("given_", "said"),
+    [
+        ({1: "x"}, "a parameter's name is text, not 1"),
+        ({"": "x"}, "a parameter's name is text, not ''"),
+        ({"$": "x"}, "a parameter's name is text, not '$'"),
+        ({"a": 1, "$a": 1}, "the parameter $a is given twice"),
+        ({"a": None}, "the parameter $a is None, which has no string form here; give text, a number, a bool, a date or a path (or str(...) of it)"),
+        ({"a\0": 1}, "the parameter '$a\\x00' has a name that holds a NUL character"),
+        ({"\ud800": 1}, "the parameter '$\\ud800' has a name that holds a lone surrogate (U+D800), which is not text UTF-8 can send"),
+    ],
+    ids=["a number", "nothing", "only the sign", "twice", "no text form", "NUL", "half a character"],
+)  # fmt: skip
+def test_a_mapping_that_cannot_be_sent_names_the_parameter(given_, said):
+    with pytest.raises(CellError) as caught:
+        parse_mapping(given_)
+
+    assert (str(caught.value), caught.value.line) == (said, None)
+
+
+@given(st.dictionaries(NAMES, TEXTS | st.booleans() | st.integers() | st.dates()))
+def test_a_mapping_and_a_block_say_the_same(values):
+    block = "\n".join(f"{name} = v['{name}']" for name in values if name != "v")
+
+    assert parse_block(block, {"v": values}).parameters == parse_mapping(
+        {name: value for name, value in values.items() if name != "v"}
+    )
+
+
+@given(st.dictionaries(NAMES, TEXTS))
+def test_reading_a_mapping_again_changes_nothing(values):
+    once = parse_mapping(values)
+
+    assert parse_mapping(once) == once
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [("tabel", "; did you mean 'table'?"), ("zzz", ""), ("", "")],
+    ids=["near", "far", "nothing"],
+)
+def test_a_near_word_is_suggested(word, hint):
+    assert suggestion(word, ["table", "day"]) == hint

@@ -1,0 +1,160 @@
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataflow_magic.diagnosis import diagnose, last_exception
+from dataflow_magic.view import Failure
+
+PLAIN = """\
+reading test.sales
+Traceback (most recent call last):
+  File "daily.py", line 12, in <module>
+    main()
+  File "daily.py", line 7, in main
+    rows = 1 / count
+           ~~^~~~~~~
+ZeroDivisionError: division by zero
+"""
+CHAINED = """\
+Traceback (most recent call last):
+  File "daily.py", line 3, in <module>
+    {}["day"]
+KeyError: 'day'
+
+During handling of the above exception, another exception occurred:
+
+Traceback (most recent call last):
+  File "daily.py", line 5, in <module>
+    raise RuntimeError("no day given")
+RuntimeError: no day given
+26/11/01 09:00:00 INFO ShutdownHookManager: Shutdown hook called
+"""
+SPARK = """\
+26/11/01 09:00:00 ERROR Executor: Exception in task 0.0 in stage 1.0 (TID 1)
+org.apache.spark.api.python.PythonException: Traceback (most recent call last):
+  File "worker.py", line 1, in main
+ValueError: bad row
+
+Traceback (most recent call last):
+  File "daily.py", line 9, in <module>
+    df.count()
+  File "pyspark/sql/dataframe.py", line 1, in count
+    return int(self._jdf.count())
+pyspark.errors.exceptions.captured.AnalysisException: [TABLE_OR_VIEW_NOT_FOUND] The table or view `test`.`sales` cannot be found. SQLSTATE: 42P01;
+'UnresolvedRelation [test, sales], [], false
+
+\tat org.apache.spark.sql.errors.QueryCompilationErrors$.x(QueryCompilationErrors.scala:1)
+"""
+GROUP = """\
+  + Exception Group Traceback (most recent call last):
+  |   File "daily.py", line 4, in <module>
+  |     raise ExceptionGroup("two days failed", [ValueError("1")])
+  | ExceptionGroup: two days failed (1 sub-exception)
+  +-+---------------- 1 ----------------
+    | ValueError: 1
+    +------------------------------------
+"""
+NESTED_GROUP = """\
+  + Exception Group Traceback (most recent call last):
+  |   File "daily.py", line 4, in <module>
+  | ExceptionGroup: two days failed (1 sub-exception)
+  +-+---------------- 1 ----------------
+    | Traceback (most recent call last):
+    |   File "daily.py", line 2, in day
+    |     raise ValueError("1")
+    | ValueError: 1
+    +------------------------------------
+"""
+SYNTAX = """\
+  File "daily.py", line 2
+    rows = (
+           ^
+SyntaxError: '(' was never closed
+"""
+SYNTAX_OF_A_MODULE = """\
+Traceback (most recent call last):
+  File "daily.py", line 1, in <module>
+    import helper
+  File "helper.py", line 2
+    rows = (
+           ^
+SyntaxError: '(' was never closed
+"""
+CAUGHT_THEN_GOES_ON = PLAIN + "skipped that day\n| day | n |\n"
+
+
+@pytest.mark.parametrize(
+    ("log", "reason"),
+    [
+        (PLAIN, "ZeroDivisionError: division by zero"),
+        (CHAINED, "RuntimeError: no day given"),
+        (
+            SPARK,
+            "pyspark.errors.exceptions.captured.AnalysisException: [TABLE_OR_VIEW_NOT_FOUND] The table or view "
+            "`test`.`sales` cannot be found. SQLSTATE: 42P01;",
+        ),
+        (GROUP, "ExceptionGroup: two days failed (1 sub-exception)"),
+        (NESTED_GROUP, "ValueError: 1"),
+        (SYNTAX, "SyntaxError: '(' was never closed"),
+        (SYNTAX_OF_A_MODULE, "SyntaxError: '(' was never closed"),
+        (CAUGHT_THEN_GOES_ON, "ZeroDivisionError: division by zero"),
+        (PLAIN.replace("\n", "\r\n"), "ZeroDivisionError: division by zero"),
+        ("Traceback (most recent call last):\n  File", None),
+        ("Traceback (most recent call last):", None),
+        ("Exception in thread main java.lang.OutOfMemoryError: Java heap space\n\tat x.y(z.java)", None),
+        ("", None),
+    ],
+    ids=[
+        "plain",
+        "the last of a chain",
+        "Spark's, with the JVM's stack after it",
+        "a group",
+        "the last of a group with its own traceback",
+        "a script Python cannot read",
+        "a module Python cannot read",
+        "one the script caught",
+        "lines as Windows ends them",
+        "cut off",
+        "only its head",
+        "only the JVM's",
+        "nothing",
+    ],
+)
+def test_the_reason_is_the_last_exception_s_line(log, reason):
+    assert last_exception(log.splitlines()) == reason
+
+
+@pytest.mark.parametrize(
+    ("log", "detail", "reason"),
+    [
+        (PLAIN, "exit code 1", "ZeroDivisionError: division by zero"),
+        ("starting\n", "no Java was found", "no Java was found"),
+        ("starting\nout of memory\n  \n", "", "out of memory"),
+        ("", "", "the run ended FAILED and no reason was given"),
+        (" \n\n", "", "the run ended FAILED and no reason was given"),
+    ],
+    ids=["the log's exception", "what the service says", "the log's last words", "nothing", "blanks"],
+)
+def test_the_reason_is_the_best_there_is(log, detail, reason):
+    assert diagnose(log, detail, "FAILED").reason == reason
+
+
+def test_a_failure_keeps_the_last_twenty_lines():
+    log = "\n".join(f"line {number}" for number in range(50))
+
+    failure = diagnose(log, "detail", "FAILED")
+
+    assert failure == Failure("detail", tuple(f"line {number}" for number in range(30, 50)))
+
+
+@given(
+    st.text() | st.lists(st.sampled_from([*PLAIN.splitlines(), *GROUP.splitlines(), ""])).map("\n".join),
+    st.text(),
+)
+def test_any_log_gives_a_reason_of_one_line(log, detail):
+    failure = diagnose(log, " ".join(detail.split()), "FAILED")
+
+    assert failure.reason
+    assert failure.reason == failure.reason.strip()
+    assert len(failure.reason.splitlines()) == 1
+    assert len(failure.log_tail) <= 20

@@ -1,0 +1,237 @@
+import threading
+from collections.abc import Iterator
+from contextlib import contextmanager
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from pydantic import SecretStr
+
+from dataflow_magic.storage import CloudObjects, FolderObjects, NoObject
+
+pytestmark = pytest.mark.anyio
+
+ACCESS, SECRET = "ACCESSKEY0000000EXAM", "hunter2hunter2hunter2"
+LOG = b"".join(b"line %d\n" % number for number in range(1000))
+
+
+# A folder
+
+
+@pytest.mark.parametrize(
+    ("content", "most", "tail"),
+    [
+        (b"0123456789", 4, b"6789"),
+        (b"0123456789", 10, b"0123456789"),
+        (b"0123456789", 100, b"0123456789"),
+        (b"0123456789", 0, b""),
+        (b"", 10, b""),
+        ("매출".encode(), 4, "매출".encode()[2:]),
+    ],
+    ids=[
+        "the end",
+        "exactly all",
+        "less than asked for",
+        "nothing asked for",
+        "empty",
+        "bytes, not characters",
+    ],
+)
+async def test_the_end_of_a_file_is_read(tmp_path, content, most, tail):
+    (tmp_path / "bucket" / "logs").mkdir(parents=True)
+    (tmp_path / "bucket" / "logs" / "console.log").write_bytes(content)
+
+    assert await FolderObjects(tmp_path).tail("bucket/logs/console.log", most) == tail
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("bucket/other.log", "FileNotFoundError"),
+        ("other/console.log", "FileNotFoundError"),
+        ("bucket", "IsADirectoryError"),
+        ("bucket/", "IsADirectoryError"),
+        ("", "IsADirectoryError"),
+        ("bucket/console.log/x", "NotADirectoryError"),
+        ("bucket/con\0sole.log", "ValueError"),
+        ("bucket/\udcff\ud800", "UnicodeEncodeError"),
+        ("bucket/" + "x" * 300, "OSError"),
+        ("../outside.log", "the path leads out of the folder"),
+        ("bucket/../../outside.log", "the path leads out of the folder"),
+        ("/etc/hostname", "the path leads out of the folder"),
+    ],
+    ids=[
+        "no such file", "no such bucket", "a bucket", "a folder", "nothing", "below a file", "NUL",
+        "half a character", "too long a name", "the folder above", "the folder above by a detour", "an absolute path",
+    ],
+)  # fmt: skip
+async def test_what_is_no_object_is_told_by_its_path(tmp_path, path, why):
+    (tmp_path / "objects" / "bucket").mkdir(parents=True)
+    (tmp_path / "objects" / "bucket" / "console.log").write_text("inside")
+    (tmp_path / "outside.log").write_text("outside")
+
+    with pytest.raises(NoObject) as caught:
+        await FolderObjects(tmp_path / "objects").tail(path, 10)
+
+    assert str(caught.value) == f"no object {path!r} ({why})"
+
+
+# The cloud
+
+
+class FakeStorage(ThreadingHTTPServer):
+    """Answers HEAD and GET with ranges as S3 does, for one bucket of these objects."""
+
+    daemon_threads = True
+
+    def __init__(self, objects: dict[str, bytes | int]) -> None:
+        super().__init__(("127.0.0.1", 0), _Handler)
+        self.objects = objects
+        self.requests: list[tuple[str, str | None]] = []
+        self.authorizations: list[str] = []
+
+    @property
+    def address(self) -> str:
+        return f"http://127.0.0.1:{self.server_port}"
+
+
+class _Handler(BaseHTTPRequestHandler):
+    server: FakeStorage
+    protocol_version = "HTTP/1.1"
+
+    def do_HEAD(self) -> None:
+        self._answer(b"" if isinstance(self._object(), int) else self._object(), body=False)
+
+    def do_GET(self) -> None:
+        self._answer(self._object(), body=True)
+
+    def log_message(self, *_: object) -> None:
+        """Print nothing."""
+
+    def _object(self) -> bytes | int:
+        return self.server.objects.get(self.path, 404)
+
+    def _answer(self, content: bytes | int, *, body: bool) -> None:
+        wanted = self.headers["range"]
+        self.server.requests.append((f"{self.command} {self.path}", wanted))
+        self.server.authorizations.append(self.headers["authorization"] or "")
+        found = self._object()
+        if isinstance(found, int) or isinstance(content, int):
+            self.send_response(found if isinstance(found, int) else 500)
+            self.send_header("Content-Length", "0")
+            self.end_headers()
+            return
+        if wanted:
+            first, last = (int(number) for number in wanted.removeprefix("bytes=").split("-"))
+            self.send_response(206)
+            self.send_header("Content-Range", f"bytes {first}-{last}/{len(content)}")
+            content = content[first : last + 1]
+        else:
+            self.send_response(200)
+        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Last-Modified", "Sun, 01 Nov 2026 00:00:00 GMT")
+        self.send_header("ETag", '"x"')
+        self.end_headers()
+        if body:
+            self.wfile.write(content)
+
+
+@contextmanager
+def storage(**objects: bytes | int) -> Iterator[FakeStorage]:
+    """Serve these objects as ``/bucket/logs/NAME`` until the test is over."""
+    with FakeStorage({f"/bucket/logs/{name}": content for name, content in objects.items()}) as server:
+        thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
+        thread.start()
+        try:
+            yield server
+        finally:
+            server.shutdown()
+            thread.join()
+
+
+def cloud(server: FakeStorage) -> CloudObjects:
+    return CloudObjects(ACCESS, SecretStr(SECRET), server.address)
+
+
+async def test_the_end_of_an_object_is_read_without_the_rest():
+    with storage(console=LOG) as server:
+        tail = await cloud(server).tail("bucket/logs/console", 9)
+
+    assert tail == b"line 999\n"
+    assert server.requests == [
+        ("HEAD /bucket/logs/console", None),
+        ("GET /bucket/logs/console", f"bytes={len(LOG) - 9}-{len(LOG) - 1}"),
+    ]
+
+
+async def test_a_short_object_is_read_whole():
+    with storage(console=b"short") as server:
+        assert await cloud(server).tail("bucket/logs/console", 1 << 18) == b"short"
+
+
+async def test_an_empty_object_has_an_empty_end():
+    with storage(console=b"") as server:
+        assert await cloud(server).tail("bucket/logs/console", 10) == b""
+
+    assert server.requests == [("HEAD /bucket/logs/console", None)]
+
+
+async def test_a_request_is_signed_for_the_storage_s_region():
+    with storage(console=b"x") as server:
+        await cloud(server).tail("bucket/logs/console", 10)
+
+    assert len(server.authorizations) == 2
+    for authorization in server.authorizations:
+        assert authorization.startswith(f"AWS4-HMAC-SHA256 Credential={ACCESS}/")
+        assert "/kr-standard/s3/aws4_request" in authorization
+        assert SECRET not in authorization
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("bucket/logs/forbidden", "PermissionDeniedError"),
+        ("bucket/logs/absent", "FileNotFoundError"),
+        ("bucket", "FileNotFoundError"),
+        ("bucket/매 출/logs", "FileNotFoundError"),
+        ("bucket/../logs/absent", "ValueError"),
+        ("bucket/x\0", "ValueError"),
+        ("bucket/\ud800", "UnicodeEncodeError"),
+        ("buck et/logs/absent", "that is no bucket's name"),
+        ("\ud800/logs", "that is no bucket's name"),
+        ("", "that is no bucket's name"),
+    ],
+    ids=[
+        "forbidden",
+        "absent",
+        "a bucket",
+        "wide characters",
+        "the folder above",
+        "NUL",
+        "half a character",
+        "a blank in the bucket",
+        "half a character in the bucket",
+        "nothing",
+    ],
+)
+async def test_what_cannot_be_read_is_told_by_its_path_and_not_by_the_request(path, why):
+    with storage(forbidden=403) as server, pytest.raises(NoObject) as caught:
+        await cloud(server).tail(path, 10)
+
+    said = str(caught.value)
+    assert said == f"no object {path!r} in {server.address} ({why})"
+    assert SECRET not in said
+    assert ACCESS not in said
+
+
+async def test_a_storage_that_does_not_answer_is_told_as_such():
+    with storage() as server:
+        pass
+
+    with pytest.raises(NoObject, match="no object 'bucket/logs/console' in http://127"):
+        await cloud(server).tail("bucket/logs/console", 10)
+
+
+def test_the_text_of_a_storage_holds_no_secret():
+    objects = CloudObjects(ACCESS, SecretStr(SECRET))
+
+    assert SECRET not in f"{objects!r} {vars(objects)}"
