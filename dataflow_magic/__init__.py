@@ -6,6 +6,7 @@ is loaded on first use, so importing the package costs next to nothing.
 
 from __future__ import annotations
 
+import logging
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -52,6 +53,9 @@ _HOMES = {
     "runs": "api",
     "unload_ipython_extension": "magic",
 }
+
+# Or Python would print the warnings of background work into whatever cell runs.
+logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 
 def __getattr__(name: str) -> Any:

@@ -37,6 +37,7 @@ def _parser() -> argparse.ArgumentParser:
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     local = commands.add_parser(
         "local",
+        allow_abbrev=False,
         help="serve a local Data Flow service until interrupted",
         description="Serve a local Data Flow service on 127.0.0.1 until interrupted. Its keys are those in "
         "DATAFLOW_LOCAL_ACCESS_KEY and DATAFLOW_LOCAL_SECRET_KEY, else LOCAL-ACCESS-KEY and LOCAL-SECRET-KEY.",
@@ -50,6 +51,7 @@ def _parser() -> argparse.ArgumentParser:
     local.set_defaults(command=_local)
     demo = commands.add_parser(
         "demo",
+        allow_abbrev=False,
         help="execute a notebook against the local service",
         description="Execute a notebook against the local service, print each run's states as they change, then the "
         "table of runs, then where the executed notebook and its HTML page are.",

@@ -6,7 +6,7 @@ import asyncio
 import importlib.util
 import os
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -18,8 +18,9 @@ from dataflow_magic.local.attach import attach, default_folder
 from dataflow_magic.local.folder import Address
 from dataflow_magic.view import KST
 
-__all__ = ["run_demo", "states_told"]
+__all__ = ["check_installed", "run_demo", "states_told"]
 
+NEEDED = ("ipykernel", "nbclient", "nbconvert")
 CELL_SECONDS = 600
 LOOK_SECONDS = 0.2
 RUNS_TAG = "runs"
@@ -28,8 +29,8 @@ RUNS_TAG = "runs"
 Say = Callable[[str], None]
 
 
-def run_demo(notebook: Path, out: Path, say: Say = print) -> int:
-    """Execute the notebook; 0 when every cell did what it should.
+def run_demo(notebook: Path, out: Path, say: Say = print, *, cell_seconds: int = CELL_SECONDS) -> int:
+    """Execute the notebook; 0 when every cell did what it should, else 1.
 
     Parameters
     ----------
@@ -37,31 +38,38 @@ def run_demo(notebook: Path, out: Path, say: Say = print) -> int:
         Never changed.
     out
         Gets the executed notebook, its page, and the local service's data unless ``DATAFLOW_MAGIC_HOME`` is set.
+    say
+        Takes a line to print.
+    cell_seconds
+        How long one cell may take.
 
     Raises
     ------
     ConfigError
-        The notebook or a package is missing.
+        The notebook or a package is missing, or ``out`` cannot be used or is the notebook's own folder.
     """
-    missing = [
-        name for name in ("nbclient", "nbconvert", "ipykernel") if importlib.util.find_spec(name) is None
-    ]
-    if missing:
+    check_installed()
+    document = _read(notebook)
+    if out.resolve() == notebook.parent.resolve():
+        raise ConfigError(f"the executed notebook would replace {str(notebook)!r}; give another --out")
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
         raise ConfigError(
-            f'the demo needs {", ".join(missing)}: pip install "dataflow-magic[local,notebook]"'
-        )
-    if not notebook.is_file():
-        raise ConfigError(f"there is no notebook {str(notebook)!r}; name one")
-    out.mkdir(parents=True, exist_ok=True)
-    # For the kernel, which inherits it: the demo needs no account and uses none.
-    os.environ.setdefault("DATAFLOW_MAGIC_HOME", str((out / "home").resolve()))
-    os.environ["DATAFLOW_TARGET"] = "local"
-    folder = default_folder(os.environ)
+            f"the folder {str(out)!r} cannot be used ({error.strerror}); give another --out"
+        ) from None
+    # The demo needs no account and uses none.
+    environment = {
+        "DATAFLOW_MAGIC_HOME": str((out / "home").resolve()),
+        **os.environ,
+        "DATAFLOW_TARGET": "local",
+    }
+    folder = default_folder(environment)
     address, hold = attach(folder)
     say(f"local Data Flow service at {address.endpoint}, data in {folder.path}")
     try:
         with _telling(address, say):
-            document, failure = _execute(notebook)
+            failure = _execute(document, notebook.parent, environment, cell_seconds)
     finally:
         os.close(hold)
     executed, page = _write(document, out / notebook.name)
@@ -73,27 +81,53 @@ def run_demo(notebook: Path, out: Path, say: Say = print) -> int:
     return 1 if failure else 0
 
 
-def _execute(notebook: Path) -> tuple[Any, str]:
-    import nbformat
-    from nbclient import NotebookClient
-    from nbclient.exceptions import CellExecutionError, DeadKernelError
+def check_installed(packages: Iterable[str] = NEEDED) -> None:
+    """Refuse, with the command that helps, where a package is missing.
 
-    document = nbformat.read(notebook, as_version=4)
+    Raises
+    ------
+    ConfigError
+        Naming the missing packages and the install command.
+    """
+    missing = [name for name in packages if importlib.util.find_spec(name) is None]
+    if missing:
+        raise ConfigError(
+            f'the demo needs {", ".join(missing)}: pip install "dataflow-magic[local,notebook]"'
+        )
+
+
+def _read(notebook: Path) -> Any:
+    if not notebook.is_file():
+        raise ConfigError(f"there is no notebook {str(notebook)!r}; name one")
+    import nbformat
+
+    try:
+        return nbformat.read(notebook, as_version=4)
+    except Exception as error:  # noqa: BLE001 - its errors have no root of their own
+        raise ConfigError(f"{str(notebook)!r} is not a notebook ({type(error).__name__}); name one") from None
+
+
+def _execute(document: Any, folder: Path, environment: Mapping[str, str], cell_seconds: int) -> str:
+    """Execute the document's cells in place; returns what went wrong, empty where nothing did."""
+    from nbclient import NotebookClient
+    from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
+    from nbconvert.filters import strip_ansi
+
     # Without widget state the page shows the cards' HTML instead of asking the network for a widget manager.
     client = NotebookClient(
         document,
-        timeout=CELL_SECONDS,
+        timeout=cell_seconds,
         kernel_name="python3",
         # On loopback, where it runs here, the kernel's warning that its messages are not encrypted helps nobody.
         extra_arguments=["--log-level=ERROR"],
         store_widget_state=False,
-        resources={"metadata": {"path": str(notebook.parent)}},
+        resources={"metadata": {"path": str(folder)}},
     )
     try:
-        client.execute()
-    except (CellExecutionError, DeadKernelError) as error:
-        return document, str(error)
-    return document, ""
+        client.execute(env=environment)
+    except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
+        return str(strip_ansi(str(error))).strip()
+    return ""
 
 
 def _write(document: Any, executed: Path) -> tuple[Path, Path]:

@@ -78,12 +78,10 @@ def runs_frame(views: Iterable[RunView]) -> pd.DataFrame:
         ================================ ========================== ================================================
     """
     rows = list(views)
-    frame = _frame(COLUMNS, rows)
-    names = dict.fromkeys(name for view in rows for name in view.parameters)
-    for name in names:
-        values = [_text(view.parameters.get(name)) for view in rows]
-        frame[f"param.{name.removeprefix('$')}"] = pd.Series(values, dtype="string", index=frame.index)
-    return frame
+    # The name without its $ is the column's, so runs that sent the same name with and without it share one.
+    names = dict.fromkeys(name.removeprefix("$") for view in rows for name in view.parameters)
+    parameters = {f"param.{name}": ("string", _parameter(name)) for name in names}
+    return _frame(COLUMNS | parameters, rows)
 
 
 def jobs_frame(jobs: Iterable[Job]) -> pd.DataFrame:
@@ -99,12 +97,16 @@ def _frame(columns: dict[str, tuple[str, Callable[[Any], Any]]], rows: Sequence[
 
 def _series(dtype: str, values: list[Any]) -> pd.Series[Any]:
     if dtype == TIME:
-        # Through UTC, since what the service sends has a fixed offset and ours a zone.
+        # Through UTC, since what the service sends has a fixed offset and ours a zone. A date pandas cannot hold, such
+        # as one in the year 9999 before pandas 3, is missing: better than no table.
         return (
-            pd.Series(pd.to_datetime(pd.Series(values, dtype="object"), utc=True))
+            pd.Series(pd.to_datetime(pd.Series(values, dtype="object"), utc=True, errors="coerce"))
             .astype("datetime64[us, UTC]")
             .dt.tz_convert("Asia/Seoul")
         )
+    if dtype == "string":
+        # Half a surrogate pair, which JSON can tell and Arrow cannot hold, would be the end of the whole table.
+        values = [value and value.encode(errors="replace").decode() for value in values]
     return pd.Series(values, dtype=dtype)
 
 
@@ -116,7 +118,11 @@ def _duration(view: RunView) -> Any:
     return max(end - (view.running_since or view.submitted_at), pd.Timedelta(0).to_pytimedelta())
 
 
-def _text(value: object) -> str | None:
-    if value is None or isinstance(value, str):
-        return value
-    return str(value).lower() if isinstance(value, bool) else str(value)
+def _parameter(name: str) -> Callable[[RunView], str | None]:
+    def of(view: RunView) -> str | None:
+        value = view.parameters.get(f"${name}", view.parameters.get(name))
+        if value is None or isinstance(value, str):
+            return value
+        return str(value).lower() if isinstance(value, bool) else str(value)
+
+    return of

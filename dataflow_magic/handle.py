@@ -18,9 +18,9 @@ from dataflow_magic.card import tick_seconds
 from dataflow_magic.connection import Connection
 from dataflow_magic.diagnosis import diagnose
 from dataflow_magic.models import JobCondition, JobExecution, RunState, Scalar
-from dataflow_magic.present import Presenter, front_end
+from dataflow_magic.present import FrontEnd, Presenter, front_end
 from dataflow_magic.storage import NoObject
-from dataflow_magic.view import KST, RunView
+from dataflow_magic.view import KST, Failure, RunView
 
 __all__ = ["Run"]
 
@@ -30,6 +30,8 @@ LOG_BYTES = 1 << 18
 """How much of a log's end is read for a failure: far more than 20 lines, far less than a script can print."""
 LOG_SECONDS = 10.0
 PAINT_SECONDS = 0.5
+REASON_LENGTH = 300
+"""Characters of a reason in an error's one line; the card and `Run.error` have all of it."""
 
 Submit = Callable[[Coroutine[Any, Any, Any]], "concurrent.futures.Future[Any]"]
 
@@ -46,7 +48,8 @@ class Run:
         self._connection = connection
         self._submit = submit
         self._changed = threading.Condition()
-        self._over: concurrent.futures.Future[JobExecution] = concurrent.futures.Future()
+        self._over: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._given_up: errors.DataflowError | None = None
         self._presenter: Presenter | None = None
         self._painting = False
         self._waited_on = False
@@ -89,8 +92,13 @@ class Run:
 
     @property
     def error(self) -> str | None:
-        """Why the run did not complete, in one line; None while it lives and when it completed."""
+        """Why the run did not complete, in one line; None where there is nothing to tell."""
         return self._view.failure.reason if self._view.failure else None
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will be known: the run has ended, or nobody can tell what becomes of it."""
+        return self._view.is_final or self._given_up is not None
 
     def result(self, timeout: float | None = None) -> JobExecution:
         """Wait for the end and return the run's last snapshot.
@@ -105,7 +113,9 @@ class Run:
         RunFailed
             The run ended other than COMPLETED.
         WaitTimeout
-            It still goes on; so does the run.
+            The wait is over; the run goes on.
+        OutcomeUnknown
+            The answer to its start was lost, and looking for the run did not tell which it is.
         """
         self.wait(timeout)
         return self._ended()
@@ -118,12 +128,14 @@ class Run:
         timeout
             Seconds to wait; None waits as long as the run takes.
         watch
-            Called in this thread when something changed or the time shown did, at most twice a second.
+            Called in this thread when something changed or the time shown did.
 
         Raises
         ------
         WaitTimeout
             The run still goes on.
+        OutcomeUnknown
+            As `result`.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
@@ -132,6 +144,8 @@ class Run:
                 watch(view)
             if view.is_final:
                 return
+            if self._given_up:
+                raise self._given_up
             pause = tick_seconds(view.elapsed_seconds(_now()))
             if deadline is not None:
                 pause = min(pause, deadline - time.monotonic())
@@ -140,7 +154,7 @@ class Run:
                         f"{self} still goes on after {timeout:g} s; wait again or cancel it", run=self
                     )
             with self._changed:
-                if self._view is view:
+                if self._view is view and not self._given_up:
                     self._changed.wait(pause)
 
     def __await__(self) -> Generator[Any, None, JobExecution]:
@@ -166,8 +180,13 @@ class Run:
         -------
         str
             Empty while there is none.
+
+        Raises
+        ------
+        ServiceError
+            The service or the storage does not answer.
         """
-        text: str = self._submit(self._read_log()).result(timeout=LOG_SECONDS * 2)
+        text: str = self._submit(self._read_log(self._view.execution)).result()
         return text
 
     # What the watch tells, on the loop
@@ -189,6 +208,14 @@ class Run:
         """Take note that the service gives no answer."""
         self._set(replace(self._view, blind_since=self._view.blind_since or _now(), blind_reason=reason))
 
+    def give_up(self, error: errors.DataflowError) -> None:
+        """Take note that nobody will tell what becomes of the run; who waits for it is told the error."""
+        self._given_up = error
+        self.blind(str(error))
+        self._end()
+        if self._presenter:
+            self._paint_now(self._presenter)
+
     # Showing
 
     def show(self, *, kernel_waits: bool = False) -> None:
@@ -197,7 +224,8 @@ class Run:
         if self._presenter is None:
             self._presenter = Presenter(self._cancel_from_button, front_end(shell))
         self._waited_on = kernel_waits
-        self._shown_in = getattr(shell, "execution_count", None)
+        # What a cell waits for is its value as well, and would be shown twice.
+        self._shown_in = getattr(shell, "execution_count", None) if kernel_waits else None
         self._presenter.show(self._view, _now(), kernel_waits=kernel_waits)
         if not kernel_waits:
             self._paint_from_now_on()
@@ -211,53 +239,72 @@ class Run:
             )
         finally:
             self._waited_on = False
-            if not self._view.is_final:
+            if not self.is_over:
                 self._paint_from_now_on()
 
     def _ipython_display_(self) -> None:
         shell = _shell()
-        if self._shown_in is not None and self._shown_in == getattr(shell, "execution_count", None):
-            return  # shown before the wait began; the cell's value is the same run
-        self.show()
+        shown_in, self._shown_in = self._shown_in, None
+        if shown_in is None or shown_in != getattr(shell, "execution_count", None):
+            self.show()
+        elif front_end(shell) is FrontEnd.TERMINAL:
+            raise NotImplementedError  # IPython's word for: the repr will do, since Out[n] is printed already
 
     def _paint_from_now_on(self) -> None:
         presenter = self._presenter
-        if presenter is None or not presenter.is_shown or self._painting:
+        if presenter is None or not presenter.is_shown:
             return
-        self._painting = True
-        self._submit(self._paint(presenter))
+        if self.is_over:
+            self._paint_now(presenter)
+        else:
+            self._submit(self._paint(presenter))
 
     async def _paint(self, presenter: Presenter) -> None:
+        # Asked and answered on the loop, so that a painter about to leave and one about to begin cannot miss each other.
+        if self._painting:
+            return
+        self._painting = True
         try:
-            painted: RunView | None = None
-            since = 0.0
-            while not self._waited_on:
-                view, now = self._view, time.monotonic()
-                if view is not painted or now - since >= tick_seconds(view.elapsed_seconds(_now())):
-                    presenter.update(view, _now())
-                    painted, since = view, now
-                if view.is_final:
-                    return
-                await asyncio.sleep(PAINT_SECONDS)
-        except Exception:  # showing must never end the watch over the run
-            logger.warning("the card of %r could not be painted", self, exc_info=True)
+            await self._keep_painting(presenter)
         finally:
             self._painting = False
+
+    async def _keep_painting(self, presenter: Presenter) -> None:
+        painted: RunView | None = None
+        since = 0.0
+        while not self._waited_on:
+            over, view, now = self.is_over, self._view, time.monotonic()
+            if view is not painted or now - since >= tick_seconds(view.elapsed_seconds(_now())):
+                painted, since = view, now
+                self._paint_now(presenter)
+            if over:
+                return
+            await asyncio.sleep(PAINT_SECONDS)
+
+    def _paint_now(self, presenter: Presenter) -> None:
+        try:
+            presenter.update(self._view, _now())
+        except Exception:  # the next change may be shown again
+            logger.debug("the card of %r could not be painted", self, exc_info=True)
 
     # Work
 
     def _set(self, view: RunView) -> None:
+        if view != self._view:
+            with self._changed:
+                self._view = view
+                self._changed.notify_all()
+        if view.is_final:
+            self._end()
+
+    def _end(self) -> None:
+        if not self._over.done():
+            self._over.set_result(None)
         with self._changed:
-            self._view = view
             self._changed.notify_all()
-        if view.is_final and view.execution and not self._over.done():
-            self._over.set_result(view.execution)
 
     async def _conclude(self, execution: JobExecution) -> None:
-        failure = None
-        if execution.status != RunState.COMPLETED:
-            log = await self._read_log(execution) if execution.status != RunState.CANCELED else ""
-            failure = diagnose(log, execution.status_detail or "", execution.status)
+        failure = await self._diagnose(execution)
         self._set(
             replace(
                 self._view,
@@ -269,36 +316,65 @@ class Run:
             )
         )
 
-    async def _read_log(self, execution: JobExecution | None = None) -> str:
-        path = _log_path(execution or self._view.execution)
+    async def _diagnose(self, execution: JobExecution) -> Failure | None:
+        detail = execution.status_detail or ""
+        if execution.status == RunState.COMPLETED:
+            return None
+        if execution.status == RunState.CANCELED:
+            return Failure(detail) if detail else None
+        try:
+            log = await self._read_log(execution)
+        except Exception:  # a log that cannot be read must not keep the run from being over
+            logger.debug("no log of %r", self, exc_info=True)
+            log = ""
+        return diagnose(log, detail, execution.status)
+
+    async def _read_log(self, execution: JobExecution | None) -> str:
+        path = _log_path(execution)
         if path is None:
             return ""
         try:
             async with asyncio.timeout(LOG_SECONDS):
                 objects = await self._connection.objects()
                 raw = await objects.tail(path, LOG_BYTES)
-        except (NoObject, TimeoutError, errors.ServiceError) as error:
-            logger.debug("no log of %r: %s", self, error)
+        except NoObject:
             return ""
+        except TimeoutError:
+            raise errors.Unreachable(
+                f"the log {path!r} was not read within {LOG_SECONDS:g} s; try again"
+            ) from None
         return raw.decode("utf-8", "replace")
 
     async def _await(self) -> JobExecution:
-        # Shielded: who stops awaiting must not end the future that others wait on.
-        await asyncio.shield(asyncio.wrap_future(self._over))
+        # A future of its own: who stops awaiting must not end the one that others wait on.
+        waiter: concurrent.futures.Future[None] = concurrent.futures.Future()
+
+        def tell(_: object) -> None:
+            if waiter.set_running_or_notify_cancel():
+                waiter.set_result(None)
+
+        self._over.add_done_callback(tell)
+        await asyncio.wrap_future(waiter)
         return self._ended()
 
     def _ended(self) -> JobExecution:
         view = self._view
-        assert view.execution is not None  # noqa: S101 - only called when the run is over
+        if view.execution is None or not view.is_final:
+            assert self._given_up  # noqa: S101 - nothing else ends a wait
+            raise self._given_up
         if view.status != RunState.COMPLETED:
-            raise errors.RunFailed(self.failure_message(), run=self)
+            raise self.failed("run.logs() has its log")
         return view.execution
 
-    def failure_message(self) -> str:
-        """Return one line on how the run ended and where to read on."""
+    def failed(self, next_step: str) -> errors.RunFailed:
+        """Return the error of a run that is over and did not complete: one line, with where to read on if it failed."""
         view = self._view
-        reason = f": {self.error}" if self.error else ""
-        return f"run {view.run_id} of {view.job_name} ended {view.status}{reason}"
+        reason = " ".join((self.error or "").split())
+        said = f": {reason[:REASON_LENGTH]}{'…' if len(reason) > REASON_LENGTH else ''}" if reason else ""
+        more = f"; {next_step}" if view.status != RunState.CANCELED else ""
+        return errors.RunFailed(
+            f"run {view.run_id} of {view.job_name} ended {view.status}{said}{more}", run=self
+        )
 
     async def _cancel(self) -> None:
         view = self._view
@@ -319,9 +395,8 @@ class Run:
         self._submit(self._cancel()).add_done_callback(self._after_button)
 
     def _after_button(self, done: concurrent.futures.Future[None]) -> None:
-        error = done.exception()
-        if error is not None and self._presenter is not None:
-            logger.warning("cancel of %r: %s", self, error)
+        if self._presenter is not None and (done.cancelled() or done.exception()):
+            logger.warning("cancel of %r: %s", self, "stopped" if done.cancelled() else done.exception())
             self._presenter.offer_cancel()
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-import os
 import shlex
 import sys
+import tokenize
 import warnings
+from collections.abc import Callable
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.displayhook import DisplayHook
@@ -17,7 +18,6 @@ from IPython.core.magic import (
     magics_class,
     needs_local_scope,
     no_var_expand,
-    output_can_be_silenced,
 )
 from traitlets import Unicode
 
@@ -44,7 +44,13 @@ class Detached(KeyboardInterrupt):
 
 @magics_class
 class DataflowMagics(Magics):
-    """The magics of dataflow-magic; ``%config DataflowMagics`` sets their defaults."""
+    """The magics of dataflow-magic; ``%config DataflowMagics`` sets their defaults.
+
+    Parameters
+    ----------
+    session
+        Gives the session runs are started in; by default this process's.
+    """
 
     target = Unicode(
         "", help="Where runs go when a cell does not say: cloud, local, a profile's name or a URL."
@@ -53,9 +59,16 @@ class DataflowMagics(Magics):
     shell: InteractiveShell  # set by IPython; there is no magic without one
     _told_local = False
 
+    def __init__(
+        self, shell: InteractiveShell, session: Callable[[], Session] | None = None, **traits: Any
+    ) -> None:
+        super().__init__(shell, **traits)
+        self._make_session = session
+
+    # Without IPython's output_can_be_silenced: it reads the text after the run has begun, and what it cannot read as
+    # Python it raises, so that the run would be lost.
     @no_var_expand
     @needs_local_scope
-    @output_can_be_silenced
     @line_cell_magic
     def dataflow_run(
         self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None
@@ -68,8 +81,13 @@ class DataflowMagics(Magics):
         from dataflow_magic.cell import help_text, parse_cell
 
         namespace = {**self.shell.user_ns, **(local_ns or {})}
+        if cell is None:
+            line, silent = _without_semicolon(line)
+            block = ""
+        else:
+            block, silent = _without_semicolon(cell)
         try:
-            options = parse_cell(line, cell or "", namespace)
+            options = parse_cell(line, block, namespace)
         except errors.CellError as error:
             raise UsageError(str(error)) from None
         if options is None:
@@ -77,17 +95,18 @@ class DataflowMagics(Magics):
             return None
         for warning in options.warnings:
             warnings.warn(warning, stacklevel=2)
-        silent = cell is not None and DisplayHook.semicolon_at_end_of_expression(cell)
         with _as_usage():
-            return self._run(options, silent=silent)
+            run = self._run(options, silent=silent)
+        return None if silent else run
 
     @line_magic
     def dataflow_runs(self, line: str) -> pd.DataFrame:
         """Return the runs this kernel started as a DataFrame, oldest first."""
-        from dataflow_magic.api import runs
+        from dataflow_magic.frame import runs_frame
 
-        self._no_arguments(line, "%dataflow_runs")
-        return runs()
+        if line.strip():
+            raise UsageError(f"{line.strip()!r} is not understood; write %dataflow_runs")
+        return runs_frame(run.view for run in self._session().runs)
 
     @line_magic
     def dataflow_jobs(self, line: str) -> pd.DataFrame:
@@ -95,17 +114,14 @@ class DataflowMagics(Magics):
         from dataflow_magic.frame import jobs_frame
 
         with _as_usage():
-            session, target = (
-                self._session(),
-                self._target(self._one_argument(line, "%dataflow_jobs [TARGET]")),
-            )
-            return jobs_frame(session.jobs(target))
+            target = self._target(_one_argument(line, "%dataflow_jobs [TARGET]"))
+            return jobs_frame(self._session().jobs(target))
 
     @line_magic
     def dataflow_status(self, line: str) -> None:
         """Show a run's card, ``%dataflow_status RUN``, or without one where runs go and with which key."""
         with _as_usage():
-            run = self._one_argument(line, "%dataflow_status [RUN]")
+            run = _one_argument(line, "%dataflow_status [RUN]")
             if run:
                 self._session().find_run(run).show()
             else:
@@ -115,8 +131,8 @@ class DataflowMagics(Magics):
     def dataflow_cancel(self, line: str) -> None:
         """Ask the service to end a run: ``%dataflow_cancel RUN``, an id or its beginning, or ``@last``."""
         with _as_usage():
-            text = self._one_argument(line, "%dataflow_cancel RUN")
-            if text is None:
+            text = _one_argument(line, "%dataflow_cancel RUN")
+            if not text:
                 raise errors.CellError("no run is named; write %dataflow_cancel RUN, or @last")
             run = self._session().find_run(text)
             run.cancel()
@@ -127,7 +143,9 @@ class DataflowMagics(Magics):
 
         session, target = self._session(), self._target(options.target, options.profile)
         if options.dry_run:
-            print(_dry_run(options, target))  # noqa: T201
+            from dataflow_magic.describe import dry_run
+
+            print(dry_run(options.request, target, session.environment))  # noqa: T201
             return None
         headless = is_headless(self.shell)
         if headless and target.source == "no credentials found" and not self._told_local:
@@ -137,11 +155,13 @@ class DataflowMagics(Magics):
             run = session.start(options.request, target)
         except KeyboardInterrupt:
             raise Detached(
-                "interrupted while the run was being submitted; %dataflow_runs shows what became of it"
+                "interrupted while the run was being submitted; %dataflow_runs lists it if it was sent"
             ) from None
         if options.out:
             self.shell.user_ns[options.out] = run
-        if headless if options.wait is None else options.wait:
+        # A time to wait is given by who wants to wait.
+        waits = headless or options.wait_timeout is not None
+        if waits if options.wait is None else options.wait:
             self._wait(run, options, silent=silent)
         return run
 
@@ -154,14 +174,22 @@ class DataflowMagics(Magics):
                 run.show(kernel_waits=True)
                 run.wait_shown(seconds)
         except KeyboardInterrupt:
+            name = run.run_id or "@last"
             raise Detached(
-                f"stopped waiting; run {run.run_id} goes on: %dataflow_status {run.run_id} shows it, "
-                f"%dataflow_cancel {run.run_id} ends it"
+                f"stopped waiting; run {name} goes on: %dataflow_status {name} shows it, "
+                f"%dataflow_cancel {name} ends it"
             ) from None
         if run.status != "COMPLETED":
-            raise errors.RunFailed(run.failure_message(), run=run)
+            step = (
+                f"{options.out}.logs() has"
+                if options.out
+                else f"%dataflow_status {run.run_id} shows the end of"
+            )
+            raise run.failed(f"{step} its log")
 
     def _session(self) -> Session:
+        if self._make_session:
+            return self._make_session()
         from dataflow_magic.api import get_session
 
         return get_session()
@@ -172,20 +200,7 @@ class DataflowMagics(Magics):
     def _describe(self) -> str:
         from dataflow_magic.describe import describe
 
-        return describe(self._target(), os.environ)
-
-    def _one_argument(self, line: str, usage: str) -> str | None:
-        try:
-            words = shlex.split(line)
-        except ValueError as error:
-            raise errors.CellError(f"the line does not split: {error}") from None
-        if len(words) > 1 or (words and words[0].startswith("-")):
-            raise errors.CellError(f"{line.strip()!r} is not understood; write {usage}")
-        return words[0] if words else None
-
-    def _no_arguments(self, line: str, usage: str) -> None:
-        if line.strip():
-            raise UsageError(f"{line.strip()!r} is not understood; write {usage}")
+        return describe(self._target(), self._session().environment)
 
 
 class _as_usage:  # noqa: N801 - reads as a statement
@@ -201,24 +216,41 @@ class _as_usage:  # noqa: N801 - reads as a statement
 
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """Register the magics; ``%load_ext dataflow_magic`` calls it. Prints nothing and does no I/O."""
+    _forget(shell)  # or %config might set the options of an instance that no longer answers
     shell.register_magics(DataflowMagics)
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
     """Take the magics away and stop watching; the runs go on, and a local service without users ends."""
-    manager = shell.magics_manager
-    for kind in ("line", "cell"):
-        names = [name for name in manager.magics[kind] if name.startswith("dataflow_")]
-        for name in names:
-            del manager.magics[kind][name]
-    manager.registry.pop(DataflowMagics.__name__, None)
-    shell.configurables[:] = [c for c in shell.configurables if not isinstance(c, DataflowMagics)]
+    _forget(shell)
     api = sys.modules.get("dataflow_magic.api")
     if api is not None:
         api.close_session()
 
 
-def _dry_run(options: CellOptions, target: Target) -> str:
-    from dataflow_magic.describe import dry_run
+def _forget(shell: InteractiveShell) -> None:
+    manager = shell.magics_manager
+    for kind, names in DataflowMagics.magics.items():
+        for name in names:
+            manager.magics[kind].pop(name, None)
+    manager.registry.pop(DataflowMagics.__name__, None)
+    shell.configurables[:] = [c for c in shell.configurables if not isinstance(c, DataflowMagics)]
 
-    return dry_run(options.request, target, os.environ)
+
+def _without_semicolon(text: str) -> tuple[str, bool]:
+    """Return the text without a last ``;``, and whether there was one: it mutes a cell as it does any other."""
+    try:
+        silent = bool(DisplayHook.semicolon_at_end_of_expression(text))
+    except (tokenize.TokenError, SyntaxError):  # not every option line is Python
+        silent = text.rstrip().endswith(";")
+    return (text.rstrip().removesuffix(";"), True) if silent else (text, False)
+
+
+def _one_argument(line: str, usage: str) -> str | None:
+    try:
+        words = shlex.split(line)
+    except ValueError as error:
+        raise errors.CellError(f"the line does not split: {error}") from None
+    if len(words) > 1 or (words and words[0].startswith("-")):
+        raise errors.CellError(f"{line.strip()!r} is not understood; write {usage}")
+    return words[0] if words else None

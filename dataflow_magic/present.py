@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from dataflow_magic.card import card_state, to_text
+from dataflow_magic.card import CardState, card_state, to_text
 from dataflow_magic.view import RunView
 
 if TYPE_CHECKING:
@@ -76,7 +76,7 @@ class Presenter:
         self._make_card = make_card
         self._write = write
         self._card: LiveCard | None = None
-        self._told = ""
+        self._told: tuple[str, bool] | None = None
 
     @property
     def is_shown(self) -> bool:
@@ -87,7 +87,7 @@ class Presenter:
         """Show the run below the running cell."""
         state = card_state(view, now, kernel_waits=kernel_waits)
         if self._where is FrontEnd.TERMINAL:
-            self._told = view.status
+            self._told = _news(view)
             self._write(to_text(state))
             return
         if self._card is None:
@@ -95,13 +95,13 @@ class Presenter:
         self._card.show(state)
 
     def update(self, view: RunView, now: datetime, *, kernel_waits: bool = False) -> None:
-        """Bring what was shown up to date; a terminal gets a line when the state has changed."""
+        """Bring what was shown up to date; a terminal gets a line per change and the whole at the end."""
         state = card_state(view, now, kernel_waits=kernel_waits)
         if self._card is None:
             # Background work never prints: only a cell that waits has lines to tell.
-            if kernel_waits and view.status != self._told:
-                self._told = view.status
-                self._write(to_text(state))
+            if kernel_waits and _news(view) != self._told:
+                self._told = _news(view)
+                self._write(to_text(state) if view.is_final else _line(state))
         elif view.is_final:
             self._card.finish(state)
         else:
@@ -120,3 +120,14 @@ class Presenter:
 
             make = LiveCard
         return make(self._on_cancel, interactive=self._where is FrontEnd.WIDGETS)
+
+
+def _news(view: RunView) -> tuple[str, bool]:
+    """Return what a terminal is told of when it changes."""
+    return view.status, view.blind_since is not None
+
+
+def _line(state: CardState) -> str:
+    return "  ".join(
+        part for part in (state.state, state.job, state.run_id, state.elapsed, state.blind) if part
+    )

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import logging
 import os
 import threading
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from concurrent.futures import Future
 from dataclasses import dataclass, replace
 from datetime import datetime
 from pathlib import Path
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import httpx
 from pydantic import SecretStr
@@ -25,14 +27,19 @@ from dataflow_magic.models import Job, JobExecution
 from dataflow_magic.reconcile import candidates
 from dataflow_magic.settings import Target, resolve_target
 from dataflow_magic.view import KST, RunView
-from dataflow_magic.watch import CLOUD_PACE, LOCAL_PACE
+from dataflow_magic.watch import CLOUD_PACE, LOCAL_PACE, Pace
 
 __all__ = ["LocalService", "Session"]
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
-RECONCILE_TRIES = 20
-RECONCILE_SECONDS = 3.0
+LOOKS = 20
+"""How often a service that answers is looked at for a run whose answer was lost; one refused counts, one unanswered does not."""
+LOOK_SECONDS = 3.0
+LOST = "the answer to its start was lost"
+CLOSED = "the extension was unloaded; the run itself goes on"
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +74,14 @@ class Session:
         Finds or starts the local service; called before each use of it, since it may have ended meanwhile.
     transport
         Where requests go instead of the network.
+    pace
+        How often runs are asked for; by default that of the target.
+    sleep
+        Seconds asleep between two looks for a run whose answer was lost.
+
+    Notes
+    -----
+    Any thread may call. What is known of runs changes on the loop alone.
     """
 
     def __init__(
@@ -76,16 +91,25 @@ class Session:
         attach: Callable[[], LocalService],
         *,
         transport: httpx.AsyncBaseTransport | None = None,
+        pace: Pace | None = None,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
     ) -> None:
-        self._environment = environment
+        self.environment = environment
         self._configure_file = configure_file
         self._attach = attach
         self._transport = transport
+        self._pace = pace
+        self._sleep = sleep
         self._loop = LoopThread()
         self._lock = threading.Lock()
-        self._connections: dict[Target, Connection] = {}
+        self._closed = False
+        self._connections: dict[Target | None, Connection] = {}
+        """By target without its source; the local service's by None."""
         self._local: LocalService | None = None
+        self._looking: asyncio.Task[None] | None = None
         self._runs: list[Run] = []
+        self._unanswered: set[Run] = set()
+        self._known: set[str] = set()
         # A task nobody refers to may be collected before it is done.
         self._reconciling: set[asyncio.Task[None]] = set()
 
@@ -96,7 +120,7 @@ class Session:
 
     def target(self, choice: str | None = None, profile: str | None = None) -> Target:
         """Choose the target; see `settings.resolve_target`."""
-        return resolve_target(choice, profile, self._environment, self._configure_file)
+        return resolve_target(choice, profile, self.environment, self._configure_file)
 
     def start(self, request: RunRequest, target: Target) -> Run:
         """Start a run; returns once the service has answered, or once it is known that no answer came.
@@ -107,8 +131,13 @@ class Session:
             The run was certainly not started.
         """
         connection = self.connect(target)
-        # Not cancelled by an interrupt: the request may be on its way, and the run must not be lost.
-        return self._loop.submit(self._start(request, connection)).result()
+        if _needs_no_job(request):
+            try:
+                return self._send(request, Job(job_id=request.job.text), connection)
+            except errors.NotFound:
+                if request.job.kind == "id":
+                    raise
+        return self._send(request, self._loop.call(find_job(connection.client, request.job)), connection)
 
     def ask(self, target: Target, question: Callable[[Client], Awaitable[T]]) -> T:
         """Return what a target's client answers to one question."""
@@ -135,9 +164,10 @@ class Session:
         CellError
             None or several do.
         """
-        if text == "@last" and self._runs:
-            return self._runs[-1]
-        found = [run for run in self._runs if run.run_id and run.run_id.startswith(text)]
+        runs = self.runs
+        if text == "@last" and runs:
+            return runs[-1]
+        found = [run for run in runs if text and run.run_id and run.run_id.startswith(text)]
         exact = [run for run in found if run.run_id == text]
         if len(exact or found) == 1:
             return (exact or found)[0]
@@ -149,64 +179,100 @@ class Session:
     def connect(self, target: Target) -> Connection:
         """Return the connection to a target, made on first use; a local service is started if need be."""
         with self._lock:
+            self._check_open()
             if target.kind == "local":
-                return self._connect_local(target)
-            if target not in self._connections:
+                return self._connect_local()
+            key = replace(target, source="")
+            if key not in self._connections:
                 pace = CLOUD_PACE if target.kind == "cloud" else LOCAL_PACE
-                connection = Connection(
+                self._connections[key] = Connection(
                     target.name,
                     target.endpoint,
                     target.access_key,
                     target.secret_key,
-                    pace=pace,
-                    objects=None,
+                    pace=self._pace or pace,
                     transport=self._transport,
                 )
-                self._connections[target] = connection
-            return self._connections[target]
+            return self._connections[key]
 
     def close(self) -> None:
-        """Stop watching; the runs go on."""
-        self._loop.stop()
-        if self._local is not None:
-            os.close(self._local.hold)
-            self._local = None
-        self._connections.clear()
+        """Stop watching, for good; the runs go on, and who waits for one is told that nobody watches it."""
+        with self._lock:
+            closed, self._closed = self._closed, True
+        if closed:
+            return
+        try:
+            if self._connections:
+                self._loop.submit(self._let_go()).result()
+        finally:
+            self._loop.stop()
+            if self._local is not None:
+                os.close(self._local.hold)
 
-    def _connect_local(self, target: Target) -> Connection:
+    async def _let_go(self) -> None:
+        for run in self.runs:
+            if not run.is_over:
+                run.give_up(errors.DataflowError(f"nobody watches the run any more: {CLOSED}"))
+        # All that runs on the loop is the session's, and must not meet a closed client.
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        for connection in self._connections.values():
+            await connection.client.aclose()
+
+    def _check_open(self) -> None:
+        if self._closed:
+            raise errors.DataflowError(CLOSED)
+
+    def _submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run a coroutine of a run on the loop, unless the session is closed."""
+        try:
+            self._check_open()
+        except errors.DataflowError:
+            coroutine.close()
+            raise
+        return self._loop.submit(coroutine)
+
+    def _connect_local(self) -> Connection:
         before, service = self._local, self._attach()
         self._local = service
         if before is not None:
             os.close(before.hold)
-        key = replace(target, source="")
-        connection = self._connections.get(key)
+        address = service.endpoint, service.access_key, service.secret_key
+        connection = self._connections.get(None)
         if connection is None:
-            connection = Connection(
+            self._connections[None] = connection = Connection(
                 "local",
-                service.endpoint,
-                service.access_key,
-                service.secret_key,
-                pace=LOCAL_PACE,
+                *address,
+                pace=self._pace or LOCAL_PACE,
                 objects=service.folder / "objects",
                 transport=self._transport,
             )
-            self._connections[key] = connection
-        elif before is not None and before.endpoint != service.endpoint:
-            connection.move(service.endpoint, service.access_key, service.secret_key)
+        elif before is not None and (before.endpoint, before.access_key) != address[:2]:
+            connection.move(*address)
         return connection
 
-    async def _start(self, request: RunRequest, connection: Connection) -> Run:
-        client = connection.client
-        if not _needs_no_job(request):
-            return await self._submit(request, await find_job(client, request.job), connection)
-        try:
-            return await self._submit(request, Job(job_id=request.job.text), connection)
-        except errors.NotFound:
-            if request.job.kind == "id":
-                raise
-            return await self._submit(request, await find_job(client, request.job), connection)
+    def _look_for_local(self) -> None:
+        """Have a local service that gives no answer found, or started again; what is watched follows it there."""
+        if self._looking is None or self._looking.done():
+            self._looking = asyncio.get_running_loop().create_task(
+                asyncio.to_thread(self._connect_local_again)
+            )
 
-    async def _submit(self, request: RunRequest, job: Job, connection: Connection) -> Run:
+    def _connect_local_again(self) -> None:
+        try:
+            with self._lock:
+                self._check_open()
+                self._connect_local()
+        except Exception:  # the run stays blind, says so, and the next poll looks again
+            logger.debug("the local service was not found again", exc_info=True)
+
+    def _send(self, request: RunRequest, job: Job, connection: Connection) -> Run:
+        # Not cancelled by an interrupt: the request may be on its way, and the run must not be lost.
+        return self._loop.submit(self._execute(request, job, connection)).result()
+
+    async def _execute(self, request: RunRequest, job: Job, connection: Connection) -> Run:
         condition = request.condition.over(job.condition)
         view = RunView(
             target=connection.name,
@@ -219,8 +285,9 @@ class Session:
             trigger_id=request.trigger_id,
             workflow_id=request.workflow_id,
         )
-        run = Run(view, connection, self._loop.submit)
+        run = Run(view, connection, self._submit)
         self._runs.append(run)
+        self._unanswered.add(run)
         try:
             execution = await connection.client.execute_job(
                 job.job_id,
@@ -229,44 +296,68 @@ class Session:
                 trigger_id=request.trigger_id,
                 workflow_id=request.workflow_id,
             )
-        except errors.OutcomeUnknown as error:
+        # An answer that cannot be read is no refusal: the run may go on all the same.
+        except (errors.OutcomeUnknown, errors.ServiceBroken) as error:
             run.blind(str(error))
-            self._reconciling.add(asyncio.get_running_loop().create_task(self._reconcile(run, connection)))
+            task = asyncio.get_running_loop().create_task(self._reconcile(run, connection))
+            self._reconciling.add(task)
+            task.add_done_callback(self._reconciling.discard)
             return run
         except BaseException:
             self._runs.remove(run)
             raise
+        finally:
+            self._unanswered.discard(run)
         self._follow(run, execution, connection)
         return run
 
     def _follow(self, run: Run, execution: JobExecution, connection: Connection) -> None:
+        self._known.add(execution.job_execution_id)
         run.seen(execution)
         if not execution.is_final:
-            connection.follow(run.view.job_id, execution.job_execution_id, run)
+            is_local = connection is self._connections.get(None)
+            listener = _LocalListener(run, self._look_for_local) if is_local else run
+            connection.follow(run.view.job_id, execution.job_execution_id, listener)
 
     async def _reconcile(self, run: Run, connection: Connection) -> None:
         """Look for the run whose answer was lost, and adopt it only when it is the only one it can be."""
-        for _ in range(RECONCILE_TRIES):
-            await asyncio.sleep(RECONCILE_SECONDS)
-            known = {other.run_id for other in self._runs if other.run_id}
+        job_id, looks = run.view.job_id, 0
+        while looks < LOOKS:
+            await self._sleep(LOOK_SECONDS)
             try:
-                found = [
-                    execution
-                    async for page in connection.client.pages(run.view.job_id)
-                    for execution in candidates(run.view, page.items, known)
-                ]
+                listed = [each async for page in connection.client.pages(job_id) for each in page.items]
             except errors.DataflowError as error:
-                run.blind(str(error))
+                looks += isinstance(error, errors.RequestRejected)
+                run.blind(f"{LOST}, and looking for it failed: {error}")
                 continue
+            if any(other.view.job_id == job_id for other in self._unanswered):
+                continue  # what is seen now may be theirs
+            looks += 1
+            found = candidates(run.view, listed, self._known)
             if len(found) == 1:
                 self._follow(run, found[0], connection)
                 return
             if found:
                 ids = ", ".join(execution.job_execution_id for execution in found)
-                run.blind(f"the answer to its start was lost and {len(found)} runs may be it: {ids}")
+                run.give_up(errors.OutcomeUnknown(f"{LOST}, and {len(found)} runs may be it: {ids}"))
                 return
-            run.blind("the answer to its start was lost and no such run is to be seen yet")
-        run.blind("the answer to its start was lost and no such run was seen; it was probably not started")
+            run.blind(f"{LOST}, and no such run is to be seen: it was probably not started")
+        run.give_up(errors.OutcomeUnknown(run.view.blind_reason))
+
+
+class _LocalListener:
+    """Passes on what a local run is told, and has a service that gives no answer looked for: it may have been killed."""
+
+    def __init__(self, run: Run, look: Callable[[], None]) -> None:
+        self._run = run
+        self._look = look
+
+    def seen(self, execution: JobExecution) -> None:
+        self._run.seen(execution)
+
+    def blind(self, reason: str) -> None:
+        self._run.blind(reason)
+        self._look()
 
 
 def _needs_no_job(request: RunRequest) -> bool:

@@ -81,6 +81,12 @@ class TestState:
     def test_elapsed_time_of_a_run_that_is_over_is_exact(self):
         assert at(9_999, COMPLETED).elapsed == "3 min 07 s"
 
+    def test_the_elapsed_time_does_not_step_back_at_the_end(self):
+        # The service tells the end in whole seconds.
+        late = replace(SENT, submitted_at=NOON + timedelta(seconds=0.9))
+        assert at(11.9, late).elapsed == "11 s"
+        assert at(12, told("CANCELED", late, end_date=NOON + timedelta(seconds=11))).elapsed == "11 s"
+
     @pytest.mark.parametrize(("minutes", "shown"), [(4, "4 min"), (0, ""), (None, "")])
     def test_without_an_end_date_the_minutes_of_the_service_are_shown(self, minutes, shown):
         assert at(9_999, told("CANCELED", running_time=minutes)).elapsed == shown
@@ -109,11 +115,11 @@ class TestState:
         assert (shown.state, shown.kind) == (state, kind)
 
     def test_a_silent_service_is_told_with_the_time_and_the_reason(self):
-        assert at(95, BLIND).blind == "no answer from the service since 12:00:20 KST: connection refused"
+        assert at(95, BLIND).blind == "no news since 12:00:20 KST: connection refused"
         assert at(95, BLIND).elapsed == "1 min 35 s"
 
     def test_a_silence_that_began_on_another_day_is_told_with_its_date(self):
-        assert at(86_400, BLIND).blind.startswith("no answer from the service since 2026-11-01 12:00:20 KST")
+        assert at(86_400, BLIND).blind.startswith("no news since 2026-11-01 12:00:20 KST")
 
     def test_a_run_that_is_over_is_not_blind_waiting_or_canceling(self):
         over = at(200, replace(COMPLETED, blind_since=NOON, cancel_requested=True))
@@ -377,9 +383,9 @@ class TestText:
         assert to_text(at(95, replace(BLIND, parameters={}), kernel_waits=True)) == (
             "RUNNING  daily_delays  run 7Hk2mQx9LpZa  1 min 35 s  local\n"
             "  (workers 4, timeout 60 min)\n"
-            "  no answer from the service since 12:00:20 KST: connection refused\n"
+            "  no news since 12:00:20 KST: connection refused\n"
             "  as of 12:01:35 KST; refresh with %dataflow_status 7Hk2mQx9LpZa\n"
-            "  interrupt the kernel to stop waiting; the run goes on"
+            "  press Ctrl-C or interrupt the kernel to stop waiting; the run goes on"
         )
 
     def test_it_never_exceeds_thirty_lines_and_keeps_the_end_of_the_log(self):

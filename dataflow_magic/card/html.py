@@ -130,7 +130,7 @@ def _text_lines(state: CardState) -> Iterator[str]:
     else:
         yield f"  as of {state.as_of}; refresh with {state.refresh}"
     if state.kernel_waits:
-        yield f"  {STOP_WAITING}"
+        yield f"  press Ctrl-C or {STOP_WAITING}"
     if state.reason:
         yield f"  {state.reason}"
 

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
@@ -192,7 +192,10 @@ def _elapsed(view: RunView, now: datetime) -> str:
         tick = tick_seconds(seconds)
         return _duration(int(seconds // tick * tick))
     if view.execution and view.execution.end_date:
-        return _duration(int(view.elapsed_seconds(now)))
+        # The service's end has whole seconds. Counted from a whole one as well, the time does not step back at the end,
+        # and is the difference of the two times below it.
+        began = view.submitted_at.replace(microsecond=0)
+        return _duration(int(replace(view, submitted_at=began).elapsed_seconds(now)))
     # Over, and the service does not say since when: counting on to ``now`` would be a lie.
     minutes = view.execution.running_time if view.execution else None
     return f"{minutes} min" if minutes else ""
@@ -241,7 +244,7 @@ def _blind(view: RunView, now: datetime) -> str:
     same_day = view.blind_since.astimezone(KST).date() == now.astimezone(KST).date()
     since = _clock(view.blind_since) if same_day else _day_and_clock(view.blind_since)
     reason = f": {_line(view.blind_reason)}" if view.blind_reason else ""
-    return f"no answer from the service since {since}{reason}"
+    return f"no news since {since}{reason}"
 
 
 def _reason(view: RunView) -> str:

@@ -1,0 +1,389 @@
+"""A real local service inside the session's own loop, and a real IPython shell that remembers what it showed."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import functools
+import io
+import json
+import os
+import select
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass, field
+from datetime import datetime
+from email.utils import formatdate
+from pathlib import Path
+from types import SimpleNamespace, TracebackType
+from typing import Any, Self
+
+import httpx
+import stamina
+import uvicorn
+from IPython.core.displaypub import DisplayPublisher
+from IPython.core.interactiveshell import InteractiveShell
+from pydantic import SecretStr
+from starlette.types import ASGIApp, Receive, Scope, Send
+from traitlets import Type
+from traitlets.config import Config
+
+from dataflow_magic.cell import make_request
+from dataflow_magic.errors import ConfigError
+from dataflow_magic.handle import Run
+from dataflow_magic.local.app import Keys, Service, create_app
+from dataflow_magic.local.engine import Engine
+from dataflow_magic.local.spark import Outcome, RunSpec
+from dataflow_magic.local.store import Store
+from dataflow_magic.magic import DataflowMagics
+from dataflow_magic.models import JobExecution
+from dataflow_magic.session import LocalService, Session
+from dataflow_magic.settings import Target
+from dataflow_magic.signing import SIGNATURE_HEADER
+from dataflow_magic.view import KST
+from dataflow_magic.watch import Pace
+
+ENDPOINT = "http://127.0.0.1:7001"
+"""Where the scripted service says it is; nothing goes over a socket."""
+ACCESS_KEY = "local-0123456789abcdef"
+SECRET_KEY = "s3cr3t-0f-th3-scr1pt3d-s3rv1c3"
+CONDITION = {
+    "numWorker": 2,
+    "timeout": 360,
+    "nrn": "nrn:PUB:IAM::1:Role/1",
+    "scriptPath": "bucket/scripts/",
+    "logPath": "bucket/logs/",
+}
+PATIENCE = 10.0
+"""Seconds until a test that waits in vain fails."""
+
+FAILED_LOG = """\
+reading
+Traceback (most recent call last):
+  File "broken.py", line 3, in <module>
+    raise ValueError("no such table: test.sales")
+ValueError: no such table: test.sales
+"""
+
+
+def eventually(claim: Callable[[], object], what: str) -> None:
+    """Return once the claim holds; a test that waits in vain fails with what it waited for."""
+    deadline = time.monotonic() + PATIENCE
+    while not claim():
+        assert time.monotonic() < deadline, f"not within {PATIENCE:g} s: {what}"
+        time.sleep(0.005)
+
+
+@dataclass(frozen=True)
+class Sent:
+    """One request as it left."""
+
+    method: str
+    path: str
+    query: Mapping[str, str]
+    body: Any
+
+    @property
+    def is_start(self) -> bool:
+        return self.method == "POST" and self.path.endswith("/executions")
+
+
+class ScriptedService(httpx.AsyncBaseTransport):
+    """The real app, store and engine; what a run does is said by its job's name, and faults are switched on.
+
+    ``daily_sales`` completes, ``broken`` fails with a log, ``mute`` fails without one, ``slow`` goes on until
+    `finish` is set or it is canceled; there are two jobs named ``twins``.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        folder.mkdir(parents=True, exist_ok=True)
+        self.folder = folder
+        (folder / "state.sqlite3").write_bytes(_seeded())
+        self.store = Store(folder / "state.sqlite3", lambda: datetime.now(KST))
+        self.finish = threading.Event()
+        self.sent: list[Sent] = []
+        self.signatures: set[str] = set()
+        self.endpoint = ENDPOINT
+        self.clock_ahead_seconds = 0.0
+        self.is_down = False
+        self.cannot_start = False
+        self.keys = Keys(ACCESS_KEY, SECRET_KEY)
+        self.lost_answers = 0
+        self.lost_requests = 0
+        self.answers: list[httpx.Response] = []
+        self.before_answer: Callable[[Sent], None] = lambda _: None
+        self._app: ASGIApp | None = None
+        self._engine: Engine | None = None
+        self._loop: asyncio.AbstractEventLoop | None = None
+
+    def job_id(self, name: str) -> str:
+        return self.store.jobs(name=name, page=0, limit=1)[0][0].job_id
+
+    def write_log(self, run_id: str | None, text: bytes) -> None:
+        log = self.folder / "objects" / "bucket" / "logs" / str(run_id) / "console.log"
+        log.parent.mkdir(parents=True)
+        log.write_bytes(text)
+
+    @property
+    def starts(self) -> list[Sent]:
+        return [sent for sent in self.sent if sent.is_start]
+
+    async def handle_async_request(self, request: httpx.Request) -> httpx.Response:
+        content = await request.aread()
+        sent = Sent(
+            request.method,
+            request.url.path,
+            dict(request.url.params),
+            json.loads(content) if content else None,
+        )
+        self.sent.append(sent)
+        if self.is_down or not str(request.url).startswith(self.endpoint):
+            raise httpx.ConnectError("All connection attempts failed", request=request)
+        if sent.is_start and self.answers:
+            return self.answers.pop(0)
+        if sent.is_start and self.lost_requests:
+            self.lost_requests -= 1
+            raise httpx.ReadTimeout("", request=request)
+        response = await httpx.ASGITransport(self, raise_app_exceptions=False).handle_async_request(request)
+        if sent.is_start and self.lost_answers:
+            self.lost_answers -= 1
+            raise httpx.ReadTimeout("", request=request)
+        response.headers["date"] = formatdate(time.time() + self.clock_ahead_seconds, usegmt=True)
+        await asyncio.to_thread(self.before_answer, sent)
+        return response
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        """Answer as an ASGI application, made anew for each event loop."""
+        headers = {name.decode(): value.decode() for name, value in scope["headers"]}
+        self.signatures.add(headers[SIGNATURE_HEADER])
+        if self._app is None or self._loop is not asyncio.get_running_loop():
+            self._app = await self._start()
+        await self._app(scope, receive, send)
+
+    async def restart(self) -> None:
+        """End as a service that is told to stop; the next request meets a new one."""
+        assert self._engine is not None
+        await self._engine.__aexit__(None, None, None)
+        self._app = None
+
+    async def _start(self) -> ASGIApp:
+        self._loop = asyncio.get_running_loop()
+        self._engine = Engine(self.store, self.folder, self._carry_out, slots=4)
+        await self._engine.__aenter__()  # left with the loop: whoever stops it cancels what runs on it
+        return create_app(
+            Service(self.store, self._engine, self.folder, lambda: datetime.now(KST)),
+            self.keys,
+            clock=lambda: time.time() + self.clock_ahead_seconds,
+        )
+
+    async def _carry_out(
+        self,
+        spec: RunSpec,
+        *,
+        cancel: asyncio.Event,
+        waiting: Callable[[str], None],  # noqa: ARG002 - the engine's protocol
+        started: Callable[[], None],
+    ) -> Outcome:
+        started()
+        match spec.job_name:
+            case "broken":
+                self.write_log(spec.run_id, FAILED_LOG.encode())
+                return Outcome("FAILED", "the script ended with code 1")
+            case "mute":
+                return Outcome("FAILED", "no Java was found")
+            case "slow":
+                deadline = time.monotonic() + PATIENCE
+                while not self.finish.is_set() and time.monotonic() < deadline:
+                    with contextlib.suppress(TimeoutError):
+                        await asyncio.wait_for(cancel.wait(), 0.005)
+                        return Outcome("CANCELED", "canceled on request")
+        return Outcome("COMPLETED")
+
+
+@contextlib.contextmanager
+def at_a_port(service: ScriptedService) -> Iterator[str]:
+    """Serve the service at a real port and give its address; whoever talks to it hangs up before the end."""
+    server = uvicorn.Server(uvicorn.Config(service, port=0, lifespan="off", log_level="critical"))
+    thread = threading.Thread(target=server.run)
+    thread.start()
+    try:
+        eventually(lambda: server.started, "the server accepts requests")
+        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+    finally:
+        server.should_exit = True
+        thread.join(PATIENCE)
+
+
+@functools.cache
+def _seeded() -> bytes:
+    """Return the database with the jobs: made once, since each write of it waits for the disk."""
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / "state.sqlite3"
+        store = Store(path, lambda: datetime.now(KST))
+        for name in ("daily_sales", "broken", "mute", "slow", "twins", "twins", "twelvechars1"):
+            store.add_job(name, "SCRIPT", max_concurrent_runs=None, condition=CONDITION, extra={})
+        return path.read_bytes()
+
+
+class Scene:
+    """A session whose only service is the scripted one. Retries do not wait."""
+
+    def __init__(self, folder: Path, environment: Mapping[str, str] | None = None) -> None:
+        self.folder = folder
+        self.configure_file = folder / "configure"
+        self.environment = {"DATAFLOW_MAGIC_HOME": str(folder / "home"), **(environment or {})}
+        self.service = ScriptedService(folder / "service")
+        self.looks: list[float] = []
+        self.may_look = threading.Event()
+        self.may_look.set()
+        self.failed_attaches = 0
+        self._holds: list[int] = []
+        self.session = self.new_session()
+
+    def new_session(self) -> Session:
+        return Session(
+            self.environment,
+            self.configure_file,
+            self._attach,
+            transport=self.service,
+            pace=Pace(0.01, 0.01),
+            sleep=self._look,
+        )
+
+    def __enter__(self) -> Self:
+        stamina.set_testing(True)
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.session.close()
+        stamina.set_testing(False)
+        for reader in self._holds:
+            os.close(reader)
+
+    @property
+    def holds(self) -> list[bool]:
+        """For each time the local service was attached to, whether it is still held."""
+        return [not select.select([reader], [], [], 0)[0] for reader in self._holds]
+
+    def _attach(self) -> LocalService:
+        service = self.service
+        if service.cannot_start:
+            self.failed_attaches += 1
+            raise ConfigError("the local service ended at its start")
+        reader, hold = os.pipe()
+        self._holds.append(reader)
+        return LocalService(
+            service.endpoint,
+            service.keys.access_key,
+            SecretStr(service.keys.secret_key),
+            service.folder,
+            hold,
+        )
+
+    async def _look(self, seconds: float) -> None:
+        self.looks.append(seconds)
+        deadline = time.monotonic() + PATIENCE
+        while not self.may_look.is_set() and time.monotonic() < deadline:  # noqa: ASYNC110 - a thread sets it
+            await asyncio.sleep(0.002)
+        await asyncio.sleep(0)
+
+    def local(self) -> Target:
+        return self.session.target("local")
+
+    def start(self, job: str, parameters: Mapping[str, Any] | None = None, **options: Any) -> Run:
+        """Start a run as `dataflow_magic.run` does."""
+        return self.session.start(make_request(job, parameters, **options), self.local())
+
+
+@dataclass(frozen=True)
+class Shown:
+    """One message to the page."""
+
+    data: Mapping[str, Any]
+    display_id: str | None
+    is_update: bool
+    thread: str
+
+    @property
+    def text(self) -> str:
+        return str(self.data["text/plain"])
+
+
+@dataclass(frozen=True)
+class Ran:
+    """What became of a cell."""
+
+    value: Any
+    error: BaseException | None
+    out: str
+    err: str
+    shown: list[Shown] = field(default_factory=list)
+
+
+class _Recorder(DisplayPublisher):
+    shown: list[Shown]
+    faults: list[Exception]
+
+    def publish(self, data: Any, *_: Any, transient: Any = None, update: bool = False, **__: Any) -> None:
+        if update and self.faults:
+            raise self.faults.pop()
+        display_id = (transient or {}).get("display_id")
+        self.shown.append(Shown(data, display_id, update, threading.current_thread().name))
+
+
+class _Shell(InteractiveShell):
+    display_pub_class = Type(_Recorder)
+
+
+class Notebook:
+    """Cells, one after another."""
+
+    def __init__(self, shell: Any) -> None:
+        self.shell = shell
+
+    @property
+    def shown(self) -> list[Shown]:
+        return list(self.shell.display_pub.shown)
+
+    def run(self, cell: str) -> Ran:
+        out, err = io.StringIO(), io.StringIO()
+        before = len(self.shown)
+        with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
+            result = self.shell.run_cell(cell, store_history=True)
+        error = result.error_before_exec or result.error_in_exec
+        return Ran(result.result, error, out.getvalue(), err.getvalue(), self.shown[before:])
+
+
+@contextlib.contextmanager
+def open_notebook(folder: Path, *, stdin: bool | None = None) -> Iterator[Notebook]:
+    """Give a shell without our magics: a terminal's, or with ``stdin`` a kernel's, which is False where nobody watches."""
+    config = Config()
+    config.HistoryManager.enabled = False
+    shell: Any = _Shell.instance(config=config, ipython_dir=str(folder / "ipython"), colors="nocolor")
+    shell.display_pub.shown, shell.display_pub.faults = [], []
+    if stdin is not None:
+        shell.kernel = SimpleNamespace(_allow_stdin=stdin)
+    try:
+        yield Notebook(shell)
+    finally:
+        shell.restore_sys_module_state()
+        _Shell.clear_instance()
+
+
+@contextlib.contextmanager
+def notebook_with_magics(scene: Scene, *, stdin: bool | None = None) -> Iterator[Notebook]:
+    """Give a shell with the magics, whose runs go to the scene's session."""
+    with open_notebook(scene.folder, stdin=stdin) as notebook:
+        notebook.shell.register_magics(DataflowMagics(notebook.shell, lambda: scene.session))
+        yield notebook
+
+
+def execution(status: str, run_id: str = "run000000001", **fields: Any) -> JobExecution:
+    """Return a snapshot as the service would tell it."""
+    return JobExecution.model_validate(
+        {"jobExecutionId": run_id, "jobId": "job000000001", "status": status, **fields}
+    )

@@ -1,0 +1,145 @@
+"""The same power without magics: one session per process, and runs started by a plain call."""
+
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+import dataflow_magic
+from dataflow_magic import api
+from dataflow_magic.errors import CellError, ConfigError, NotFound
+from dataflow_magic.local import attach
+from dataflow_magic.local.attach import default_folder, peek
+from dataflow_magic.local.folder import try_lock
+from tests.helpers import ACCESS_KEY, SECRET_KEY, ScriptedService, at_a_port
+
+
+@pytest.fixture(autouse=True)
+def nobodys_machine(tmp_path, monkeypatch):
+    """No credentials, no service and no home but a temporary one; the process's session is closed afterwards."""
+    for name in [name for name in os.environ if name.startswith(("NCLOUD_", "DATAFLOW_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("DATAFLOW_MAGIC_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    yield
+    api.close_session()
+
+
+def test_a_process_has_one_session_until_it_is_closed():
+    session = api.get_session()
+
+    assert api.get_session() is session
+    api.close_session()
+    assert api.get_session() is not session
+
+
+def test_closing_where_there_is_no_session_is_harmless():
+    api.close_session()
+    api.close_session()
+
+
+def test_the_session_reads_the_environment_as_it_is_when_asked(tmp_path, monkeypatch):
+    session = api.get_session()
+    assert session.target().source == "no credentials found"
+
+    (tmp_path / ".ncloud").mkdir()
+    (tmp_path / ".ncloud" / "configure").write_text(
+        "ncloud_access_key_id = AK\nncloud_secret_access_key = SK\n"
+    )
+    assert api.get_session().target().source == "profile 'DEFAULT' of ~/.ncloud/configure"
+    monkeypatch.setenv("DATAFLOW_TARGET", "local")
+    assert session.target().kind == "local"
+
+
+def test_a_forked_process_makes_a_session_of_its_own():
+    program = """
+import os, sys, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside a thread, which is what is tried
+from dataflow_magic import api
+parent = api.get_session()
+parent.jobs  # the parent's
+child = os.fork()
+if child == 0:
+    own = api.get_session()
+    os._exit(0 if own is not parent and api.get_session() is own and own.runs == [] else 7)
+_, status = os.waitpid(child, 0)
+assert api.get_session() is parent
+sys.exit(os.waitstatus_to_exitcode(status))
+"""
+    done = subprocess.run([sys.executable, "-c", program], timeout=60, check=False)
+
+    assert done.returncode == 0
+
+
+def test_a_value_that_cannot_be_sent_is_refused_before_anything_starts(tmp_path):
+    with pytest.raises(CellError, match=r"the parameter \$days is a list"):
+        dataflow_magic.run("daily", {"days": [1, 2]})
+
+    assert not (tmp_path / "data").exists()
+
+
+def test_a_target_that_does_not_exist_is_refused_before_anything_starts(tmp_path):
+    with pytest.raises(ConfigError, match="no profile 'prod'"):
+        dataflow_magic.run("daily", profile="prod")
+
+    assert not (tmp_path / "data").exists()
+
+
+def test_runs_is_an_empty_table_before_the_first_run():
+    table = dataflow_magic.runs()
+
+    assert len(table) == 0
+    assert list(table.columns)[:3] == ["run_id", "job", "status"]
+
+
+@pytest.mark.parametrize(
+    "path", ["s3a://bucket/a/b.parquet", "bucket/a/b.parquet"], ids=["with a scheme", "bare"]
+)
+def test_an_object_of_the_local_service_is_a_file(tmp_path, path):
+    assert (
+        dataflow_magic.local_path(path)
+        == tmp_path / "data" / "local" / "objects" / "bucket" / "a" / "b.parquet"
+    )
+
+
+@pytest.fixture
+def address(tmp_path, monkeypatch):
+    """The scripted service at a real port."""
+    monkeypatch.setenv("DATAFLOW_LOCAL_ACCESS_KEY", ACCESS_KEY)
+    monkeypatch.setenv("DATAFLOW_LOCAL_SECRET_KEY", SECRET_KEY)
+    with at_a_port(ScriptedService(tmp_path / "service")) as address:
+        yield address
+        api.close_session()
+
+
+def test_runs_started_from_python_are_runs_like_any_other(address):
+    started = [dataflow_magic.run("daily_sales", {"month": month}, target=address) for month in (1, 7)]
+
+    assert [run.result(10).status for run in started] == ["COMPLETED", "COMPLETED"]
+    table = dataflow_magic.runs()
+    assert table["run_id"].tolist() == [run.run_id for run in started]
+    assert table["param.month"].tolist() == ["1", "7"]
+    assert table["target"].tolist() == [address, address]
+
+
+def test_the_first_use_starts_the_local_service_and_closing_lets_it_go(tmp_path):
+    folder = default_folder(os.environ)
+    try:
+        with pytest.raises(NotFound, match="no job is named 'no_such_job'"):
+            dataflow_magic.run("no_such_job")
+
+        served = peek(folder)
+        assert served is not None
+        assert folder.path == tmp_path / "data" / "local"
+        assert try_lock(folder.users_lock) is None, "this process holds it"
+        api.close_session()
+        lock = try_lock(folder.users_lock)
+        assert lock is not None, "nobody holds it"
+        os.close(lock)
+    finally:
+        if served := peek(folder):
+            os.kill(served.pid, signal.SIGTERM)
+        for process in attach._started:
+            process.wait(10)

@@ -1,0 +1,199 @@
+"""The command line: what it prints, its exit codes, and the local service as a process of its own."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import re
+import signal
+import socket
+import sys
+from asyncio.subprocess import PIPE, Process
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from pathlib import Path
+
+import pytest
+
+from dataflow_magic import Client
+from dataflow_magic.cli import main
+from dataflow_magic.errors import NotSignedIn
+from dataflow_magic.local.folder import DataFolder
+from tests.local_service import no_credentials
+
+COMMAND = Path(sys.executable).with_name("dataflow-magic")
+PATIENCE = 30.0
+
+
+@asynccontextmanager
+async def command(*arguments: str | Path, **environment: str) -> AsyncIterator[Process]:
+    """Start the installed command; it is killed if it still runs at the end."""
+    changes = {**os.environ, **no_credentials(), **environment}
+    process = await asyncio.create_subprocess_exec(
+        COMMAND,
+        *map(str, arguments),
+        env={name: value for name, value in changes.items() if value is not None},
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+    try:
+        yield process
+    finally:
+        if process.returncode is None:
+            process.kill()
+        await process.communicate()
+
+
+async def first_line(process: Process) -> str:
+    assert process.stdout is not None
+    async with asyncio.timeout(PATIENCE):
+        return (await process.stdout.readline()).decode()
+
+
+async def endpoint_of(process: Process) -> str:
+    found = re.search(r"http://[0-9.]+:\d+", await first_line(process))
+    assert found
+    return found[0]
+
+
+async def ended(process: Process) -> tuple[int | None, str, str]:
+    """Return the exit code and what was printed since, on both streams."""
+    async with asyncio.timeout(PATIENCE):
+        out, err = await process.communicate()
+    return process.returncode, out.decode(), err.decode()
+
+
+async def job_names(endpoint: str, access_key: str, secret_key: str) -> list[str]:
+    async with Client(access_key, secret_key, endpoint) as client:
+        return [job.name for job in (await client.list_jobs()).items]
+
+
+@pytest.mark.anyio
+async def test_local_tells_its_address_once_it_serves_and_takes_the_documented_keys(tmp_path):
+    async with command("local", "--port", "0", "--data", tmp_path) as process:
+        line = await first_line(process)
+        told = re.fullmatch(r"Data Flow service at (http://127\.0\.0\.1:\d+), data in (.+)\n", line)
+
+        assert told
+        assert told[2] == str(tmp_path)
+        assert await job_names(told[1], "LOCAL-ACCESS-KEY", "LOCAL-SECRET-KEY") == [
+            "daily_delays",
+            "slow_count",
+        ]
+
+
+@pytest.mark.anyio
+async def test_local_takes_the_keys_of_its_environment_alone_and_prints_neither(tmp_path):
+    keys = {"DATAFLOW_LOCAL_ACCESS_KEY": "mine-4f1d09", "DATAFLOW_LOCAL_SECRET_KEY": "hush-77ab21"}
+    async with command("local", "--port", "0", "--data", tmp_path, **keys) as process:
+        line = await first_line(process)
+        endpoint = line.split()[4].rstrip(",")
+
+        assert await job_names(endpoint, "mine-4f1d09", "hush-77ab21") == ["daily_delays", "slow_count"]
+        with pytest.raises(NotSignedIn):
+            await job_names(endpoint, "LOCAL-ACCESS-KEY", "LOCAL-SECRET-KEY")
+        process.terminate()
+        _, out, err = await ended(process)
+        for key in keys.values():
+            assert key not in line + out + err
+
+
+@pytest.mark.anyio
+async def test_local_keeps_its_data_below_the_home_when_no_folder_is_given(tmp_path):
+    async with command("local", "--port", "0", DATAFLOW_MAGIC_HOME=str(tmp_path)) as process:
+        assert (await first_line(process)).endswith(f", data in {tmp_path / 'local'}\n")
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)], ids=["terminated", "interrupted"]
+)
+async def test_local_ends_without_a_word_and_leaves_no_address(tmp_path, number, code):
+    folder = DataFolder(tmp_path)
+    async with command("local", "--port", "0", "--data", tmp_path) as process:
+        endpoint = await endpoint_of(process)
+        address = folder.read_address()
+        assert address is not None
+        assert (address.endpoint, address.pid) == (endpoint, process.pid)
+        process.send_signal(number)
+
+        assert await ended(process) == (code, "", "")
+        assert folder.read_address() is None
+
+
+@pytest.mark.anyio
+async def test_a_port_in_use_is_one_line_and_code_3(tmp_path):
+    with socket.create_server(("127.0.0.1", 0)) as taken:
+        port = taken.getsockname()[1]
+        async with command("local", "--port", str(port), "--data", tmp_path) as process:
+            assert await ended(process) == (
+                3,
+                "",
+                f"dataflow-magic: port {port} of 127.0.0.1 cannot be used (Address already in use); "
+                "give another --port\n",
+            )
+
+
+@pytest.mark.anyio
+async def test_a_folder_that_is_served_already_is_one_line_and_code_3(tmp_path):
+    async with command("local", "--port", "0", "--data", tmp_path) as process:
+        endpoint = await endpoint_of(process)
+        async with command("local", "--port", "0", "--data", tmp_path) as second:
+            assert await ended(second) == (
+                3,
+                "",
+                f"dataflow-magic: a local service already serves {tmp_path} at {endpoint}, "
+                f"process {process.pid}; use it, or give another --data\n",
+            )
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        [],
+        ["serve"],
+        ["local", "--port", "65536"],
+        ["local", "--port", "-1"],
+        ["local", "--port", "1e3"],
+        ["local", "--port", "٣"],
+        # If it were taken, this folder would not be.
+        ["local", "--por", "0", "--data", "/dev/null/no"],
+        ["local", "folder"],
+        ["demo", "a.ipynb", "b.ipynb"],
+    ],
+    ids=[
+        "no command",
+        "unknown command",
+        "port too high",
+        "negative port",
+        "port not whole",
+        "port in other digits",
+        "abbreviated option",
+        "stray word",
+        "two notebooks",
+    ],
+)
+def test_a_usage_error_is_code_2(arguments, capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(arguments)
+
+    assert stopped.value.code == 2
+    assert capsys.readouterr().err.startswith("usage: dataflow-magic")
+
+
+def test_a_notebook_that_is_not_there_is_one_line_and_code_3(tmp_path, capsys):
+    missing = tmp_path / "missing.ipynb"
+
+    assert main(["demo", str(missing), "--out", str(tmp_path / "out")]) == 3
+    assert capsys.readouterr() == ("", f"dataflow-magic: there is no notebook '{missing}'; name one\n")
+    assert not (tmp_path / "out").exists()
+
+
+def test_help_tells_the_default_port_and_where_keys_come_from(capsys):
+    with pytest.raises(SystemExit) as stopped:
+        main(["local", "--help"])
+
+    assert stopped.value.code == 0
+    text = " ".join(capsys.readouterr().out.split())
+    assert "default 8970" in text
+    assert "DATAFLOW_LOCAL_ACCESS_KEY" in text

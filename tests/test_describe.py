@@ -1,0 +1,181 @@
+"""What would be sent and where, told without sending or starting anything, and without a secret."""
+
+import os
+import re
+import sys
+from importlib.machinery import ModuleSpec, PathFinder
+from pathlib import Path
+from typing import Any
+
+import pytest
+from pydantic import SecretStr
+
+from dataflow_magic.cell import make_request
+from dataflow_magic.describe import describe, dry_run
+from dataflow_magic.local.folder import Address, DataFolder, try_lock
+from dataflow_magic.settings import Target
+
+SECRET = "s3cr3t-0f-th3-cl0ud"
+CLOUD = Target(
+    "cloud",
+    "cloud",
+    "https://dataflow.test",
+    "ACCESS-KEY-1234",
+    SecretStr(SECRET),
+    "NCLOUD_ACCESS_KEY and NCLOUD_SECRET_KEY",
+)
+LOCAL = Target("local", "local", "", "", SecretStr(""), "no credentials found")
+
+
+@pytest.fixture
+def environment(tmp_path):
+    return {
+        "DATAFLOW_MAGIC_HOME": str(tmp_path / "home"),
+        "PATH": "",
+        "DATAFLOW_JAVA": str(tmp_path / "no-java"),
+    }
+
+
+@pytest.fixture
+def served(environment):
+    """A data folder as a running service leaves it: locked, with its address in it."""
+    folder = DataFolder((Path(environment["DATAFLOW_MAGIC_HOME"]) / "local").resolve())
+    folder.make()
+    lock = try_lock(folder.service_lock)
+    folder.write_address(Address("http://127.0.0.1:7001", "local-0123456789", SECRET, 4711))
+    yield folder
+    os.close(lock or 0)
+
+
+def facts(text: str) -> dict[str, str]:
+    return {line[:12].strip(): line[12:].strip() for line in text.splitlines()}
+
+
+def test_the_cloud_is_told_with_its_source_and_its_key_masked(environment):
+    assert describe(CLOUD, environment) == (
+        "target      cloud (NCLOUD_ACCESS_KEY and NCLOUD_SECRET_KEY)\n"
+        "endpoint    https://dataflow.test\n"
+        "access key  ACCE****"
+    )
+
+
+def test_a_local_service_that_does_not_run_is_told_and_not_started(environment):
+    told = facts(describe(LOCAL, environment))
+
+    assert told["target"] == "local (no credentials found)"
+    assert told["endpoint"] == "none yet"
+    assert told["access key"] == "made when the service starts"
+    assert told["service"] == "starts with the first run"
+    assert told["folder"] == f"{Path(environment['DATAFLOW_MAGIC_HOME']).resolve()}/local"
+    assert not Path(environment["DATAFLOW_MAGIC_HOME"]).exists()
+
+
+def test_a_local_service_that_runs_is_told_with_its_process(environment, served):
+    told = facts(describe(LOCAL, environment))
+
+    assert told["endpoint"] == "http://127.0.0.1:7001"
+    assert told["access key"] == "loca****"
+    assert told["service"] == "running, process 4711"
+    assert told["folder"] == str(served.path)
+
+
+class WithoutUvicorn:
+    """Finds every module but one, as in an environment without the extra."""
+
+    @staticmethod
+    def find_spec(name: str, path: Any = None, target: Any = None) -> ModuleSpec | None:
+        return None if name == "uvicorn" else PathFinder.find_spec(name, path, target)
+
+
+def test_an_extra_that_is_missing_is_told_with_the_command_that_installs_it(environment):
+    finders, loaded = sys.meta_path[:], sys.modules.pop("uvicorn", None)
+    sys.meta_path[:] = [WithoutUvicorn]
+    try:
+        told = facts(describe(LOCAL, environment))
+    finally:
+        sys.meta_path[:] = finders
+        if loaded:
+            sys.modules["uvicorn"] = loaded
+
+    assert told["service"] == 'the local service needs uvicorn: pip install "dataflow-magic[local]"'
+
+
+def test_a_java_that_is_not_there_is_told_in_its_place(environment):
+    assert "no-java" in facts(describe(LOCAL, environment))["java"]
+
+
+def test_the_java_is_told_with_its_version_and_source(environment):
+    told = facts(describe(LOCAL, {**environment, "DATAFLOW_JAVA": "wheel"}))
+
+    assert re.fullmatch(r"\d+ from DATAFLOW_JAVA", told["java"])
+
+
+def test_a_dry_run_is_the_request_as_curl_with_placeholders_for_what_is_signed():
+    whole = make_request(
+        "id:job000000001",
+        {"table": "it's"},
+        workers=4,
+        nrn="nrn:1",
+        script_path="b/s/",
+        log_path="b/l/",
+        trigger_id="t 1",
+    )
+
+    assert dry_run(whole, CLOUD, {}) == (
+        "curl --request POST 'https://dataflow.test/api/v1/jobs/job000000001/executions?triggerId=t+1' \\\n"
+        "  --header 'x-ncp-apigw-timestamp: <milliseconds since 1970>' \\\n"
+        "  --header 'x-ncp-iam-access-key: ACCE****' \\\n"
+        "  --header 'x-ncp-apigw-signature-v2: <redacted>' \\\n"
+        "  --header 'content-type: application/json' \\\n"
+        "  --data '{\n"
+        '  "jobCondition": {\n'
+        '    "numWorker": 4,\n'
+        '    "nrn": "nrn:1",\n'
+        '    "scriptPath": "b/s/",\n'
+        '    "logPath": "b/l/"\n'
+        "  },\n"
+        '  "parameters": {\n'
+        """    "$table": "it'"'"'s"\n"""
+        "  }\n"
+        "}'"
+    )
+
+
+@pytest.mark.parametrize(
+    ("job", "notes"),
+    [
+        (
+            "daily sales",
+            [
+                "# the job is looked up by its name first: daily sales",
+                "# the job's stored condition is read first; these fields are laid over it",
+            ],
+        ),
+        ("job000000001", ["# the job's stored condition is read first; these fields are laid over it"]),
+    ],
+    ids=["a name", "an id"],
+)
+def test_a_dry_run_says_what_a_real_run_reads_first(job, notes):
+    lines = dry_run(make_request(job), CLOUD, {}).splitlines()
+
+    assert [line for line in lines if line.startswith("#")] == notes
+
+
+def test_a_name_is_escaped_in_the_address():
+    assert "/jobs/a%2F..%2Fb/executions" in dry_run(make_request("a/../b"), CLOUD, {})
+
+
+def test_a_dry_run_for_a_local_service_that_does_not_run_has_a_placeholder_for_its_port(environment):
+    told = dry_run(make_request("daily"), LOCAL, environment)
+
+    assert "http://127.0.0.1:PORT/api/v1/jobs/daily/executions" in told
+    assert "x-ncp-iam-access-key: ****'" in told
+
+
+def test_nothing_told_holds_the_secret(environment, served):
+    request = make_request("daily", {"a": 1})
+
+    for target in (CLOUD, LOCAL):
+        assert SECRET not in describe(target, environment)
+        assert SECRET not in dry_run(request, target, environment)
+    assert served.read_address() is not None

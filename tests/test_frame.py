@@ -1,0 +1,234 @@
+"""Runs and jobs as tables: the same columns and dtypes always, Korean time, durations that do not lie."""
+
+import warnings
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pandas as pd
+import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
+
+from dataflow_magic.frame import jobs_frame, runs_frame
+from dataflow_magic.models import Job, JobCondition
+from dataflow_magic.view import KST, Failure, RunView
+from tests.helpers import execution
+
+SUBMITTED = datetime(2026, 11, 2, 1, 0, 0, 123456, tzinfo=UTC)
+DTYPES = {
+    "run_id": "string",
+    "job": "string",
+    "status": "string",
+    "submitted": "datetime64[us, Asia/Seoul]",
+    "running": "datetime64[us, Asia/Seoul]",
+    "ended": "datetime64[us, Asia/Seoul]",
+    "duration": "timedelta64[us]",
+    "workers": "Int64",
+    "timeout_minutes": "Int64",
+    "error": "string",
+    "target": "string",
+    "job_id": "string",
+    "worker_type": "string",
+    "nrn": "string",
+    "script_path": "string",
+    "log_path": "string",
+    "trigger_id": "string",
+    "workflow_id": "string",
+}
+JOB_DTYPES = {
+    "job_id": "string",
+    "name": "string",
+    "type": "string",
+    "status": "string",
+    "last_status": "string",
+    "last_run": "datetime64[us, Asia/Seoul]",
+    "workers": "Int64",
+    "timeout_minutes": "Int64",
+    "script_path": "string",
+    "log_path": "string",
+    "updated": "datetime64[us, Asia/Seoul]",
+}
+
+
+def a_view(status: str = "RUNNING", parameters: dict[str, Any] | None = None, **fields: Any) -> RunView:
+    return RunView(
+        "local",
+        "http://x",
+        "job000000001",
+        "daily",
+        JobCondition(num_worker=4, nrn="nrn:1"),
+        parameters or {},
+        SUBMITTED,
+        trigger_id="t1",
+        execution=execution(status, **fields),
+    )
+
+
+def dtypes(frame: pd.DataFrame) -> dict[str, str]:
+    return {str(name): str(dtype) for name, dtype in frame.dtypes.items()}
+
+
+def test_a_table_of_runs_has_its_columns_and_dtypes_with_and_without_runs():
+    assert dtypes(runs_frame([])) == DTYPES
+    assert dtypes(runs_frame([a_view()])) == DTYPES
+    assert len(runs_frame([])) == 0
+
+
+def test_a_row_tells_what_was_sent_and_what_is_known():
+    view = replace(a_view("FAILED", endDate="2026-11-02T10:00:20+09:00"), failure=Failure("no such table"))
+    row = runs_frame([view]).iloc[0].to_dict()
+
+    assert row["run_id"] == "run000000001"
+    assert (row["job"], row["job_id"], row["target"], row["status"]) == (
+        "daily",
+        "job000000001",
+        "local",
+        "FAILED",
+    )
+    assert (row["workers"], row["nrn"], row["trigger_id"]) == (4, "nrn:1", "t1")
+    assert row["error"] == "no such table"
+    assert [name for name, value in row.items() if pd.isna(value)] == [
+        "running",
+        "timeout_minutes",
+        "worker_type",
+        "script_path",
+        "log_path",
+        "workflow_id",
+    ]
+
+
+def test_times_are_in_korea():
+    view = replace(
+        a_view("COMPLETED", endDate="2026-11-02T10:00:20+09:00"), running_since=SUBMITTED.astimezone(KST)
+    )
+    row = runs_frame([view]).iloc[0]
+
+    assert [row[name].isoformat() for name in ("submitted", "running", "ended")] == [
+        "2026-11-02T10:00:00.123456+09:00",
+        "2026-11-02T10:00:00.123456+09:00",
+        "2026-11-02T10:00:20+09:00",
+    ]
+
+
+def test_a_run_without_an_answer_has_no_id_and_is_submitting():
+    row = runs_frame([replace(a_view(), execution=None)]).iloc[0]
+
+    assert pd.isna(row["run_id"])
+    assert row["status"] == "SUBMITTING"
+    assert pd.isna(row["ended"])
+
+
+@pytest.mark.parametrize(
+    ("status", "end", "running_after", "expected"),
+    [
+        ("COMPLETED", "2026-11-02T10:01:00+09:00", 20.0, timedelta(seconds=40)),
+        ("COMPLETED", "2026-11-02T10:01:00.123456+09:00", None, timedelta(seconds=60)),
+        ("COMPLETED", "2026-11-02T10:00:00+09:00", None, timedelta(0)),
+        ("COMPLETED", None, 20.0, None),
+        ("RUNNING", None, 20.0, None),
+        ("RUNNING", "2026-11-02T10:01:00+09:00", 20.0, None),
+        ("STOPPED", "2026-11-02T10:01:00+09:00", 20.0, timedelta(seconds=40)),
+    ],
+    ids=[
+        "from running to the end",
+        "from submission where it was never seen running",
+        "never negative, though the service rounds its end down",
+        "over without an end",
+        "still going",
+        "not over whatever its end date says",
+        "an unknown state with an end",
+    ],
+)
+def test_duration(status, end, running_after, expected):
+    start = SUBMITTED.replace(microsecond=0)
+    since = None if running_after is None else start + timedelta(seconds=running_after)
+    frame = runs_frame([replace(a_view(status, endDate=end), running_since=since)])
+
+    duration = frame["duration"].iloc[0]
+    assert (None if pd.isna(duration) else duration.to_pytimedelta()) == expected
+
+
+def test_parameters_are_columns_in_the_order_first_used_without_their_dollar():
+    frame = runs_frame([a_view(parameters={"$b": "1", "$a": "x"}), a_view(parameters={"$c": "2", "$a": "y"})])
+
+    assert list(frame.columns)[len(DTYPES) :] == ["param.b", "param.a", "param.c"]
+    assert {str(frame[name].dtype) for name in ("param.b", "param.a", "param.c")} == {"string"}
+    assert frame["param.a"].tolist() == ["x", "y"]
+    assert frame["param.b"].isna().tolist() == [False, True]
+
+
+def test_values_of_json_are_told_as_json_has_them():
+    frame = runs_frame([a_view(parameters={"$b": True, "$i": 7, "$f": 0.5, "$s": "007"})])
+
+    assert frame.filter(like="param.").iloc[0].to_dict() == {
+        "param.b": "true",
+        "param.i": "7",
+        "param.f": "0.5",
+        "param.s": "007",
+    }
+
+
+def test_a_name_sent_with_and_without_its_dollar_is_one_column():
+    frame = runs_frame([a_view(parameters={"$a": "1"}), a_view(parameters={"a": "2"})])
+
+    assert frame["param.a"].tolist() == ["1", "2"]
+
+
+def test_what_a_table_cannot_hold_does_not_cost_the_table():
+    frame = runs_frame([a_view("ODD\ud800")])
+    jobs = jobs_frame([Job.model_validate({"jobId": "a", "updatedDate": "9999-12-31T00:00:00+09:00"})])
+
+    assert frame["status"].tolist() == ["ODD?"]
+    assert len(jobs) == 1
+    assert dtypes(jobs) == JOB_DTYPES
+
+
+def test_a_parameter_never_hides_a_column():
+    frame = runs_frame([a_view(parameters={"$status": "mine"})])
+
+    assert frame["status"].tolist() == ["RUNNING"]
+    assert frame["param.status"].tolist() == ["mine"]
+
+
+def test_hundreds_of_parameters_make_no_warning():
+    with warnings.catch_warnings():
+        warnings.simplefilter("error")
+        frame = runs_frame([a_view(parameters={f"$p{number}": "x" for number in range(300)})])
+
+    assert len(frame.columns) == len(DTYPES) + 300
+
+
+TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
+
+
+@settings(max_examples=30, deadline=None)
+@given(
+    st.lists(
+        st.dictionaries(TEXT, TEXT | st.booleans() | st.integers() | st.floats(), max_size=3), max_size=4
+    )
+)
+def test_any_parameters_make_a_table_of_as_many_rows_in_their_order(parameters):
+    frame = runs_frame(a_view(parameters=each) for each in parameters)
+
+    assert len(frame) == len(parameters)
+    assert dtypes(frame) == DTYPES | {str(name): "string" for name in frame.columns[len(DTYPES) :]}
+
+
+def test_jobs_are_a_table_of_their_own():
+    job = Job.model_validate(
+        {
+            "jobId": "job000000001",
+            "name": "daily",
+            "type": "SCRIPT",
+            "runCondition": {"numWorker": 2, "timeout": 360, "scriptPath": "b/s/"},
+            "updatedDate": "2026-11-02T10:00:20+09:00",
+        }
+    )
+    frame = jobs_frame([job])
+
+    assert dtypes(jobs_frame([])) == dtypes(frame) == JOB_DTYPES
+    row = frame.iloc[0]
+    assert (row["name"], row["workers"], row["script_path"]) == ("daily", 2, "b/s/")
+    assert row["updated"].isoformat() == "2026-11-02T10:00:20+09:00"
+    assert pd.isna(row["last_run"])

@@ -1,0 +1,620 @@
+"""What can be asked of a run, by whom, and what it tells while and after it goes on."""
+
+import asyncio
+import contextlib
+import threading
+from datetime import datetime
+from typing import Any
+
+import pytest
+from ipywidgets import Button
+from ipywidgets.widgets.widget import _instances
+from pydantic import ValidationError
+
+from dataflow_magic.errors import (
+    BadState,
+    DataflowError,
+    OutcomeUnknown,
+    RunFailed,
+    ServiceBroken,
+    Unreachable,
+    WaitTimeout,
+)
+from dataflow_magic.handle import Run
+from dataflow_magic.models import JobCondition
+from dataflow_magic.storage import NoObject
+from dataflow_magic.view import KST, RunView
+from tests.helpers import FAILED_LOG, Scene, eventually, execution, open_notebook
+
+LOGGED: dict[str, Any] = {"jobCondition": {"consoleLogPath": "bucket/logs/run000000001/console.log"}}
+
+
+@pytest.fixture
+def scene(tmp_path):
+    with Scene(tmp_path) as scene:
+        yield scene
+
+
+def running(scene: Scene) -> Run:
+    run = scene.start("slow", {"day": 1})
+    eventually(lambda: run.status == "RUNNING", "the run goes on")
+    return run
+
+
+# Waiting
+
+
+def test_result_is_the_last_snapshot_frozen(scene):
+    run = scene.start("daily_sales")
+
+    last = run.result()
+
+    assert (last.status, last.job_execution_id) == ("COMPLETED", run.run_id)
+    with pytest.raises(ValidationError):
+        last.status = "FAILED"
+    assert run.result() is last
+    assert run.error is None
+
+
+def test_a_failed_run_raises_one_line_with_its_reason_and_where_to_read_on(scene):
+    run = scene.start("broken")
+
+    with pytest.raises(RunFailed) as caught:
+        run.result()
+
+    assert str(caught.value) == (
+        f"run {run.run_id} of broken ended FAILED: ValueError: no such table: test.sales; run.logs() has its log"
+    )
+    assert caught.value.run is run
+    assert run.error == "ValueError: no such table: test.sales"
+    assert run.view.failure is not None
+    assert run.view.failure.log_tail == tuple(FAILED_LOG.splitlines())
+
+
+def test_a_run_that_failed_without_a_log_tells_the_services_reason(scene):
+    run = scene.start("mute")
+
+    with pytest.raises(RunFailed, match="ended FAILED: no Java was found; "):
+        run.result()
+
+
+def test_a_canceled_run_raises_as_well_and_points_at_no_log(scene):
+    run = running(scene)
+    run.cancel()
+
+    with pytest.raises(RunFailed) as caught:
+        run.result()
+
+    assert str(caught.value) == f"run {run.run_id} of slow ended CANCELED: canceled on request"
+    assert run.error == "canceled on request"
+
+
+def test_a_wait_that_is_over_says_so_and_the_run_goes_on(scene):
+    run = running(scene)
+
+    with pytest.raises(WaitTimeout) as caught:
+        run.result(timeout=0)
+
+    assert str(caught.value) == (
+        f"<Run {run.run_id} of slow on local: RUNNING> still goes on after 0 s; wait again or cancel it"
+    )
+    assert caught.value.run is run
+    scene.service.finish.set()
+    assert run.result(timeout=10).status == "COMPLETED"
+
+
+def test_a_wait_tells_each_change_in_the_thread_that_waits(scene):
+    run = running(scene)
+    told: list[tuple[str, str]] = []
+
+    def watch(view: RunView) -> None:
+        told.append((view.status, threading.current_thread().name))
+        scene.service.finish.set()
+
+    run.wait(10, watch)
+
+    assert told == [("RUNNING", "MainThread"), ("COMPLETED", "MainThread")]
+
+
+def test_an_interrupt_of_a_wait_leaves_the_run_alone(scene):
+    run = running(scene)
+
+    def interrupt(_: RunView) -> None:
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        run.wait(10, interrupt)
+
+    assert not any(sent.path.endswith("/cancel") for sent in scene.service.sent)
+    scene.service.finish.set()
+    assert run.result().status == "COMPLETED"
+
+
+# Awaiting
+
+
+@pytest.mark.anyio
+async def test_a_run_can_be_awaited_by_many_at_once_and_again_afterwards(scene):
+    run = await asyncio.to_thread(running, scene)
+    awaiting = [asyncio.ensure_future(run) for _ in range(3)]
+    await asyncio.sleep(0)
+    scene.service.finish.set()
+
+    ended = await asyncio.gather(*awaiting)
+
+    assert [last.status for last in ended] == ["COMPLETED"] * 3
+    assert (await run).status == "COMPLETED"
+
+
+@pytest.mark.anyio
+async def test_an_awaited_run_that_failed_raises(scene):
+    run = await asyncio.to_thread(scene.start, "broken")
+
+    with pytest.raises(RunFailed, match="no such table"):
+        await run
+
+
+@pytest.mark.anyio
+async def test_who_stops_awaiting_does_not_stop_the_others(scene):
+    run = await asyncio.to_thread(running, scene)
+    one, other = asyncio.ensure_future(run), asyncio.ensure_future(run)
+    await asyncio.sleep(0)
+    one.cancel()
+    with pytest.raises(asyncio.CancelledError):
+        await one
+    scene.service.finish.set()
+
+    assert (await other).status == "COMPLETED"
+
+
+def test_a_loop_that_is_gone_when_the_run_ends_bothers_nobody(scene, caplog):
+    run = running(scene)
+
+    async def give_up() -> None:
+        async with asyncio.timeout(0.01):
+            await run
+
+    with contextlib.suppress(TimeoutError):
+        asyncio.run(give_up())
+    scene.service.finish.set()
+
+    assert run.result().status == "COMPLETED"
+    assert caplog.records == []
+
+
+# Canceling
+
+
+def test_cancel_returns_once_the_service_has_agreed_and_the_state_tells_the_end(scene):
+    run = running(scene)
+
+    run.cancel()
+
+    assert run.view.cancel_requested or run.is_over
+    eventually(lambda: run.is_over, "over")
+    assert run.status == "CANCELED"
+    assert run.view.cancel_requested is False
+
+
+def test_a_run_that_is_over_cannot_be_canceled(scene):
+    run = scene.start("daily_sales")
+    run.result()
+
+    with pytest.raises(
+        BadState, match=rf"run {run.run_id} is over \(COMPLETED\); there is nothing to cancel"
+    ):
+        run.cancel()
+
+
+def test_a_run_without_an_id_cannot_be_canceled_yet(scene):
+    scene.may_look.clear()
+    scene.service.lost_answers = 1
+    run = scene.start("daily_sales")
+
+    with pytest.raises(BadState, match="has not told the run's id yet"):
+        run.cancel()
+    scene.may_look.set()
+
+
+def test_a_cancel_that_does_not_arrive_is_an_error_and_no_promise(scene):
+    run = running(scene)
+    scene.service.is_down = True
+
+    with pytest.raises(Unreachable):
+        run.cancel()
+
+    assert run.view.cancel_requested is False
+
+
+# What it tells
+
+
+def test_a_run_tells_what_was_sent_and_nothing_of_it_can_be_changed(scene):
+    run = scene.start("daily_sales", {"day": "2026-11-01", "deep": True}, workers=3)
+
+    assert dict(run.parameters) == {"$day": "2026-11-01", "$deep": "true"}
+    assert run.condition.num_worker == 3
+    assert run.job == "daily_sales"
+    with pytest.raises(TypeError):
+        run.parameters["$day"] = "x"
+
+
+def test_repr_is_one_line_and_holds_no_parameter(scene):
+    run = scene.start("daily_sales", {"token": "hunter2"})
+    run.result()
+
+    assert repr(run) == f"<Run {run.run_id} of daily_sales on local: COMPLETED>"
+
+
+def test_repr_of_a_run_without_an_id_says_so(scene):
+    scene.may_look.clear()
+    scene.service.lost_requests = 1
+
+    assert repr(scene.start("daily_sales")) == "<Run (no id yet) of daily_sales on local: SUBMITTING>"
+    scene.may_look.set()
+
+
+def test_logs_are_what_the_script_printed_and_empty_where_it_printed_nothing(scene):
+    broken, quiet = scene.start("broken"), scene.start("daily_sales")
+    broken.wait(10)
+    quiet.wait(10)
+
+    assert broken.logs() == FAILED_LOG
+    assert quiet.logs() == ""
+
+
+def test_logs_are_read_while_the_run_goes_on_and_no_more_than_their_end(scene):
+    run = running(scene)
+    scene.service.write_log(run.run_id, b"first line\n" + b"x" * 262_143 + b"\xff")
+
+    assert run.logs() == "x" * 262_143 + "\N{REPLACEMENT CHARACTER}"
+
+
+# What the watch tells
+
+
+class Storage:
+    """Objects whose one answer is handed in."""
+
+    def __init__(self, answer: bytes | Exception) -> None:
+        self.answer = answer
+
+    async def objects(self) -> "Storage":
+        return self
+
+    async def tail(self, _path: str, _most: int) -> bytes:
+        if isinstance(self.answer, Exception):
+            raise self.answer
+        return self.answer
+
+
+def alone(answer: bytes | Exception = b"") -> Run:
+    """Return a run nobody watches, on the running loop."""
+    view = RunView("local", "http://x", "job000000001", "daily", JobCondition(), {}, datetime.now(KST))
+    loop = asyncio.get_running_loop()
+    connection = Storage(answer)
+    return Run(view, connection, lambda work: asyncio.run_coroutine_threadsafe(work, loop))  # type: ignore[arg-type]
+
+
+async def ended(run: Run) -> Run:
+    with contextlib.suppress(RunFailed):
+        async with asyncio.timeout(10):
+            await run
+    return run
+
+
+@pytest.mark.anyio
+async def test_a_run_is_dated_from_the_first_time_it_was_seen_running():
+    run = alone()
+    run.seen(execution("READY"))
+    assert run.view.running_since is None
+    run.seen(execution("RUNNING"))
+    since = run.view.running_since
+    run.seen(execution("RUNNING", runningTime=1))
+
+    assert since is not None
+    assert run.view.running_since == since
+
+
+@pytest.mark.anyio
+async def test_a_snapshot_that_says_nothing_new_changes_nothing():
+    run = alone()
+    run.seen(execution("RUNNING"))
+    view = run.view
+    run.seen(execution("RUNNING"))
+
+    assert run.view is view
+
+
+@pytest.mark.anyio
+async def test_blind_keeps_its_beginning_and_tells_the_newest_reason():
+    run = alone()
+    run.blind("first")
+    since = run.view.blind_since
+    run.blind("second")
+
+    assert run.view.blind_since == since
+    assert run.view.blind_reason == "second"
+    run.seen(execution("READY"))
+    assert (run.view.blind_since, run.view.blind_reason) == (None, "")
+
+
+@pytest.mark.anyio
+async def test_an_unknown_state_with_an_end_is_over_and_failed():
+    run = alone()
+    run.seen(execution("STOPPED"))
+    assert not run.is_over
+    run.seen(execution("STOPPED", endDate="2026-11-01T00:00:00+09:00", statusDetail="by an operator"))
+    await ended(run)
+
+    with pytest.raises(RunFailed, match="ended STOPPED: by an operator; "):
+        run.result()
+
+
+@pytest.mark.anyio
+async def test_an_end_that_is_told_twice_is_one_end():
+    run = alone()
+    run.seen(execution("COMPLETED"))
+    first = await run
+    run.seen(execution("COMPLETED"))
+    await asyncio.sleep(0)
+
+    assert await run is first
+
+
+@pytest.mark.anyio
+async def test_who_awaits_a_run_that_is_given_up_is_told_why():
+    run = alone()
+    awaiting = asyncio.ensure_future(run)
+    await asyncio.sleep(0)
+    run.give_up(OutcomeUnknown("nobody knows"))
+
+    with pytest.raises(OutcomeUnknown, match="nobody knows"):
+        await awaiting
+    assert run.status == "SUBMITTING"
+
+
+@pytest.mark.anyio
+async def test_a_run_canceled_without_a_word_has_no_reason():
+    run = alone()
+    run.seen(execution("CANCELED"))
+    await ended(run)
+
+    assert run.error is None
+    with pytest.raises(RunFailed, match=r"^run run000000001 of daily ended CANCELED$"):
+        run.result()
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "trouble",
+    [NoObject("gone"), TimeoutError(), ServiceBroken("500", status=500), RuntimeError("a bug")],
+    ids=["no log", "too slow", "service broken", "our own fault"],
+)
+async def test_a_log_that_cannot_be_read_does_not_keep_a_run_from_being_over(trouble):
+    run = alone(trouble)
+    run.seen(execution("FAILED", statusDetail="exit code 1", **LOGGED))
+    await ended(run)
+
+    assert run.status == "FAILED"
+    assert run.error == "exit code 1"
+
+
+@pytest.mark.anyio
+async def test_logs_that_are_not_there_are_empty_and_logs_that_do_not_come_are_an_error():
+    gone, slow = alone(NoObject("gone")), alone(TimeoutError())
+    for run in (gone, slow):
+        run.seen(execution("RUNNING", **LOGGED))
+
+    assert await asyncio.to_thread(gone.logs) == ""
+    with pytest.raises(
+        Unreachable, match=r"the log 'bucket/logs/run000000001/console\.log' was not read within 10 s"
+    ):
+        await asyncio.to_thread(slow.logs)
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("reason", "told"),
+    [("x" * 301, "x" * 300 + "…"), ("two\nlines\tand  more", "two lines and more")],
+    ids=["too long", "several lines"],
+)
+async def test_the_error_of_a_run_is_one_line_of_bounded_length(reason, told):
+    run = alone()
+    run.seen(execution("FAILED", statusDetail=reason))
+    await ended(run)
+
+    assert str(run.failed("next")) == f"run run000000001 of daily ended FAILED: {told}; next"
+    assert run.error == reason
+
+
+@pytest.mark.anyio
+async def test_a_run_is_not_over_before_its_reason_is_known():
+    reading, read = asyncio.Event(), asyncio.Event()
+
+    class Slow(Storage):
+        async def tail(self, _path: str, _most: int) -> bytes:
+            reading.set()
+            await read.wait()
+            return b"Traceback (most recent call last):\nKeyError: 'x'\n"
+
+    run = alone()
+    run._connection = Slow(b"")  # type: ignore[assignment]
+    run.seen(execution("RUNNING"))
+    run.seen(execution("FAILED", **LOGGED))
+    await reading.wait()
+    assert run.status == "RUNNING"
+    run.blind("a poll that came in between")
+    read.set()
+    await ended(run)
+
+    assert (run.status, run.error, run.view.blind_since) == ("FAILED", "KeyError: 'x'", None)
+
+
+# Showing: painted by the waiting thread, or from the background
+
+
+def test_outside_ipython_a_run_is_shown_as_text(scene, capsys):
+    run = scene.start("daily_sales")
+    run.result()
+    run.show()
+
+    assert capsys.readouterr().out.startswith(f"COMPLETED  daily_sales  run {run.run_id}  0 s  local\n")
+
+
+def test_a_card_is_brought_up_to_date_from_the_background_until_it_is_final(scene):
+    with open_notebook(scene.folder, stdin=False) as notebook:
+        run = running(scene)
+        run.show()
+        scene.service.finish.set()
+        eventually(lambda: notebook.shown[-1].is_update, "repainted")
+
+        first, last = notebook.shown
+        assert first.text.startswith("RUNNING  slow")
+        assert last.text.startswith("COMPLETED  slow")
+        assert (last.display_id, last.thread) == (first.display_id, "dataflow-magic")
+
+
+@pytest.mark.parametrize(
+    "trouble", [LookupError("shell_parent"), RuntimeError("a bug")], ids=["ipykernel 7.0.1", "a bug"]
+)
+def test_a_card_that_cannot_be_painted_stops_neither_the_watch_nor_later_painting(scene, trouble):
+    with open_notebook(scene.folder, stdin=False) as notebook:
+        run = running(scene)
+        run.show()
+        notebook.shell.display_pub.faults = [trouble]
+        run.cancel()  # news to paint
+        eventually(lambda: not notebook.shell.display_pub.faults, "painting failed")
+        eventually(lambda: run.is_over, "the watch goes on")
+        run.show()
+        eventually(
+            lambda: sum(shown.is_update for shown in notebook.shown), "the older output is painted as well"
+        )
+
+        assert [shown.text.split()[0] for shown in notebook.shown] == ["RUNNING", "CANCELED", "CANCELED"]
+
+
+def test_a_card_shown_twice_is_one_card_in_two_outputs(scene):
+    with open_notebook(scene.folder, stdin=False) as notebook:
+        run = running(scene)
+        run.show()
+        run.show()
+        scene.service.finish.set()
+        eventually(lambda: sum(shown.is_update for shown in notebook.shown) == 2, "both are repainted")
+
+        shown = notebook.shown
+        assert {one.display_id for one in shown[:2]} == {one.display_id for one in shown[2:]}
+        assert len({one.display_id for one in shown}) == 2
+
+
+def test_while_a_cell_waits_only_its_own_thread_paints(scene):
+    with open_notebook(scene.folder, stdin=False) as notebook:
+        run = running(scene)
+        run.show(kernel_waits=True)
+        scene.service.finish.set()
+        run.wait_shown(10)
+
+        assert [shown.thread for shown in notebook.shown] == ["MainThread", "MainThread"]
+        assert "interrupt the kernel to stop waiting" in notebook.shown[0].text
+        assert notebook.shown[-1].text.startswith("COMPLETED")
+
+
+def test_a_cell_that_waits_for_a_run_shown_before_takes_the_painting_over(scene):
+    with open_notebook(scene.folder, stdin=False) as notebook:
+        run = running(scene)
+        run.show()
+        run.show(kernel_waits=True)
+        eventually(lambda: not run._painting, "the background painter has left")
+        scene.service.finish.set()
+        run.wait_shown(10)
+
+        last = notebook.shown[-2:]
+        assert [shown.text.split()[0] for shown in last] == ["COMPLETED", "COMPLETED"]
+        assert {shown.thread for shown in last} == {"MainThread"}
+
+
+def test_after_a_wait_that_was_given_up_the_background_paints_on(scene):
+    with open_notebook(scene.folder, stdin=False) as notebook:
+        run = running(scene)
+        run.show(kernel_waits=True)
+        with pytest.raises(WaitTimeout):
+            run.wait_shown(0)
+        scene.service.finish.set()
+        eventually(lambda: notebook.shown[-1].text.startswith("COMPLETED"), "the end is painted")
+
+        assert notebook.shown[-1].thread == "dataflow-magic"
+        assert "interrupt the kernel" not in notebook.shown[-1].text
+
+
+def test_a_run_that_was_given_up_is_painted_once_more_and_then_left(scene):
+    with open_notebook(scene.folder, stdin=False) as notebook:
+        scene.may_look.clear()
+        scene.service.lost_requests = 1
+        run = scene.start("daily_sales")
+        run.show()
+        scene.may_look.set()
+        eventually(lambda: "probably not started" in notebook.shown[-1].text, "the verdict is painted")
+        eventually(lambda: not run._painting, "the painter has left")
+
+        assert run.status == "SUBMITTING"
+
+
+def test_runs_can_be_shown_after_the_session_is_closed_and_their_cards_say_that_nobody_watches(scene):
+    with open_notebook(scene.folder, stdin=False) as notebook:
+        run, done = running(scene), scene.start("daily_sales")
+        done.result(10)
+        run.show()
+        scene.session.close()
+        assert "the extension was unloaded; the run itself goes on" in notebook.shown[-1].text
+
+        run.show()
+        done.show()
+
+        assert [shown.text.split()[0] for shown in notebook.shown[-2:]] == ["RUNNING", "COMPLETED"]
+
+
+def test_a_wait_that_shows_ends_with_the_session_and_tells_why(scene):
+    with open_notebook(scene.folder, stdin=False):
+        run = running(scene)
+        run.show(kernel_waits=True)
+        threading.Timer(0.05, scene.session.close).start()
+
+        with pytest.raises(DataflowError, match="nobody watches the run any more"):
+            run.wait_shown(10)
+
+
+def test_waiting_for_a_run_that_is_not_shown_shows_nothing(scene):
+    with open_notebook(scene.folder, stdin=False) as notebook:
+        run = scene.start("daily_sales")
+        run.wait_shown(10)
+
+        assert notebook.shown == []
+
+
+# The card's button
+
+
+def button() -> Button:
+    return next(widget for widget in reversed(_instances.values()) if isinstance(widget, Button))
+
+
+def test_the_button_cancels_the_run_and_returns_at_once(scene):
+    with open_notebook(scene.folder, stdin=True):
+        run = running(scene)
+        run.show()
+        button().click()
+        eventually(lambda: run.status == "CANCELED", "canceled")
+
+        assert sum(sent.path.endswith("/cancel") for sent in scene.service.sent) == 1
+
+
+def test_the_button_comes_back_when_the_cancel_failed(scene, caplog):
+    with open_notebook(scene.folder, stdin=True):
+        run = running(scene)
+        run.show()
+        scene.service.is_down = True
+        button().click()
+        eventually(lambda: not button().disabled, "the button is back")
+
+        assert any("cancel of <Run" in record.getMessage() for record in caplog.records)
+        assert run.status == "RUNNING"

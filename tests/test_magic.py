@@ -1,0 +1,700 @@
+"""The cells people write, in a real IPython shell, against the real local service with scripted runs."""
+
+import logging
+import os
+import re
+import signal
+import threading
+from typing import Any
+
+import pytest
+
+from dataflow_magic import api
+from dataflow_magic.errors import ConfigError, NotFound, OutcomeUnknown, RunFailed, WaitTimeout
+from dataflow_magic.handle import Run
+from dataflow_magic.magic import DataflowMagics, load_ipython_extension
+from dataflow_magic.session import Session
+from dataflow_magic.watch import Pace
+from tests.helpers import (
+    ACCESS_KEY,
+    CONDITION,
+    SECRET_KEY,
+    Scene,
+    Sent,
+    at_a_port,
+    eventually,
+    notebook_with_magics,
+    open_notebook,
+)
+
+MAGICS = {
+    "line": {"dataflow_cancel", "dataflow_jobs", "dataflow_run", "dataflow_runs", "dataflow_status"},
+    "cell": {"dataflow_run"},
+}
+
+
+@pytest.fixture
+def scene(tmp_path):
+    with Scene(tmp_path) as scene:
+        yield scene
+
+
+@pytest.fixture
+def terminal(scene):
+    with notebook_with_magics(scene) as notebook:
+        yield notebook
+
+
+@pytest.fixture
+def lab(scene):
+    """A kernel with somebody before it."""
+    with notebook_with_magics(scene, stdin=True) as notebook:
+        yield notebook
+
+
+@pytest.fixture
+def headless(scene):
+    """A kernel as nbclient runs it."""
+    with notebook_with_magics(scene, stdin=False) as notebook:
+        yield notebook
+
+
+# Loading and unloading
+
+
+def ours(shell: Any) -> dict[str, set[str]]:
+    magics = shell.magics_manager.magics
+    return {kind: {name for name in magics[kind] if name.startswith("dataflow")} for kind in ("line", "cell")}
+
+
+def test_loading_brings_the_magics_and_prints_nothing(tmp_path):
+    with open_notebook(tmp_path) as notebook:
+        ran = notebook.run("%load_ext dataflow_magic")
+
+        assert (ran.error, ran.out, ran.err) == (None, "", "")
+        assert ours(notebook.shell) == MAGICS
+
+
+def test_unloading_leaves_nothing_behind(tmp_path):
+    with open_notebook(tmp_path) as notebook:
+        notebook.run("%load_ext dataflow_magic")
+        session = api.get_session()
+        ran = notebook.run("%unload_ext dataflow_magic")
+
+        assert ran.error is None
+        assert ours(notebook.shell) == {"line": set(), "cell": set()}
+        assert not any(isinstance(each, DataflowMagics) for each in notebook.shell.configurables)
+        assert "DataflowMagics" not in notebook.shell.magics_manager.registry
+        assert api.get_session() is not session
+        api.close_session()
+
+
+def test_loading_twice_and_reloading_leave_one_set_of_magics_that_config_reaches(tmp_path):
+    with open_notebook(tmp_path) as notebook:
+        notebook.run("%load_ext dataflow_magic")
+        load_ipython_extension(notebook.shell)
+        notebook.run("%reload_ext dataflow_magic")
+        assert ours(notebook.shell) == MAGICS
+        assert sum(isinstance(each, DataflowMagics) for each in notebook.shell.configurables) == 1
+
+        notebook.run("%config DataflowMagics.target = 'nowhere'")
+        ran = notebook.run("%dataflow_jobs")
+
+        assert isinstance(ran.error, ConfigError)
+        assert "'nowhere'" in str(ran.error)
+
+
+def test_a_run_of_an_extension_that_was_unloaded_says_so_in_one_line(scene, terminal):
+    terminal.run("%dataflow_run slow -o run;")
+    scene.session.close()
+    ran = terminal.run("run.result()")
+
+    assert ran.out.endswith("nobody watches the run any more: the extension was unloaded; the run itself goes on\n")
+    assert ran.out.count("\n") == 1
+
+
+# A run at once
+
+
+def test_a_cell_returns_a_run_at_once_and_shows_it(scene, terminal):
+    ran = terminal.run("%%dataflow_run slow --workers 4\nday = '2026-11-01'\n")
+
+    assert isinstance(ran.value, Run)
+    assert ran.value.status in {"READY", "RUNNING"}
+    assert scene.service.starts[0].body == {
+        "jobCondition": {**CONDITION, "numWorker": 4},
+        "parameters": {"$day": "2026-11-01"},
+    }
+    assert f"slow  run {ran.value.run_id}" in ran.out
+    assert terminal.shell.user_ns["_"] is ran.value
+
+
+def test_every_option_arrives_on_the_wire(scene, terminal):
+    job_id = scene.service.job_id("daily_sales")
+    terminal.run(
+        f"%%dataflow_run id:{job_id} -w 3 --timeout 45 --worker-type DATAFLOW --nrn nrn:PUB:IAM::9:Role/9 "
+        "--script-path 'b/my scripts/' --log-path b/logs/ --trigger-id 't&1' --workflow-id w=2\n"
+        "a = 1\nb = f'{a}-x'\n"
+    )
+
+    sent = scene.service.sent[0]
+    assert (sent.method, sent.path) == ("POST", f"/api/v1/jobs/{job_id}/executions")
+    assert sent.query == {"triggerId": "t&1", "workflowId": "w=2"}
+    assert sent.body == {
+        "jobCondition": {
+            "workerType": "DATAFLOW",
+            "numWorker": 3,
+            "timeout": 45,
+            "nrn": "nrn:PUB:IAM::9:Role/9",
+            "scriptPath": "b/my scripts/",
+            "logPath": "b/logs/",
+        },
+        "parameters": {"$a": "1", "$b": "1-x"},
+    }
+
+
+def test_a_block_of_json_is_sent_as_written_with_a_warning_for_names_without_a_dollar(scene, terminal):
+    with pytest.warns(UserWarning, match=r"sent as written, without the \$ .*: b$"):
+        terminal.run('%%dataflow_run daily_sales\n{"$a": 1, "b": true}\n')
+
+    assert scene.service.starts[0].body["parameters"] == {"$a": 1, "b": True}
+
+
+def test_the_notebooks_names_are_used_and_none_leaks_back(scene, terminal):
+    terminal.run("day, job = 3, 'daily_sales'")
+    terminal.run("%%dataflow_run $job --workers {day+1}\nlabel = f'day-{day}'\nday = 9\n")
+
+    assert scene.service.starts[0].body["jobCondition"]["numWorker"] == 4
+    assert scene.service.starts[0].body["parameters"] == {"$label": "day-3", "$day": "9"}
+    assert terminal.shell.user_ns["day"] == 3
+    assert "label" not in terminal.shell.user_ns
+
+
+def test_a_magic_inside_a_function_sees_the_functions_names(terminal):
+    terminal.run(
+        "def go(job):\n    return get_ipython().run_line_magic('dataflow_run', '$job')\nrun = go('daily_sales');"
+    )
+
+    assert terminal.shell.user_ns["run"].job == "daily_sales"
+
+
+def test_a_cell_run_twice_quickly_is_two_runs(scene, terminal):
+    first, second = (terminal.run("%%dataflow_run slow\na = 1\n").value for _ in range(2))
+
+    assert first.run_id != second.run_id
+    assert len(scene.service.starts) == 2
+
+
+@pytest.mark.parametrize(
+    ("job", "reads_jobs"),
+    [("{job}", False), ("id:{job}", False), ("name:daily_sales", True), ("daily_sales", True)],
+    ids=["an id", "id:", "name:", "a name"],
+)
+def test_a_job_is_named_by_its_name_or_its_id(scene, terminal, job, reads_jobs):
+    job_id = scene.service.job_id("daily_sales")
+    ran = terminal.run(f"%dataflow_run {job.replace('{job}', job_id)}")
+
+    assert ran.value.job == "daily_sales"
+    assert ("/api/v1/jobs" in {sent.path for sent in scene.service.sent}) is reads_jobs
+
+
+# Shown once
+
+
+def test_a_run_is_shown_once_and_again_when_it_is_asked_for(lab):
+    lab.run("%%dataflow_run slow -o run\na = 1\n")
+    assert [shown.is_update for shown in lab.shown] == [False]
+
+    again = lab.run("run")
+
+    assert [shown.is_update for shown in again.shown] == [False]
+    assert again.shown[0].display_id != lab.shown[0].display_id
+
+
+def test_a_run_that_is_waited_for_is_shown_once_and_again_when_it_is_asked_for(lab):
+    waited = lab.run("%%dataflow_run daily_sales --wait -o run\na = 1\n")
+    assert isinstance(waited.value, Run)
+    assert len({shown.display_id for shown in waited.shown}) == 1
+    assert waited.shown[-1].text.startswith("COMPLETED")
+
+    assert len(lab.run("run").shown) == 1
+    assert len(lab.run("display(run, run)").shown) == 2
+
+
+def test_a_run_bound_by_assignment_and_waited_for_is_shown_by_its_wait(lab):
+    waited = lab.run("run = %dataflow_run daily_sales --wait")
+    assert len({shown.display_id for shown in waited.shown}) == 1
+
+    assert len(lab.run("run").shown) == 1
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "%%dataflow_run daily_sales -o run\na = 1;\n",
+        "%%dataflow_run daily_sales -o run --wait\na = 1;  # muted\n",
+        '%%dataflow_run daily_sales -o run\n{"$a": 1};\n',
+        "%dataflow_run daily_sales -o run;",
+        "%dataflow_run daily_sales --wait -o run ;",
+    ],
+    ids=["cell", "waiting", "json", "line", "waiting line"],
+)
+def test_a_semicolon_mutes(lab, cell):
+    ran = lab.run(cell)
+
+    assert (ran.error, ran.value, ran.out, ran.shown) == (None, None, "", [])
+    assert lab.shell.user_ns["run"].job == "daily_sales"
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "daily_sales --log-path 'b/[x/'",
+        'daily_sales --log-path "it\'s/"',
+        "daily_sales --log-path b/0496-11f0/",
+    ],
+    ids=["a bracket", "a quote", "digits"],
+)
+def test_an_option_line_that_is_no_python_starts_its_run_all_the_same(terminal, line):
+    assert terminal.run(f"%dataflow_run {line}").value.job == "daily_sales"
+
+
+# Waiting
+
+
+def test_waiting_for_a_run_that_completes_gives_the_run(terminal):
+    ran = terminal.run("%%dataflow_run daily_sales --wait\na = 1\n")
+
+    assert ran.value.status == "COMPLETED"
+    assert ran.error is None
+
+
+def test_a_failed_run_fails_the_cell_in_one_line_without_a_traceback(terminal):
+    ran = terminal.run("%%dataflow_run broken --wait\na = 1\n")
+
+    assert isinstance(ran.error, RunFailed)
+    run_id = ran.error.run.run_id
+    assert ran.out.splitlines()[-1] == (
+        f"RunFailed: run {run_id} of broken ended FAILED: ValueError: no such table: test.sales; "
+        f"%dataflow_status {run_id} shows the end of its log"
+    )
+    assert "magic.py" not in ran.out
+    assert "handle.py" not in ran.out
+
+
+def test_the_traceback_of_a_failed_run_stays_one_line_when_it_is_asked_for_again(terminal):
+    terminal.run("%%dataflow_run broken --wait\na = 1\n")
+
+    assert re.fullmatch(r"RunFailed: run \w+ of broken ended FAILED: .*\n", terminal.run("%tb").out)
+
+
+def test_a_failed_run_is_bound_and_its_log_is_one_call_away(terminal):
+    ran = terminal.run("%%dataflow_run broken --wait -o run\na = 1\n")
+
+    assert str(ran.error).endswith("; run.logs() has its log")
+    assert terminal.run("print(run.logs())").out.startswith("reading\nTraceback")
+
+
+def test_a_canceled_run_fails_the_cell_too(scene, terminal):
+    def cancel() -> None:
+        eventually(
+            lambda: scene.session.runs and scene.session.runs[0].status == "RUNNING", "the run goes on"
+        )
+        scene.session.runs[0].cancel()
+
+    somebody_else = threading.Thread(target=cancel)
+    somebody_else.start()
+    ran = terminal.run("%%dataflow_run slow --wait\na = 1\n")
+    somebody_else.join(10)
+
+    assert isinstance(ran.error, RunFailed)
+    assert str(ran.error).endswith("ended CANCELED: canceled on request")
+
+
+@pytest.mark.parametrize(
+    "option", ["--wait --wait-timeout 0", "--wait-timeout 0"], ids=["with --wait", "alone"]
+)
+def test_a_wait_ends_after_its_minutes_and_the_run_goes_on(scene, terminal, option):
+    ran = terminal.run(f"%%dataflow_run slow {option} -o run\na = 1\n")
+
+    assert isinstance(ran.error, WaitTimeout)
+    assert ran.out.splitlines()[-1].endswith("still goes on after 0 s; wait again or cancel it")
+    scene.service.finish.set()
+    assert terminal.shell.user_ns["run"].result(10).status == "COMPLETED"
+
+
+def test_no_wait_with_a_time_to_wait_does_not_wait(terminal):
+    assert terminal.run("%%dataflow_run slow --no-wait --wait-timeout 0\na = 1\n").error is None
+
+
+def test_a_run_is_bound_before_the_wait_begins(scene, terminal):
+    bound: list[object] = []
+
+    def finish_once_bound() -> None:
+        eventually(lambda: "run" in terminal.shell.user_ns, "bound while the cell waits")
+        bound.append(terminal.shell.user_ns["run"])
+        scene.service.finish.set()
+
+    other = threading.Thread(target=finish_once_bound)
+    other.start()
+    terminal.run("%%dataflow_run slow --wait -o run\na = 1\n")
+    other.join(10)
+
+    assert bound == scene.session.runs
+
+
+def test_in_a_terminal_the_value_of_a_cell_that_waited_is_one_line(scene, terminal):
+    out = terminal.run("%dataflow_run daily_sales --wait").out
+
+    assert out.endswith(f"Out[1]: <Run {scene.session.runs[0].run_id} of daily_sales on local: COMPLETED>\n")
+
+
+def test_an_interrupt_of_a_wait_detaches_says_so_and_cancels_nothing(scene, lab):
+    main = threading.get_ident()
+    sent_signal: list[bool] = []
+
+    def interrupt(_: Sent) -> None:
+        # Only once the card is there is the cell inside its wait.
+        if lab.shown and not sent_signal:
+            sent_signal.append(True)
+            signal.pthread_kill(main, signal.SIGINT)
+
+    scene.service.before_answer = interrupt
+    ran = lab.run("%%dataflow_run slow --wait -o run\na = 1\n")
+    run = lab.shell.user_ns["run"]
+
+    assert isinstance(ran.error, KeyboardInterrupt)
+    assert ran.out.splitlines()[-1] == (
+        f"stopped waiting; run {run.run_id} goes on: %dataflow_status {run.run_id} shows it, "
+        f"%dataflow_cancel {run.run_id} ends it"
+    )
+    assert "Traceback" not in ran.out
+    assert not any(sent.path.endswith("/cancel") for sent in scene.service.sent)
+    scene.service.finish.set()
+    assert run.result(10).status == "COMPLETED"
+    eventually(lambda: lab.shown[-1].text.startswith("COMPLETED"), "the card is painted on")
+
+
+def test_an_interrupt_while_a_lost_run_is_looked_for_names_it_as_the_last(scene, terminal):
+    scene.may_look.clear()
+    scene.service.lost_requests = 1
+    main = threading.get_ident()
+
+    def interrupt() -> None:
+        eventually(lambda: "run" in terminal.shell.user_ns, "the wait is about to begin")
+        eventually(lambda: scene.looks, "the run is looked for")
+        eventually(lambda: scene.session.runs[0]._waited_on, "the cell waits")
+        signal.pthread_kill(main, signal.SIGINT)
+
+    thread = threading.Thread(target=interrupt)
+    thread.start()
+    ran = terminal.run("%%dataflow_run slow --wait -o run\na = 1\n")
+    thread.join(10)
+    scene.may_look.set()
+
+    assert "run @last goes on: %dataflow_status @last shows it" in ran.out
+
+
+def test_an_interrupt_while_the_run_is_being_submitted_says_where_to_look(scene, terminal):
+    main, caught = threading.get_ident(), threading.Event()
+
+    def interrupt(sent: Sent) -> None:
+        if sent.is_start and not caught.is_set():
+            signal.pthread_kill(main, signal.SIGINT)
+            caught.wait(10)
+
+    scene.service.before_answer = interrupt
+    ran = terminal.run("%%dataflow_run slow\na = 1\n")
+    caught.set()
+
+    assert (
+        ran.out == "interrupted while the run was being submitted; %dataflow_runs lists it if it was sent\n"
+    )
+    eventually(lambda: scene.session.runs[0].run_id, "it was sent, and is known")
+
+
+def test_waiting_for_a_run_nobody_can_find_ends_with_what_is_known(scene, terminal):
+    scene.service.lost_requests = 1
+    ran = terminal.run("%%dataflow_run daily_sales --wait -o run\na = 1\n")
+
+    assert isinstance(ran.error, OutcomeUnknown)
+    assert ran.out.splitlines()[-1] == (
+        "OutcomeUnknown: the answer to its start was lost, and no such run is to be seen: it was probably not started"
+    )
+    assert terminal.shell.user_ns["run"].status == "SUBMITTING"
+
+
+# Where nobody watches
+
+
+def test_where_nobody_watches_a_cell_waits_and_says_once_that_the_local_service_is_used(headless):
+    first = headless.run("%%dataflow_run daily_sales\na = 1\n")
+    second = headless.run("%%dataflow_run broken\na = 1\n")
+
+    assert first.value.status == "COMPLETED"
+    assert first.out.splitlines()[0] == "No credentials found: runs go to the local service on this machine."
+    assert isinstance(second.error, RunFailed)
+    assert "No credentials" not in second.out
+    assert [shown.text.split()[0] for shown in (first.shown[-1], second.shown[-1])] == ["COMPLETED", "FAILED"]
+    assert all(shown.thread == "MainThread" for shown in headless.shown)
+
+
+def test_where_nobody_watches_no_wait_still_means_no_wait(headless):
+    assert headless.run("%%dataflow_run slow --no-wait\na = 1\n").value.status in {"READY", "RUNNING"}
+
+
+def test_where_the_local_service_was_asked_for_nothing_is_said(headless):
+    assert "No credentials" not in headless.run("%%dataflow_run daily_sales --target local\na = 1\n").out
+
+
+# What sends nothing
+
+
+def test_help_is_printed_and_nothing_is_sent(scene, terminal):
+    for cell in ("%dataflow_run --help", "%%dataflow_run -h\nnonsense(\n"):
+        ran = terminal.run(cell)
+
+        assert ran.value is None
+        assert ran.out.startswith("usage: %%dataflow_run JOB [options]")
+        assert "--wait-timeout MINUTES" in ran.out
+    assert scene.service.sent == []
+    assert scene.holds == []
+
+
+def test_a_dry_run_prints_the_request_and_sends_nothing(scene, terminal):
+    ran = terminal.run("%%dataflow_run daily_sales --dry-run --workers 3\na = 1\n")
+
+    assert ran.value is None
+    assert ran.out.startswith("# the job is looked up by its name first: daily_sales\n")
+    assert '"numWorker": 3' in ran.out
+    assert '"$a": "1"' in ran.out
+    assert scene.service.sent == []
+    assert scene.holds == []
+
+
+@pytest.mark.parametrize(
+    "cell",
+    [
+        "%%dataflow_run\na = 1\n",
+        "%%dataflow_run daily_sales --wrokers 3\na = 1\n",
+        "%%dataflow_run daily_sales --workers 11\na = 1\n",
+        "%%dataflow_run daily_sales other\na = 1\n",
+        "%%dataflow_run daily_sales 'open\na = 1\n",
+        "%%dataflow_run daily_sales\nprint(1)\n",
+        "%%dataflow_run daily_sales\na = [1]\n",
+        "%%dataflow_run daily_sales\na = undefined\n",
+        "%%dataflow_run daily_sales\na = 1 / 0\n",
+        '%%dataflow_run daily_sales\n{"a": 1,}\n',
+        "%%dataflow_run id:../x\na = 1\n",
+        "%%dataflow_run daily_sales -o 'not a name'\na = 1\n",
+    ],
+    ids=[
+        "no job", "unknown option", "out of range", "two jobs", "open quote", "no assignment", "no scalar",
+        "undefined name", "an expression that fails", "bad JSON", "bad id", "bad name",
+    ],
+)  # fmt: skip
+def test_a_cell_that_cannot_be_read_is_one_line_and_sends_nothing(scene, terminal, cell):
+    ran = terminal.run(cell)
+
+    assert type(ran.error).__name__ == "UsageError"
+    assert ran.err.startswith("UsageError: ")
+    assert ran.err.count("\n") == 1
+    assert ran.out == ""
+    assert scene.service.sent == []
+    assert scene.holds == []
+
+
+def test_force_sends_what_is_outside_the_documented_ranges(scene, terminal):
+    terminal.run("%%dataflow_run daily_sales --workers 11 --force\na = 1\n")
+
+    assert scene.service.starts[0].body["jobCondition"]["numWorker"] == 11
+
+
+def test_a_refusal_fails_the_cell_in_one_line_and_binds_nothing(terminal):
+    ran = terminal.run("%%dataflow_run daily_sale -o run\na = 1\n")
+
+    assert isinstance(ran.error, NotFound)
+    assert ran.out == (
+        "NotFound: no job is named 'daily_sale'; did you mean 'daily_sales'?; %dataflow_jobs lists them\n"
+    )
+    assert "run" not in terminal.shell.user_ns
+
+
+def test_several_jobs_of_one_name_are_one_line_with_their_ids(scene, terminal):
+    ran = terminal.run("%%dataflow_run twins\na = 1\n")
+
+    assert re.fullmatch(
+        r"UsageError: 2 jobs are named 'twins'; say which by id:... \(\w{12}, \w{12}\)\n", ran.err
+    )
+    assert scene.service.starts == []
+
+
+# Where runs go
+
+
+def test_a_cells_target_goes_before_config_which_goes_before_the_environment(scene, terminal):
+    scene.environment["DATAFLOW_TARGET"] = "from-environment"
+    assert "'from-environment'" in terminal.run("%dataflow_run daily_sales").out
+    terminal.run("%config DataflowMagics.target = 'from-config'")
+    assert "'from-config'" in terminal.run("%dataflow_run daily_sales").out
+    assert "'from-profile'" in terminal.run("%dataflow_run daily_sales --profile from-profile").out
+    assert "'from-cell'" in terminal.run("%dataflow_run daily_sales --target from-cell").out
+
+    assert terminal.run("%dataflow_run daily_sales --target local").value.job == "daily_sales"
+
+
+def test_naming_the_cloud_without_credentials_never_starts_a_local_service(scene, terminal):
+    ran = terminal.run("%%dataflow_run daily_sales --target cloud\na = 1\n")
+
+    assert isinstance(ran.error, ConfigError)
+    assert ran.out.startswith("ConfigError: no credentials for the cloud: set NCLOUD_ACCESS_KEY")
+    assert scene.holds == []
+
+
+def test_with_credentials_status_names_the_cloud_and_masks_the_key(scene, terminal):
+    scene.environment |= {"NCLOUD_ACCESS_KEY": "ACCESS-KEY-1234", "NCLOUD_SECRET_KEY": "S3CR3T"}
+    out = terminal.run("%dataflow_status").out
+
+    assert out.splitlines()[0].startswith("target ")
+    assert "cloud (NCLOUD_ACCESS_KEY and NCLOUD_SECRET_KEY)" in out
+    assert "ACCE****" in out
+    assert "S3CR3T" not in out
+
+
+# The other magics
+
+
+def test_runs_are_a_table_of_what_was_started_here(terminal):
+    terminal.run("%%dataflow_run daily_sales --wait\nday = 1\n")
+    terminal.run("%%dataflow_run broken --wait\nday = 2\n")
+    table = terminal.run("%dataflow_runs").value
+
+    assert table["job"].tolist() == ["daily_sales", "broken"]
+    assert table["status"].tolist() == ["COMPLETED", "FAILED"]
+    assert table["param.day"].tolist() == ["1", "2"]
+    assert table["error"].tolist()[1] == "ValueError: no such table: test.sales"
+
+
+def test_jobs_are_a_table_of_the_target(terminal):
+    expected = ["daily_sales", "broken", "mute", "slow", "twins", "twins", "twelvechars1"]
+
+    assert terminal.run("%dataflow_jobs").value["name"].tolist() == expected
+    assert terminal.run("%dataflow_jobs local").value["name"].tolist() == expected
+
+
+def test_status_shows_a_run_by_the_beginning_of_its_id(terminal):
+    terminal.run("%dataflow_run broken --wait -o run;")
+    run = terminal.shell.user_ns["run"]
+    ran = terminal.run(f"%dataflow_status {run.run_id[:8]}")
+
+    assert ran.value is None
+    assert ran.out.startswith(f"FAILED  broken  run {run.run_id}")
+    assert "| ValueError: no such table: test.sales" in ran.out
+
+
+@pytest.mark.parametrize("which", ["@last", "id"])
+def test_cancel_ends_a_run_and_says_so(terminal, which):
+    run = terminal.run("%dataflow_run slow").value
+    ran = terminal.run(f"%dataflow_cancel {run.run_id if which == 'id' else which}")
+
+    assert ran.out == f"cancel sent to run {run.run_id} of slow\n"
+    eventually(lambda: run.status == "CANCELED", "canceled")
+
+
+@pytest.mark.parametrize(
+    ("line", "message"),
+    [
+        ("%dataflow_cancel", "no run is named; write %dataflow_cancel RUN, or @last"),
+        ("%dataflow_cancel ''", "no run is named; write %dataflow_cancel RUN, or @last"),
+        ("%dataflow_cancel a b", "'a b' is not understood; write %dataflow_cancel RUN"),
+        ("%dataflow_cancel --all", "'--all' is not understood; write %dataflow_cancel RUN"),
+        ("%dataflow_cancel 'a", "the line does not split: No closing quotation"),
+        ("%dataflow_cancel abc", "no run 'abc' was started here; %dataflow_runs lists them"),
+        ("%dataflow_status a b", "'a b' is not understood; write %dataflow_status [RUN]"),
+        ("%dataflow_status abc", "no run 'abc' was started here; %dataflow_runs lists them"),
+        ("%dataflow_runs all", "'all' is not understood; write %dataflow_runs"),
+        ("%dataflow_jobs a b", "'a b' is not understood; write %dataflow_jobs [TARGET]"),
+    ],
+)
+def test_a_line_that_is_not_understood_is_one_line_that_helps(terminal, line, message):
+    terminal.run("%dataflow_run slow;")
+    ran = terminal.run(line)
+
+    assert ran.err == f"UsageError: {message}\n"
+    assert ran.out == ""
+
+
+def test_the_documentation_of_the_magic_names_its_help(terminal):
+    assert "%dataflow_run --help" in (terminal.shell.find_line_magic("dataflow_run").__doc__ or "")
+
+
+def test_by_default_runs_go_to_the_session_of_the_process(tmp_path, monkeypatch):
+    for name in [name for name in os.environ if name.startswith(("NCLOUD_", "DATAFLOW_"))]:
+        monkeypatch.delenv(name)
+    monkeypatch.setenv("DATAFLOW_MAGIC_HOME", str(tmp_path / "data"))
+    monkeypatch.setenv("HOME", str(tmp_path))
+    with open_notebook(tmp_path) as notebook:
+        notebook.run("%load_ext dataflow_magic")
+        try:
+            assert f"folder      {tmp_path}/data/local" in notebook.run("%dataflow_status").out
+            assert len(notebook.run("%dataflow_runs").value) == 0
+        finally:
+            notebook.run("%unload_ext dataflow_magic")
+
+
+# Secrets
+
+
+def test_neither_secret_nor_signature_is_ever_told(tmp_path, caplog):
+    """Everything a cell, a traceback, a log, the history or a repr says, with requests over a real port."""
+    caplog.set_level(logging.DEBUG)
+    with Scene(tmp_path) as scene, at_a_port(scene.service) as address:
+        scene.environment |= {
+            "NCLOUD_ACCESS_KEY": ACCESS_KEY,
+            "NCLOUD_SECRET_KEY": SECRET_KEY,
+            "DATAFLOW_ENDPOINT": address,
+        }
+        scene.session = Session(
+            scene.environment, scene.configure_file, NotImplemented, pace=Pace(0.01, 0.01)
+        )
+        told: list[object] = []
+        with notebook_with_magics(scene, stdin=False) as notebook:
+            shell = notebook.shell
+            for cell in (
+                "%xmode Verbose",
+                "%dataflow_status",
+                "%%dataflow_run daily_sales --dry-run\na = 1\n",
+                "%%dataflow_run daily_sales -o run\na = 1\n",
+                "%%dataflow_run broken\na = 1\n",
+                "%tb",
+                "%%dataflow_run daily_sale\na = 1\n",
+                "run, run.view, run.result(), run.logs(), vars(run)",
+                "run.cancel()",
+                "client = run._connection.client\nclient, vars(client), client._http",
+                "%dataflow_runs",
+                "%dataflow_jobs",
+                "%history",
+            ):
+                ran = notebook.run(cell)
+                told += [ran.out, ran.err, repr(ran.value), repr(ran.error), ran.shown]
+            scene.service.clock_ahead_seconds = 3600
+            told.append(notebook.run("%%dataflow_run daily_sales\na = 1\n"))
+            # A bug far down, once the request is signed: every frame and its variables are shown.
+            bug = notebook.run(
+                "http = client._http\ntransport, http._transport = http._transport, None\n%dataflow_jobs"
+            )
+            assert "Client._send(self" in bug.out
+            notebook.run("http._transport = transport")
+            told.append(bug)
+            session, target = scene.session, scene.session.target()
+            told += [shell.user_ns["In"], shell.user_ns["Out"], session, target, session.runs]
+        session.close()
+
+    assert ACCESS_KEY not in "".join(str(part) for part in told[:10]), "the key is masked where it is told"
+    text = "\n".join([*(repr(part) for part in told), *(str(part) for part in told), caplog.text])
+    assert "RunFailed" in text
+    assert "NotSignedIn" in text
+    assert "no job is named" in text
+    assert len(scene.service.signatures) > 10
+    assert SECRET_KEY not in text
+    assert [signature for signature in scene.service.signatures if signature in text] == []

@@ -1,0 +1,103 @@
+"""The names of the package: these, all of them there, and none of them costing anything before it is used."""
+
+import importlib
+import subprocess
+import sys
+from importlib.metadata import version
+
+import pytest
+
+import dataflow_magic
+
+PUBLIC = [
+    "Client",
+    "DataflowError",
+    "Job",
+    "JobCondition",
+    "JobExecution",
+    "Page",
+    "Run",
+    "RunFailed",
+    "RunState",
+    "WaitTimeout",
+    "load_ipython_extension",
+    "local_path",
+    "run",
+    "runs",
+    "unload_ipython_extension",
+]
+HEAVY = [
+    "IPython",
+    "httpx",
+    "ipywidgets",
+    "numpy",
+    "obstore",
+    "pandas",
+    "pydantic",
+    "pyspark",
+    "starlette",
+    "uvicorn",
+]
+
+
+def test_the_public_names_are_these():
+    assert dataflow_magic.__all__ == PUBLIC
+
+
+@pytest.mark.parametrize("name", PUBLIC)
+def test_each_public_name_is_there_and_listed(name):
+    assert getattr(dataflow_magic, name).__name__ == name
+    assert name in dir(dataflow_magic)
+
+
+def test_the_version_is_that_of_the_distribution():
+    assert dataflow_magic.__version__ == version("dataflow-magic")
+
+
+def test_an_unknown_name_is_an_attribute_error():
+    with pytest.raises(AttributeError, match="module 'dataflow_magic' has no attribute 'execute'"):
+        dataflow_magic.execute  # noqa: B018
+
+
+MODULES = [
+    "answers", "api", "block", "card", "cell", "client", "connection", "describe", "diagnosis", "errors", "frame",
+    "handle", "jobs", "loop", "magic", "models", "present", "reconcile", "session", "settings", "signing", "storage",
+    "values", "view", "watch",
+]  # fmt: skip
+
+
+@pytest.mark.parametrize("name", MODULES)
+def test_what_a_module_says_it_offers_is_there(name):
+    module = importlib.import_module(f"dataflow_magic.{name}")
+
+    assert all(hasattr(module, word) for word in module.__all__)
+
+
+def loaded_after(program: str) -> set[str]:
+    """Return which heavy packages a fresh process has loaded after a program that prints nothing."""
+    tell = f"\nimport sys\nprint(*(name for name in {HEAVY!r} if name in sys.modules))"
+    done = subprocess.run(
+        [sys.executable, "-c", program + tell], capture_output=True, text=True, check=True, timeout=60
+    )
+    assert done.stderr == ""
+    assert done.stdout.count("\n") == 1, "the program itself printed something"
+    return set(done.stdout.split())
+
+
+def test_importing_the_package_loads_nothing_heavy():
+    assert loaded_after("import dataflow_magic; dir(dataflow_magic)") == set()
+
+
+def test_loading_the_extension_prints_nothing_and_loads_only_ipython():
+    program = """
+from IPython.core.interactiveshell import InteractiveShell
+shell = InteractiveShell.instance()
+shell.run_line_magic("load_ext", "dataflow_magic")
+shell.run_line_magic("reload_ext", "dataflow_magic")
+shell.run_line_magic("unload_ext", "dataflow_magic")
+"""
+    assert loaded_after(program) == {"IPython"}
+
+
+def test_starting_runs_from_python_loads_neither_pandas_nor_a_web_server():
+    assert loaded_after("from dataflow_magic import run, Run, Client") == {"httpx", "pydantic"}

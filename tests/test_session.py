@@ -1,0 +1,498 @@
+"""Starting runs, finding them, watching them, and never losing or doubling one."""
+
+import gc
+import signal
+import threading
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from dataflow_magic.cell import make_request
+from dataflow_magic.errors import (
+    BadParameter,
+    CellError,
+    DataflowError,
+    NotFound,
+    OutcomeUnknown,
+    RunFailed,
+    Unreachable,
+)
+from dataflow_magic.local.app import Keys
+from dataflow_magic.settings import Target
+from tests.helpers import ACCESS_KEY, CONDITION, SECRET_KEY, Scene, eventually
+
+WHOLE = {"nrn": "nrn:PUB:IAM::2:Role/2", "script_path": "other/scripts/", "log_path": "other/logs/"}
+
+
+@pytest.fixture
+def scene(tmp_path):
+    with Scene(tmp_path) as scene:
+        yield scene
+
+
+def asked(scene: Scene) -> list[str]:
+    return [f"{sent.method} {sent.path}" for sent in scene.service.sent]
+
+
+# What is sent
+
+
+def test_a_run_is_sent_with_the_stored_condition_whole_under_the_options(scene):
+    run = scene.start("daily_sales", {"table": "t"}, workers=4)
+
+    assert scene.service.starts[0].body == {
+        "jobCondition": {**CONDITION, "numWorker": 4},
+        "parameters": {"$table": "t"},
+    }
+    assert run.condition.num_worker == 4
+    assert run.result().status == "COMPLETED"
+
+
+def test_provenance_goes_into_the_query_and_nothing_else_does(scene):
+    scene.start("daily_sales", trigger_id="t 1", workflow_id="w/2")
+    scene.start("daily_sales")
+
+    assert [sent.query for sent in scene.service.starts] == [{"triggerId": "t 1", "workflowId": "w/2"}, {}]
+
+
+def test_an_id_with_a_whole_condition_is_started_without_reading_the_job(scene):
+    job_id = scene.service.job_id("slow")
+    scene.start(job_id, **WHOLE)
+
+    assert asked(scene)[0] == f"POST /api/v1/jobs/{job_id}/executions"
+    assert scene.service.starts[0].body["jobCondition"] == {
+        "nrn": "nrn:PUB:IAM::2:Role/2",
+        "scriptPath": "other/scripts/",
+        "logPath": "other/logs/",
+    }
+
+
+def test_a_name_in_the_form_of_an_id_is_found_once_no_job_has_that_id(scene):
+    run = scene.start("twelvechars1", **WHOLE)
+
+    assert run.job == "twelvechars1"
+    assert [sent.path for sent in scene.service.starts] == [
+        "/api/v1/jobs/twelvechars1/executions",
+        f"/api/v1/jobs/{scene.service.job_id('twelvechars1')}/executions",
+    ]
+
+
+def test_name_prefix_never_asks_for_the_id(scene):
+    run = scene.start("name:twelvechars1")
+
+    assert run.job == "twelvechars1"
+    assert asked(scene)[0] == "GET /api/v1/jobs"
+
+
+@pytest.mark.parametrize("options", [{}, WHOLE], ids=["read first", "sent at once"])
+def test_id_prefix_never_falls_back_to_a_name(scene, options):
+    with pytest.raises(NotFound):
+        scene.start("id:twelvechars1", **options)
+
+    assert "GET /api/v1/jobs" not in asked(scene)
+
+
+def test_an_unknown_job_is_refused_with_the_nearest_name(scene):
+    with pytest.raises(NotFound, match="no job is named 'daily_sale'; did you mean 'daily_sales'"):
+        scene.start("daily_sale")
+
+    assert scene.service.starts == []
+
+
+def test_several_jobs_of_one_name_are_listed_and_none_is_started(scene):
+    ids = [job.job_id for job in scene.service.store.jobs(name="twins", page=0, limit=9)[0]]
+
+    with pytest.raises(CellError, match="2 jobs are named 'twins'") as caught:
+        scene.start("twins")
+
+    assert all(job_id in str(caught.value) for job_id in ids)
+    assert scene.service.starts == []
+
+
+# What is known here
+
+
+def test_runs_are_kept_in_the_order_they_were_started(scene):
+    names = ["daily_sales", "broken", "daily_sales"]
+    for name in names:
+        scene.start(name)
+
+    assert [run.job for run in scene.session.runs] == names
+
+
+@pytest.mark.parametrize(
+    ("is_down", "options", "error"),
+    [(True, WHOLE, Unreachable), (False, {"workers": 99, "force": True}, BadParameter)],
+    ids=["never arrived", "refused"],
+)
+def test_a_run_that_was_certainly_not_started_is_not_kept(scene, is_down, options, error):
+    scene.service.is_down = is_down
+
+    with pytest.raises(error):
+        scene.start("id:" + scene.service.job_id("daily_sales"), **options)
+
+    assert scene.session.runs == []
+
+
+def test_two_starts_of_one_request_are_two_runs(scene):
+    first, second = scene.start("daily_sales", {"a": 1}), scene.start("daily_sales", {"a": 1})
+
+    assert first.run_id != second.run_id
+    assert len(scene.service.starts) == 2
+
+
+def canned(run_id: str) -> httpx.Response:
+    return httpx.Response(200, json={"jobExecutionId": run_id, "status": "READY"})
+
+
+def test_a_run_is_found_by_its_id_by_an_unambiguous_beginning_and_as_the_last(scene):
+    scene.service.answers += [canned("AAAA00000001"), canned("AAAA00000002"), canned("AAAA0000000")]
+    one, two, short = (scene.start("daily_sales") for _ in range(3))
+    find = scene.session.find_run
+
+    assert find("AAAA00000001") is one
+    assert find("AAAA00000002") is two
+    assert find("AAAA0000000") is short, "a whole id is not the beginning of others"
+    assert find("@last") is short
+    with pytest.raises(CellError, match="3 runs begin with 'AAAA': AAAA00000001, AAAA00000002, AAAA0000000"):
+        find("AAAA")
+    with pytest.raises(CellError, match="no run 'BBBB' was started here; %dataflow_runs lists them"):
+        find("BBBB")
+
+
+@pytest.mark.parametrize("text", ["@last", ""], ids=["last of none", "empty"])
+def test_no_run_is_found_where_none_is_named(scene, text):
+    if not text:
+        scene.start("daily_sales")
+    with pytest.raises(CellError, match="was started here"):
+        scene.session.find_run(text)
+
+
+def test_jobs_are_those_of_the_target(scene):
+    names = [job.name for job in scene.session.jobs(scene.local())]
+
+    assert names == ["daily_sales", "broken", "mute", "slow", "twins", "twins", "twelvechars1"]
+
+
+def test_one_target_has_one_connection_and_its_own_keys(scene):
+    address = Target(
+        "http://127.0.0.1:7001", "address", "http://127.0.0.1:7001", ACCESS_KEY, SecretStr(SECRET_KEY), ""
+    )
+    cloud = Target("cloud", "cloud", "https://dataflow.test", "ak", SecretStr("sk"), "")
+    connect = scene.session.connect
+
+    assert connect(address) is connect(address)
+    assert connect(cloud) is not connect(address)
+    assert scene.session.start(make_request("daily_sales"), address).result().status == "COMPLETED"
+    with pytest.raises(Unreachable, match=r"https://dataflow\.test"):
+        scene.session.jobs(cloud)
+
+
+# The answer to a start was lost
+
+
+def test_a_run_whose_answer_was_lost_is_adopted_when_it_is_the_only_one_it_can_be(scene):
+    scene.service.lost_answers = 1
+    scene.may_look.clear()
+
+    run = scene.start("daily_sales", {"day": "2026-11-01"})
+
+    assert run.status == "SUBMITTING"
+    assert run.run_id is None
+    assert run.view.blind_reason.endswith("look at the job's runs before you do.")
+    scene.may_look.set()
+    assert run.result().job_execution_id == run.run_id
+    assert run.view.blind_since is None
+    assert len(scene.service.starts) == 1
+    assert scene.looks == [3.0]
+
+
+def test_a_run_that_is_over_when_it_is_found_is_adopted_once(scene):
+    """Two answers were lost and only one request arrived: the run found belongs to one handle."""
+    scene.may_look.clear()
+    scene.service.lost_requests = 1
+    first = scene.start("broken", {"a": 1})
+    scene.service.lost_answers = 1
+    second = scene.start("broken", {"a": 1})
+    eventually(
+        lambda: not scene.service.store.runs_in("RUNNING") + scene.service.store.runs_in("READY"),
+        "the run is over",
+    )
+    scene.may_look.set()
+
+    eventually(lambda: first.is_over and second.is_over, "both are settled")
+
+    assert sorted([first.status, second.status]) == ["FAILED", "SUBMITTING"]
+
+
+def test_between_two_candidates_nobody_guesses(scene):
+    job = scene.service.store.jobs(name="slow", page=0, limit=1)[0][0]
+    twin = scene.service.store.add_run(
+        job, condition=CONDITION, parameters={"$a": "1"}, trigger_id=None, workflow_id=None
+    )
+    scene.service.lost_answers = 1
+
+    run = scene.start("slow", {"a": 1})
+
+    with pytest.raises(OutcomeUnknown, match="2 runs may be it: ") as caught:
+        run.result()
+    assert twin.run_id in str(caught.value)
+    assert run.status == "SUBMITTING"
+    assert run.view.blind_reason == str(caught.value)
+
+
+def test_runs_of_other_parameters_and_runs_known_here_are_no_candidates(scene):
+    scene.start("daily_sales", {"a": 1}).result()
+    scene.start("daily_sales", {"a": 2}).result()
+    scene.service.lost_answers = 1
+
+    run = scene.start("daily_sales", {"a": 1})
+
+    run.wait(10)
+    assert run.run_id not in {other.run_id for other in scene.session.runs[:2]}
+
+
+def test_a_run_that_never_arrived_is_given_up_after_twenty_looks(scene):
+    scene.service.lost_requests = 1
+
+    run = scene.start("daily_sales")
+
+    with pytest.raises(OutcomeUnknown, match="no such run is to be seen: it was probably not started"):
+        run.result()
+    assert run.status == "SUBMITTING"
+    assert len(scene.looks) == 20
+    assert run in scene.session.runs
+
+
+def test_a_look_that_gets_no_answer_does_not_count(scene):
+    scene.service.lost_answers = 1
+    scene.may_look.clear()
+    run = scene.start("daily_sales")
+    scene.service.is_down = True
+    scene.may_look.set()
+
+    eventually(lambda: len(scene.looks) > 25, "more looks than are allowed to be in vain")
+    assert "looking for it failed: no answer from http://127.0.0.1:7001" in run.view.blind_reason
+    scene.service.is_down = False
+
+    assert run.result().status == "COMPLETED"
+
+
+def test_looking_ends_where_looking_is_refused(scene):
+    scene.service.lost_answers = 1
+    scene.may_look.clear()
+    run = scene.start("daily_sales")
+    scene.service.clock_ahead_seconds = 3600
+    scene.may_look.set()
+
+    with pytest.raises(OutcomeUnknown, match="looking for it failed: signature refused"):
+        run.wait(10)
+    assert len(scene.looks) == 20
+
+
+def test_a_run_whose_own_answer_is_on_its_way_is_not_taken_for_a_lost_one(scene):
+    answer_it = threading.Event()
+    scene.may_look.clear()
+    scene.service.lost_requests = 1
+    lost = scene.start("slow", {"a": 1})
+    scene.service.before_answer = lambda sent: answer_it.wait(10) if sent.is_start else None
+    other = threading.Thread(target=scene.start, args=("slow", {"a": 1}))
+    other.start()
+    eventually(
+        lambda: scene.service.store.runs_in("RUNNING"), "the second run goes on, its answer outstanding"
+    )
+
+    scene.may_look.set()
+    eventually(lambda: len(scene.looks) > 25, "looks do not count meanwhile")
+    assert lost.run_id is None
+    answer_it.set()
+    other.join(10)
+
+    with pytest.raises(OutcomeUnknown, match="no such run is to be seen"):
+        lost.wait(10)
+    assert [run.status for run in scene.session.runs] == ["SUBMITTING", "RUNNING"]
+
+
+def test_an_answer_that_cannot_be_read_is_a_lost_answer_and_no_refusal(scene):
+    scene.service.answers.append(httpx.Response(200, text="<html>a proxy's page</html>"))
+
+    run = scene.start("daily_sales")
+
+    assert run.status == "SUBMITTING"
+    with pytest.raises(OutcomeUnknown):
+        run.wait(10)
+
+
+# While a run goes on
+
+
+def test_a_run_is_blind_while_the_service_is_silent_and_sees_again_afterwards(scene):
+    run = scene.start("slow")
+    eventually(lambda: run.status == "RUNNING", "running")
+    scene.service.is_down = True
+    eventually(lambda: run.view.blind_since, "blind")
+    since = run.view.blind_since
+
+    assert run.status == "RUNNING"
+    assert run.view.blind_reason.startswith("no answer from http://127.0.0.1:7001 (ConnectError")
+    asked_before = len(scene.service.sent)
+    eventually(lambda: len(scene.service.sent) > asked_before + 2, "asked on")
+    assert run.view.blind_since == since
+    scene.service.is_down = False
+    eventually(lambda: run.view.blind_since is None, "sees again")
+    scene.service.finish.set()
+    assert run.result().status == "COMPLETED"
+
+
+def test_a_local_service_that_moved_is_found_again_and_followed(scene):
+    run = scene.start("slow")
+    scene.service.endpoint = "http://127.0.0.1:7002"
+    scene.service.finish.set()
+
+    assert run.result(10).status == "COMPLETED"
+    assert run.view.blind_since is None
+
+
+def test_a_local_service_with_new_keys_at_its_old_address_is_another_one(scene):
+    run = scene.start("slow")
+    scene.service.keys = Keys("local-another-key", "another secret")
+    scene.session.ask(scene.local(), lambda _: scene.service.restart())
+    scene.session.jobs(scene.local())
+
+    with pytest.raises(RunFailed, match="the local service stopped while it ran"):
+        run.result(10)
+
+
+def test_a_local_service_that_cannot_be_found_again_leaves_the_run_blind_until_it_can(scene):
+    run = scene.start("slow")
+    scene.service.is_down = scene.service.cannot_start = True
+    eventually(lambda: run.view.blind_since, "blind")
+    eventually(lambda: scene.failed_attaches > 2, "looked for again and again")
+    assert not run.is_over
+
+    scene.service.is_down = scene.service.cannot_start = False
+    scene.service.finish.set()
+    assert run.result(10).status == "COMPLETED"
+
+
+def test_each_use_of_the_local_service_holds_it_anew_and_close_lets_it_go(scene):
+    scene.session.jobs(scene.local())
+    scene.session.jobs(scene.local())
+    assert scene.holds == [False, True]
+
+    scene.session.close()
+
+    assert scene.holds == [False, False]
+
+
+# Interrupts
+
+
+@pytest.fixture
+def interrupt(scene):
+    """Sends SIGINT to this thread while a request of the given kind has no answer yet."""
+    caught = threading.Event()
+    main = threading.get_ident()
+
+    def arm(when):
+        armed = [True]
+
+        def before_answer(sent):
+            if armed and when(sent):
+                armed.clear()
+                signal.pthread_kill(main, signal.SIGINT)
+                caught.wait(10)
+
+        scene.service.before_answer = before_answer
+        return caught
+
+    yield arm
+    caught.set()
+
+
+def test_an_interrupt_while_the_start_is_on_its_way_loses_nothing(scene, interrupt):
+    caught = interrupt(lambda sent: sent.is_start)
+
+    with pytest.raises(KeyboardInterrupt):
+        scene.start("daily_sales")
+    caught.set()
+
+    eventually(lambda: scene.session.runs and scene.session.runs[0].run_id, "the run is known")
+    assert scene.session.runs[0].result().status == "COMPLETED"
+    assert len(scene.service.starts) == 1
+
+
+def test_an_interrupt_while_the_job_is_looked_for_sends_nothing(scene, interrupt):
+    caught = interrupt(lambda sent: sent.method == "GET")
+
+    with pytest.raises(KeyboardInterrupt):
+        scene.start("daily_sales")
+    caught.set()
+
+    scene.session.jobs(scene.local())
+    assert scene.service.starts == []
+    assert scene.session.runs == []
+
+
+# The end of a session
+
+
+def test_who_waits_when_the_session_closes_is_told_that_nobody_watches(scene):
+    run = scene.start("slow")
+    errors: list[BaseException] = []
+
+    def wait() -> None:
+        try:
+            run.result(10)
+        except DataflowError as error:
+            errors.append(error)
+
+    waiter = threading.Thread(target=wait)
+    waiter.start()
+    scene.session.close()
+    waiter.join(10)
+
+    assert [type(error) for error in errors] == [DataflowError]
+    assert str(errors[0]).endswith(
+        "nobody watches the run any more: the extension was unloaded; the run itself goes on"
+    )
+    assert scene.service.store.run(run.run_id).status != "CANCELED"
+
+
+def test_closing_while_a_run_is_watched_says_nothing(scene, caplog):
+    for _ in range(3):
+        scene.start("slow")
+    scene.session.close()
+    gc.collect()  # asyncio tells of a task's forgotten error once the task is collected
+
+    assert caplog.records == []
+
+
+def test_a_run_that_was_over_is_not_touched_by_close(scene):
+    run = scene.start("broken")
+    with pytest.raises(RunFailed):
+        run.result(10)
+    scene.session.close()
+
+    with pytest.raises(RunFailed):
+        run.result()
+
+
+@pytest.mark.parametrize(
+    "use",
+    [
+        lambda scene: scene.session.runs[0].cancel(),
+        lambda scene: scene.session.runs[0].logs(),
+        lambda scene: scene.start("slow"),
+        lambda scene: scene.session.jobs(scene.local()),
+    ],
+    ids=["cancel", "logs", "start", "jobs"],
+)
+def test_a_closed_session_says_so_whatever_is_asked_of_it(scene, use):
+    scene.start("slow")
+    scene.session.close()
+    scene.session.close()
+
+    with pytest.raises(DataflowError, match="the extension was unloaded"):
+        use(scene)

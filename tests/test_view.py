@@ -1,0 +1,71 @@
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+
+from dataflow_magic.models import JobCondition, JobExecution
+from dataflow_magic.view import RunView
+
+START = datetime(2026, 11, 1, 9, 0, tzinfo=UTC)
+
+
+def view(status: str | None, **fields: Any) -> RunView:
+    execution = None if status is None else JobExecution(job_execution_id="r", status=status, **fields)
+    return RunView(
+        target="local",
+        endpoint="http://127.0.0.1:1",
+        job_id="j",
+        job_name="daily",
+        condition=JobCondition(),
+        parameters={},
+        submitted_at=START,
+        execution=execution,
+    )
+
+
+def test_a_run_without_an_answer_is_being_submitted():
+    nothing = view(None)
+
+    assert (nothing.status, nothing.run_id, nothing.is_final) == ("SUBMITTING", None, False)
+    assert nothing.waiting_for == "the service's answer"
+
+
+@pytest.mark.parametrize(
+    ("status", "detail", "waiting_for"),
+    [
+        ("READY", None, "the service to start it"),
+        ("READY", "2 runs of this job", "2 runs of this job"),
+        ("RUNNING", "x", ""),
+        ("COMPLETED", None, ""),
+        ("QUEUED", None, ""),
+    ],
+)
+def test_only_a_waiting_run_waits_for_something(status, detail, waiting_for):
+    assert view(status, status_detail=detail).waiting_for == waiting_for
+
+
+@pytest.mark.parametrize(
+    ("status", "ended_after", "asked_after", "seconds"),
+    [
+        ("RUNNING", None, 90, 90.0),
+        ("COMPLETED", 60, 90, 60.0),
+        ("COMPLETED", None, 90, 90.0),
+        ("RUNNING", 60, 90, 90.0),
+        ("COMPLETED", -5, 90, 0.0),
+        (None, None, -5, 0.0),
+    ],
+    ids=[
+        "alive",
+        "over",
+        "over without a date",
+        "alive whatever its end says",
+        "clocks apart",
+        "clock set back",
+    ],
+)
+def test_time_goes_on_until_the_end_and_is_never_negative(status, ended_after, asked_after, seconds):
+    end = None if ended_after is None else START + timedelta(seconds=ended_after)
+
+    shown = view(status, end_date=end)
+
+    assert shown.elapsed_seconds(START + timedelta(seconds=asked_after)) == seconds
