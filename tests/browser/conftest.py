@@ -11,7 +11,8 @@ from typing import Any
 import pytest
 from playwright.sync_api import Browser, Page, sync_playwright
 
-from tests.browser.lab import CHROMIUM_FLAGS, Lab
+from tests.browser.lab import CHROMIUM_FLAGS, Lab, open_page
+from tests.local_service import no_credentials
 
 
 @pytest.fixture(scope="session")
@@ -41,14 +42,8 @@ def browser(chromium: str) -> Iterator[Browser]:
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
     """A page of its own for one test; an error in its scripts fails the test."""
-    context = browser.new_context(viewport={"width": 1180, "height": 900})
-    shown = context.new_page()
-    broken: list[str] = []
-    shown.on("pageerror", lambda error: broken.append(str(error)))
-    yield shown
-    context.close()
-
-    assert broken == []
+    with open_page(browser) as opened:
+        yield opened
 
 
 @pytest.fixture(scope="session")
@@ -57,7 +52,7 @@ def lab(
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Lab]:
     """The JupyterLab that tests share; it sees no credentials and no configuration of this machine."""
-    with Lab(tmp_path_factory.mktemp("lab"), env=_no_credentials()) as shared:
+    with Lab(tmp_path_factory.mktemp("lab"), env=no_credentials()) as shared:
         yield shared
 
 
@@ -68,10 +63,6 @@ def start_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[...
 
         def start(*, env: dict[str, str | None] | None = None, **options: Any) -> Lab:
             home = tmp_path_factory.mktemp("lab")
-            return stack.enter_context(Lab(home, env={**_no_credentials(), **(env or {})}, **options))
+            return stack.enter_context(Lab(home, env={**no_credentials(), **(env or {})}, **options))
 
         yield start
-
-
-def _no_credentials() -> dict[str, str | None]:
-    return {name: None for name in os.environ if name.startswith(("NCLOUD_", "DATAFLOW_"))}

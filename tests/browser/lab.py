@@ -10,14 +10,15 @@ import subprocess
 import sys
 import time
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from playwright.sync_api import Locator, Page
+    from playwright.sync_api import Browser, Locator, Page
 
-__all__ = ["CHROMIUM_FLAGS", "Lab", "OpenNotebook", "write_notebook"]
+__all__ = ["CHROMIUM_FLAGS", "Lab", "OpenNotebook", "open_page", "write_notebook"]
 
 CHROMIUM_FLAGS = (
     "--no-sandbox",
@@ -38,8 +39,18 @@ NO_NEWS: Mapping[str, Mapping[str, Any]] = {
     "@jupyterlab/apputils-extension/notification": {"fetchNews": "false", "checkForUpdates": False},
 }
 
-
 _SELECT = "panel.content.deselectAll(); panel.content.activeCellIndex = index"
+
+_RECORD = """
+    const cell = panel.content.widgets[index.cell].node, said = [];
+    (window.recorded ??= {})[index.name] = said;
+    const look = () => {
+        const text = cell.querySelector(index.selector)?.textContent;
+        if (text !== undefined && text !== said.at(-1)) said.push(text);
+    };
+    new MutationObserver(look).observe(cell, {childList: true, subtree: true, characterData: true});
+    look();
+"""
 
 
 class Lab:
@@ -157,9 +168,9 @@ class OpenNotebook:
             # Running before this is done opens the dialog that asks for a kernel.
             self._evaluate("await panel.sessionContext.ready; await panel.sessionContext.session.kernel.info")
 
-    def run_all(self) -> None:
+    def run_all(self, *, patience_ms: int = PATIENCE_MS) -> None:
         """Run every cell and wait until the kernel is done with them."""
-        self.command("notebook:run-all-cells")
+        self._evaluate("await app.commands.execute('notebook:run-all-cells')", patience_ms=patience_ms)
 
     def run_cell(self, index: int) -> None:
         """Run one cell and wait until the kernel is done with it."""
@@ -192,6 +203,14 @@ class OpenNotebook:
             if output["output_type"] == "error":
                 parts.append(f"{output['ename']}: {output['evalue']}")
         return "".join(parts)
+
+    def record(self, index: int, selector: str) -> None:
+        """Note from now on, for `recorded`, each new text of the first element in a cell that matches."""
+        self._evaluate(_RECORD, {"cell": index, "selector": selector, "name": f"{index} {selector}"})
+
+    def recorded(self, index: int, selector: str) -> list[str]:
+        """Return what was noted, oldest first."""
+        return list(self._evaluate("return window.recorded[index]", f"{index} {selector}"))
 
     def save(self) -> dict[str, Any]:
         """Save the notebook and return what is in its file."""
@@ -236,13 +255,28 @@ class OpenNotebook:
         shown = self.page if cell is None else self.output(cell)
         shown.screenshot(path=path)
 
-    def _evaluate(self, body: str, index: Any = None) -> Any:
+    def _evaluate(self, body: str, index: Any = None, *, patience_ms: int = PATIENCE_MS) -> Any:
         script = f"""async index => {{
             const app = window.jupyterapp, panel = app.shell.currentWidget;
-            const late = new Promise((_, no) => setTimeout(() => no(new Error('nothing for a minute')), {PATIENCE_MS}));
+            const late = new Promise((_, no) => setTimeout(() => no(new Error('no end in time')), {patience_ms}));
             return await Promise.race([late, (async () => {{ {body} }})()]);
         }}"""
         return self.page.evaluate(script, index)
+
+
+@contextmanager
+def open_page(browser: Browser) -> Iterator[Page]:
+    """Give a page of its own; it must have had no error in its scripts at the end."""
+    context = browser.new_context(viewport={"width": 1180, "height": 900})
+    shown = context.new_page()
+    broken: list[str] = []
+    shown.on("pageerror", lambda error: broken.append(str(error)))
+    try:
+        yield shown
+    finally:
+        context.close()
+
+    assert broken == []
 
 
 def write_notebook(path: Path, *cells: str) -> None:

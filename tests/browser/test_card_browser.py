@@ -104,7 +104,7 @@ def test_a_card_lives_on_while_another_cell_runs(run_cells):
 def test_the_card_keeps_its_size_from_the_first_state_to_the_last(run_cells):
     steps = (
         ("card.update(at(12, RUNNING))", "12 s"),
-        ("card.update(at(95, BLIND))", "no answer from the service"),
+        ("card.update(at(95, BLIND))", "no news since"),
         ("card.update(at(100, CANCELING))", "cancel sent"),
         ("card.update(at(101, RUNNING, kernel_waits=True))", "interrupt the kernel"),
         ("card.finish(at(190, COMPLETED))", "COMPLETED"),

@@ -1,0 +1,272 @@
+"""Real Spark runs in a real JupyterLab: the quickstart, the card of a living run, its button, and a service that dies."""
+
+from __future__ import annotations
+
+import os
+import re
+import shutil
+import signal
+from collections.abc import Callable, Iterator
+from datetime import datetime
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Locator, Page, expect
+
+from dataflow_magic.local.attach import peek
+from dataflow_magic.local.folder import DataFolder, try_lock
+from dataflow_magic.local.store import Store
+from dataflow_magic.view import KST
+from tests.browser.lab import Lab, OpenNotebook, open_page, write_notebook
+from tests.local_service import no_credentials, processes_of, service_folder
+
+pytestmark = [pytest.mark.browser, pytest.mark.spark]
+
+QUICKSTART = Path(__file__).parents[2] / "notebooks" / "quickstart.ipynb"
+SPARK_MS = 60_000
+"""Patience with a run on a busy machine; 10 s is usual."""
+NOTEBOOK_MS = 240_000
+ENDS = {"january": "COMPLETED", "july": "COMPLETED", "wrong": "FAILED"}
+
+LOAD = "%load_ext dataflow_magic"
+FOR_LONG = "%%dataflow_run slow_count -o run\nseconds = 600"
+# Busy until the test says otherwise.
+BUSY = """
+import time
+from pathlib import Path
+deadline = time.monotonic() + 120
+while not Path("go").exists() and time.monotonic() < deadline:
+    time.sleep(0.05)
+"""
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DataFolder]:
+    """The data folder of the service that the kernels start."""
+    with service_folder(tmp_path_factory.mktemp("home")) as used:
+        yield used
+
+
+@pytest.fixture(scope="module")
+def spark_lab(
+    chromium: str,  # noqa: ARG001  # without one, no server is started
+    folder: DataFolder,
+    tmp_path_factory: pytest.TempPathFactory,
+) -> Iterator[Lab]:
+    """A JupyterLab whose kernels run jobs locally."""
+    env = no_credentials() | {"DATAFLOW_MAGIC_HOME": str(folder.path.parent), "DATAFLOW_TARGET": "local"}
+    with Lab(tmp_path_factory.mktemp("lab"), env=env) as shared:
+        yield shared
+
+
+@pytest.fixture
+def run_cells(spark_lab: Lab, page: Page, request: pytest.FixtureRequest) -> Callable[..., OpenNotebook]:
+    """Open a notebook with these cells after one that loads the extension, which is run."""
+
+    def opened(*cells: str) -> OpenNotebook:
+        name = f"{request.node.function.__name__}.ipynb"
+        write_notebook(spark_lab.root / name, LOAD, *cells)
+        notebook = spark_lab.open(page, name)
+        notebook.run_cell(0)
+        return notebook
+
+    return opened
+
+
+def card_of(notebook: OpenNotebook, cell: int = 1) -> Locator:
+    return notebook.output(cell).locator(".dfm-card")
+
+
+def button_of(notebook: OpenNotebook, cell: int = 1) -> Locator:
+    return notebook.output(cell).get_by_role("button", name="Cancel")
+
+
+def expect_state(notebook: OpenNotebook, state: str, *, cell: int = 1) -> None:
+    expect(card_of(notebook, cell).locator(".dfm-badge")).to_have_text(state, timeout=SPARK_MS)
+
+
+def expect_tick(notebook: OpenNotebook, cell: int = 1) -> None:
+    clock = card_of(notebook, cell).locator(".dfm-clock")
+    expect(clock).not_to_have_text(clock.inner_text(), timeout=SPARK_MS)
+
+
+def run_id_of(notebook: OpenNotebook, cell: int = 1) -> str:
+    return card_of(notebook, cell).locator(".dfm-run code").inner_text()
+
+
+def state_in_service(folder: DataFolder, run_id: str) -> str:
+    run = Store(folder.database, lambda: datetime.now(KST)).run(run_id)
+    return run.status if run else "no such run"
+
+
+@pytest.fixture(scope="module")
+def quickstart(spark_lab: Lab, browser: Browser) -> Iterator[OpenNotebook]:
+    """The notebook after Run All, still open."""
+    shutil.copy(QUICKSTART, spark_lab.root)
+    with open_page(browser) as page:
+        notebook = spark_lab.open(page, QUICKSTART.name)
+        notebook.run_all(patience_ms=NOTEBOOK_MS)
+        yield notebook
+
+
+@pytest.fixture(scope="module")
+def cells(quickstart: OpenNotebook) -> dict[str, int]:
+    """Where the cells are that the tests look at."""
+    sources = ["".join(cell["source"]) for cell in quickstart.save()["cells"]]
+    marks = {
+        "january": "-o january",
+        "log": "print(january.logs())",
+        "july": "-o july",
+        "wrong": "-o wrong",
+        "runs": "= %dataflow_runs",
+    }
+    return {
+        name: next(i for i, source in enumerate(sources) if mark in source) for name, mark in marks.items()
+    }
+
+
+def test_run_all_fails_in_the_cell_that_is_meant_to_and_in_no_other(quickstart, cells):
+    failed = {
+        index: output["ename"]
+        for index in range(len(quickstart.save()["cells"]))
+        for output in quickstart.outputs(index)
+        if output["output_type"] == "error"
+    }
+
+    assert failed == {cells["wrong"]: "RunFailed"}
+
+
+def test_every_card_tells_how_its_run_ended(quickstart, cells):
+    for name, state in ENDS.items():
+        expect_state(quickstart, state, cell=cells[name])
+        expect(button_of(quickstart, cells[name])).to_have_count(0)
+    expect(card_of(quickstart, cells["wrong"]).locator(".dfm-reason")).to_have_text(
+        "ValueError: no flights from 'SFO' in month 1; the table has EWR, JFK, LGA"
+    )
+
+
+def test_the_log_tells_the_worst_day(quickstart, cells):
+    assert "worst day 2013-01-13: 23.9 minutes late" in quickstart.output_text(cells["log"])
+
+
+def test_the_table_has_the_three_runs(quickstart, cells):
+    rows = quickstart.output(cells["runs"]).locator("tbody tr")
+
+    expect(rows).to_have_count(3)
+    for row, (state, origin, month) in enumerate(
+        (("COMPLETED", "JFK", "1"), ("COMPLETED", "JFK", "7"), ("FAILED", "SFO", "1"))
+    ):
+        shown = rows.nth(row).locator("td").all_inner_texts()
+        assert [shown[1], *shown[-2:]] == [state, origin, month]
+
+
+def test_saved_and_opened_again_without_a_kernel_it_shows_the_same(quickstart, cells, spark_lab, page):
+    quickstart.save()
+    again = spark_lab.open(page, QUICKSTART.name, kernel=False)
+
+    for name, state in ENDS.items():
+        expect_state(again, state, cell=cells[name])
+    expect(card_of(again, cells["wrong"]).locator("pre")).to_contain_text("in <module>")
+
+
+def test_a_card_goes_from_ready_to_completed_while_another_cell_runs(run_cells, spark_lab):
+    notebook = run_cells("%%dataflow_run slow_count\nseconds = 2", BUSY)
+    notebook.record(1, ".dfm-badge")
+    notebook.record(1, ".dfm-clock")
+    notebook.run_cell(1)
+    notebook.start_cell(2)
+    expect_state(notebook, "COMPLETED")
+
+    # The other cell still runs.
+    expect(notebook.page.locator(".jp-Cell").nth(2).locator(".jp-InputPrompt")).to_have_text("[*]:")
+    assert notebook.recorded(1, ".dfm-badge") == ["READY", "RUNNING", "COMPLETED"]
+    # The last one is the service's: it may be earlier than when the end was noticed here.
+    ticks = [int(text.removesuffix(" s")) for text in notebook.recorded(1, ".dfm-clock")][:-1]
+    assert len(ticks) >= 2
+    assert ticks == sorted(set(ticks))
+    (spark_lab.root / "go").touch()
+    notebook.await_idle()
+
+
+def test_the_cancel_button_ends_a_run_and_its_processes(run_cells, spark_lab, folder):
+    notebook = run_cells(FOR_LONG, "run.status, run.error")
+    notebook.run_cell(1)
+    expect_state(notebook, "RUNNING")
+    run_id = run_id_of(notebook)
+    # Spark and the script.
+    assert len(processes_of(folder, run_id)) == 2
+    button_of(notebook).click()
+    expect_state(notebook, "CANCELED")
+
+    assert processes_of(folder, run_id) == []
+    assert state_in_service(folder, run_id) == "CANCELED"
+    notebook.run_cell(2)
+    assert notebook.outputs(2)[0]["data"]["text/plain"] == "('CANCELED', 'canceled on request')"
+    assert set(notebook.save()["cells"][1]["outputs"][0]["data"]) == {"text/html", "text/plain"}
+    again = spark_lab.open(notebook.page, notebook.path.name, kernel=False)
+    expect_state(again, "CANCELED")
+
+
+def test_the_cancel_button_works_while_a_cell_awaits_the_run(run_cells):
+    notebook = run_cells(FOR_LONG, "await run")
+    notebook.run_cell(1)
+    notebook.start_cell(2)
+    expect_state(notebook, "RUNNING")
+    expect(notebook.page.locator(".jp-Cell").nth(2).locator(".jp-InputPrompt")).to_have_text("[*]:")
+    button_of(notebook).click()
+    expect_state(notebook, "CANCELED")
+    notebook.await_idle()
+
+    assert notebook.output_text(2) == (
+        f"RunFailed: run {run_id_of(notebook)} of slow_count ended CANCELED: canceled on request"
+    )
+
+
+def test_a_cell_that_waits_shows_the_card_and_once_interrupted_leaves_it_live(run_cells, folder):
+    notebook = run_cells("%%dataflow_run slow_count --wait -o run\nseconds = 600")
+    notebook.record(1, ".dfm-badge")
+    notebook.start_cell(1)
+    expect_state(notebook, "RUNNING")
+    expect(card_of(notebook)).to_contain_text("interrupt the kernel to stop waiting; the run goes on")
+    expect_tick(notebook)
+    expect(button_of(notebook)).to_have_count(0)
+    assert notebook.recorded(1, ".dfm-badge") == ["READY", "RUNNING"]
+    run_id = run_id_of(notebook)
+    notebook.interrupt()
+    notebook.await_idle()
+
+    assert notebook.output_text(1) == (
+        f"Detached: stopped waiting; run {run_id} goes on: %dataflow_status {run_id} shows it, "
+        f"%dataflow_cancel {run_id} ends it"
+    )
+    expect(card_of(notebook)).not_to_contain_text("interrupt the kernel")
+    assert state_in_service(folder, run_id) == "RUNNING"
+    expect_tick(notebook)
+    button_of(notebook).click()
+    expect_state(notebook, "CANCELED")
+
+
+def test_a_card_says_since_when_its_service_is_gone_and_the_next_one_tells_the_end(run_cells, folder):
+    notebook = run_cells(FOR_LONG)
+    notebook.run_cell(1)
+    expect_state(notebook, "RUNNING")
+    first, run_id = peek(folder), run_id_of(notebook)
+    assert first is not None
+    # While this lock is held nobody can start another.
+    starting = try_lock(folder.start_lock)
+    assert starting is not None
+    os.kill(first.pid, signal.SIGKILL)
+    expect(card_of(notebook).locator(".dfm-note")).to_have_text(
+        re.compile(r"^no news since \d\d:\d\d:\d\d KST: no answer from http://127"), timeout=SPARK_MS
+    )
+    expect_state(notebook, "RUNNING")
+    expect_tick(notebook)
+    assert peek(folder) is None
+    os.close(starting)
+
+    expect_state(notebook, "FAILED")
+    expect(card_of(notebook).locator(".dfm-reason")).to_have_text("the local service stopped while it ran")
+    second = peek(folder)
+    assert second is not None
+    assert second.pid != first.pid
+    assert processes_of(folder, run_id) == []

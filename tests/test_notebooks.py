@@ -1,0 +1,194 @@
+"""Every notebook of the repository, executed once by the demo against a real local service, Spark and all."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataflow_magic.cli import main
+from dataflow_magic.local.attach import attach
+from tests.local_service import no_credentials, service_folder
+
+FOLDER = Path(__file__).parents[1] / "notebooks"
+NOTEBOOKS = sorted(FOLDER.glob("*.ipynb"))
+CLOUD_KEYS = {"NCLOUD_ACCESS_KEY": "cloud-access-4f1d09", "NCLOUD_SECRET_KEY": "cloud-secret-77ab21"}
+
+by_name = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.stem)
+
+
+@dataclass(frozen=True)
+class Executed:
+    """What the demo made of one notebook.
+
+    Parameters
+    ----------
+    secrets
+        What must be nowhere in it.
+    """
+
+    code: int
+    said: str
+    document: dict[str, Any]
+    page: str
+    out: Path
+    secrets: tuple[str, ...]
+
+    def outputs(self, mark: str) -> str:
+        """Return as text what the cell with this in its source gave out."""
+        cell = next(c for c in self.document["cells"] if mark in "".join(c["source"]))
+        return "\n".join(_text(output) for output in cell["outputs"])
+
+
+@pytest.fixture(scope="module")
+def execute(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], Executed]]:
+    """Execute a notebook with `dataflow-magic demo`, once; keys of the cloud are there and must not be used."""
+    with (
+        service_folder(tmp_path_factory.mktemp("home")) as folder,
+        pytest.MonkeyPatch.context() as environment,
+    ):
+        for name in no_credentials():
+            environment.delenv(name)
+        for name, value in {"DATAFLOW_MAGIC_HOME": str(folder.path.parent), **CLOUD_KEYS}.items():
+            environment.setenv(name, value)
+
+        @cache
+        def executed(notebook: Path) -> Executed:
+            # For the keys: the service the demo finds is this one.
+            address, hold = attach(folder)
+            out, said = tmp_path_factory.mktemp("out"), io.StringIO()
+            with contextlib.redirect_stdout(said):
+                code = main(["demo", str(notebook), "--out", str(out)])
+            os.close(hold)
+            return Executed(
+                code,
+                said.getvalue(),
+                json.loads((out / notebook.name).read_text()),
+                (out / notebook.name).with_suffix(".html").read_text(),
+                out,
+                (address.secret_key, address.access_key, *CLOUD_KEYS.values()),
+            )
+
+        yield executed
+
+
+@pytest.fixture
+def quickstart(execute: Callable[[Path], Executed]) -> Executed:
+    return execute(FOLDER / "quickstart.ipynb")
+
+
+@by_name
+def test_a_notebook_is_kept_without_outputs(notebook):
+    cells = [cell for cell in json.loads(notebook.read_text())["cells"] if cell["cell_type"] == "code"]
+
+    assert cells
+    assert [(cell["outputs"], cell["execution_count"]) for cell in cells] == [([], None)] * len(cells)
+
+
+@by_name
+@pytest.mark.spark
+def test_a_notebook_executes_to_its_end(execute, notebook):
+    executed = execute(notebook)
+
+    assert executed.code == 0
+    assert "failed:" not in executed.said
+
+
+@by_name
+@pytest.mark.spark
+def test_no_output_needs_a_widget_manager(execute, notebook):
+    executed = execute(notebook)
+    kinds = {kind for cell in executed.document["cells"] for kind in _kinds(cell)}
+
+    assert kinds <= {"text/plain", "text/html"}
+    assert "widgets" not in executed.document["metadata"]
+    assert 'class="dfm-card"' in executed.page
+    assert "widget-view+json" not in executed.page
+
+
+@by_name
+@pytest.mark.spark
+def test_no_key_is_in_what_a_notebook_leaves_behind(execute, notebook):
+    executed = execute(notebook)
+
+    for secret in executed.secrets:
+        assert secret not in executed.said
+        assert secret not in json.dumps(executed.document)
+        assert secret not in executed.page
+
+
+@pytest.mark.spark
+def test_the_demo_tells_each_runs_states_in_order(quickstart):
+    told: dict[str, list[str]] = {}
+    for run, state in re.findall(
+        r"^[0-9:]{8}  daily_delays  (\w{12})  ([A-Z]+)", quickstart.said, re.MULTILINE
+    ):
+        states = told.setdefault(run, [])
+        if states[-1:] != [state]:
+            states.append(state)
+
+    assert list(told.values()) == [
+        ["READY", "RUNNING", "COMPLETED"],
+        ["READY", "RUNNING", "COMPLETED"],
+        ["READY", "RUNNING", "FAILED"],
+    ]
+
+
+@pytest.mark.spark
+def test_the_demo_ends_with_the_table_of_runs_and_where_its_files_are(quickstart):
+    *_, first, second, third, _, notebook, page = quickstart.said.rstrip().splitlines()
+
+    assert [(row.split()[2], *row.split()[-2:]) for row in (first, second, third)] == [
+        ("COMPLETED", "JFK", "1"),
+        ("COMPLETED", "JFK", "7"),
+        ("FAILED", "SFO", "1"),
+    ]
+    assert notebook == f"executed notebook  {quickstart.out / 'quickstart.ipynb'}"
+    assert page == f"HTML page          {quickstart.out / 'quickstart.html'}"
+
+
+@pytest.mark.spark
+def test_the_quickstart_finds_the_worst_day_of_january(quickstart):
+    log = quickstart.outputs("print(january.logs())")
+
+    assert "read 9161 flights and 742 hours of weather" in log
+    assert "worst day 2013-01-13: 23.9 minutes late on average, 12 of 296 flights cancelled" in log
+
+
+@pytest.mark.spark
+def test_the_quickstart_reads_the_table_the_job_wrote(quickstart):
+    months = quickstart.outputs("july.result()").splitlines()
+
+    assert months[-2].split() == ["January", "9161", "100", "7.7", "1.5"]
+    assert months[-1].split() == ["July", "10023", "211", "18.5", "2.0"]
+
+
+@pytest.mark.spark
+def test_the_quickstart_tells_why_a_run_failed(quickstart):
+    reason = "ValueError: no flights from 'SFO' in month 1; the table has EWR, JFK, LGA"
+    card = quickstart.outputs("-o wrong")
+
+    assert card.startswith("FAILED  daily_delays  run ")
+    assert f"  {reason}\n" in card
+    assert re.search(r"\nRunFailed: run \w{12} of daily_delays ended FAILED: ", card)
+    assert quickstart.outputs("wrong.error") == f'"{reason}"'
+
+
+def _kinds(cell: dict[str, Any]) -> Iterator[str]:
+    for output in cell.get("outputs", ()):
+        yield from output.get("data", ())
+
+
+def _text(output: dict[str, Any]) -> str:
+    if output["output_type"] == "error":
+        return f"{output['ename']}: {output['evalue']}"
+    return "".join(output.get("text") or output["data"]["text/plain"])
