@@ -6,7 +6,8 @@ import shlex
 import sys
 import tokenize
 import warnings
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.displayhook import DisplayHook
@@ -86,16 +87,13 @@ class DataflowMagics(Magics):
             block = ""
         else:
             block, silent = _without_semicolon(cell)
-        try:
-            options = parse_cell(line, block, namespace)
-        except errors.CellError as error:
-            raise UsageError(str(error)) from None
-        if options is None:
-            print(help_text())  # noqa: T201
-            return None
-        for warning in options.warnings:
-            warnings.warn(warning, stacklevel=2)
         with _as_usage():
+            options = parse_cell(line, block, namespace)
+            if options is None:
+                print(help_text())  # noqa: T201
+                return None
+            for warning in options.warnings:
+                warnings.warn(warning, stacklevel=2)
             run = self._run(options, silent=silent)
         return None if silent else run
 
@@ -203,15 +201,13 @@ class DataflowMagics(Magics):
         return describe(self._target(), self._session().environment)
 
 
-class _as_usage:  # noqa: N801 - reads as a statement
-    """Turns a cell's own mistakes into IPython's one-line usage errors."""
-
-    def __enter__(self) -> None:
-        return None
-
-    def __exit__(self, kind: object, error: BaseException | None, trace: object) -> None:
-        if isinstance(error, errors.CellError):
-            raise UsageError(str(error)) from None
+@contextmanager
+def _as_usage() -> Iterator[None]:
+    """Turn a cell's own mistakes into IPython's one-line usage errors."""
+    try:
+        yield
+    except errors.CellError as error:
+        raise UsageError(str(error)) from None
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

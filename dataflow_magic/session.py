@@ -36,7 +36,7 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LOOKS = 20
-"""How often a service that answers is looked at for a run whose answer was lost; one refused counts, one unanswered does not."""
+"""How often a run whose answer was lost is looked for; a look that is refused counts, one without an answer does not."""
 LOOK_SECONDS = 3.0
 LOST = "the answer to its start was lost"
 CLOSED = "the extension was unloaded; the run itself goes on"
@@ -296,8 +296,7 @@ class Session:
                 trigger_id=request.trigger_id,
                 workflow_id=request.workflow_id,
             )
-        # An answer that cannot be read is no refusal: the run may go on all the same.
-        except (errors.OutcomeUnknown, errors.ServiceBroken) as error:
+        except errors.OutcomeUnknown as error:
             run.blind(str(error))
             task = asyncio.get_running_loop().create_task(self._reconcile(run, connection))
             self._reconciling.add(task)
@@ -346,7 +345,7 @@ class Session:
 
 
 class _LocalListener:
-    """Passes on what a local run is told, and has a service that gives no answer looked for: it may have been killed."""
+    """Passes on what a local run is told, and has a silent service looked for: it may have been killed."""
 
     def __init__(self, run: Run, look: Callable[[], None]) -> None:
         self._run = run

@@ -349,18 +349,18 @@ class Notebook:
     def shown(self) -> list[Shown]:
         return list(self.shell.display_pub.shown)
 
-    def run(self, cell: str) -> Ran:
+    def run(self, cell: str, *, store_history: bool = True) -> Ran:
         out, err = io.StringIO(), io.StringIO()
         before = len(self.shown)
         with contextlib.redirect_stdout(out), contextlib.redirect_stderr(err):
-            result = self.shell.run_cell(cell, store_history=True)
+            result = self.shell.run_cell(cell, store_history=store_history)
         error = result.error_before_exec or result.error_in_exec
         return Ran(result.result, error, out.getvalue(), err.getvalue(), self.shown[before:])
 
 
 @contextlib.contextmanager
 def open_notebook(folder: Path, *, stdin: bool | None = None) -> Iterator[Notebook]:
-    """Give a shell without our magics: a terminal's, or with ``stdin`` a kernel's, which is False where nobody watches."""
+    """Give a shell without our magics: a terminal's, or with ``stdin`` a kernel's; False is where nobody watches."""
     config = Config()
     config.HistoryManager.enabled = False
     shell: Any = _Shell.instance(config=config, ipython_dir=str(folder / "ipython"), colors="nocolor")

@@ -523,6 +523,7 @@ def test_a_cell_that_waits_for_a_run_shown_before_takes_the_painting_over(scene)
     with open_notebook(scene.folder, stdin=False) as notebook:
         run = running(scene)
         run.show()
+        eventually(lambda: run._painting, "the background painter is there")
         run.show(kernel_waits=True)
         eventually(lambda: not run._painting, "the background painter has left")
         scene.service.finish.set()

@@ -92,10 +92,10 @@ def test_unloading_leaves_nothing_behind(tmp_path):
 def test_loading_twice_and_reloading_leave_one_set_of_magics_that_config_reaches(tmp_path):
     with open_notebook(tmp_path) as notebook:
         notebook.run("%load_ext dataflow_magic")
-        load_ipython_extension(notebook.shell)
-        notebook.run("%reload_ext dataflow_magic")
-        assert ours(notebook.shell) == MAGICS
-        assert sum(isinstance(each, DataflowMagics) for each in notebook.shell.configurables) == 1
+        for again in (load_ipython_extension, lambda _: notebook.run("%reload_ext dataflow_magic")):
+            again(notebook.shell)
+            assert ours(notebook.shell) == MAGICS
+            assert sum(isinstance(each, DataflowMagics) for each in notebook.shell.configurables) == 1
 
         notebook.run("%config DataflowMagics.target = 'nowhere'")
         ran = notebook.run("%dataflow_jobs")
@@ -109,7 +109,9 @@ def test_a_run_of_an_extension_that_was_unloaded_says_so_in_one_line(scene, term
     scene.session.close()
     ran = terminal.run("run.result()")
 
-    assert ran.out.endswith("nobody watches the run any more: the extension was unloaded; the run itself goes on\n")
+    assert ran.out.endswith(
+        "nobody watches the run any more: the extension was unloaded; the run itself goes on\n"
+    )
     assert ran.out.count("\n") == 1
 
 
@@ -219,6 +221,12 @@ def test_a_run_that_is_waited_for_is_shown_once_and_again_when_it_is_asked_for(l
 
     assert len(lab.run("run").shown) == 1
     assert len(lab.run("display(run, run)").shown) == 2
+
+
+def test_cells_outside_the_history_show_their_runs_as_well(lab):
+    lab.run("%%dataflow_run daily_sales --wait -o run\na = 1\n", store_history=False)
+
+    assert len(lab.run("run", store_history=False).shown) == 1
 
 
 def test_a_run_bound_by_assignment_and_waited_for_is_shown_by_its_wait(lab):
@@ -537,7 +545,7 @@ def test_a_cells_target_goes_before_config_which_goes_before_the_environment(sce
     assert "'from-environment'" in terminal.run("%dataflow_run daily_sales").out
     terminal.run("%config DataflowMagics.target = 'from-config'")
     assert "'from-config'" in terminal.run("%dataflow_run daily_sales").out
-    assert "'from-profile'" in terminal.run("%dataflow_run daily_sales --profile from-profile").out
+    assert "no profile 'from-profile'" in terminal.run("%dataflow_run daily_sales --profile from-profile").out
     assert "'from-cell'" in terminal.run("%dataflow_run daily_sales --target from-cell").out
 
     assert terminal.run("%dataflow_run daily_sales --target local").value.job == "daily_sales"

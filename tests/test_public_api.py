@@ -101,3 +101,12 @@ shell.run_line_magic("unload_ext", "dataflow_magic")
 
 def test_starting_runs_from_python_loads_neither_pandas_nor_a_web_server():
     assert loaded_after("from dataflow_magic import run, Run, Client") == {"httpx", "pydantic"}
+
+
+def test_what_the_package_logs_is_printed_only_where_somebody_asks_for_it():
+    assert (
+        loaded_after(
+            "import logging, dataflow_magic\nlogging.getLogger('dataflow_magic.handle').warning('x')"
+        )
+        == set()
+    )
