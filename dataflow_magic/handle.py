@@ -260,7 +260,7 @@ class Run:
             self._submit(self._paint(presenter))
 
     async def _paint(self, presenter: Presenter) -> None:
-        # Asked and answered on the loop, so that a painter about to leave and one about to begin cannot miss each other.
+        # Decided on the loop, so that a painter about to leave and one about to begin cannot miss each other.
         if self._painting:
             return
         self._painting = True

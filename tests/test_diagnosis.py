@@ -127,13 +127,33 @@ def test_the_reason_is_the_last_exception_s_line(log, reason):
 @pytest.mark.parametrize(
     ("log", "detail", "reason"),
     [
-        (PLAIN, "exit code 1", "ZeroDivisionError: division by zero"),
+        (PLAIN, "the script exited with code 1", "ZeroDivisionError: division by zero"),
+        (PLAIN, "", "ZeroDivisionError: division by zero"),
         ("starting\n", "no Java was found", "no Java was found"),
+        (PLAIN, "stopped after 1 min: its timeout", "stopped after 1 min: its timeout"),
+        (
+            "usage: daily.py [-h]\ndaily.py: error: --month is required\n",
+            "the script exited with code 2",
+            "the script exited with code 2: daily.py: error: --month is required",
+        ),
+        (PLAIN + "giving up\n", "the script exited with code 3", "the script exited with code 3: giving up"),
+        ("", "the script exited with code 3", "the script exited with code 3"),
         ("starting\nout of memory\n  \n", "", "out of memory"),
         ("", "", "the run ended FAILED and no reason was given"),
         (" \n\n", "", "the run ended FAILED and no reason was given"),
     ],
-    ids=["the log's exception", "what the service says", "the log's last words", "nothing", "blanks"],
+    ids=[
+        "the log's exception",
+        "the log's exception where the service says nothing",
+        "what the service says",
+        "what stopped it, not an exception it had caught",
+        "an exit code with the last words",
+        "an exit code with the last words, not an exception it had caught",
+        "an exit code alone",
+        "the log's last words",
+        "nothing",
+        "blanks",
+    ],
 )
 def test_the_reason_is_the_best_there_is(log, detail, reason):
     assert diagnose(log, detail, "FAILED").reason == reason
