@@ -282,9 +282,8 @@ class Client:
                     raise errors.Unreachable(self._no_answer(error)) from error
                 except httpx.RequestError as error:
                     raise errors.OutcomeUnknown(self._lost_answer(type(error).__name__)) from error
-                except (
-                    errors.ServiceBroken
-                ) as error:  # an accepted request with an unreadable answer included
+                except errors.ServiceBroken as error:
+                    # Also where the request was taken and the answer does not tell the run.
                     raise errors.OutcomeUnknown(self._lost_answer(str(error))) from error
         raise AssertionError("a retry loop returns or raises")  # pragma: no cover
 

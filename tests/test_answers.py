@@ -32,6 +32,7 @@ def error_of(response: httpx.Response, now: float = NOON) -> errors.ServiceError
         (3600, "this machine's clock is 60 minutes ahead of the service's, and five minutes are allowed; set the clock"),
         (-3600, "this machine's clock is 60 minutes behind the service's, and five minutes are allowed; set the clock"),
         (301, "this machine's clock is 5 minutes ahead of the service's, and five minutes are allowed; set the clock"),
+        (7200, "this machine's clock is 2 h 00 min ahead of the service's, and five minutes are allowed; set the clock"),
         (9 * 3600, "this machine's clock is 9 h 00 min ahead of the service's, and five minutes are allowed; set the clock"),
         (-7500, "this machine's clock is 2 h 05 min behind the service's, and five minutes are allowed; set the clock"),
     ],

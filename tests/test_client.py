@@ -19,7 +19,6 @@ from pydantic import SecretStr
 
 from dataflow_magic import errors
 from dataflow_magic.client import (
-    RETRY_SECONDS,
     Client,
     SignedAuth,
     _segment,
@@ -84,7 +83,7 @@ def client(fake: FakeServer, now: Callable[[], float] = lambda: NOW, **options: 
 @pytest.fixture(autouse=True)
 def _no_pauses():
     """As many attempts as in earnest, without the pauses between them."""
-    stamina.set_testing(True, attempts=4)
+    stamina.set_testing(True, attempts=100, cap=True)
     yield
     stamina.set_testing(False)
 
@@ -359,6 +358,13 @@ async def test_a_service_with_smaller_pages_is_read_to_the_end():
     fake = server(*({"list": [RUN] * size, "limit": 2} for size in (2, 2, 1)))
 
     assert [len(page.items) async for page in client(fake).pages("J")] == [2, 2, 1]
+    assert fake.targets == [f"GET /api/v1/jobs/J/executions?page={n}&limit=1000" for n in range(3)]
+
+
+async def test_a_service_whose_pages_never_end_is_left_after_twenty():
+    fake = server({"list": [RUN], "limit": 1})
+
+    assert len([page async for page in client(fake).pages("J")]) == 20
 
 
 @pytest.mark.parametrize(
@@ -561,7 +567,8 @@ async def test_a_start_that_never_arrives_is_told_as_such():
         (errors.TooManyRequests("", status=429, retry_after=7.0), 7.0),
         (errors.TooManyRequests("", status=429, retry_after=0.0), 0.0),
         (errors.TooManyRequests("", status=429), True),
-        (errors.TooManyRequests("", status=429, retry_after=RETRY_SECONDS + 1), False),
+        (errors.TooManyRequests("", status=429, retry_after=15.0), 15.0),
+        (errors.TooManyRequests("", status=429, retry_after=16.0), False),
         (errors.ServiceBroken("", status=503, retry_after=2.0), 2.0),
         (errors.ServiceBroken("", status=503), True),
         (errors.Unreachable(), True),
@@ -569,7 +576,7 @@ async def test_a_start_that_never_arrives_is_told_as_such():
         (errors.NotFound("", status=404), False),
         (ValueError(), False),
     ],
-    ids=["told how long", "told at once", "not told", "told too long", "down, told", "down", "no way", "unknown", "refused", "a bug"],
+    ids=["told how long", "told at once", "not told", "told all the time there is", "told too long", "down, told", "down", "no way", "unknown", "refused", "a bug"],
 )  # fmt: skip
 def test_the_pause_is_what_the_service_asked_for(error, again):
     said = _worth_repeating(error)

@@ -131,7 +131,7 @@ async def test_a_job_that_is_not_there_is_told_with_the_nearest_name(text, said)
     with pytest.raises(errors.NotFound) as caught:
         await find_job(FakeJobs(ALL), JobRef.parse(text))
 
-    assert str(caught.value) == said
+    assert (str(caught.value), caught.value.status) == (said, 404)
 
 
 async def test_of_several_jobs_none_is_guessed():

@@ -178,6 +178,7 @@ def test_a_run_without_an_id_is_no_run():
         (10, None, 10, False),
         (9, None, 10, True),
         (9, 1000, 10, True),
+        (1, 1, 1, False),
         (0, 0, 0, True),
     ],
     ids=[
@@ -189,6 +190,7 @@ def test_a_run_without_an_id_is_no_run():
         "full, no size told",
         "short, no size told",
         "short, another size told",
+        "a page of one",
         "nothing asked for",
     ],
 )

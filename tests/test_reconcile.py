@@ -37,6 +37,7 @@ def execution(run_id: str = "r", minutes: float = 0, **fields: Any) -> JobExecut
     [
         (execution(), True),
         (execution(minutes=-4.9), True),
+        (execution(minutes=-5), True),
         (execution(minutes=-5.1), False),
         (execution(minutes=600), True),
         (execution(createdDate=None), True),
@@ -59,6 +60,7 @@ def execution(run_id: str = "r", minutes: float = 0, **fields: Any) -> JobExecut
     ids=[
         "just the same",
         "a clock a little behind",
+        "a clock as far behind as may be",
         "too long before",
         "long after",
         "no date",

@@ -80,7 +80,7 @@ class DataFolder:
         except OSError as error:
             raise ConfigError(
                 f"the data folder {self.path} cannot be used ({error.strerror}); "
-                "set DATAFLOW_MAGIC_HOME to a folder that can"
+                "give another --data, or set DATAFLOW_MAGIC_HOME to a folder that can"
             ) from None
 
     def write_address(self, address: Address) -> None:

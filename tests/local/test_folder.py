@@ -59,7 +59,7 @@ def test_a_folder_that_cannot_be_made_is_refused_in_one_line(tmp_path, blocked):
 
     message = str(refused.value)
     assert message.startswith(f"the data folder {tmp_path}/home/local cannot be used (")
-    assert message.endswith("); set DATAFLOW_MAGIC_HOME to a folder that can")
+    assert message.endswith("); give another --data, or set DATAFLOW_MAGIC_HOME to a folder that can")
     assert "\n" not in message
 
 
