@@ -53,6 +53,10 @@ class Stage:
         """Wait until the script has printed this."""
         await until(lambda: line in self.lines())
 
+    async def no_process_is_left(self) -> None:
+        """Wait for it: a grandchild dies of its signal in its own time."""
+        await until(lambda: not self.processes())
+
     def processes(self) -> list[int]:
         """Every live process that was started for this run: all inherit its private folder as TMPDIR."""
         return processes_of(self.spec.work)
@@ -193,7 +197,7 @@ async def test_a_run_canceled_while_spark_starts_never_runs_its_script(stage, tm
 
     assert await run.run() == Outcome("CANCELED", "canceled on request")
     assert run.calls == ["starting Spark"]
-    assert run.processes() == []
+    await run.no_process_is_left()
 
 
 @pytest.mark.spark
@@ -247,7 +251,7 @@ async def test_a_script_reads_and_writes_its_buckets_and_leaves_its_logs(stage, 
         "done",
     ]
     assert event_log_is_whole(run)
-    assert run.processes() == []
+    await run.no_process_is_left()
     assert (run.spec.work / "warehouse" / "sales" / "_SUCCESS").exists()
     assert sorted(tmp_path.iterdir()) == sorted([run.spec.objects, run.spec.work])
 
@@ -308,7 +312,7 @@ async def test_a_script_killed_from_outside_says_by_which_signal(stage):
     os.kill(int(run.lines()[0]), signal.SIGKILL)
 
     assert await ending == Outcome("FAILED", "the script was killed by signal 9 (SIGKILL)")
-    assert run.processes() == []
+    await run.no_process_is_left()
 
 
 @pytest.mark.spark
@@ -326,7 +330,7 @@ async def test_a_script_past_its_timeout_is_stopped_with_all_it_started(stage):
     )
 
     assert await run.run() == Outcome("FAILED", "stopped after 1.5 s: its timeout")
-    assert run.processes() == []
+    await run.no_process_is_left()
 
 
 LOOPING_UDF = """
@@ -355,7 +359,7 @@ async def test_a_run_canceled_in_a_python_udf_leaves_no_worker_and_a_whole_event
 
     assert await ending == Outcome("CANCELED", "canceled on request")
     assert len(groups) == 2  # pyspark's daemon makes one of its own
-    await until(lambda: run.processes() == [])
+    await run.no_process_is_left()
     assert event_log_is_whole(run)
 
 
@@ -370,7 +374,7 @@ async def test_a_task_canceled_from_outside_takes_its_processes_along(stage):
 
     with pytest.raises(asyncio.CancelledError):
         await task
-    assert run.processes() == []
+    await run.no_process_is_left()
 
 
 @pytest.mark.spark
@@ -390,7 +394,7 @@ async def test_a_jvm_that_dies_is_the_reason_not_the_scripts_error_that_follows(
     assert await run.run() == Outcome(
         "FAILED", "Spark's JVM was killed by signal 9 (SIGKILL) during the run (see jvm.log)"
     )
-    assert run.processes() == []
+    await run.no_process_is_left()
 
 
 SERVICE = """
@@ -424,6 +428,6 @@ async def test_no_run_outlives_a_service_that_is_killed(stage):
         service.kill()
         assert await service.wait() == -signal.SIGKILL
 
-        await until(lambda: run.processes() == [])
+        await run.no_process_is_left()
     finally:
         os.killpg(service.pid, signal.SIGKILL)  # its session holds the sleeping child
