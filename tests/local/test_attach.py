@@ -148,9 +148,8 @@ def test_what_a_service_is_told_stays_with_this_user(folder, monkeypatch):
         environment = environment_of(address.pid)
         command = Path(f"/proc/{address.pid}/cmdline").read_text()
 
-        assert {name for name in environment if name.startswith(("NCLOUD", "DATAFLOW"))} == {
-            "DATAFLOW_TARGET"
-        }
+        assert environment["DATAFLOW_TARGET"] == "local"
+        assert not {"NCLOUD_ACCESS_KEY", "NCLOUD_SECRET_KEY", "DATAFLOW_LOCAL_SECRET_KEY"} & set(environment)
         assert "secret" not in "".join(environment.values())
         for key in (address.access_key, address.secret_key):
             assert key not in command + "".join(environment.values()) + folder.log.read_text()
