@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import os
 import threading
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from datetime import datetime
 from pathlib import Path
@@ -14,11 +13,11 @@ from typing import Any
 
 from dataflow_magic.client import Client
 from dataflow_magic.errors import ConfigError, DataflowError
-from dataflow_magic.local.attach import attach, default_folder
+from dataflow_magic.local.attach import attach, check_installed, default_folder
 from dataflow_magic.local.folder import Address
 from dataflow_magic.view import KST
 
-__all__ = ["check_installed", "run_demo", "states_told"]
+__all__ = ["run_demo", "states_told"]
 
 NEEDED = ("ipykernel", "nbclient", "nbconvert")
 CELL_SECONDS = 600
@@ -48,7 +47,7 @@ def run_demo(notebook: Path, out: Path, say: Say = print, *, cell_seconds: int =
     ConfigError
         The notebook or a package is missing, or ``out`` cannot be used or is the notebook's own folder.
     """
-    check_installed()
+    check_installed(NEEDED, what="the demo", extra="local,notebook")
     document = _read(notebook)
     if out.resolve() == notebook.parent.resolve():
         raise ConfigError(f"the executed notebook would replace {str(notebook)!r}; give another --out")
@@ -79,21 +78,6 @@ def run_demo(notebook: Path, out: Path, say: Say = print, *, cell_seconds: int =
     if failure:
         say(f"\nfailed: {failure}")
     return 1 if failure else 0
-
-
-def check_installed(packages: Iterable[str] = NEEDED) -> None:
-    """Refuse, with the command that helps, where a package is missing.
-
-    Raises
-    ------
-    ConfigError
-        Naming the missing packages and the install command.
-    """
-    missing = [name for name in packages if importlib.util.find_spec(name) is None]
-    if missing:
-        raise ConfigError(
-            f'the demo needs {", ".join(missing)}: pip install "dataflow-magic[local,notebook]"'
-        )
 
 
 def _read(notebook: Path) -> Any:

@@ -14,7 +14,7 @@ import pytest
 import stamina
 
 from dataflow_magic import Client
-from dataflow_magic.demo import _telling, check_installed, run_demo, states_told
+from dataflow_magic.demo import _telling, run_demo, states_told
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.local.folder import Address
 from tests.browser.lab import write_notebook
@@ -129,15 +129,6 @@ def test_a_service_that_does_not_answer_is_told_of_and_the_demo_goes_on():
 
     assert said
     assert said[-1].startswith(f"the service could not be asked: no answer from {endpoint}")
-
-
-def test_missing_packages_are_named_with_the_command_that_helps():
-    with pytest.raises(ConfigError) as refused:
-        check_installed(["json", "no_such_package", "nor_this"])
-
-    assert str(refused.value) == (
-        'the demo needs no_such_package, nor_this: pip install "dataflow-magic[local,notebook]"'
-    )
 
 
 @pytest.mark.parametrize(

@@ -17,9 +17,8 @@ import platformdirs
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.local.folder import Address, DataFolder, try_lock
 
-__all__ = ["INSTALL", "attach", "default_folder", "peek"]
+__all__ = ["attach", "default_folder", "peek"]
 
-INSTALL = 'pip install "dataflow-magic[local]"'
 NEEDED = ("pyspark", "starlette", "uvicorn")
 WAIT_SECONDS = 30.0
 LOOK_SECONDS = 0.02
@@ -82,8 +81,10 @@ def peek(folder: DataFolder) -> Address | None:
     return folder.read_address() if _is_served(folder) else None
 
 
-def check_installed(packages: Iterable[str] = NEEDED) -> None:
-    """Refuse, with the command that helps, where the extra is missing.
+def check_installed(
+    packages: Iterable[str] = NEEDED, *, what: str = "the local service", extra: str = "local"
+) -> None:
+    """Refuse, with the command that helps, where an extra of this package is missing.
 
     Raises
     ------
@@ -92,7 +93,7 @@ def check_installed(packages: Iterable[str] = NEEDED) -> None:
     """
     missing = [name for name in packages if importlib.util.find_spec(name) is None]
     if missing:
-        raise ConfigError(f"the local service needs {', '.join(missing)}: {INSTALL}")
+        raise ConfigError(f'{what} needs {", ".join(missing)}: pip install "dataflow-magic[{extra}]"')
 
 
 @dataclass(frozen=True, slots=True)

@@ -122,6 +122,15 @@ def test_the_folder_may_be_named_by_the_environment(tmp_path, monkeypatch):
     assert default_folder({"DATAFLOW_MAGIC_HOME": "data"}).path == tmp_path / "data" / "local"
 
 
+def test_another_extra_is_named_with_who_needs_it():
+    with pytest.raises(ConfigError) as refused:
+        check_installed(["no_such_package"], what="the demo", extra="local,notebook")
+
+    assert (
+        str(refused.value) == 'the demo needs no_such_package: pip install "dataflow-magic[local,notebook]"'
+    )
+
+
 def test_without_the_extra_the_install_command_is_the_message():
     check_installed()
     with pytest.raises(ConfigError) as refused:
