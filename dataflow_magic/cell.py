@@ -312,6 +312,10 @@ def _expand(token: str, namespace: Mapping[str, Any]) -> str:
         expression = token[1:]
     elif token.startswith("{") and token.endswith("}"):
         expression = token[1:-1]
+    elif token.startswith("{") and "}" not in token:
+        raise CellError(
+            f"{token!r} opens an expression and does not close it; put one with blanks in quotes", line=1
+        )
     else:
         return token
     try:

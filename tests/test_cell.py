@@ -254,6 +254,15 @@ def test_values_of_the_notebook_stand_for_options_too():
     assert condition.to_wire() == {"numWorker": 4, "timeout": 40, "nrn": "nrn x"}
 
 
+def test_an_expression_the_line_splits_at_its_blanks_is_refused_with_what_helps():
+    with pytest.raises(CellError) as refused:
+        read("j --timeout {n * 10}", n=4)
+
+    assert str(refused.value) == (
+        "line 1: '{n' opens an expression and does not close it; put one with blanks in quotes"
+    )
+
+
 def test_the_line_changes_nothing_in_the_notebook():
     namespace = MappingProxyType({"job": "daily"})
 
