@@ -15,7 +15,16 @@ from dataflow_magic.errors import CellError
 from dataflow_magic.models import JobCondition, Scalar
 from dataflow_magic.values import render
 
-__all__ = ["CellOptions", "JobRef", "RunRequest", "check_ranges", "help_text", "make_request", "parse_cell"]
+__all__ = [
+    "CellOptions",
+    "JobRef",
+    "RunRequest",
+    "check_ranges",
+    "help_text",
+    "make_request",
+    "option_strings",
+    "parse_cell",
+]
 
 WORKERS = range(2, 11)
 """numWorker of the G0 executeJob page and of createJob (2026-09)."""
@@ -209,6 +218,11 @@ def check_ranges(condition: JobCondition, *, force: bool = False) -> None:
 def help_text() -> str:
     """Return the help of ``%%dataflow_run``, made from the options themselves."""
     return _parser().format_help()
+
+
+def option_strings() -> list[str]:
+    """Return every long option of ``%%dataflow_run``, in the order of its help."""
+    return [flag for action in _parser()._actions for flag in action.option_strings if flag.startswith("--")]  # noqa: SLF001
 
 
 class _Parser(argparse.ArgumentParser):

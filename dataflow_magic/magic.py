@@ -10,6 +10,7 @@ from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
 
+from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 from IPython.core.displayhook import DisplayHook
 from IPython.core.error import UsageError
 from IPython.core.magic import (
@@ -65,6 +66,11 @@ class DataflowMagics(Magics):
     ) -> None:
         super().__init__(shell, **traits)
         self._make_session = session
+
+    def register(self) -> None:
+        """Bring the magics and their completion into the shell."""
+        self.shell.register_magics(self)
+        self.shell.Completer.custom_matchers.append(self.complete)
 
     # Without IPython's output_can_be_silenced: it reads the text after the run has begun, and what it cannot read as
     # Python it raises, so that the run would be lost.
@@ -185,6 +191,28 @@ class DataflowMagics(Magics):
             )
             raise run.failed(f"{step} its log")
 
+    @context_matcher()
+    def complete(self, context: CompletionContext) -> SimpleMatcherResult:
+        """Offer options, jobs and runs on a line of ours; asks no service."""
+        line = context.text_until_cursor
+        if "%dataflow_" not in line:
+            return {"completions": []}
+        from dataflow_magic.complete import complete
+
+        session = self._session()
+        words = complete(
+            line, jobs=session.job_names, runs=[run.run_id for run in session.runs if run.run_id]
+        )
+        if words is None:
+            return {"completions": []}
+        return {
+            "completions": [SimpleCompletion(word) for word in words],
+            # The whole word: IPython's own ends at a sign such as @.
+            "matched_fragment": line.split(" ")[-1],
+            # Nothing else fits there: no file, no name of the notebook.
+            "suppress": True,
+        }
+
     def _session(self) -> Session:
         if self._make_session:
             return self._make_session()
@@ -213,7 +241,7 @@ def _as_usage() -> Iterator[None]:
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """Register the magics; ``%load_ext dataflow_magic`` calls it. Prints nothing and does no I/O."""
     _forget(shell)  # or %config might set the options of an instance that no longer answers
-    shell.register_magics(DataflowMagics)
+    DataflowMagics(shell).register()
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
@@ -230,6 +258,8 @@ def _forget(shell: InteractiveShell) -> None:
         for name in names:
             manager.magics[kind].pop(name, None)
     manager.registry.pop(DataflowMagics.__name__, None)
+    matchers = shell.Completer.custom_matchers
+    matchers[:] = [m for m in matchers if not isinstance(getattr(m, "__self__", None), DataflowMagics)]
     shell.configurables[:] = [c for c in shell.configurables if not isinstance(c, DataflowMagics)]
 
 

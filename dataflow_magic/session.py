@@ -108,6 +108,7 @@ class Session:
         self._local: LocalService | None = None
         self._looking: asyncio.Task[None] | None = None
         self._runs: list[Run] = []
+        self._job_names: set[str] = set()
         self._unanswered: set[Run] = set()
         self._known: set[str] = set()
         # A task nobody refers to may be collected before it is done.
@@ -117,6 +118,11 @@ class Session:
     def runs(self) -> list[Run]:
         """The runs this process started, oldest first."""
         return list(self._runs)
+
+    @property
+    def job_names(self) -> set[str]:
+        """The jobs this process has heard of, without asking for more."""
+        return self._job_names | {run.job for run in self.runs}
 
     def target(self, choice: str | None = None, profile: str | None = None) -> Target:
         """Choose the target; see `settings.resolve_target`."""
@@ -154,7 +160,9 @@ class Session:
         async def question(client: Client) -> list[Job]:
             return (await client.list_jobs()).items
 
-        return self.ask(target, question)
+        jobs = self.ask(target, question)
+        self._job_names.update(job.name for job in jobs)
+        return jobs
 
     def find_run(self, text: str) -> Run:
         """Return the run of this process whose id is, or begins with, ``text``; ``@last`` is the newest.

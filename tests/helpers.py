@@ -378,7 +378,7 @@ def open_notebook(folder: Path, *, stdin: bool | None = None) -> Iterator[Notebo
 def notebook_with_magics(scene: Scene, *, stdin: bool | None = None) -> Iterator[Notebook]:
     """Give a shell with the magics, whose runs go to the scene's session."""
     with open_notebook(scene.folder, stdin=stdin) as notebook:
-        notebook.shell.register_magics(DataflowMagics(notebook.shell, lambda: scene.session))
+        DataflowMagics(notebook.shell, lambda: scene.session).register()
         yield notebook
 
 

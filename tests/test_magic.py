@@ -8,6 +8,7 @@ import threading
 from typing import Any
 
 import pytest
+from IPython.core.completer import provisionalcompleter
 
 from dataflow_magic import api
 from dataflow_magic.errors import ConfigError, NotFound, OutcomeUnknown, RunFailed, WaitTimeout
@@ -19,6 +20,7 @@ from tests.helpers import (
     ACCESS_KEY,
     CONDITION,
     SECRET_KEY,
+    Notebook,
     Scene,
     Sent,
     at_a_port,
@@ -113,6 +115,34 @@ def test_a_run_of_an_extension_that_was_unloaded_says_so_in_one_line(scene, term
         "nobody watches the run any more: the extension was unloaded; the run itself goes on\n"
     )
     assert ran.out.count("\n") == 1
+
+
+def completions(notebook: Notebook, text: str) -> list[str]:
+    with provisionalcompleter():
+        return [each.text for each in notebook.shell.Completer.completions(text, len(text))]
+
+
+def test_the_tab_key_offers_what_is_known_and_asks_no_service(scene, terminal):
+    terminal.run("%dataflow_jobs")
+    run = terminal.run("%dataflow_run slow -o run").value
+    asked = len(scene.service.sent)
+
+    assert completions(terminal, "%%dataflow_run slo") == ["slow"]
+    assert completions(terminal, "%%dataflow_run slow --dry") == ["--dry-run"]
+    assert completions(terminal, "%dataflow_cancel @") == ["@last"]
+    assert completions(terminal, f"%dataflow_status {run.run_id[:4]}") == [run.run_id]
+    assert "print" in completions(terminal, "%%dataflow_run slow\nx = prin")
+    # All that goes out meanwhile is the watch over the run.
+    assert all(sent.path.endswith(f"/executions/{run.run_id}") for sent in scene.service.sent[asked:])
+
+
+def test_the_tab_key_forgets_us_with_the_magics(tmp_path):
+    with open_notebook(tmp_path) as notebook:
+        notebook.run("%load_ext dataflow_magic")
+        notebook.run("%reload_ext dataflow_magic")
+        assert len(notebook.shell.Completer.custom_matchers) == 1
+        notebook.run("%unload_ext dataflow_magic")
+        assert notebook.shell.Completer.custom_matchers == []
 
 
 # A run at once
