@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dataflow_magic.api import local_path, run, runs
+    from dataflow_magic.api import connect, local_path, run, runs
     from dataflow_magic.client import Client
     from dataflow_magic.errors import DataflowError, RunFailed, WaitTimeout
     from dataflow_magic.handle import Run
@@ -29,6 +29,7 @@ __all__ = [
     "RunFailed",
     "RunState",
     "WaitTimeout",
+    "connect",
     "load_ipython_extension",
     "local_path",
     "run",
@@ -47,6 +48,7 @@ _HOMES = {
     "RunFailed": "errors",
     "RunState": "models",
     "WaitTimeout": "errors",
+    "connect": "api",
     "load_ipython_extension": "magic",
     "local_path": "api",
     "run": "api",

@@ -11,14 +11,18 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from dataflow_magic.cell import make_request
+from dataflow_magic.errors import CellError
 from dataflow_magic.handle import Run
 from dataflow_magic.local.attach import attach, default_folder
+from dataflow_magic.local.script import ScriptProblem, object_path
 from dataflow_magic.session import LocalService, Session
 
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["get_session", "local_path", "run", "runs"]
+    from dataflow_magic.client import Client
+
+__all__ = ["connect", "get_session", "local_path", "run", "runs"]
 
 _lock = threading.Lock()
 _sessions: dict[int, Session] = {}
@@ -120,6 +124,28 @@ def run(
     return session.start(request, session.target(target, profile))
 
 
+def connect(target: str | None = None, profile: str | None = None) -> Client:
+    """Return a client of the bare API for a target, with its keys; the local service is started if need be.
+
+    Parameters
+    ----------
+    target, profile
+        As in `run`.
+
+    Returns
+    -------
+    Client
+        To be used in ``async with``, on the caller's own event loop.
+
+    Examples
+    --------
+    >>> async with connect() as client:  # doctest: +SKIP
+    ...     job = await client.create_job("my_job", condition=JobCondition(nrn=..., script_path=..., log_path=...))
+    """
+    session = get_session()
+    return session.new_client(session.target(target, profile))
+
+
 def runs() -> pd.DataFrame:
     """Return the runs this process started as a table, oldest first; see `dataflow_magic.frame.runs_frame`."""
     # Late: pandas takes longer to import than all the rest.
@@ -128,21 +154,29 @@ def runs() -> pd.DataFrame:
     return runs_frame(run.view for run in get_session().runs)
 
 
-def local_path(path: str) -> Path:
-    """Return where the local service keeps an object.
+def local_path(path: str | os.PathLike[str]) -> Path:
+    """Return where the local service that starts by itself keeps an object.
 
     Parameters
     ----------
     path
         ``s3a://bucket/key``, or ``bucket/key``.
 
+    Raises
+    ------
+    CellError
+        The path leads out of the objects.
+
     Examples
     --------
     >>> local_path("s3a://dataflow-sample/results").name
     'results'
     """
-    bare = path.split("://", 1)[-1]
-    return default_folder(os.environ).objects / bare
+    bare = os.fspath(path).split("://", 1)[-1]
+    try:
+        return object_path(default_folder(os.environ).objects, bare)
+    except ScriptProblem as problem:
+        raise CellError(str(problem)) from None
 
 
 def _attach() -> LocalService:

@@ -78,6 +78,8 @@ def parse_mapping(parameters: Mapping[Any, Any]) -> dict[str, Scalar]:
     CellError
         Naming the parameter, for a key that is not text or a value that has no string form.
     """
+    if not hasattr(parameters, "items"):
+        raise CellError(f"parameters are a mapping of names to values, not {type(parameters).__name__}")
     wire: dict[str, Scalar] = {}
     for name, value in parameters.items():
         if not isinstance(name, str) or not name.strip("$"):

@@ -207,11 +207,11 @@ def check_ranges(condition: JobCondition, *, force: bool = False) -> None:
         return
     if condition.num_worker is not None and condition.num_worker not in WORKERS:
         raise CellError(
-            f"--workers {condition.num_worker} is outside 2-10; set it between, or --force to send it anyway"
+            f"{condition.num_worker} workers are outside 2-10; set them between, or --force (force=True) sends it anyway"
         )
     if condition.timeout is not None and condition.timeout not in TIMEOUT_MINUTES:
         raise CellError(
-            f"--timeout {condition.timeout} is outside 0-1440 minutes; set it between, or --force to send it anyway"
+            f"a timeout of {condition.timeout} is outside 0-1440 minutes; set it between, or --force (force=True) sends it anyway"
         )
 
 

@@ -302,9 +302,7 @@ class Client:
         return response
 
     def _no_answer(self, error: httpx.RequestError) -> str:
-        return (
-            f"no answer from {self.endpoint} ({type(error).__name__}: {error}); is it up, and is the network?"
-        )
+        return f"no answer from {self.endpoint} ({type(error).__name__}: {error}); check that it is up and the network too"
 
     def _lost_answer(self, what: str) -> str:
         return (

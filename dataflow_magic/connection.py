@@ -51,7 +51,7 @@ class Connection:
         self._transport = transport
         self._now = now
         self._watches: dict[str, tuple[Watch, asyncio.Task[None]]] = {}
-        self.client = self._make_client(endpoint, access_key, secret_key)
+        self.client = self._make_client(endpoint)
 
     @property
     def endpoint(self) -> str:
@@ -60,7 +60,12 @@ class Connection:
 
     def move(self, endpoint: str, access_key: str, secret_key: SecretStr) -> None:
         """Go on at another address: a local service that was started anew. Watches follow by themselves."""
-        self.client = self._make_client(endpoint, access_key, secret_key)
+        self._keys = access_key, secret_key
+        self.client = self._make_client(endpoint)
+
+    def new_client(self) -> Client:
+        """Return another client of the same service."""
+        return self._make_client(self.endpoint)
 
     async def objects(self) -> Objects:
         """Return where this target keeps its objects."""
@@ -79,5 +84,5 @@ class Connection:
         watch.add(run_id, listener)
         self._watches[job_id] = watch, asyncio.get_running_loop().create_task(watch.follow())
 
-    def _make_client(self, endpoint: str, access_key: str, secret_key: SecretStr) -> Client:
-        return Client(access_key, secret_key, endpoint, transport=self._transport, now=self._now)
+    def _make_client(self, endpoint: str) -> Client:
+        return Client(*self._keys, endpoint, transport=self._transport, now=self._now)

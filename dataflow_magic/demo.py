@@ -174,7 +174,7 @@ async def states_told(client: Client, told: dict[str, str]) -> list[str]:
                 filter(None, [run.status, f"({run.status_detail})" if run.status_detail else ""])
             )
             if told.get(run.job_execution_id) != state and not (first and run.is_final):
-                clock = datetime.now(KST).strftime("%H:%M:%S")
+                clock = datetime.now(KST).strftime("%H:%M:%S KST")
                 lines.append(f"{clock}  {job.name}  {run.job_execution_id}  {state}")
             told[run.job_execution_id] = state
     told.setdefault("", "looked")

@@ -9,7 +9,7 @@ from dataflow_magic.cell import RunRequest
 from dataflow_magic.client import as_curl, execution_body
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.local.attach import check_installed, default_folder, peek
-from dataflow_magic.local.java import find_java
+from dataflow_magic.local.java import java_in_words
 from dataflow_magic.settings import Target, mask
 
 __all__ = ["describe", "dry_run"]
@@ -44,7 +44,8 @@ def describe(target: Target, environment: Mapping[str, str]) -> str:
         facts["access key"] = mask(access_key) if running else "made when the service starts"
         facts["service"] = f"running, process {running.pid}" if running else "starts with the first run"
         facts["folder"] = str(folder.path)
-        facts["java"] = _java(environment)
+        # A running service keeps the Java it was started with, whatever the variables say now.
+        facts["java"] = running.java if running else java_in_words(environment)
         try:
             check_installed()
         except ConfigError as error:
@@ -61,11 +62,3 @@ def _where(target: Target, environment: Mapping[str, str]) -> tuple[str, str]:
         return target.endpoint, target.access_key
     running = peek(default_folder(environment))
     return (running.endpoint, running.access_key) if running else (NOT_STARTED, "")
-
-
-def _java(environment: Mapping[str, str]) -> str:
-    try:
-        java = find_java(environment)
-    except ConfigError as error:
-        return str(error)
-    return f"{java.version} from {java.source}"

@@ -18,8 +18,8 @@ TRACEBACK = re.compile(
 )
 EXCEPTION = re.compile(r"(\s*[|+] )?(\S.*)")
 
-EXIT_CODE = re.compile(r"exited with code (\d+)$")
-"""How the local service says that a script ended by itself; Python makes it 1 for an exception nobody caught."""
+EXIT_CODE = re.compile(r"exited with code \d+$")
+"""How the local service says that a script ended by itself without a word on why."""
 
 
 def diagnose(log: str, detail: str, status: str) -> Failure:
@@ -35,12 +35,11 @@ def diagnose(log: str, detail: str, status: str) -> Failure:
         The run's state, the last resort.
     """
     lines = log.splitlines()
-    exit_code = EXIT_CODE.search(detail)
-    if detail and exit_code is None:
-        reason = detail  # stopped from outside: an exception in the log was caught, or only follows from that
+    if detail and not EXIT_CODE.search(detail):
+        reason = detail  # the service knows; an exception in the log may have been caught, or only follow from that
     else:
-        uncaught = last_exception(lines) if exit_code is None or exit_code[1] == "1" else None
         last_words = next((line.strip() for line in reversed(lines) if line.strip()), "")
+        uncaught = None if detail else last_exception(lines)
         reason = uncaught or ": ".join(filter(None, (detail, last_words)))
     return Failure(reason or f"the run ended {status} and no reason was given", tuple(lines[-TAIL_LINES:]))
 

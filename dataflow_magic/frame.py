@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from datetime import datetime
 from typing import Any
 
 import pandas as pd
@@ -20,7 +21,7 @@ COLUMNS: dict[str, tuple[str, Callable[[RunView], Any]]] = {
     "status": ("string", lambda v: v.status),
     "submitted": (TIME, lambda v: v.submitted_at),
     "running": (TIME, lambda v: v.running_since),
-    "ended": (TIME, lambda v: v.execution.end_date if v.execution else None),
+    "ended": (TIME, lambda v: _ended(v)),
     "duration": ("timedelta64[us]", lambda v: _duration(v)),
     "workers": ("Int64", lambda v: v.condition.num_worker),
     "timeout_minutes": ("Int64", lambda v: v.condition.timeout),
@@ -111,11 +112,14 @@ def _series(dtype: str, values: list[Any]) -> pd.Series[Any]:
 
 
 def _duration(view: RunView) -> Any:
-    end = view.execution.end_date if view.execution and view.is_final else None
-    if end is None:
-        return None
+    end = _ended(view) if view.is_final else None
+    return None if end is None else end - (view.running_since or view.submitted_at)
+
+
+def _ended(view: RunView) -> datetime | None:
+    end = view.execution.end_date if view.execution else None
     # The service's end has whole seconds, so a short run could seem to end before it began.
-    return max(end - (view.running_since or view.submitted_at), pd.Timedelta(0).to_pytimedelta())
+    return None if end is None else max(end, view.running_since or view.submitted_at)
 
 
 def _parameter(name: str) -> Callable[[RunView], str | None]:

@@ -151,7 +151,9 @@ class Run:
                 pause = min(pause, deadline - time.monotonic())
                 if pause <= 0:
                     raise errors.WaitTimeout(
-                        f"{self} still goes on after {timeout:g} s; wait again or cancel it", run=self
+                        f"run {view.run_id or '@last'} of {view.job_name} still goes on after {timeout:g} s "
+                        f"({view.status}); wait again, or %dataflow_cancel {view.run_id or '@last'} ends it",
+                        run=self,
                     )
             with self._changed:
                 if self._view is view and not self._given_up:

@@ -3,9 +3,7 @@
 from __future__ import annotations
 
 import shlex
-import sys
 import tokenize
-import warnings
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Any
@@ -99,7 +97,7 @@ class DataflowMagics(Magics):
                 print(help_text())  # noqa: T201
                 return None
             for warning in options.warnings:
-                warnings.warn(warning, stacklevel=2)
+                print(f"Note: {warning}")  # noqa: T201
             run = self._run(options, silent=silent)
         return None if silent else run
 
@@ -245,11 +243,8 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
-    """Take the magics away and stop watching; the runs go on, and a local service without users ends."""
+    """Take the magics away. Runs stay known and watched, so that none is lost to ``%reload_ext``."""
     _forget(shell)
-    api = sys.modules.get("dataflow_magic.api")
-    if api is not None:
-        api.close_session()
 
 
 def _forget(shell: InteractiveShell) -> None:

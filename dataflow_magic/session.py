@@ -184,6 +184,10 @@ class Session:
             raise errors.CellError(f"{len(found)} runs begin with {text!r}: {ids}")
         raise errors.CellError(f"no run {text!r} was started here; %dataflow_runs lists them")
 
+    def new_client(self, target: Target) -> Client:
+        """Return a client for a target that the caller uses on a loop of its own, and closes."""
+        return self.connect(target).new_client()
+
     def connect(self, target: Target) -> Connection:
         """Return the connection to a target, made on first use; a local service is started if need be."""
         with self._lock:

@@ -190,7 +190,7 @@ class ScriptedService(httpx.AsyncBaseTransport):
         match spec.job_name:
             case "broken":
                 self.write_log(spec.run_id, FAILED_LOG.encode())
-                return Outcome("FAILED", "the script exited with code 1")
+                return Outcome("FAILED", "ValueError: no such table: test.sales")
             case "mute":
                 return Outcome("FAILED", "no Java was found")
             case "slow":

@@ -1,5 +1,6 @@
 """The same power without magics: one session per process, and runs started by a plain call."""
 
+import asyncio
 import os
 import signal
 import subprocess
@@ -104,6 +105,20 @@ def test_an_object_of_the_local_service_is_a_file(tmp_path, path):
     )
 
 
+@pytest.mark.parametrize("path", ["s3a://bucket/../../key", "/etc/hostname", "bucket//key"])
+def test_a_path_out_of_the_objects_is_refused(path):
+    with pytest.raises(CellError, match="is not a path in object storage"):
+        dataflow_magic.local_path(path)
+
+
+@pytest.mark.parametrize(
+    "parameters", [["origin"], "origin", [("origin", "JFK")]], ids=["list", "text", "pairs"]
+)
+def test_parameters_that_are_no_mapping_are_refused(parameters):
+    with pytest.raises(CellError, match="parameters are a mapping of names to values, not"):
+        dataflow_magic.run("daily", parameters)
+
+
 @pytest.fixture
 def address(tmp_path, monkeypatch):
     """The scripted service at a real port."""
@@ -122,6 +137,19 @@ def test_runs_started_from_python_are_runs_like_any_other(address):
     assert table["run_id"].tolist() == [run.run_id for run in started]
     assert table["param.month"].tolist() == ["1", "7"]
     assert table["target"].tolist() == [address, address]
+
+
+@pytest.mark.anyio
+async def test_a_connected_client_creates_a_job_that_runs_by_its_id(address):
+    async with dataflow_magic.connect(address) as client:
+        condition = dataflow_magic.JobCondition(
+            nrn="nrn:x", script_path="bucket/scripts/", log_path="bucket/logs/"
+        )
+        job = await client.create_job("my_job", condition=condition)
+
+    run = await asyncio.to_thread(dataflow_magic.run, job.job_id, target=address)
+    assert run.job == "my_job"
+    assert run.condition.script_path == "bucket/scripts/"
 
 
 def test_the_first_use_starts_the_local_service_and_closing_lets_it_go(tmp_path):

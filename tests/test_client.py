@@ -455,13 +455,13 @@ async def test_each_attempt_is_signed_anew():
             httpx.ConnectError,
             errors.Unreachable,
             "no answer from https://dataflow.apigw.ntruss.com (ConnectError: the network is scripted); "
-            "is it up, and is the network?",
+            "check that it is up and the network too",
         ),
         (
             httpx.DecodingError,
             errors.Unreachable,
             "no answer from https://dataflow.apigw.ntruss.com (DecodingError: the network is scripted); "
-            "is it up, and is the network?",
+            "check that it is up and the network too",
         ),
     ],
     ids=["busy", "down", "refused", "garbled"],

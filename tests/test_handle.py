@@ -96,7 +96,7 @@ def test_a_wait_that_is_over_says_so_and_the_run_goes_on(scene):
         run.result(timeout=0)
 
     assert str(caught.value) == (
-        f"<Run {run.run_id} of slow on local: RUNNING> still goes on after 0 s; wait again or cancel it"
+        f"run {run.run_id} of slow still goes on after 0 s (RUNNING); wait again, or %dataflow_cancel {run.run_id} ends it"
     )
     assert caught.value.run is run
     scene.service.finish.set()

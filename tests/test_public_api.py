@@ -20,6 +20,7 @@ PUBLIC = [
     "RunFailed",
     "RunState",
     "WaitTimeout",
+    "connect",
     "load_ipython_extension",
     "local_path",
     "run",

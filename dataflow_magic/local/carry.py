@@ -23,5 +23,7 @@ async def carry_out(
         # On a thread: where no release file tells the version, Java itself is asked.
         java = await asyncio.to_thread(find_java, os.environ)
     except ConfigError as error:
-        return Outcome(RunState.FAILED, str(error))
+        # Whoever changes a variable now would wait in vain: what counts is what the service was started with.
+        reason = f"{error} (the local service was started with that; it starts anew once nobody uses it)"
+        return Outcome(RunState.FAILED, reason)
     return await run_application(spec, java=java, cancel=cancel, waiting=waiting, started=started)

@@ -53,7 +53,7 @@ class Refusal(Exception):
     kind
         The vendor's word: ``bad-parameter``, ``bad-state`` or ``not-found``.
     detail
-        One line that names the field, and not its value, which may be private.
+        One line that names the field; of a parameter never the value, which may be private.
     """
 
     def __init__(self, status: int, kind: str, detail: str) -> None:

@@ -19,12 +19,13 @@ __all__ = ["Address", "DataFolder", "try_lock"]
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a running service is, and the keys it takes."""
+    """Where a running service is, the keys it takes and, in words, the Java it runs scripts with."""
 
     endpoint: str
     access_key: str
     secret_key: str
     pid: int
+    java: str = ""
 
     def __repr__(self) -> str:
         return f"Address({self.endpoint!r}, pid={self.pid})"

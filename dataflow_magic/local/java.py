@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dataflow_magic.errors import ConfigError
 
-__all__ = ["OLDEST_JAVA", "Java", "find_java", "wheel_home"]
+__all__ = ["OLDEST_JAVA", "Java", "find_java", "java_in_words", "wheel_home"]
 
 OLDEST_JAVA = 17
 """Spark 4 runs on nothing older. Source: "Spark Overview", section "Downloading", spark.apache.org."""
@@ -159,3 +159,12 @@ def _major(version: str) -> int | None:
     """Return 8 for ``1.8.0_302``, 17 for ``17.0.15``, 25 for ``25-ea``."""
     found = re.match(r"(?:1\.)?(\d+)", version)
     return int(found[1]) if found else None
+
+
+def java_in_words(env: Mapping[str, str]) -> str:
+    """Return which Java `find_java` takes, such as ``21 from JAVA_HOME``, or why there is none."""
+    try:
+        java = find_java(env)
+    except ConfigError as error:
+        return str(error)
+    return f"{java.version} from {java.source}"

@@ -10,17 +10,24 @@ import os
 import signal
 import sys
 import threading
+import traceback
 from pathlib import Path
 from types import ModuleType, TracebackType
 
 LIFELINE = "DATAFLOW_MAGIC_LIFELINE"
 """Names the descriptor of a pipe which only the local service holds open; absent when run by hand."""
 
+LAST_WORDS = "DATAFLOW_MAGIC_LAST_WORDS"
+"""Names the file that gets what ended the script when nobody caught it: the log may show others that were caught."""
+
+LAST_WORDS_LENGTH = 500
+
 
 def main(arguments: list[str]) -> int:
     """Run the script and return its exit code; its own ``SystemExit`` passes through."""
     if lifeline := os.environ.pop(LIFELINE, ""):
         _die_with_the_service(int(lifeline))
+    last_words = os.environ.pop(LAST_WORDS, "")
     script = arguments[0]
     sys.argv = arguments
     sys.path.insert(0, str(Path(script).parent))
@@ -30,13 +37,25 @@ def main(arguments: list[str]) -> int:
     sys.modules["__main__"] = module
     try:
         exec(compile(Path(script).read_bytes(), script, "exec", dont_inherit=True), module.__dict__)  # noqa: S102
-    except SystemExit:
+    except SystemExit as error:
+        if isinstance(error.code, str):
+            _tell(last_words, error.code)
         raise
     except BaseException as error:  # noqa: BLE001  whatever a script raises, Python would report it so
+        said = traceback.format_exception_only(
+            error
+        )  # of a syntax error the place comes first, of others notes last
+        _tell(last_words, said[-1] if isinstance(error, SyntaxError) else said[0])
         error.__traceback__ = _from_the_script_on(error.__traceback__)
         sys.excepthook(type(error), error, error.__traceback__)
         return 1
     return 0
+
+
+def _tell(file: str, words: str) -> None:
+    if file:
+        line = " ".join(words.split())[:LAST_WORDS_LENGTH]
+        Path(file).write_text(line, encoding="utf-8", errors="backslashreplace")
 
 
 def _die_with_the_service(lifeline: int) -> None:
@@ -55,10 +74,10 @@ def _die_with_the_service(lifeline: int) -> None:
     threading.Thread(target=watch, name="lifeline", daemon=True).start()
 
 
-def _from_the_script_on(traceback: TracebackType | None) -> TracebackType | None:
-    while traceback is not None and traceback.tb_frame.f_code.co_filename == __file__:
-        traceback = traceback.tb_next
-    return traceback
+def _from_the_script_on(trace: TracebackType | None) -> TracebackType | None:
+    while trace is not None and trace.tb_frame.f_code.co_filename == __file__:
+        trace = trace.tb_next
+    return trace
 
 
 if __name__ == "__main__":

@@ -21,6 +21,7 @@ from dataflow_magic.errors import ConfigError
 from dataflow_magic.local.app import Keys, Service, create_app
 from dataflow_magic.local.engine import CarryOut, Engine
 from dataflow_magic.local.folder import Address, DataFolder, try_lock
+from dataflow_magic.local.java import java_in_words
 from dataflow_magic.local.sampledata import install_samples, sample_jobs
 from dataflow_magic.local.store import Store
 from dataflow_magic.view import KST
@@ -135,6 +136,7 @@ async def _serve(
     store = Store(folder.database, now)
     _seed(store, folder)
     slots = max(2, os.cpu_count() or 1)
+    java = await asyncio.to_thread(java_in_words, os.environ)
     async with Engine(store, folder.path, carry_out, slots=slots) as engine:
         server = _server(create_app(Service(store, engine, folder.path, now), keys))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
@@ -143,7 +145,7 @@ async def _serve(
             while not (server.started or stop.is_set()):  # noqa: ASYNC110 - uvicorn tells by a flag
                 await asyncio.sleep(0.01)
             endpoint = f"http://{HOST}:{listener.getsockname()[1]}"
-            folder.write_address(Address(endpoint, keys.access_key, keys.secret_key, os.getpid()))
+            folder.write_address(Address(endpoint, keys.access_key, keys.secret_key, os.getpid(), java))
             if ready:
                 ready(endpoint)
             if grace_seconds is None:

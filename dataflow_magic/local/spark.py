@@ -36,7 +36,8 @@ _START_SECONDS = 120.0  # 1 s is usual; a cold disk and a busy machine are not
 _POLL_SECONDS = 0.05
 
 _JOB = Path(__file__).with_name("job.py")
-_LIFELINE = "DATAFLOW_MAGIC_LIFELINE"  # read in job.py
+_LIFELINE = "DATAFLOW_MAGIC_LIFELINE"  # read in job.py, as is
+_LAST_WORDS = "DATAFLOW_MAGIC_LAST_WORDS"
 
 
 @dataclass(frozen=True, slots=True)
@@ -69,6 +70,11 @@ class _Plan:
     def connection_file(self) -> Path:
         """Where the JVM writes how to reach it."""
         return self.spec.work / "connection"
+
+    @property
+    def last_words_file(self) -> Path:
+        """Where the script's process writes what ended the script."""
+        return self.spec.work / "last_words"
 
     @property
     def folder(self) -> Path:
@@ -192,7 +198,12 @@ async def _supervise(
     # Asked to end, the JVM says 0; anything else came first, and the script's error only follows from it.
     if (script.returncode or 0) > 0 and jvm.returncode not in (0, None):
         return _failed(f"Spark's JVM {_end_of(jvm)} during the run (see jvm.log)")
-    return Outcome("COMPLETED") if script.returncode == 0 else _failed(f"the script {_end_of(script)}")
+    if script.returncode == 0:
+        return Outcome("COMPLETED")
+    with suppress(OSError):
+        if last_words := plan.last_words_file.read_text("utf-8"):
+            return _failed(last_words)
+    return _failed(f"the script {_end_of(script)}")
 
 
 async def _launch_jvm(plan: _Plan, group: ProcessGroup) -> Process:
@@ -235,7 +246,14 @@ async def _gateway(plan: _Plan, jvm: Process, cancel: asyncio.Event) -> dict[str
 
 async def _launch_script(plan: _Plan, group: ProcessGroup, gateway: dict[str, str]) -> Process:
     command = [sys.executable, "-P", str(_JOB), str(plan.script.path), *plan.script.arguments]
-    environment = plan.environment | gateway | {_LIFELINE: str(group.lifeline)}
+    environment = (
+        plan.environment
+        | gateway
+        | {
+            _LIFELINE: str(group.lifeline),
+            _LAST_WORDS: str(plan.last_words_file),
+        }
+    )
     try:
         return await group.launch(
             command,

@@ -128,7 +128,10 @@ async def test_a_service_runs_spark_and_no_spark_outlives_it(folder):
         assert "wrote 31 days to s3a://dataflow-sample/results/daily_delays" in log
 
         _, run = await ended(client, daily, bad.job_execution_id)
-        assert (run.status, run.status_detail) == ("FAILED", "the script exited with code 1")
+        assert (run.status, run.status_detail) == (
+            "FAILED",
+            "ValueError: no flights from 'XXX' in month 1; the table has EWR, JFK, LGA",
+        )
         assert "ValueError: no flights from 'XXX' in month 1; the table has EWR, JFK, LGA" in console_log(
             folder, run
         )

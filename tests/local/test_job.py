@@ -13,7 +13,12 @@ JOB = Path(job.__file__)
 
 def run(script: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-P", str(JOB), str(script), *arguments]
-    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False)
+    environment = {**os.environ, "DATAFLOW_MAGIC_LAST_WORDS": str(last_words(script))}
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+
+
+def last_words(script: Path) -> Path:
+    return script.parent / "last_words"
 
 
 @pytest.fixture
@@ -89,6 +94,41 @@ def test_the_scripts_own_exit_counts(script, statement, code, said):
     ended = run(script)
 
     assert (ended.returncode, ended.stderr) == (code, said)
+
+
+CAUGHT = "import sys, traceback\ntry:\n    1 / 0\nexcept ZeroDivisionError:\n    traceback.print_exc()\n"
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("raise ValueError('no rows\\nin test.sales')", "ValueError: no rows in test.sales"),
+        ("sys.exit('no rows for this date')", "no rows for this date"),
+        ("def", "SyntaxError: invalid syntax"),
+        ("raise ValueError('x' * 1000)", "ValueError: " + "x" * 488),
+        ("raise ValueError('\\ud800')", "ValueError: \\ud800"),
+        ("sys.exit(1)", None),
+        ("sys.exit(0)", None),
+        ("print(input.__name__)", None),
+    ],
+    ids=[
+        "an exception",
+        "a message to exit with",
+        "a syntax error",
+        "a long one",
+        "half a character",
+        "a code",
+        "none",
+        "the end",
+    ],
+)
+def test_what_ended_the_script_is_told_and_not_what_it_caught(script, statement, words):
+    script.write_text(CAUGHT + statement + "\n")
+
+    run(script)
+
+    told = last_words(script).read_text() if last_words(script).exists() else None
+    assert told == words
 
 
 def test_the_group_dies_when_the_lifeline_breaks(script):

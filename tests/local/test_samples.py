@@ -166,8 +166,13 @@ async def run_sample(folder: Path, job: str, **parameters: str) -> Ended:
         objects=objects,
         work=folder / "private",
     )
+    calls: list[str] = []
     outcome = await run_application(
-        spec, java=find_java(os.environ), cancel=asyncio.Event(), waiting=[].append, started=lambda: None
+        spec,
+        java=find_java(os.environ),
+        cancel=asyncio.Event(),
+        waiting=calls.append,
+        started=lambda: calls.append("started"),
     )
     log = objects / console_log_key(spec.log_path, spec.run_id)
     return Ended(outcome, log.read_text(encoding="utf-8").splitlines())
@@ -215,8 +220,10 @@ async def test_daily_delays_writes_one_row_per_day_of_january_at_jfk(tmp_path):
 async def test_daily_delays_of_an_unknown_airport_fails_and_names_the_known_ones(tmp_path):
     ended = await run_sample(tmp_path, "daily_delays", origin="SFO", month="1")
 
-    assert ended.outcome == Outcome("FAILED", "the script exited with code 1")
-    assert ended.lines[-1] == "ValueError: no flights from 'SFO' in month 1; the table has EWR, JFK, LGA"
+    assert ended.outcome == Outcome(
+        "FAILED", "ValueError: no flights from 'SFO' in month 1; the table has EWR, JFK, LGA"
+    )
+    assert ended.lines[-1] == ended.outcome.reason
     assert not (tmp_path / "objects" / "dataflow-sample" / "results").exists()
 
 

@@ -276,7 +276,12 @@ async def test_a_script_that_raises_leaves_its_own_traceback(stage):
         """
     )
 
-    assert await run.run() == Outcome("FAILED", "the script exited with code 1")
+    ended = await run.run()
+
+    assert ended.state == "FAILED"
+    assert ended.reason.startswith(
+        "pyspark.errors.exceptions.captured.AnalysisException: [TABLE_OR_VIEW_NOT_FOUND] The table or view `no_such_table`"
+    )
     assert run.lines()[0] == "Traceback (most recent call last):"
     assert run.lines()[1].endswith('/daily.py", line 5, in <module>')
     assert "job.py" not in run.console.read_text()
