@@ -130,7 +130,7 @@ def test_no_key_is_in_what_a_notebook_leaves_behind(execute, notebook):
 def test_the_demo_tells_each_runs_states_in_order(quickstart):
     told: dict[str, list[str]] = {}
     for run, state in re.findall(
-        r"^[0-9:]{8}  daily_delays  (\w{12})  ([A-Z]+)", quickstart.said, re.MULTILINE
+        r"^[0-9:]{8} KST  daily_delays  (\w{12})  ([A-Z]+)", quickstart.said, re.MULTILINE
     ):
         states = told.setdefault(run, [])
         if states[-1:] != [state]:
