@@ -9,15 +9,17 @@ read 2026-11) and the service's ``{"detail", "errorType"}`` (the vendor's own Cl
 from __future__ import annotations
 
 import re
+from datetime import UTC
 from email.utils import parsedate_to_datetime
 from typing import NoReturn
+from urllib.parse import urlsplit
 
 import httpx
 
 from dataflow_magic import errors
 from dataflow_magic.signing import MAX_SKEW_MS
 
-__all__ = ["raise_for", "vendor_error"]
+__all__ = ["clock_offset", "clock_words", "raise_for", "vendor_error"]
 
 MOST_WORDS = 200
 """Characters of the vendor's words that are worth a message."""
@@ -72,7 +74,45 @@ def _refusal(
         if code in {"", "300"}:
             return errors.NotFound, f"no such address at the gateway ({status}{said})"
         return errors.NotFound, f"not found ({status}{said})"
+    if 300 <= status < 400 and (host := _redirect_host(response)):
+        return errors.RequestRejected, (
+            f"redirected to {host} ({status}), where nothing was sent; check the target's address and the network's sign-in"
+        )
     return errors.RequestRejected, f"refused ({status}{said})"
+
+
+def _redirect_host(response: httpx.Response) -> str:
+    try:
+        host = urlsplit(response.headers.get("location", "")).hostname or ""
+    except ValueError:
+        return ""
+    return _one_line(host)
+
+
+def clock_offset(response: httpx.Response, sent: float, answered: float) -> float | None:
+    """Return how many seconds the service's clock is ahead of this machine's, from an answer's ``Date``.
+
+    Parameters
+    ----------
+    sent, answered
+        This machine's seconds since the epoch before the request and after its answer: the service dates its answer
+        somewhere between, so their middle is compared.
+
+    Returns
+    -------
+    float or None
+        Good to half the request's time and a second, since the header has whole seconds; None without such a header.
+    """
+    served = _date(response.headers.get("date", ""))
+    return None if served is None else served + 0.5 - (sent + answered) / 2
+
+
+def clock_words(offset: float) -> str:
+    """Return, for people, that the clock is off and what is done about it; empty for 0."""
+    if not offset:
+        return ""
+    direction = "behind" if offset > 0 else "ahead of"
+    return f"this machine's clock is {_span(abs(offset))} {direction} the service's; requests are signed with its time"
 
 
 def vendor_error(response: httpx.Response) -> tuple[str, str]:
@@ -80,7 +120,7 @@ def vendor_error(response: httpx.Response) -> tuple[str, str]:
     try:
         body = response.json()
     except (ValueError, RecursionError):
-        return "", _one_line(re.sub(r"<[^>]*>", " ", response.text[:2000]))
+        return "", _one_line(re.sub(r"<[^>]*>", " ", _text(response)[:2000]))
     if not isinstance(body, dict):
         return "", _one_line(str(body))
     gateway = body.get("error")
@@ -91,6 +131,14 @@ def vendor_error(response: httpx.Response) -> tuple[str, str]:
         return str(old.get("returnCode") or ""), _words(old.get("returnMessage"))
     code = body.get("errorType") or body.get("errorCode") or ""
     return str(code), _words(gateway, body.get("message"), body.get("detail"))
+
+
+def _text(response: httpx.Response) -> str:
+    try:
+        return response.text
+    except (ValueError, TypeError, AssertionError):
+        # The answer names an encoding that Python has and that is none of text ("hex"), or that its bytes are not in.
+        return response.content.decode(errors="replace")
 
 
 def _words(*parts: object) -> str:
@@ -117,11 +165,15 @@ def _skew_seconds(response: httpx.Response, now: float) -> float | None:
 
 def _date(text: str) -> float | None:
     try:
-        return parsedate_to_datetime(text).timestamp()
+        date = parsedate_to_datetime(text)
+        # Without a zone it would be taken for this machine's.
+        return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError):
         return None
 
 
 def _span(seconds: float) -> str:
+    if seconds < 120:
+        return f"{round(seconds)} seconds"
     minutes = round(seconds / 60)
     return f"{minutes} minutes" if minutes < 120 else f"{minutes // 60} h {minutes % 60:02d} min"

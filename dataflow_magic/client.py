@@ -2,15 +2,19 @@
 
 Retries: a call that only reads is repeated on trouble of the network or of the service; one that changes something
 only when it certainly did not arrive, because the API has no idempotency key. Each attempt is signed anew.
+Proxies (``HTTPS_PROXY``, ``HTTP_PROXY``, ``ALL_PROXY``, ``NO_PROXY``) and certificates to trust instead of the usual ones
+(``SSL_CERT_FILE``, ``SSL_CERT_DIR``) come from the environment.
 """
 
 from __future__ import annotations
 
 import json
 import logging
+import os
 import shlex
+import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Mapping
+from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -21,7 +25,7 @@ import stamina
 from pydantic import BaseModel, SecretStr
 
 from dataflow_magic import errors
-from dataflow_magic.answers import raise_for
+from dataflow_magic.answers import clock_offset, raise_for
 from dataflow_magic.models import Job, JobCondition, JobExecution, Page, Scalar
 from dataflow_magic.settings import CLOUD_ENDPOINT, is_loopback, mask
 from dataflow_magic.signing import ACCESS_KEY_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign
@@ -32,9 +36,13 @@ API = "/api/v1"
 ATTEMPTS = 4
 """Per call, the first included; together at most `RETRY_SECONDS`."""
 RETRY_SECONDS = 15.0
+SKEW_SECONDS = 60.0
+"""A clock that is off by less is not what a signature was refused for, since the gateway allows five minutes; and the
+``Date`` of an answer that took the whole timeout does not tell it to better than half a minute."""
 
 M = TypeVar("M", bound=BaseModel)
 
+# A proxy's refusal too: httpx tells it of a tunnel only, and what a forwarding proxy answers is an answer.
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
 # stamina logs each retry as a warning; where nobody set up logging, Python would print it into some cell.
@@ -90,10 +98,20 @@ class Client:
     now
         Seconds since the epoch, for signatures.
     timeout
-        Seconds one attempt may take.
+        Seconds one attempt may take to be sent, and to be answered.
+    clock_offset
+        What an earlier client of the same service found, to begin with.
+
+    Attributes
+    ----------
+    clock_offset
+        Seconds the service's clock was found to be ahead of this machine's; 0 while it has refused no signature for
+        that. Requests are signed with the service's time.
 
     Raises
     ------
+    ConfigError
+        Making one: a key no header can carry, or an environment whose proxy or certificates cannot be used.
     RequestRejected
         The service said no; the subclass says who has to act.
     ServiceBroken
@@ -124,19 +142,32 @@ class Client:
         transport: httpx.AsyncBaseTransport | None = None,
         now: Callable[[], float] = time.time,
         timeout: float = 30.0,
+        clock_offset: float = 0.0,
     ) -> None:
         secret = secret_key if isinstance(secret_key, SecretStr) else SecretStr(secret_key)
         self.endpoint = endpoint.rstrip("/")
+        self.clock_offset = clock_offset
         self._now = now
-        self._http = httpx.AsyncClient(
-            base_url=self.endpoint,
-            auth=SignedAuth(access_key, secret, lambda: int(now() * 1000)),
-            headers={"accept": "application/json", "user-agent": "dataflow-magic"},
-            timeout=httpx.Timeout(timeout, connect=10.0),
-            transport=transport,
-            trust_env=not is_loopback(self.endpoint),  # a proxy has no way to this machine's loopback
-            follow_redirects=False,
-        )
+        address = httpx.URL(self.endpoint)
+        auth = SignedAuth(access_key, secret, lambda: int((now() + self.clock_offset) * 1000))
+        verify = _certificates(os.environ)
+        try:
+            self._http = httpx.AsyncClient(
+                base_url=address,
+                auth=auth,
+                headers={"accept": "application/json", "user-agent": "dataflow-magic"},
+                timeout=httpx.Timeout(connect=10.0, read=timeout, write=timeout, pool=10.0),
+                transport=transport,
+                verify=verify,
+                trust_env=not is_loopback(self.endpoint),  # a proxy has no way to this machine's loopback
+                follow_redirects=False,
+            )
+        except (ValueError, ImportError, httpx.InvalidURL):
+            # Without the reason, which may quote the proxy's password.
+            raise errors.ConfigError(
+                "the proxy the environment names cannot be used; check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and "
+                "NO_PROXY (for a SOCKS proxy, also that socksio is installed)"
+            ) from None
 
     def __repr__(self) -> str:
         return f"Client({self.endpoint!r})"
@@ -248,7 +279,7 @@ class Client:
         try:
             answer = await self._repeat("GET", "/local/v1/service", api="")
             return Path(answer.json()["objects"])
-        except (errors.RequestRejected, ValueError, TypeError, KeyError):
+        except (errors.RequestRejected, ValueError, TypeError, KeyError, RecursionError):
             return None
 
     async def _get(self, path: str, query: Mapping[str, Any] | None = None) -> httpx.Response:
@@ -258,12 +289,13 @@ class Client:
         self, method: str, path: str, query: Mapping[str, Any] | None = None, *, api: str = API
     ) -> httpx.Response:
         """Send what may be sent again."""
+        correction = iter([True])
         async for attempt in stamina.retry_context(
             on=_worth_repeating, attempts=ATTEMPTS, timeout=RETRY_SECONDS
         ):
             with attempt:
                 try:
-                    return await self._send(method, api + path, None, query)
+                    return await self._send(method, api + path, None, query, correction)
                 except httpx.RequestError as error:
                     raise errors.Unreachable(self._no_answer(error)) from error
         raise AssertionError("a retry loop returns or raises")  # pragma: no cover
@@ -272,12 +304,13 @@ class Client:
         self, model: type[M], path: str, body: Mapping[str, Any], query: Mapping[str, Any] | None = None
     ) -> M:
         """Send what must not be carried out twice: again only when it certainly did not arrive."""
+        correction = iter([True])
         async for attempt in stamina.retry_context(
             on=_worth_repeating, attempts=ATTEMPTS, timeout=RETRY_SECONDS
         ):
             with attempt:
                 try:
-                    return _read(model, await self._send("POST", API + path, body, query))
+                    return _read(model, await self._send("POST", API + path, body, query, correction))
                 except NOT_SENT as error:
                     raise errors.Unreachable(self._no_answer(error)) from error
                 except httpx.RequestError as error:
@@ -288,21 +321,48 @@ class Client:
         raise AssertionError("a retry loop returns or raises")  # pragma: no cover
 
     async def _send(
-        self, method: str, path: str, body: Mapping[str, Any] | None, query: Mapping[str, Any] | None
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None,
+        query: Mapping[str, Any] | None,
+        correction: Iterator[bool],
     ) -> httpx.Response:
+        """Send once, or twice when the clock was wrong and ``correction`` still holds the call's one for that."""
         # httpx sends a None as an empty value, which would be signed and refused.
         given = _given(query or {})
         content = None if body is None else encode(body)
         headers = {} if body is None else {"content-type": "application/json"}
-        response = await self._http.request(
-            method, path, params=given or None, content=content, headers=headers
-        )
+
+        def request() -> httpx.Request:
+            return self._http.build_request(
+                method, path, params=given or None, content=content, headers=headers
+            )
+
+        sent = self._now()
+        response = await self._http.send(request())
+        if response.status_code == 401 and self._corrects_clock(response, sent) and next(correction, False):
+            # A refused signature was not carried out, so even a start may be sent once more.
+            response = await self._http.send(request())
         if not response.is_success:
-            raise_for(response, self._now())
+            raise_for(response, self._now() + self.clock_offset)
         return response
 
+    def _corrects_clock(self, response: httpx.Response, sent: float) -> bool:
+        """Take over the service's clock where ours is off, anew each time; says whether a request may fare better."""
+        offset = clock_offset(response, sent, self._now())
+        if offset is None or abs(offset - self.clock_offset) <= SKEW_SECONDS:
+            return False
+        self.clock_offset = offset if abs(offset) > SKEW_SECONDS else 0.0
+        return True
+
     def _no_answer(self, error: httpx.RequestError) -> str:
-        return f"no answer from {self.endpoint} ({type(error).__name__}: {error}); check that it is up and the network too"
+        advice = "check that it is up and the network too"
+        if isinstance(error, httpx.ProxyError):
+            advice = "the proxy refused; check HTTPS_PROXY and NO_PROXY, and what the proxy lets through"
+        elif "CERTIFICATE_VERIFY_FAILED" in str(error):
+            advice = "its certificate is not trusted here; SSL_CERT_FILE may name those to trust"
+        return f"no answer from {self.endpoint} ({type(error).__name__}: {error}); {advice}"
 
     def _lost_answer(self, what: str) -> str:
         return (
@@ -344,6 +404,19 @@ def as_curl(
         f"--data {shlex.quote(data)}",
     ]
     return " \\\n  ".join(words)
+
+
+def _certificates(environment: Mapping[str, str]) -> ssl.SSLContext | bool:
+    """Return which certificates to trust; httpx reads the folder only without a file, and neither for loopback."""
+    file, folder = environment.get("SSL_CERT_FILE") or None, environment.get("SSL_CERT_DIR") or None
+    if not (file or folder):
+        return True
+    try:
+        return ssl.create_default_context(cafile=file, capath=folder)
+    except OSError as error:
+        raise errors.ConfigError(
+            f"cannot read the certificates of SSL_CERT_FILE={file} ({error.strerror or error})"
+        ) from None
 
 
 def _given(fields: Mapping[str, Any]) -> dict[str, Any]:

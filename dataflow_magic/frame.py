@@ -2,40 +2,49 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from datetime import datetime
-from typing import Any
+import json
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import pandas as pd
 
 from dataflow_magic.models import Job
+from dataflow_magic.record import RunRecord, record_of
 from dataflow_magic.view import RunView
 
-__all__ = ["COLUMNS", "JOB_COLUMNS", "jobs_frame", "runs_frame"]
+if TYPE_CHECKING:
+    import numpy.typing as npt
+
+__all__ = ["COLUMNS", "JOB_COLUMNS", "jobs_frame", "records_frame", "runs_frame"]
 
 TIME = "datetime64[us, Asia/Seoul]"
+NOT_A_TIME = np.iinfo("int64").min
+"""What numpy and pandas read as a missing time."""
 
-COLUMNS: dict[str, tuple[str, Callable[[RunView], Any]]] = {
-    "run_id": ("string", lambda v: v.run_id),
-    "job": ("string", lambda v: v.job_name),
-    "status": ("string", lambda v: v.status),
-    "submitted": (TIME, lambda v: v.submitted_at),
-    "running": (TIME, lambda v: v.running_since),
-    "ended": (TIME, lambda v: _ended(v)),
-    "duration": ("timedelta64[us]", lambda v: _duration(v)),
-    "workers": ("Int64", lambda v: v.condition.num_worker),
-    "timeout_minutes": ("Int64", lambda v: v.condition.timeout),
-    "error": ("string", lambda v: v.failure.reason if v.failure else None),
-    "target": ("string", lambda v: v.target),
-    "job_id": ("string", lambda v: v.job_id),
-    "worker_type": ("string", lambda v: v.condition.worker_type),
-    "nrn": ("string", lambda v: v.condition.nrn),
-    "script_path": ("string", lambda v: v.condition.script_path),
-    "log_path": ("string", lambda v: v.condition.log_path),
-    "trigger_id": ("string", lambda v: v.trigger_id),
-    "workflow_id": ("string", lambda v: v.workflow_id),
+COLUMNS: dict[str, str] = {
+    "run_id": "string",
+    "job": "string",
+    "status": "string",
+    "submitted": TIME,
+    "running": TIME,
+    "ended": TIME,
+    "duration": "timedelta64[us]",
+    "workers": "Int64",
+    "timeout_minutes": "Int64",
+    "error": "string",
+    "target": "string",
+    "job_id": "string",
+    "worker_type": "string",
+    "nrn": "string",
+    "script_path": "string",
+    "log_path": "string",
+    "trigger_id": "string",
+    "workflow_id": "string",
+    "notebook": "string",
+    "key": "string",
 }
-"""Column -> (dtype, its value of a run)."""
+"""Column -> dtype; each but ``duration`` is a field of a `RunRecord`."""
 
 JOB_COLUMNS: dict[str, tuple[str, Callable[[Job], Any]]] = {
     "job_id": ("string", lambda j: j.job_id),
@@ -54,7 +63,12 @@ JOB_COLUMNS: dict[str, tuple[str, Callable[[Job], Any]]] = {
 
 
 def runs_frame(views: Iterable[RunView]) -> pd.DataFrame:
-    """Return runs as a table, in the order given.
+    """Return runs as a table, in the order given; see `records_frame`."""
+    return records_frame([record_of(view) for view in views])
+
+
+def records_frame(records: Sequence[RunRecord]) -> pd.DataFrame:
+    """Return the rows of runs as a table, in the order given.
 
     Returns
     -------
@@ -74,15 +88,19 @@ def runs_frame(views: Iterable[RunView]) -> pd.DataFrame:
         job_id, worker_type, nrn,        string                     as sent
         script_path, log_path,
         trigger_id, workflow_id
+        notebook                         string                     that started it, where Jupyter tells
+        key                              string                     the run's short id on this machine
         param.*                          string                     one per parameter name without its ``$``, in the
                                                                     order first used; missing where a run had none
         ================================ ========================== ================================================
     """
-    rows = list(views)
-    # The name without its $ is the column's, so runs that sent the same name with and without it share one.
-    names = dict.fromkeys(name.removeprefix("$") for view in rows for name in view.parameters)
-    parameters = {f"param.{name}": ("string", _parameter(name)) for name in names}
-    return _frame(COLUMNS | parameters, rows)
+    # Column by column, not row by row: a ledger may have a hundred thousand rows.
+    fields = dict(zip(RunRecord._fields, zip(*records, strict=True), strict=True)) if records else {}
+    frame = {
+        name: _durations(fields) if name == "duration" else _column(dtype, fields.get(name, ()))
+        for name, dtype in COLUMNS.items()
+    }
+    return pd.DataFrame(frame | _parameters(fields.get("parameters", ())))
 
 
 def jobs_frame(jobs: Iterable[Job]) -> pd.DataFrame:
@@ -111,22 +129,45 @@ def _series(dtype: str, values: list[Any]) -> pd.Series[Any]:
     return pd.Series(values, dtype=dtype)
 
 
-def _duration(view: RunView) -> Any:
-    end = _ended(view) if view.is_final else None
-    return None if end is None else end - (view.running_since or view.submitted_at)
+def _column(dtype: str, values: Sequence[Any]) -> pd.Series[Any]:
+    if dtype == TIME:
+        return (
+            pd.Series(_microseconds(values, "datetime64[us]"))
+            .dt.tz_localize("UTC")
+            .dt.tz_convert("Asia/Seoul")
+        )
+    return pd.Series(values, dtype=dtype)
 
 
-def _ended(view: RunView) -> datetime | None:
-    end = view.execution.end_date if view.execution else None
-    # The service's end has whole seconds, so a short run could seem to end before it began.
-    return None if end is None else max(end, view.running_since or view.submitted_at)
+def _durations(fields: Mapping[str, Sequence[Any]]) -> pd.Series[Any]:
+    times = zip(*(fields.get(name, ()) for name in ("is_live", "submitted", "running", "ended")), strict=True)
+    spans = [
+        None if is_live or ended is None else ended - (submitted if running is None else running)
+        for is_live, submitted, running, ended in times
+    ]
+    return pd.Series(_microseconds(spans, "timedelta64[us]"))
 
 
-def _parameter(name: str) -> Callable[[RunView], str | None]:
-    def of(view: RunView) -> str | None:
-        value = view.parameters.get(f"${name}", view.parameters.get(name))
-        if value is None or isinstance(value, str):
-            return value
-        return str(value).lower() if isinstance(value, bool) else str(value)
+def _microseconds(values: Sequence[int | None], dtype: str) -> npt.NDArray[Any]:
+    return np.array([NOT_A_TIME if value is None else value for value in values], dtype="int64").view(dtype)
 
-    return of
+
+def _parameters(texts: Sequence[str]) -> dict[str, pd.Series[Any]]:
+    """Return a column per name without its ``$``: runs that sent a name with and without it share one."""
+    read = {text: _as_text(json.loads(text)) for text in set(texts) if text}
+    names = dict.fromkeys(name for text in dict.fromkeys(texts) if text for name in read[text])
+    empty: dict[str, str] = {}
+    rows = [read.get(text, empty) for text in texts]
+    return {f"param.{name}": pd.Series([row.get(name) for row in rows], dtype="string") for name in names}
+
+
+def _as_text(parameters: dict[str, Any]) -> dict[str, str]:
+    texts = {name.removeprefix("$"): _spell(value) for name, value in parameters.items()}
+    # Where a name was sent with and without its $, the one with it counts.
+    return texts | {name[1:]: _spell(value) for name, value in parameters.items() if name.startswith("$")}
+
+
+def _spell(value: Any) -> str:
+    if isinstance(value, str):
+        return value.encode(errors="replace").decode()
+    return str(value).lower() if isinstance(value, bool) else str(value)

@@ -43,10 +43,17 @@ class Run:
     cell shows its card. Made by ``%%dataflow_run`` and `dataflow_magic.run`.
     """
 
-    def __init__(self, view: RunView, connection: Connection, submit: Submit) -> None:
+    def __init__(
+        self,
+        view: RunView,
+        connection: Connection,
+        submit: Submit,
+        on_change: Callable[[Run], None] = lambda _: None,
+    ) -> None:
         self._view = view
         self._connection = connection
         self._submit = submit
+        self._on_change = on_change
         self._changed = threading.Condition()
         self._over: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._given_up: errors.DataflowError | None = None
@@ -58,7 +65,7 @@ class Run:
 
     def __repr__(self) -> str:
         view = self._view
-        return f"<Run {view.run_id or '(no id yet)'} of {view.job_name} on {view.target}: {view.status}>"
+        return f"<Run {view.run_id or view.key or '(no id yet)'} of {view.job_name} on {view.target}: {view.status}>"
 
     @property
     def view(self) -> RunView:
@@ -74,6 +81,11 @@ class Run:
     def run_id(self) -> str | None:
         """The service's id of the run; None until it answered."""
         return self._view.run_id
+
+    @property
+    def key(self) -> str:
+        """The run's short id on this machine, there from the beginning."""
+        return self._view.key
 
     @property
     def job(self) -> str:
@@ -210,9 +222,24 @@ class Run:
         """Take note that the service gives no answer."""
         self._set(replace(self._view, blind_since=self._view.blind_since or _now(), blind_reason=reason))
 
-    def give_up(self, error: errors.DataflowError) -> None:
-        """Take note that nobody will tell what becomes of the run; who waits for it is told the error."""
+    def lost(self, reason: str) -> None:
+        """Take note that the answer to the start was lost."""
+        self._set(replace(self._view, is_lost=True, blind_since=_now(), blind_reason=reason))
+
+    def off_clock(self, words: str) -> None:
+        """Take note of how far this machine's clock is off."""
+        self._set(replace(self._view, clock=words))
+
+    def give_up(self, error: errors.DataflowError, settled: str = "") -> None:
+        """Take note that nobody will tell what becomes of the run; who waits for it is told the error.
+
+        Parameters
+        ----------
+        settled
+            ``NOT_STARTED`` or ``UNCLEAR`` where looking for the run came to an end.
+        """
         self._given_up = error
+        self._view = replace(self._view, settled=settled)
         self.blind(str(error))
         self._end()
         if self._presenter:
@@ -296,6 +323,7 @@ class Run:
             with self._changed:
                 self._view = view
                 self._changed.notify_all()
+            self._on_change(self)
         if view.is_final:
             self._end()
 

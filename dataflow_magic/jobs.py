@@ -1,4 +1,4 @@
-"""Finds the job a cell names."""
+"""Finds the job a cell names, and the job of a run."""
 
 from __future__ import annotations
 
@@ -6,10 +6,10 @@ from typing import Protocol
 
 from dataflow_magic.block import suggestion
 from dataflow_magic.cell import JobRef
-from dataflow_magic.errors import CellError, NotFound
-from dataflow_magic.models import Job, Page
+from dataflow_magic.errors import BadParameter, CellError, NotFound
+from dataflow_magic.models import Job, JobExecution, Page
 
-__all__ = ["JobReader", "find_job"]
+__all__ = ["JobReader", "find_job", "find_run_on"]
 
 MOST_PAGES = 20
 LIMIT = 1000
@@ -23,6 +23,13 @@ class JobReader(Protocol):
 
     async def list_jobs(self, *, name: str | None = None, page: int = 0, limit: int = 1000) -> Page[Job]:
         """Return one page of jobs."""
+
+
+class RunReader(JobReader, Protocol):
+    """What of a client is needed to find a run."""
+
+    async def get_execution(self, job_id: str, execution_id: str) -> JobExecution:
+        """Return one run."""
 
 
 async def find_job(client: JobReader, ref: JobRef) -> Job:
@@ -51,6 +58,29 @@ async def find_job(client: JobReader, ref: JobRef) -> Job:
     known = [job.name for job in (await client.list_jobs()).items]
     near = suggestion(ref.text, known)
     raise NotFound(f"no job is named {ref.text!r}{near}; %dataflow_jobs lists them", status=404)
+
+
+async def find_run_on(client: RunReader, run_id: str, ref: JobRef | None = None) -> tuple[JobExecution, Job]:
+    """Return a run the service knows, and its job.
+
+    Parameters
+    ----------
+    ref
+        The run's job; without it each of the target's jobs is asked, since no call finds a run by its id alone.
+
+    Raises
+    ------
+    NotFound
+        There is none, or none among the first 1,000 jobs.
+    """
+    jobs = (await client.list_jobs()).items if ref is None else [await find_job(client, ref)]
+    for job in jobs:
+        try:
+            return await client.get_execution(job.job_id, run_id), job
+        except (NotFound, BadParameter):  # how a service refuses an id that cannot be is not printed
+            continue
+    where = f"job {ref.text!r}" if ref else f"any of {len(jobs)} jobs; --job JOB says which to ask"
+    raise NotFound(f"no run {run_id!r} in {where}", status=404)
 
 
 async def _named(client: JobReader, name: str) -> list[Job]:

@@ -103,11 +103,13 @@ class DataflowMagics(Magics):
 
     @line_magic
     def dataflow_runs(self, line: str) -> pd.DataFrame:
-        """Return the runs this kernel started as a DataFrame, oldest first."""
-        from dataflow_magic.frame import runs_frame
+        """Return the runs this kernel started as a DataFrame, oldest first; ``--all`` those of this machine."""
+        from dataflow_magic.frame import records_frame, runs_frame
 
+        if line.strip() == "--all":
+            return records_frame(self._session().records())
         if line.strip():
-            raise UsageError(f"{line.strip()!r} is not understood; write %dataflow_runs")
+            raise UsageError(f"{line.strip()!r} is not understood; write %dataflow_runs [--all]")
         return runs_frame(run.view for run in self._session().runs)
 
     @line_magic

@@ -4,19 +4,24 @@ from __future__ import annotations
 
 import json
 from collections.abc import Collection, Iterable, Mapping
-from datetime import timedelta
+from datetime import datetime, timedelta
 
 from dataflow_magic.models import JobExecution, Scalar
 from dataflow_magic.view import RunView
 
-__all__ = ["CLOCK_MARGIN", "candidates"]
+__all__ = ["CLOCK_MARGIN", "LATE_MARGIN", "candidates"]
 
 CLOCK_MARGIN = timedelta(minutes=5)
 """How far this machine's clock may be off for its signature to have been taken at all."""
+LATE_MARGIN = timedelta(minutes=10)
+"""How long after it was made a request may be carried out: what is created later is somebody else's, however alike."""
 
 
 def candidates(
-    view: RunView, executions: Iterable[JobExecution], known: Collection[str]
+    view: RunView,
+    executions: Iterable[JobExecution],
+    known: Collection[str],
+    clock_offsets: Iterable[timedelta] = (timedelta(0),),
 ) -> list[JobExecution]:
     """Return the runs that may be the one that was submitted.
 
@@ -28,16 +33,25 @@ def candidates(
         Runs of its job.
     known
         Ids of runs that belong to others for sure.
+    clock_offsets
+        How far the service's clock may have been ahead of this machine's when the run was submitted: one of the two
+        may have been set since.
     """
-    since = view.submitted_at - CLOCK_MARGIN
+    made = [view.submitted_at + offset for offset in clock_offsets]
+    # By id: an item that moves between two pages is read twice.
+    by_id = {execution.job_execution_id: execution for execution in executions}
     return [
         execution
-        for execution in executions
+        for execution in by_id.values()
         if execution.job_execution_id not in known
-        and (execution.created_date is None or execution.created_date >= since)
+        and _in_time(execution.created_date, made)
         and _same_condition(view, execution)
         and _same_parameters(view, execution)
     ]
+
+
+def _in_time(created: datetime | None, made: Iterable[datetime]) -> bool:
+    return created is None or any(moment - CLOCK_MARGIN <= created <= moment + LATE_MARGIN for moment in made)
 
 
 def _same_condition(view: RunView, execution: JobExecution) -> bool:

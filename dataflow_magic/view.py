@@ -11,10 +11,14 @@ from datetime import datetime
 
 from dataflow_magic.models import KST, JobCondition, JobExecution, RunState, Scalar, is_final
 
-__all__ = ["KST", "SUBMITTING", "Failure", "RunView"]
+__all__ = ["KST", "NOT_STARTED", "SUBMITTING", "UNCLEAR", "Failure", "RunView"]
 
 SUBMITTING = "SUBMITTING"
 """State of a run whose request has left and has no answer yet; ours, never on the wire."""
+NOT_STARTED = "NOT_STARTED"
+"""State of a run whose answer was lost and that no list shows; ours."""
+UNCLEAR = "UNCLEAR"
+"""State of a run whose answer was lost and that several runs of the list may be; ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,6 +55,8 @@ class RunView:
         As sent, names with their ``$``.
     submitted_at
         When the request was made, aware.
+    key, notebook
+        Its short id on this machine, and the notebook that started it as far as known.
     execution
         The newest snapshot; None until the service answered.
     running_since
@@ -61,6 +67,12 @@ class RunView:
         Since when the service gives no answer, aware; None while it does.
     cancel_requested
         Whether a cancel was sent and the run is not over yet.
+    is_lost
+        Whether the answer to the start was lost; while there is no snapshot, the run is looked for.
+    settled
+        ``NOT_STARTED`` or ``UNCLEAR`` when looking for it is over without a run; empty otherwise.
+    clock
+        By how much this machine's clock is off, in words; empty where it is right.
     failure
         Set once a FAILED or CANCELED run's log was looked at.
     """
@@ -72,12 +84,17 @@ class RunView:
     condition: JobCondition
     parameters: Mapping[str, Scalar]
     submitted_at: datetime
+    key: str = ""
+    notebook: str = ""
     trigger_id: str | None = None
     workflow_id: str | None = None
     execution: JobExecution | None = None
     running_since: datetime | None = None
     blind_since: datetime | None = None
     blind_reason: str = ""
+    is_lost: bool = False
+    settled: str = ""
+    clock: str = ""
     cancel_requested: bool = False
     failure: Failure | None = None
 
@@ -88,8 +105,8 @@ class RunView:
 
     @property
     def status(self) -> str:
-        """The state as the service tells it, ``SUBMITTING`` before it answered."""
-        return self.execution.status if self.execution else SUBMITTING
+        """The state as the service tells it; without its answer ``SUBMITTING``, ``NOT_STARTED`` or ``UNCLEAR``."""
+        return self.execution.status if self.execution else self.settled or SUBMITTING
 
     @property
     def is_final(self) -> bool:
@@ -100,7 +117,7 @@ class RunView:
     def waiting_for(self) -> str:
         """What the run waits for, in words; empty once it runs or is over."""
         if self.execution is None:
-            return "the service's answer"
+            return "" if self.settled else "the service's answer"
         if self.status == RunState.READY:
             return self.execution.status_detail or "the service to start it"
         return ""

@@ -393,20 +393,90 @@ async def test_a_redirect_is_not_followed():
     assert len(fake.requests) == 1
 
 
-async def test_a_clock_an_hour_ahead_is_told_as_such():
+async def test_a_key_that_is_refused_under_a_wrong_clock_too_is_told_as_the_key():
     refusal = httpx.Response(
         401,
         json={"error": {"errorCode": "200", "message": "Authentication Failed", "details": ""}},
         headers={"date": formatdate(NOW, usegmt=True)},
     )
 
+    fake = server(refusal, refusal)
     with pytest.raises(errors.NotSignedIn) as caught:
-        await client(server(refusal), now=lambda: NOW + 3600).get_job("J")
+        await client(fake, now=lambda: NOW + 3600).get_job("J")
 
+    # Signed with the service's time, and refused again: so it was not the clock.
+    assert len(fake.requests) == 2
     assert str(caught.value) == (
-        "signature refused (401: Authentication Failed): this machine's clock is 60 minutes ahead of the "
-        "service's, and five minutes are allowed; set the clock"
+        "signature refused (401: Authentication Failed); check the access key and the secret key"
     )
+
+
+def refused_at(seconds: float) -> httpx.Response:
+    return httpx.Response(
+        401,
+        json={"error": {"errorCode": "200", "message": "Authentication Failed", "details": ""}},
+        headers={"date": formatdate(seconds, usegmt=True)},
+    )
+
+
+def stamps(fake) -> list[float]:
+    return [int(request.headers["x-ncp-apigw-timestamp"]) / 1000 for request in fake.requests]
+
+
+@pytest.mark.parametrize("ahead", [-3600, 3600], ids=["ours is behind", "ours is ahead"])
+async def test_under_a_wrong_clock_a_request_is_signed_again_with_the_service_s_time(ahead):
+    fake = server(refused_at(NOW), JOB, JOB)
+    ours = client(fake, now=lambda: NOW + ahead)
+
+    await ours.get_job("J")
+    await ours.get_job("J")
+
+    # Half a second: the header has whole ones.
+    assert stamps(fake) == [NOW + ahead, NOW + 0.5, NOW + 0.5]
+    assert ours.clock_offset == 0.5 - ahead
+
+
+async def test_a_refused_start_is_signed_again_too_since_it_was_not_carried_out():
+    fake = server(refused_at(NOW), RUN)
+
+    run = await client(fake, now=lambda: NOW + 3600).execute_job("J")
+
+    assert run.job_execution_id
+    assert len(fake.requests) == 2
+
+
+async def test_a_clock_is_measured_against_the_middle_of_the_request():
+    fake = server(refused_at(NOW), JOB)
+    seconds = iter([NOW - 400, NOW - 400, NOW - 300, NOW, NOW])
+    ours = client(fake, now=lambda: next(seconds))
+
+    await ours.get_job("J")
+
+    assert ours.clock_offset == 350.5
+
+
+async def test_a_clock_that_was_set_right_meanwhile_is_measured_anew():
+    fake = server(refused_at(NOW), JOB, refused_at(NOW), JOB)
+    clock = [NOW + 3600.0]
+    ours = client(fake, now=lambda: clock[0])
+    await ours.get_job("J")
+    clock[0] = NOW
+
+    await ours.get_job("J")
+
+    assert ours.clock_offset == 0
+    assert stamps(fake)[-1] == NOW
+
+
+@pytest.mark.parametrize("date", [None, "yesterday", formatdate(NOW + 30, usegmt=True)])
+async def test_a_refusal_that_tells_no_wrong_clock_is_final(date):
+    refusal = httpx.Response(401, headers={"date": date} if date else {})
+    fake = server(refusal)
+
+    with pytest.raises(errors.NotSignedIn):
+        await client(fake, now=lambda: NOW).get_job("J")
+
+    assert len(fake.requests) == 1
 
 
 # Trying again
@@ -441,8 +511,8 @@ async def test_each_attempt_is_signed_anew():
 
     sent = [request.headers["x-ncp-apigw-timestamp"] for request in fake.requests]
     signatures = {request.headers["x-ncp-apigw-signature-v2"] for request in fake.requests}
-    # A failed attempt reads the clock once more, to judge the answer.
-    assert sent == ["1742459237000", "1742459239000", "1742459241000"]
+    # The clock is read before each attempt for its length, and once more to judge a failed one.
+    assert sent == ["1742459238000", "1742459241000", "1742459244000"]
     assert len(signatures) == 3
 
 

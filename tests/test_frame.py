@@ -35,6 +35,8 @@ DTYPES = {
     "log_path": "string",
     "trigger_id": "string",
     "workflow_id": "string",
+    "notebook": "string",
+    "key": "string",
 }
 JOB_DTYPES = {
     "job_id": "string",
@@ -95,6 +97,7 @@ def test_a_row_tells_what_was_sent_and_what_is_known():
         "script_path",
         "log_path",
         "workflow_id",
+        "notebook",
     ]
 
 

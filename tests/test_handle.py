@@ -246,11 +246,12 @@ def test_repr_is_one_line_and_holds_no_parameter(scene):
     assert repr(run) == f"<Run {run.run_id} of daily_sales on local: COMPLETED>"
 
 
-def test_repr_of_a_run_without_an_id_says_so(scene):
+def test_repr_of_a_run_without_an_id_has_its_key(scene):
     scene.may_look.clear()
     scene.service.lost_requests = 1
 
-    assert repr(scene.start("daily_sales")) == "<Run (no id yet) of daily_sales on local: SUBMITTING>"
+    run = scene.start("daily_sales")
+    assert repr(run) == f"<Run {run.key} of daily_sales on local: SUBMITTING>"
     scene.may_look.set()
 
 
@@ -554,10 +555,10 @@ def test_a_run_that_was_given_up_is_painted_once_more_and_then_left(scene):
         run = scene.start("daily_sales")
         run.show()
         scene.may_look.set()
-        eventually(lambda: "probably not started" in notebook.shown[-1].text, "the verdict is painted")
+        eventually(lambda: "it was not started" in notebook.shown[-1].text, "the verdict is painted")
         eventually(lambda: not run._painting, "the painter has left")
 
-        assert run.status == "SUBMITTING"
+        assert run.status == "NOT_STARTED"
 
 
 def test_runs_can_be_shown_after_the_session_is_closed_and_their_cards_say_that_nobody_watches(scene):

@@ -457,10 +457,12 @@ def test_waiting_for_a_run_nobody_can_find_ends_with_what_is_known(scene, termin
     ran = terminal.run("%%dataflow_run daily_sales --wait -o run\na = 1\n")
 
     assert isinstance(ran.error, OutcomeUnknown)
+    run = terminal.shell.user_ns["run"]
     assert ran.out.splitlines()[-1] == (
-        "OutcomeUnknown: the answer to its start was lost, and no such run is to be seen: it was probably not started"
+        "OutcomeUnknown: the answer to its start was lost, and no such run is to be seen: it was not started; "
+        "run the cell again to start it"
     )
-    assert terminal.shell.user_ns["run"].status == "SUBMITTING"
+    assert run.status == "NOT_STARTED"
 
 
 # Where nobody watches
@@ -648,10 +650,10 @@ def test_cancel_ends_a_run_and_says_so(terminal, which):
         ("%dataflow_cancel a b", "'a b' is not understood; write %dataflow_cancel RUN"),
         ("%dataflow_cancel --all", "'--all' is not understood; write %dataflow_cancel RUN"),
         ("%dataflow_cancel 'a", "the line does not split: No closing quotation"),
-        ("%dataflow_cancel abc", "no run 'abc' was started here; %dataflow_runs lists them"),
+        ("%dataflow_cancel abc", "no run 'abc' was started here; %dataflow_runs --all lists them"),
         ("%dataflow_status a b", "'a b' is not understood; write %dataflow_status [RUN]"),
-        ("%dataflow_status abc", "no run 'abc' was started here; %dataflow_runs lists them"),
-        ("%dataflow_runs all", "'all' is not understood; write %dataflow_runs"),
+        ("%dataflow_status abc", "no run 'abc' was started here; %dataflow_runs --all lists them"),
+        ("%dataflow_runs all", "'all' is not understood; write %dataflow_runs [--all]"),
         ("%dataflow_jobs a b", "'a b' is not understood; write %dataflow_jobs [TARGET]"),
     ],
 )

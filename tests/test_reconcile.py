@@ -39,7 +39,8 @@ def execution(run_id: str = "r", minutes: float = 0, **fields: Any) -> JobExecut
         (execution(minutes=-4.9), True),
         (execution(minutes=-5), True),
         (execution(minutes=-5.1), False),
-        (execution(minutes=600), True),
+        (execution(minutes=10), True),
+        (execution(minutes=10.1), False),
         (execution(createdDate=None), True),
         (execution(createdDate="2026-11-01T09:00:00"), True),
         (execution(createdDate="2026-11-01T08:00:00"), False),
@@ -62,7 +63,8 @@ def execution(run_id: str = "r", minutes: float = 0, **fields: Any) -> JobExecut
         "a clock a little behind",
         "a clock as far behind as may be",
         "too long before",
-        "long after",
+        "as late as may be",
+        "too long after",
         "no date",
         "a date without a zone",
         "an earlier date without a zone",
@@ -83,6 +85,18 @@ def execution(run_id: str = "r", minutes: float = 0, **fields: Any) -> JobExecut
 )
 def test_a_run_may_be_ours_when_nothing_speaks_against_it(theirs, may_be_ours):
     assert candidates(OURS, [theirs], set()) == ([theirs] if may_be_ours else [])
+
+
+@pytest.mark.parametrize("ahead", [-3600, 3600])
+def test_what_is_known_of_the_service_s_clock_counts(ahead):
+    late = execution(minutes=ahead / 60)
+
+    assert candidates(OURS, [late], set(), [timedelta(seconds=ahead)]) == [late]
+    assert candidates(OURS, [execution()], set(), [timedelta(seconds=ahead)]) == []
+
+
+def test_a_run_that_moved_between_two_pages_is_one():
+    assert candidates(OURS, [execution(), execution()], set()) == [execution()]
 
 
 def test_a_run_of_somebody_else_is_not_ours():

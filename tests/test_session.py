@@ -8,16 +8,18 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from dataflow_magic.cell import make_request
+from dataflow_magic.cell import JobRef, make_request
 from dataflow_magic.errors import (
     BadParameter,
     CellError,
+    ConfigError,
     DataflowError,
     NotFound,
     OutcomeUnknown,
     RunFailed,
     Unreachable,
 )
+from dataflow_magic.ledger import Ledger
 from dataflow_magic.local.app import Keys
 from dataflow_magic.settings import Target
 from tests.helpers import ACCESS_KEY, CONDITION, SECRET_KEY, Scene, eventually
@@ -157,7 +159,7 @@ def test_a_run_is_found_by_its_id_by_an_unambiguous_beginning_and_as_the_last(sc
     assert find("@last") is short
     with pytest.raises(CellError, match="3 runs begin with 'AAAA': AAAA00000001, AAAA00000002, AAAA0000000"):
         find("AAAA")
-    with pytest.raises(CellError, match="no run 'BBBB' was started here; %dataflow_runs lists them"):
+    with pytest.raises(CellError, match="no run 'BBBB' was started here; %dataflow_runs --all lists them"):
         find("BBBB")
 
 
@@ -165,7 +167,7 @@ def test_a_run_is_found_by_its_id_by_an_unambiguous_beginning_and_as_the_last(sc
 def test_no_run_is_found_where_none_is_named(scene, text):
     if not text:
         scene.start("daily_sales")
-    with pytest.raises(CellError, match="was started here"):
+    with pytest.raises(CellError, match="was started"):
         scene.session.find_run(text)
 
 
@@ -223,7 +225,7 @@ def test_a_run_that_is_over_when_it_is_found_is_adopted_once(scene):
 
     eventually(lambda: first.is_over and second.is_over, "both are settled")
 
-    assert sorted([first.status, second.status]) == ["FAILED", "SUBMITTING"]
+    assert sorted([first.status, second.status]) == ["FAILED", "NOT_STARTED"]
 
 
 def test_between_two_candidates_nobody_guesses(scene):
@@ -238,7 +240,7 @@ def test_between_two_candidates_nobody_guesses(scene):
     with pytest.raises(OutcomeUnknown, match="2 runs may be it: ") as caught:
         run.result()
     assert twin.run_id in str(caught.value)
-    assert run.status == "SUBMITTING"
+    assert run.status == "UNCLEAR"
     assert run.view.blind_reason == str(caught.value)
 
 
@@ -258,9 +260,9 @@ def test_a_run_that_never_arrived_is_given_up_after_twenty_looks(scene):
 
     run = scene.start("daily_sales")
 
-    with pytest.raises(OutcomeUnknown, match="no such run is to be seen: it was probably not started"):
+    with pytest.raises(OutcomeUnknown, match="no such run is to be seen: it was not started"):
         run.result()
-    assert run.status == "SUBMITTING"
+    assert run.status == "NOT_STARTED"
     assert len(scene.looks) == 20
     assert run in scene.session.runs
 
@@ -280,10 +282,13 @@ def test_a_look_that_gets_no_answer_does_not_count(scene):
 
 
 def test_looking_ends_where_looking_is_refused(scene):
+    address = Target(
+        "http://127.0.0.1:7001", "address", "http://127.0.0.1:7001", ACCESS_KEY, SecretStr(SECRET_KEY), ""
+    )
     scene.service.lost_answers = 1
     scene.may_look.clear()
-    run = scene.start("daily_sales")
-    scene.service.clock_ahead_seconds = 3600
+    run = scene.session.start(make_request("daily_sales"), address)
+    scene.service.keys = Keys("local-another-key", "another secret")
     scene.may_look.set()
 
     with pytest.raises(OutcomeUnknown, match="looking for it failed: signature refused"):
@@ -311,7 +316,7 @@ def test_a_run_whose_own_answer_is_on_its_way_is_not_taken_for_a_lost_one(scene)
 
     with pytest.raises(OutcomeUnknown, match="no such run is to be seen"):
         lost.wait(10)
-    assert [run.status for run in scene.session.runs] == ["SUBMITTING", "RUNNING"]
+    assert [run.status for run in scene.session.runs] == ["NOT_STARTED", "RUNNING"]
 
 
 def test_an_answer_that_cannot_be_read_is_a_lost_answer_and_no_refusal(scene):
@@ -496,3 +501,91 @@ def test_a_closed_session_says_so_whatever_is_asked_of_it(scene, use):
 
     with pytest.raises(DataflowError, match="the extension was unloaded"):
         use(scene)
+
+
+# Beyond the kernel
+
+
+def test_a_run_is_in_the_ledger_before_its_request_leaves_and_with_its_id_after(scene):
+    before: list[list[str]] = []
+
+    def look(sent):
+        if sent.is_start:
+            before.append(
+                [record.phase for record in Ledger(scene.folder / "home" / "ledger.sqlite3").records()]
+            )
+
+    scene.service.before_answer = look
+    run = scene.start("daily_sales", {"a": 1})
+    run.result(10)
+
+    assert before == [["sending"]]
+    scene.session.close()
+    (record,) = Ledger(scene.folder / "home" / "ledger.sqlite3").records()
+    assert (record.key, record.run_id, record.status, record.is_live) == (run.key, run.run_id, "COMPLETED", 0)
+
+
+def test_a_run_whose_kernel_ended_before_the_answer_was_found_is_adopted_by_the_next(scene):
+    scene.service.lost_answers = 1
+    scene.may_look.clear()
+    lost = scene.start("daily_sales", {"a": 1})
+    scene.session.close()
+    scene.may_look.set()
+    scene.session = scene.new_session()
+
+    found = scene.session.find_run(lost.key)
+
+    assert found.result(10).status == "COMPLETED"
+    assert len(scene.service.starts) == 1
+    eventually(lambda: [r.status for r in scene.session.records()] == ["COMPLETED"], "the ledger knows")
+
+
+def test_what_dead_kernels_left_is_looked_after_from_the_first_use_on(scene):
+    scene.service.lost_answers = 1
+    scene.may_look.clear()
+    scene.start("daily_sales", {"a": 1})
+    running = scene.start("slow")
+    scene.session.close()
+    scene.may_look.set()
+    scene.service.finish.set()
+    scene.session = scene.new_session()
+    scene.session.jobs(scene.local())
+
+    eventually(lambda: {r.status for r in scene.session.records()} == {"COMPLETED"}, "both are over")
+    assert scene.session.runs == []
+    assert scene.session.find_run("@last").run_id == running.run_id
+    assert len(scene.service.starts) == 2
+
+
+def test_a_run_of_the_service_that_was_never_seen_is_attached(scene):
+    run = scene.start("daily_sales")
+    run.result(10)
+    other = Scene(scene.folder / "other")
+    other.service = scene.service
+    other.session = other.new_session()
+
+    attached = other.session.attach(run.run_id, other.local())
+
+    assert attached.result(10).status == "COMPLETED"
+    assert attached.job == "daily_sales"
+    with pytest.raises(NotFound, match="no run 'AAAA00000001'"):
+        other.session.attach("AAAA00000001", other.local())
+    other.session.close()
+
+
+def test_nothing_is_started_that_cannot_be_written_down(tmp_path):
+    (tmp_path / "home").write_text("a file where the folder should be")
+    with Scene(tmp_path) as scene:
+        with pytest.raises(ConfigError, match="no run is started that is not in a ledger"):
+            scene.start("daily_sales")
+
+        assert scene.service.starts == []
+        assert scene.session.runs == []
+
+
+def test_every_run_of_a_job_is_listed_by_its_service(scene):
+    started = [scene.start("daily_sales").run_id for _ in range(3)]
+
+    listed = scene.session.executions(JobRef.parse("daily_sales"), scene.local())
+
+    assert {record.run_id for record in listed} == set(started)

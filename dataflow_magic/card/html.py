@@ -89,7 +89,7 @@ def line_html(state: CardState, *, live: bool = False) -> str:
     live
         Whether somebody keeps repainting it; otherwise it says how to.
     """
-    note = " · ".join(part for part in (state.blind, state.cancel, state.waiting) if part)
+    note = " · ".join(part for part in (state.blind, state.clock, state.cancel, state.waiting) if part)
     return _element(
         "p",
         _element("span", note, class_="dfm-note", role="status", aria_live="polite", title=note)
@@ -124,7 +124,7 @@ def _text_lines(state: CardState) -> Iterator[str]:
     facts = [f"{row.name} {row.value}" for row in state.condition if row.name in ("workers", "timeout")]
     if facts:
         yield f"  ({', '.join(facts)})"
-    yield from (f"  {part}" for part in (state.blind, state.cancel, state.waiting) if part)
+    yield from (f"  {part}" for part in (state.blind, state.clock, state.cancel, state.waiting) if part)
     if state.is_final:
         yield f"  submitted {state.submitted}" + (f", ended {state.ended}" if state.ended else "")
     else:

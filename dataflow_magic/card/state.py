@@ -15,7 +15,7 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from dataflow_magic.models import RunState, Scalar
-from dataflow_magic.view import KST, SUBMITTING, RunView
+from dataflow_magic.view import KST, NOT_STARTED, SUBMITTING, UNCLEAR, RunView
 
 __all__ = ["CardState", "Kind", "Row", "card_state", "tick_seconds"]
 
@@ -74,8 +74,9 @@ class CardState:
         How many further parameters are not among ``parameters``.
     target
         ``local``, ``cloud``, or a profile's name and the host it leads to.
-    waiting, blind, cancel
-        What the run waits for, since when the service is silent and why, that a cancel was sent.
+    waiting, blind, clock, cancel
+        What the run waits for, since when the service is silent and why, that this machine's clock is off, that a
+        cancel was sent.
     log_tail
         The last lines of the console log, oldest first, at most 20.
     can_cancel
@@ -102,6 +103,7 @@ class CardState:
     ended: str = ""
     waiting: str = ""
     blind: str = ""
+    clock: str = ""
     cancel: str = ""
     reason: str = ""
     log_tail: tuple[str, ...] = ()
@@ -149,13 +151,18 @@ def card_state(view: RunView, now: datetime, *, kernel_waits: bool = False) -> C
         ended=_day_and_clock(end) if end else "",
         waiting=f"waiting for: {_line(view.waiting_for)}" if view.waiting_for and not final else "",
         blind="" if final else _blind(view, now),
+        clock="" if final else _line(view.clock),
         cancel="cancel sent" if view.cancel_requested and not final else "",
         reason=_reason(view) if final else "",
         log_tail=_log_tail(view) if final else (),
         is_final=final,
         can_cancel=bool(run_id) and not final and not view.cancel_requested,
         kernel_waits=kernel_waits and not final,
-        refresh="" if final else f"%dataflow_status {run_id}" if run_id else "%dataflow_runs",
+        refresh=""
+        if final
+        else f"%dataflow_status {run_id or view.key}"
+        if run_id or view.key
+        else "%dataflow_runs",
     )
 
 
@@ -172,6 +179,8 @@ def tick_seconds(elapsed: float) -> float:
 
 KINDS: Final[dict[str, Kind]] = {
     SUBMITTING: Kind.WAITING,
+    NOT_STARTED: Kind.BAD,
+    UNCLEAR: Kind.BLIND,
     RunState.READY: Kind.WAITING,
     RunState.RUNNING: Kind.RUNNING,
     RunState.COMPLETED: Kind.GOOD,
@@ -181,7 +190,7 @@ KINDS: Final[dict[str, Kind]] = {
 
 
 def _kind(view: RunView) -> Kind:
-    if view.blind_since and not view.is_final:
+    if view.blind_since and not view.is_final and not view.settled:
         return Kind.BLIND
     return KINDS.get(view.status, Kind.UNKNOWN)
 
@@ -243,6 +252,8 @@ def _blind(view: RunView, now: datetime) -> str:
         return ""
     same_day = view.blind_since.astimezone(KST).date() == now.astimezone(KST).date()
     since = _clock(view.blind_since) if same_day else _day_and_clock(view.blind_since)
+    if view.settled:
+        return _line(view.blind_reason)
     reason = f": {_line(view.blind_reason)}" if view.blind_reason else ""
     return f"no news since {since}{reason}"
 

@@ -1,12 +1,11 @@
 """The data folder of a local service: its files, and who holds it. Used by the service and by those who use it.
 
 One process serves a folder: it holds ``service.lock``. Whoever uses it holds ``users.lock`` shared, so the service can
-see, by taking it whole, that its last user is gone, however that user ended: the system drops a lock with its process.
+see, by taking it whole, that its last user is gone.
 """
 
 from __future__ import annotations
 
-import fcntl
 import json
 import os
 from dataclasses import asdict, dataclass
@@ -14,7 +13,7 @@ from pathlib import Path
 
 from dataflow_magic.errors import ConfigError
 
-__all__ = ["Address", "DataFolder", "try_lock"]
+__all__ = ["Address", "DataFolder"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -107,17 +106,3 @@ class DataFolder:
     @property
     def _address(self) -> Path:
         return self.path / "service.json"
-
-
-def try_lock(path: Path, *, shared: bool = False) -> int | None:
-    """Take a lock that lasts as long as the returned descriptor is open; None when it is held.
-
-    The descriptor is not inherited by programs this process starts.
-    """
-    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
-    try:
-        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
-    except BlockingIOError:
-        os.close(descriptor)
-        return None
-    return descriptor

@@ -20,10 +20,11 @@ from starlette.types import ASGIApp
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.local.app import Keys, Service, create_app
 from dataflow_magic.local.engine import CarryOut, Engine
-from dataflow_magic.local.folder import Address, DataFolder, try_lock
+from dataflow_magic.local.folder import Address, DataFolder
 from dataflow_magic.local.java import java_in_words
 from dataflow_magic.local.sampledata import install_samples, sample_jobs
 from dataflow_magic.local.store import Store
+from dataflow_magic.locks import try_lock
 from dataflow_magic.view import KST
 
 __all__ = ["GRACE_SECONDS", "random_keys", "serve"]

@@ -19,7 +19,8 @@ from dataflow_magic.client import Client
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.local import attach as module
 from dataflow_magic.local.attach import attach, check_installed, default_folder, peek
-from dataflow_magic.local.folder import Address, DataFolder, try_lock
+from dataflow_magic.local.folder import Address, DataFolder
+from dataflow_magic.locks import try_lock
 from tests.local.scripted import end_service, eventually, is_served
 
 NOBODY = 999_999_999  # beyond the ids of processes

@@ -1,0 +1,298 @@
+"""The record on disk of every run this machine started: the only place that knows its schema.
+
+SQLite in WAL mode, so that several kernels write at once. What `add` was given is on the disk when it returns: a request
+may leave only after that. Keys of an account never come here.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import os
+import secrets
+import sqlite3
+import threading
+from collections.abc import Iterable, Iterator, Mapping
+from contextlib import contextmanager
+from pathlib import Path
+
+import platformdirs
+
+from dataflow_magic.errors import ConfigError
+from dataflow_magic.locks import is_locked, try_lock
+from dataflow_magic.record import RunRecord, record_of
+from dataflow_magic.view import RunView
+
+__all__ = ["Ledger", "ledger_path", "new_key"]
+
+MIGRATIONS = (
+    """
+    CREATE TABLE runs (
+      key TEXT PRIMARY KEY,
+      run_id TEXT,
+      job TEXT NOT NULL,
+      status TEXT NOT NULL,
+      submitted INTEGER NOT NULL,
+      running INTEGER,
+      ended INTEGER,
+      workers INTEGER,
+      timeout_minutes INTEGER,
+      error TEXT,
+      target TEXT NOT NULL,
+      job_id TEXT NOT NULL,
+      worker_type TEXT,
+      nrn TEXT,
+      script_path TEXT,
+      log_path TEXT,
+      trigger_id TEXT,
+      workflow_id TEXT,
+      parameters TEXT NOT NULL,
+      notebook TEXT,
+      endpoint TEXT NOT NULL,
+      more_condition TEXT NOT NULL,
+      phase TEXT NOT NULL,
+      is_live INTEGER NOT NULL,
+      story TEXT NOT NULL,
+      kernel TEXT NOT NULL,
+      execution TEXT NOT NULL
+    ) WITHOUT ROWID;
+    CREATE UNIQUE INDEX runs_by_id ON runs (job_id, run_id);
+    CREATE INDEX runs_by_time ON runs (submitted);
+    CREATE INDEX live_runs ON runs (job_id) WHERE is_live;
+    """,
+)
+"""Each brings a file from one version to the next; a file tells its version in ``PRAGMA user_version``."""
+
+BUSY_SECONDS = 30.0
+"""How long a writer waits for others; one transaction takes milliseconds."""
+LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
+"""Of keys: none that are taken for each other."""
+
+FIELDS = ", ".join(RunRecord._fields)
+TABLE_FIELDS = FIELDS.replace("execution", "''")
+"""Without the snapshots: they are most of the bytes, and no table shows them."""
+CHANGING = (
+    "run_id", "job", "status", "running", "ended", "error", "phase", "is_live", "story", "endpoint", "execution"
+)  # fmt: skip
+INSERT = f"INSERT INTO runs ({FIELDS}) VALUES ({', '.join('?' * len(RunRecord._fields))})"  # noqa: S608 - fixed text
+UPDATE = f"UPDATE runs SET {', '.join(f'{name} = ?' for name in CHANGING)} WHERE key = ?"  # noqa: S608 - fixed text
+
+
+def ledger_path(environment: Mapping[str, str]) -> Path:
+    """Return where this user's ledger is: in ``$DATAFLOW_MAGIC_HOME``, else in the platform's place for state."""
+    home = environment.get("DATAFLOW_MAGIC_HOME")
+    folder = (
+        Path(home).expanduser() if home else platformdirs.user_state_path("dataflow-magic", appauthor=False)
+    )
+    return folder / "ledger.sqlite3"
+
+
+def new_key() -> str:
+    """Return a key: eight letters and digits, so never taken for a service's id of twelve."""
+    return "".join(secrets.choice(LETTERS) for _ in range(8))
+
+
+class Ledger:
+    """The runs of this machine.
+
+    Parameters
+    ----------
+    path
+        SQLite file; made when missing, with its folder.
+
+    Raises
+    ------
+    ConfigError
+        From every call: the file cannot be read or written, is none of ours, or is of a newer version.
+
+    Notes
+    -----
+    Any thread may call. Nothing is opened before the first call. The object holds a lock while it is open, by which
+    others see that the kernel which looks after a run lives.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+        self.kernel = secrets.token_hex(8)
+        self._lock = threading.RLock()
+        self._db: sqlite3.Connection | None = None
+        self._alive: int | None = None
+
+    def add(self, view: RunView) -> None:
+        """Write down a run that is about to be started; it is on the disk when this returns."""
+        with self._writing() as db:
+            db.execute(INSERT, record_of(view, self.kernel))
+
+    def update(self, views: Iterable[RunView]) -> None:
+        """Write down the newest of runs, in one transaction; a run that is not here is left out.
+
+        A view whose run's id another run here has already keeps what it had.
+        """
+        with self._writing() as db:
+            for view in views:
+                with contextlib.suppress(sqlite3.IntegrityError):
+                    db.execute(UPDATE, _changes(view))
+
+    def adopt(self, view: RunView) -> bool:
+        """Write down which run was found for a lost answer; False where another run here has that id."""
+        with self._writing() as db:
+            try:
+                db.execute(UPDATE, _changes(view))
+            except sqlite3.IntegrityError:
+                return False
+        return True
+
+    def remove(self, key: str) -> None:
+        """Take back a run that was certainly not started."""
+        with self._writing() as db:
+            db.execute("DELETE FROM runs WHERE key = ?", (key,))
+
+    def records(self) -> list[RunRecord]:
+        """Return every run, oldest first, without its snapshot."""
+        return self._read(f"SELECT {TABLE_FIELDS} FROM runs ORDER BY submitted")  # noqa: S608 - fixed text
+
+    def find(self, text: str) -> list[RunRecord]:
+        """Return the runs whose key or service's id is ``text``, or else those whose id begins with it."""
+        exact = self._read(f"SELECT {FIELDS} FROM runs WHERE key = ? OR run_id = ?", text, text)  # noqa: S608 - fixed text
+        where = "substr(run_id, 1, length(?1)) = ?1 OR substr(key, 1, length(?1)) = ?1"
+        return exact or self._read(f"SELECT {FIELDS} FROM runs WHERE {where} ORDER BY submitted", text)  # noqa: S608 - fixed text
+
+    def last(self, notebook: str) -> RunRecord | None:
+        """Return the newest run of a notebook, or of the machine where the notebook has none."""
+        order = "ORDER BY notebook IS ? DESC, submitted DESC LIMIT 1"
+        found = self._read(f"SELECT {FIELDS} FROM runs {order}", notebook or None)  # noqa: S608 - fixed text
+        return found[0] if found else None
+
+    def rivals(self, key: str, job_id: str, run_ids: Iterable[str]) -> tuple[bool, set[str]]:
+        """Tell what of a job's runs may belong to others.
+
+        Returns
+        -------
+        in_flight
+            Whether a living kernel has sent another start of the job and awaits its answer: a run seen now may be that
+            one's.
+        owned
+            Those of the ids that a run here has.
+        """
+        with self._reading() as db:
+            sending = db.execute(
+                "SELECT DISTINCT kernel FROM runs WHERE is_live AND job_id = ? AND phase = 'sending' AND key != ?",
+                (job_id, key),
+            ).fetchall()
+            owned = db.execute(
+                "SELECT run_id FROM runs WHERE job_id = ? AND run_id IN (SELECT value FROM json_each(?))",
+                (job_id, json.dumps(list(run_ids))),
+            ).fetchall()
+        return any(self._lives(kernel) for (kernel,) in sending), {run_id for (run_id,) in owned}
+
+    def orphans(self) -> list[RunRecord]:
+        """Return the live runs whose kernel is gone, oldest first."""
+        live = self._read(f"SELECT {FIELDS} FROM runs WHERE is_live ORDER BY submitted")  # noqa: S608 - fixed text
+        gone = {kernel for kernel in {record.kernel for record in live} if not self._lives(kernel)}
+        return [record for record in live if record.kernel in gone]
+
+    def claim(self, record: RunRecord) -> bool:
+        """Take over an orphan; False where another kernel was quicker."""
+        with self._writing() as db:
+            cursor = db.execute(
+                "UPDATE runs SET kernel = ? WHERE key = ? AND kernel = ?",
+                (self.kernel, record.key, record.kernel),
+            )
+            return cursor.rowcount == 1
+
+    def claim_if_orphan(self, record: RunRecord) -> bool:
+        """Take over a run whose kernel is gone; False where it lives, or another kernel was quicker."""
+        return not self._lives(record.kernel) and self.claim(record)
+
+    def close(self) -> None:
+        """Let go of the file and of the runs that are still live: another kernel may take them over."""
+        with self._lock:
+            if self._db is not None:
+                self._db.close()
+                self._db = None
+            if self._alive is not None:
+                self._kernel_file(self.kernel).unlink(missing_ok=True)
+                os.close(self._alive)
+                self._alive = None
+
+    def _lives(self, kernel: str) -> bool:
+        return kernel == self.kernel or is_locked(self._kernel_file(kernel))
+
+    def _kernel_file(self, kernel: str) -> Path:
+        return self.path.parent / "kernels" / kernel
+
+    def _read(self, query: str, *values: str | None) -> list[RunRecord]:
+        with self._reading() as db:
+            return [RunRecord._make(row) for row in db.execute(query, values)]
+
+    @contextmanager
+    def _reading(self) -> Iterator[sqlite3.Connection]:
+        """Give the file inside one snapshot of it."""
+        with self._transaction("BEGIN", "read") as db:
+            yield db
+
+    @contextmanager
+    def _writing(self) -> Iterator[sqlite3.Connection]:
+        with self._transaction("BEGIN IMMEDIATE", "written") as db:
+            yield db
+
+    @contextmanager
+    def _transaction(self, begin: str, done: str) -> Iterator[sqlite3.Connection]:
+        with self._lock:
+            try:
+                db = self._db or self._open()
+                db.execute(begin)
+                try:
+                    yield db
+                    db.execute("COMMIT")
+                finally:
+                    if db.in_transaction:
+                        db.execute("ROLLBACK")
+            except (OSError, sqlite3.Error) as error:
+                reason = getattr(error, "strerror", None) or error
+                raise ConfigError(
+                    f"the ledger of runs {self.path} cannot be {done} ({reason}); make room or mend it, or set "
+                    "DATAFLOW_MAGIC_HOME to a folder that can be written: no run is started that is not in a ledger"
+                ) from None
+
+    def _open(self) -> sqlite3.Connection:
+        # For this user only: parameters and paths may be private.
+        self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
+        self._kernel_file("").mkdir(mode=0o700, exist_ok=True)
+        if self._alive is None:
+            self._alive = try_lock(self._kernel_file(self.kernel))
+        os.close(os.open(self.path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
+        db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
+        try:
+            db.execute("PRAGMA journal_mode = WAL")
+            # Each commit reaches the disk before the call returns; WAL's own default is after the next checkpoint.
+            db.execute("PRAGMA synchronous = FULL")
+            self._migrate(db)
+        except BaseException:
+            db.close()
+            raise
+        self._db = db
+        return db
+
+    def _migrate(self, db: sqlite3.Connection) -> None:
+        if _version(db) == len(MIGRATIONS):
+            return
+        db.execute("BEGIN IMMEDIATE")
+        # Another kernel may have been quicker.
+        version = _version(db)
+        if version > len(MIGRATIONS):
+            raise sqlite3.DatabaseError(f"it is of version {version}, this package knows {len(MIGRATIONS)}")
+        for script in MIGRATIONS[version:]:
+            for statement in script.split(";"):
+                db.execute(statement)
+        db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
+        db.execute("COMMIT")
+
+
+def _changes(view: RunView) -> tuple[object, ...]:
+    record = record_of(view)
+    return (*(getattr(record, name) for name in CHANGING), view.key)
+
+
+def _version(db: sqlite3.Connection) -> int:
+    return int(db.execute("PRAGMA user_version").fetchone()[0])

@@ -1,0 +1,167 @@
+"""A run as one flat row of plain values: what the ledger keeps and the table of runs is made of. Pure."""
+
+from __future__ import annotations
+
+import json
+from datetime import UTC, datetime, timedelta
+from typing import NamedTuple
+
+from dataflow_magic.models import KST, JobCondition, JobExecution
+from dataflow_magic.view import Failure, RunView
+
+__all__ = ["RunRecord", "record_of", "view_of"]
+
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+MICROSECOND = timedelta(microseconds=1)
+FLAT = {"workerType", "numWorker", "timeout", "nrn", "scriptPath", "logPath"}
+"""What of a job condition has a column of its own."""
+
+
+class RunRecord(NamedTuple):
+    """One run, flat.
+
+    Attributes
+    ----------
+    key
+        Short id of this machine's own; there before the service has given one.
+    submitted, running, ended
+        Microseconds since 1970, UTC. ``ended`` is never before ``running``: the service tells whole seconds.
+    parameters, more_condition, execution
+        JSON objects as on the wire; ``more_condition`` has what no column of its own has, ``execution`` is the newest
+        snapshot. Empty where there is none.
+    phase
+        ``sending`` until the start is answered, ``lost`` while its answer is looked for, ``started`` once the run's
+        id is known, ``settled`` when the search is over without one.
+    is_live
+        1 while more is to be learned of the run, else 0.
+    story
+        Why nothing is known, in words.
+    kernel
+        Id of the process that looks after the run.
+    """
+
+    key: str
+    run_id: str | None
+    job: str
+    status: str
+    submitted: int
+    running: int | None
+    ended: int | None
+    workers: int | None
+    timeout_minutes: int | None
+    error: str | None
+    target: str
+    job_id: str
+    worker_type: str | None
+    nrn: str | None
+    script_path: str | None
+    log_path: str | None
+    trigger_id: str | None
+    workflow_id: str | None
+    parameters: str
+    notebook: str | None
+    endpoint: str
+    more_condition: str
+    phase: str
+    is_live: int
+    story: str
+    kernel: str
+    execution: str
+
+
+def record_of(view: RunView, kernel: str = "") -> RunRecord:
+    """Return what is known of a run as a row."""
+    condition = view.condition
+    ended = view.execution.end_date if view.execution else None
+    # The service's end has whole seconds, so a short run could seem to end before it began.
+    ended = None if ended is None else max(ended, view.running_since or view.submitted_at)
+    more = {name: value for name, value in condition.to_wire().items() if name not in FLAT}
+    record = RunRecord(
+        key=view.key,
+        run_id=view.run_id,
+        job=view.job_name,
+        status=view.status,
+        submitted=_microseconds(view.submitted_at),
+        running=None if view.running_since is None else _microseconds(view.running_since),
+        ended=None if ended is None else _microseconds(ended),
+        workers=condition.num_worker,
+        timeout_minutes=condition.timeout,
+        error=view.failure.reason if view.failure else None,
+        target=view.target,
+        job_id=view.job_id,
+        worker_type=condition.worker_type,
+        nrn=condition.nrn,
+        script_path=condition.script_path,
+        log_path=condition.log_path,
+        trigger_id=view.trigger_id,
+        workflow_id=view.workflow_id,
+        parameters=_json(dict(view.parameters)),
+        notebook=view.notebook or None,
+        endpoint=view.endpoint,
+        more_condition=_json(more),
+        phase=_phase(view),
+        is_live=int(not (view.is_final or view.settled)),
+        story=view.blind_reason,
+        kernel=kernel,
+        execution=_json(view.execution.to_wire()) if view.execution else "",
+    )
+    # Half a surrogate pair, which JSON can tell, can be put neither into a database nor into Arrow's text.
+    return RunRecord._make(
+        value.encode(errors="replace").decode() if isinstance(value, str) and not value.isascii() else value
+        for value in record
+    )
+
+
+def view_of(record: RunRecord) -> RunView:
+    """Return the run a row tells of, as it was known then."""
+    flat = {
+        "workerType": record.worker_type,
+        "numWorker": record.workers,
+        "timeout": record.timeout_minutes,
+        "nrn": record.nrn,
+        "scriptPath": record.script_path,
+        "logPath": record.log_path,
+    }
+    condition = {name: value for name, value in flat.items() if value is not None}
+    if record.more_condition:
+        condition |= json.loads(record.more_condition)
+    return RunView(
+        target=record.target,
+        endpoint=record.endpoint,
+        job_id=record.job_id,
+        job_name=record.job,
+        condition=JobCondition.model_validate(condition),
+        parameters=json.loads(record.parameters) if record.parameters else {},
+        submitted_at=_moment(record.submitted),
+        key=record.key,
+        notebook=record.notebook or "",
+        trigger_id=record.trigger_id,
+        workflow_id=record.workflow_id,
+        execution=JobExecution.model_validate_json(record.execution) if record.execution else None,
+        running_since=None if record.running is None else _moment(record.running),
+        blind_reason=record.story,
+        is_lost=record.phase == "lost",
+        settled=record.status if record.phase == "settled" else "",
+        failure=Failure(record.error) if record.error else None,
+    )
+
+
+def _phase(view: RunView) -> str:
+    if view.execution:
+        return "started"
+    if view.settled:
+        return "settled"
+    return "lost" if view.is_lost else "sending"
+
+
+def _json(fields: dict[str, object]) -> str:
+    # ASCII, so that half a surrogate pair stays what it was.
+    return json.dumps(fields, separators=(",", ":")) if fields else ""
+
+
+def _microseconds(moment: datetime) -> int:
+    return (moment - EPOCH) // MICROSECOND
+
+
+def _moment(microseconds: int) -> datetime:
+    return (EPOCH + microseconds * MICROSECOND).astimezone(KST)
