@@ -1,0 +1,266 @@
+"""Nothing that was written down is lost, whoever else writes and however a kernel ends; no run has two owners."""
+
+import sqlite3
+import subprocess
+import sys
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataflow_magic.errors import ConfigError
+from dataflow_magic.ledger import Ledger, ledger_path, new_key
+from dataflow_magic.models import JobCondition
+from dataflow_magic.view import RunView
+from tests.helpers import execution
+
+SUBMITTED = datetime(2026, 11, 2, 1, 0, tzinfo=UTC)
+
+
+def a_view(key: str = "k2345678", minutes: int = 0, **fields: Any) -> RunView:
+    made = RunView(
+        "cloud",
+        "https://x",
+        "job000000001",
+        "daily",
+        JobCondition(),
+        {},
+        SUBMITTED + timedelta(minutes=minutes),
+        key,
+    )
+    return replace(made, **fields)
+
+
+@pytest.fixture
+def path(tmp_path):
+    return tmp_path / "home" / "ledger.sqlite3"
+
+
+@pytest.fixture
+def ledger(path):
+    ledger = Ledger(path)
+    yield ledger
+    ledger.close()
+
+
+def started(ledger: Ledger, key: str, run_id: str, minutes: int = 0, status: str = "READY") -> RunView:
+    view = a_view(key, minutes)
+    ledger.add(view)
+    view = replace(view, execution=execution(status, run_id))
+    ledger.update([view])
+    return view
+
+
+def test_nothing_is_made_before_the_first_call(path):
+    Ledger(path).close()
+
+    assert not path.parent.exists()
+
+
+def test_a_ledger_is_for_its_user_alone(ledger, path):
+    ledger.add(a_view())
+
+    assert oct(path.stat().st_mode & 0o777) == "0o600"
+    assert oct(path.parent.stat().st_mode & 0o777) == "0o700"
+
+
+def test_an_intent_is_on_the_disk_when_add_returns(ledger, path):
+    ledger.add(a_view())
+
+    program = "import os, sys; sys.stdout.write(open(sys.argv[1], 'rb').read().hex())"
+    files = [path, path.with_name(path.name + "-wal")]
+    kept = "".join(
+        subprocess.run(
+            [sys.executable, "-c", program, file], capture_output=True, check=True, text=True
+        ).stdout
+        for file in files
+    )
+    assert b"k2345678" in bytes.fromhex(kept)
+
+
+def test_runs_are_read_oldest_first_with_the_newest_known_of_each(ledger, path):
+    ledger.add(a_view("b", minutes=2))
+    ledger.add(a_view("a", minutes=1))
+    ledger.update([a_view("a", minutes=1, execution=execution("RUNNING")), a_view("not here")])
+
+    records = Ledger(path).records()
+
+    assert [(record.key, record.run_id, record.status) for record in records] == [
+        ("a", "run000000001", "RUNNING"),
+        ("b", None, "SUBMITTING"),
+    ]
+    assert {record.kernel for record in records} == {ledger.kernel}
+
+
+def test_a_run_that_was_not_started_is_taken_back(ledger):
+    ledger.add(a_view())
+    ledger.remove("k2345678")
+
+    assert ledger.records() == []
+
+
+def test_no_two_runs_have_one_id(ledger):
+    first = started(ledger, "a", "run000000001")
+    ledger.add(a_view("b"))
+
+    assert not ledger.adopt(replace(a_view("b"), execution=first.execution))
+    ledger.update([replace(a_view("b"), execution=first.execution)])
+    assert [record.run_id for record in ledger.records()] == ["run000000001", None]
+    assert ledger.adopt(replace(a_view("b"), execution=execution("READY", "run000000002")))
+
+
+def test_a_run_is_found_by_key_by_id_and_by_a_beginning(ledger):
+    for number in (1, 2):
+        started(ledger, f"key{number}", f"run00000000{number}", number)
+    started(ledger, "key3", "run0000", 3)
+
+    def found(text: str) -> list[str]:
+        return [record.key for record in ledger.find(text)]
+
+    assert found("key1") == ["key1"]
+    assert found("run000000002") == ["key2"]
+    assert found("run0000") == ["key3"], "a whole id is not the beginning of others"
+    assert found("run") == ["key1", "key2", "key3"]
+    assert found("RUN") == []
+    assert found("%") == []
+
+
+def test_the_last_run_is_the_notebook_s_own_where_it_has_one(ledger):
+    assert ledger.last("a.ipynb") is None
+    ledger.add(a_view("a", minutes=1, notebook="a.ipynb"))
+    ledger.add(a_view("b", minutes=2))
+
+    keys = [last.key for name in ("a.ipynb", "b.ipynb", "") if (last := ledger.last(name))]
+    assert keys == ["a", "b", "b"]
+
+
+def test_another_kernel_that_awaits_an_answer_is_a_rival_until_it_has_it(ledger, path):
+    other = Ledger(path)
+    ledger.add(a_view("ours"))
+    other.add(a_view("theirs"))
+
+    assert ledger.rivals("ours", "job000000001", ["run000000001"]) == (True, set())
+    assert ledger.rivals("ours", "job000000002", []) == (False, set())
+    other.update([replace(a_view("theirs"), execution=execution("READY"))])
+    assert ledger.rivals("ours", "job000000001", ["run000000001"]) == (False, {"run000000001"})
+    other.close()
+
+
+def test_a_kernel_that_is_gone_is_no_rival_and_one_other_takes_its_runs(ledger, path):
+    gone = Ledger(path)
+    gone.add(a_view("lost"))
+    started(gone, "over", "run000000002", status="COMPLETED")
+    assert ledger.orphans() == []
+    gone.close()
+
+    assert ledger.rivals("ours", "job000000001", []) == (False, set())
+    (orphan,) = ledger.orphans()
+    third = Ledger(path)
+    assert orphan.key == "lost"
+    assert [ledger.claim(orphan), third.claim(orphan)] == [True, False]
+    assert third.orphans() == []
+    assert not third.claim_if_orphan(third.find("lost")[0])
+    third.close()
+
+
+@pytest.mark.parametrize("content", [b"no database at all, but long enough to look like one" * 40, None])
+def test_what_cannot_be_a_ledger_is_named_with_what_to_do(path, content):
+    path.parent.mkdir()
+    if content is None:
+        path.mkdir()
+    else:
+        path.write_bytes(content)
+
+    with pytest.raises(
+        ConfigError, match=r"ledger\.sqlite3 cannot be written .*; make room or mend it, or set"
+    ):
+        Ledger(path).add(a_view())
+
+
+def test_a_ledger_of_a_newer_version_is_left_alone(path):
+    path.parent.mkdir()
+    with sqlite3.connect(path) as db:
+        db.execute("PRAGMA user_version = 99")
+    db.close()
+
+    with pytest.raises(ConfigError, match="it is of version 99, this package knows 1"):
+        Ledger(path).records()
+
+
+def test_a_full_disk_is_told_and_leaves_what_was_there(path):
+    """A limit on the size of files stands in for the disk."""
+    program = """
+import resource, signal, sys
+from tests.test_ledger import Ledger, Path, a_view
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+ledger = Ledger(Path(sys.argv[1]))
+ledger.add(a_view("before"))
+resource.setrlimit(resource.RLIMIT_FSIZE, (20_000, 20_000))
+try:
+    for number in range(1000):
+        ledger.add(a_view(f"n{number}"))
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    done = subprocess.run(
+        [sys.executable, "-c", program, path],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=Path(__file__).parent.parent,
+    )
+
+    assert done.stdout.startswith(f"ConfigError the ledger of runs {path} cannot be written ("), done.stderr
+    assert "before" in {record.key for record in Ledger(path).records()}
+
+
+def test_eight_processes_write_at_once_and_nothing_is_lost(path):
+    program = """
+import sys
+from dataclasses import replace
+from tests.test_ledger import Ledger, Path, a_view, execution
+ledger = Ledger(Path(sys.argv[1]))
+for number in range(50):
+    view = a_view(f"{sys.argv[2]}-{number}")
+    ledger.add(view)
+    ledger.update([replace(view, execution=execution("READY", f"run{sys.argv[2]}{number:03}"))])
+"""
+    writers = [
+        subprocess.Popen(
+            [sys.executable, "-c", program, path, str(number)],
+            cwd=Path(__file__).parent.parent,
+            stderr=subprocess.PIPE,
+        )
+        for number in range(8)
+    ]
+    for writer in writers:
+        _, errors = writer.communicate(timeout=90)
+        assert (writer.returncode, errors) == (0, b"")
+
+    records = Ledger(path).records()
+    assert len(records) == 400
+    assert len({record.run_id for record in records}) == 400
+
+
+def test_the_ledger_is_in_the_home_of_the_environment_else_in_the_platform_s_place_for_state():
+    assert ledger_path({"DATAFLOW_MAGIC_HOME": "/x"}) == Path("/x/ledger.sqlite3")
+    assert ledger_path({"DATAFLOW_MAGIC_HOME": "~/x"}) == Path("~/x/ledger.sqlite3").expanduser()
+    assert ledger_path({}).parts[-2:] == ("dataflow-magic", "ledger.sqlite3")
+
+
+def test_a_key_is_never_taken_for_a_service_s_id():
+    keys = {new_key() for _ in range(1000)}
+
+    assert len(keys) == 1000
+    assert {len(key) for key in keys} == {8}
+
+
+def test_a_kernel_s_mark_goes_with_it(ledger, path):
+    ledger.add(a_view())
+    assert [file.name for file in (path.parent / "kernels").iterdir()] == [ledger.kernel]
+    ledger.close()
+
+    assert list((path.parent / "kernels").iterdir()) == []

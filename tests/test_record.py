@@ -1,0 +1,92 @@
+"""A run as a row: everything comes back, times to the microsecond."""
+
+from dataclasses import replace
+from datetime import UTC, datetime
+from typing import Any
+
+import pytest
+
+from dataflow_magic.models import JobCondition
+from dataflow_magic.record import record_of, view_of
+from dataflow_magic.view import Failure, RunView
+from tests.helpers import execution
+
+SUBMITTED = datetime(2026, 11, 2, 1, 0, 0, 123456, tzinfo=UTC)
+CONDITION = {
+    "numWorker": 4,
+    "timeout": 60,
+    "nrn": "nrn:1",
+    "scriptPath": "b/s/",
+    "logPath": "b/l/",
+    "more": [1],
+}
+
+
+def a_view(**fields: Any) -> RunView:
+    made = RunView(
+        "cloud",
+        "https://gw.example.com",
+        "job000000001",
+        "daily",
+        JobCondition.model_validate(CONDITION),
+        {"$a": "x", "$n": 3, "$on": True},
+        SUBMITTED,
+        key="k2345678",
+        notebook="a.ipynb",
+        trigger_id="t1",
+        workflow_id="w1",
+    )
+    return replace(made, **fields)
+
+
+@pytest.mark.parametrize(
+    "view",
+    [
+        a_view(),
+        a_view(parameters={}, condition=JobCondition()),
+        a_view(is_lost=True, blind_reason="the answer was lost"),
+        a_view(is_lost=True, settled="NOT_STARTED", blind_reason="not started"),
+        a_view(is_lost=True, settled="UNCLEAR", blind_reason="two may be it"),
+        a_view(execution=execution("RUNNING"), running_since=SUBMITTED),
+        a_view(
+            execution=execution("FAILED", endDate="2026-11-02T10:00:20+09:00", unknown={"a": [1]}),
+            failure=Failure("no such table"),
+        ),
+    ],
+    ids=["sent", "bare", "lost", "not started", "unclear", "running", "failed"],
+)
+def test_what_is_known_of_a_run_comes_back_from_its_row(view):
+    back = view_of(record_of(view))
+
+    # Of what was lost and found settled, the row keeps the outcome.
+    assert back == replace(view, is_lost=view.is_lost and not view.settled)
+
+
+@pytest.mark.parametrize(
+    ("view", "phase", "is_live"),
+    [
+        (a_view(), "sending", 1),
+        (a_view(is_lost=True), "lost", 1),
+        (a_view(is_lost=True, settled="UNCLEAR"), "settled", 0),
+        (a_view(is_lost=True, execution=execution("READY")), "started", 1),
+        (a_view(execution=execution("COMPLETED")), "started", 0),
+        (a_view(execution=execution("PAUSED")), "started", 1),
+    ],
+)
+def test_a_row_tells_how_far_a_run_has_come(view, phase, is_live):
+    record = record_of(view)
+
+    assert (record.phase, record.is_live) == (phase, is_live)
+
+
+def test_times_are_microseconds_and_no_run_ends_before_it_began():
+    record = record_of(a_view(execution=execution("COMPLETED", endDate="2026-11-02T10:00:00+09:00")))
+
+    assert (record.submitted, record.ended) == (1_793_581_200_123_456, 1_793_581_200_123_456)
+
+
+def test_what_no_database_can_hold_is_replaced():
+    record = record_of(a_view(job_name="매출\ud800", parameters={"$a": "\ud800"}))
+
+    assert record.job == "매출?"
+    assert view_of(record).parameters == {"$a": "\ud800"}
