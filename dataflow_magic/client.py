@@ -334,16 +334,21 @@ class Client:
         content = None if body is None else encode(body)
         headers = {} if body is None else {"content-type": "application/json"}
 
-        def request() -> httpx.Request:
-            return self._http.build_request(
+        async def answer() -> httpx.Response:
+            request = self._http.build_request(
                 method, path, params=given or None, content=content, headers=headers
             )
+            try:
+                return await self._http.send(request)
+            except httpx.InvalidURL as error:
+                # httpx reads a redirect's address also where it follows none, and not every bad one gets its usual error.
+                raise httpx.RemoteProtocolError(str(error), request=request) from error
 
         sent = self._now()
-        response = await self._http.send(request())
+        response = await answer()
         if response.status_code == 401 and self._corrects_clock(response, sent) and next(correction, False):
             # A refused signature was not carried out, so even a start may be sent once more.
-            response = await self._http.send(request())
+            response = await answer()
         if not response.is_success:
             raise_for(response, self._now() + self.clock_offset)
         return response

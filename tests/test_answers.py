@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflow_magic import errors
-from dataflow_magic.answers import raise_for, vendor_error
+from dataflow_magic.answers import clock_offset, clock_words, raise_for, vendor_error
 
 NOON = 1_762_000_000.0
 REFUSED = {
@@ -62,6 +62,82 @@ def test_a_refused_signature_of_a_right_clock_points_at_the_keys(headers):
     error = error_of(httpx.Response(401, json=REFUSED, headers=headers))
 
     assert str(error).endswith("; check the access key and the secret key")
+
+
+@pytest.mark.parametrize(
+    ("sent", "answered", "offset"),
+    [(0, 0, 0.5), (0, 4, -1.5), (-400, -300, 350.5), (3600, 3600, -3599.5)],
+    ids=["the same", "a slow answer", "ours is behind", "ours is ahead"],
+)
+def test_the_service_s_clock_is_compared_with_the_middle_of_the_request(sent, answered, offset):
+    response = httpx.Response(401, headers={"date": formatdate(NOON, usegmt=True)})
+
+    assert clock_offset(response, NOON + sent, NOON + answered) == offset
+
+
+@pytest.mark.parametrize(
+    ("date", "offset"),
+    [
+        ("Thu, 01 Jan 1970 01:00:00 GMT", 3600.5),
+        ("Thu, 01 Jan 1970 10:00:00 +0900", 3600.5),
+        ("Thu, 01 Jan 1970 01:00:00 -0000", 3600.5),
+        ("Thu, 01 Jan 1970 01:00:00", 3600.5),
+        ("Thursday, 01-Jan-70 01:00:00 GMT", 3600.5),
+        ("Thu, 01 Jan 99999999999 00:00:00 GMT", None),
+        ("1970-01-01T01:00:00Z", None),
+        ("3600", None),
+        ("soon", None),
+        ("", None),
+    ],
+)
+def test_a_clock_is_told_by_a_date_of_http_only_and_without_a_zone_it_is_utc(date, offset):
+    assert clock_offset(httpx.Response(401, headers={"date": date}), 0.0, 0.0) == offset
+
+
+def test_without_a_date_nothing_is_known_of_the_service_s_clock():
+    assert clock_offset(httpx.Response(401), NOON, NOON) is None
+
+
+@pytest.mark.parametrize(
+    ("offset", "words"),
+    [
+        (0.0, ""),
+        (61.0, "this machine's clock is 61 seconds behind the service's; requests are signed with its time"),
+        (-61.0, "this machine's clock is 61 seconds ahead of the service's; requests are signed with its time"),
+        (3600.0, "this machine's clock is 60 minutes behind the service's; requests are signed with its time"),
+        (-32400.0, "this machine's clock is 9 h 00 min ahead of the service's; requests are signed with its time"),
+    ],
+)  # fmt: skip
+def test_a_wrong_clock_is_told_with_what_is_done_about_it(offset, words):
+    assert clock_words(offset) == words
+
+
+@pytest.mark.parametrize(
+    ("location", "said"),
+    [
+        ("https://elsewhere.example.com:8443/x", "redirected to elsewhere.example.com (302), where nothing was sent; check the target's address and the network's sign-in"),
+        ("//user:hunter2@elsewhere.example.com", "redirected to elsewhere.example.com (302), where nothing was sent; check the target's address and the network's sign-in"),
+        ("/elsewhere", "refused (302)"),
+        ("https://[x", "refused (302)"),
+        ("", "refused (302)"),
+    ],
+    ids=["an address", "one with a password", "the same host", "no address", "nothing"],
+)  # fmt: skip
+def test_a_redirect_is_told_by_its_host(location, said):
+    error = error_of(httpx.Response(302, headers={"location": location}))
+
+    assert (type(error), str(error)) == (errors.RequestRejected, said)
+
+
+@pytest.mark.parametrize("charset", ["hex", "rot13", "idna", "undefined", "utf-16", "no-such", "\u00b2"])
+def test_words_in_an_encoding_that_is_none_of_text_are_read_as_utf_8(charset):
+    headers = [(b"content-type", f"text/html; charset={charset}".encode())]
+
+    error = error_of(
+        httpx.Response(502, content="<p>매출\udcff</p>".encode(errors="surrogateescape"), headers=headers)
+    )
+
+    assert str(error) == "the service failed (502: 매출\ufffd)"
 
 
 @pytest.mark.parametrize("status", [429, 503])

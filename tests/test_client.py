@@ -300,7 +300,18 @@ async def test_json_is_read_whatever_its_content_type():
 
 @pytest.mark.parametrize(
     "content",
-    [b"", b"<html>ok</html>", b"null", b"[]", b"{}", b'{"jobId": 5}', b"\xff", b"{" * 5, b"[" * 100_000],
+    [
+        b"",
+        b"<html>ok</html>",
+        b"null",
+        b"[]",
+        b"{}",
+        b'{"jobId": 5}',
+        b"\xff",
+        b"{" * 5,
+        b'{"jobId": "gqi',
+        b"[" * 100_000,
+    ],
     ids=[
         "empty",
         "HTML",
@@ -310,6 +321,7 @@ async def test_json_is_read_whatever_its_content_type():
         "a number for an id",
         "not text",
         "broken",
+        "cut off",
         "nesting without end",
     ],
 )
@@ -323,7 +335,11 @@ async def test_an_answer_outside_the_contract_is_the_service_s_fault(content):
     assert len(fake.requests) == 1
 
 
-@pytest.mark.parametrize("content", [b"", b"<html>ok</html>", b"{}"], ids=["empty", "HTML", "no id"])
+@pytest.mark.parametrize(
+    "content",
+    [b"", b"<html>ok</html>", b"{}", b'{"jobExecutionId": "p4Y', b"\xff", b"[" * 100_000],
+    ids=["empty", "HTML", "no id", "cut off", "not text", "nesting without end"],
+)
 async def test_a_start_that_was_taken_but_not_told_is_of_unknown_outcome(content):
     fake = server(httpx.Response(202, content=content))
 
@@ -377,20 +393,62 @@ async def test_a_service_whose_pages_never_end_is_left_after_twenty():
         (httpx.Response(200, json=[]), None),
         (httpx.Response(200, json={"objects": None}), None),
         (httpx.Response(200, text="<html>"), None),
+        (httpx.Response(200, text="[" * 100_000), None),
     ],
-    ids=["a local service", "a stranger", "one with other keys", "no folder", "a list", "null", "HTML"],
+    ids=[
+        "a local service",
+        "a stranger",
+        "one with other keys",
+        "no folder",
+        "a list",
+        "null",
+        "HTML",
+        "nesting",
+    ],
 )
 async def test_only_a_local_service_has_a_folder_of_objects(answer, folder):
     assert await client(server(answer)).local_objects() == folder
 
 
-async def test_a_redirect_is_not_followed():
-    fake = server(httpx.Response(307, headers={"location": "https://elsewhere.example.com/"}))
+@pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
+@pytest.mark.parametrize(
+    "call", [lambda c: c.get_job("J"), lambda c: c.execute_job("J", CONDITION)], ids=["read", "start"]
+)
+async def test_a_redirect_is_refused_by_name_and_not_followed(call, status):
+    fake = server(httpx.Response(status, headers={"location": "https://elsewhere.example.com/x?y"}))
 
-    with pytest.raises(errors.RequestRejected, match=r"refused \(307\)"):
-        await client(fake).get_job("J")
+    with pytest.raises(errors.RequestRejected) as caught:
+        await call(client(fake))
+
+    assert str(caught.value) == (
+        f"redirected to elsewhere.example.com ({status}), where nothing was sent; "
+        "check the target's address and the network's sign-in"
+    )
+    assert len(fake.requests) == 1
+
+
+@pytest.mark.parametrize("location", ["https://x:port/", "javascript:alert(1)"])
+async def test_a_redirect_to_what_is_no_address_leaves_a_start_of_unknown_outcome(location):
+    fake = server(httpx.Response(307, headers={"location": location}))
+
+    with pytest.raises(errors.OutcomeUnknown, match="RemoteProtocolError"):
+        await client(fake).execute_job("J", CONDITION)
 
     assert len(fake.requests) == 1
+
+
+async def test_each_wait_of_a_request_has_an_end():
+    fake = server(JOB, JOB)
+
+    await client(fake).get_job("J")
+    await client(fake, timeout=5.0).get_job("J")
+
+    usual, own = (request.extensions["timeout"] for request in fake.requests)
+    assert usual == {"connect": 10.0, "read": 30.0, "write": 30.0, "pool": 10.0}
+    assert own == {"connect": 10.0, "read": 5.0, "write": 5.0, "pool": 10.0}
+
+
+# A wrong clock
 
 
 async def test_a_key_that_is_refused_under_a_wrong_clock_too_is_told_as_the_key():
@@ -468,15 +526,69 @@ async def test_a_clock_that_was_set_right_meanwhile_is_measured_anew():
     assert stamps(fake)[-1] == NOW
 
 
-@pytest.mark.parametrize("date", [None, "yesterday", formatdate(NOW + 30, usegmt=True)])
+async def test_a_client_may_begin_with_what_an_earlier_one_found():
+    fake = server(JOB)
+    ours = client(fake, clock_offset=-3600.0)
+
+    await ours.get_job("J")
+
+    assert ours.clock_offset == -3600.0
+    assert stamps(fake) == [NOW - 3600]
+
+
+async def test_a_client_that_was_refused_nothing_knows_of_no_wrong_clock():
+    fake = server(httpx.Response(200, json=JOB, headers={"date": formatdate(NOW + 3600, usegmt=True)}))
+    ours = client(fake)
+
+    await ours.get_job("J")
+
+    assert ours.clock_offset == 0.0
+
+
+async def test_a_clock_that_is_wrong_in_another_way_each_time_is_corrected_once_a_call():
+    fake = server(refused_at(NOW + 1000), DOWN, refused_at(NOW + 2000), JOB)
+    ours = client(fake)
+
+    with pytest.raises(errors.NotSignedIn):
+        await ours.get_job("J")
+    await ours.get_job("J")
+
+    assert stamps(fake) == [NOW, NOW + 1000.5, NOW + 1000.5, NOW + 2000.5]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_read_that_is_in_trouble_after_the_correction_is_tried_again(status):
+    fake = server(refused_at(NOW + 1000), httpx.Response(status), JOB)
+
+    await client(fake).get_job("J")
+
+    assert stamps(fake) == [NOW, NOW + 1000.5, NOW + 1000.5]
+
+
+async def test_a_start_whose_answer_is_lost_after_the_correction_is_of_unknown_outcome():
+    fake = server(refused_at(NOW + 1000), httpx.ReadTimeout, RUN)
+
+    with pytest.raises(errors.OutcomeUnknown):
+        await client(fake).execute_job("J", CONDITION)
+
+    assert len(fake.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "date",
+    [None, "yesterday", formatdate(NOW + 59, usegmt=True), formatdate(NOW - 60, usegmt=True)],
+    ids=["no date", "words", "a minute ahead", "a minute behind"],
+)
 async def test_a_refusal_that_tells_no_wrong_clock_is_final(date):
     refusal = httpx.Response(401, headers={"date": date} if date else {})
     fake = server(refusal)
 
-    with pytest.raises(errors.NotSignedIn):
-        await client(fake, now=lambda: NOW).get_job("J")
+    ours = client(fake, now=lambda: NOW)
+    with pytest.raises(errors.NotSignedIn, match="check the access key and the secret key"):
+        await ours.get_job("J")
 
     assert len(fake.requests) == 1
+    assert ours.clock_offset == 0.0
 
 
 # Trying again
@@ -528,13 +640,19 @@ async def test_each_attempt_is_signed_anew():
             "check that it is up and the network too",
         ),
         (
+            httpx.ProxyError,
+            errors.Unreachable,
+            "no answer from https://dataflow.apigw.ntruss.com (ProxyError: the network is scripted); the proxy "
+            "refused; check HTTPS_PROXY and NO_PROXY, and what the proxy lets through",
+        ),
+        (
             httpx.DecodingError,
             errors.Unreachable,
             "no answer from https://dataflow.apigw.ntruss.com (DecodingError: the network is scripted); "
             "check that it is up and the network too",
         ),
     ],
-    ids=["busy", "down", "refused", "garbled"],
+    ids=["busy", "down", "refused", "proxy", "garbled"],
 )
 async def test_what_stays_in_trouble_is_given_up_after_four_attempts(trouble, kind, said):
     fake = server(trouble)
@@ -696,30 +814,7 @@ async def test_a_service_that_hangs_up_leaves_the_outcome_unknown():
     assert len(heads) == 1
 
 
-async def test_this_machine_is_called_without_a_proxy(monkeypatch):
-    monkeypatch.setenv("HTTP_PROXY", "http://127.0.0.1:9")
-    monkeypatch.setenv("ALL_PROXY", "http://127.0.0.1:9")
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    monkeypatch.delenv("no_proxy", raising=False)
-
-    async with (
-        listening(lambda _: http_answer(JOB)) as (address, heads),
-        Client(ACCESS, SECRET, address) as real,
-    ):
-        await real.get_job("J")
-
-    assert heads[0].startswith(b"GET /api/v1/jobs/J HTTP/1.1\r\n")
-
-
-async def test_other_machines_are_called_through_the_proxy_that_is_set(monkeypatch):
-    monkeypatch.delenv("NO_PROXY", raising=False)
-    monkeypatch.delenv("no_proxy", raising=False)
-    async with listening(lambda _: http_answer(JOB)) as (proxy, heads):
-        monkeypatch.setenv("HTTP_PROXY", proxy)
-        async with Client(ACCESS, SECRET, "http://dataflow.invalid") as real:
-            await real.get_job("J")
-
-    assert heads[0].startswith(b"GET http://dataflow.invalid/api/v1/jobs/J HTTP/1.1\r\n")
+# Proxies, certificates and broken transfers on real ports are in test_client_network.
 
 
 # Secrets

@@ -1,0 +1,423 @@
+"""The client against real sockets: proxies, certificates and transfers that break. All on loopback.
+
+What comes from the environment is tried in a process of its own, which is given one. No name is looked up: `dataflow.test`
+is known to the proxies of this module only, and 127.1 is this machine by number.
+"""
+
+import asyncio
+import os
+import ssl
+import subprocess
+import sys
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+import stamina
+
+from dataflow_magic import errors
+from dataflow_magic.client import Client, _certificates
+
+pytestmark = pytest.mark.anyio
+
+ACCESS, SECRET = "ACCESSKEY0000000EXAM", "hunter2hunter2hunter2"
+RUN = b'{"jobExecutionId": "p4Y5Pk000000", "jobId": "gqigvH000000", "status": "READY"}'
+STARTED = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(RUN), RUN)
+POST = "POST /api/v1/jobs/gqigvH000000/executions HTTP/1.1"
+NOT_TRUSTED = "its certificate is not trusted here; SSL_CERT_FILE may name those to trust"
+
+START = """
+import asyncio, sys
+import stamina
+from dataflow_magic import errors
+from dataflow_magic.client import Client
+
+async def start(endpoint, access, secret):
+    async with Client(access, secret, endpoint) as client:
+        return (await client.execute_job("gqigvH000000")).job_execution_id
+
+stamina.set_testing(True, attempts=100, cap=True)
+try:
+    print(asyncio.run(start(*sys.argv[1:])))
+except errors.DataflowError as error:
+    print(type(error).__name__, error, sep=": ")
+"""
+
+CA = """
+[req]
+distinguished_name = subject
+prompt = no
+x509_extensions = authority
+[subject]
+CN = {name}
+[authority]
+basicConstraints = critical, CA:TRUE
+keyUsage = critical, keyCertSign, cRLSign
+subjectKeyIdentifier = hash
+[leaf]
+basicConstraints = CA:FALSE
+keyUsage = critical, digitalSignature
+subjectKeyIdentifier = hash
+authorityKeyIdentifier = keyid
+subjectAltName = DNS:dataflow.test, IP:127.0.0.1
+"""
+
+
+@dataclass(frozen=True)
+class Authority:
+    """A certificate authority nobody knows, and a certificate it gave to `dataflow.test` and 127.0.0.1."""
+
+    file: Path
+    folder: Path
+    leaf: Path
+    leaf_key: Path
+
+
+def make_authority(home: Path, name: str) -> Authority:
+    def openssl(*words: str) -> str:
+        return subprocess.run(
+            ["openssl", *words], cwd=home, check=True, capture_output=True, text=True, timeout=60
+        ).stdout
+
+    (home / "ca.cnf").write_text(CA.format(name=name))
+    new_key = "-newkey", "rsa:2048", "-nodes", "-config", "ca.cnf"
+    openssl("req", "-x509", *new_key, "-days", "2", "-keyout", "ca.key", "-out", "ca.pem")
+    openssl("req", *new_key, "-subj", "/CN=dataflow.test", "-keyout", "leaf.key", "-out", "leaf.csr")
+    issuer = (
+        "-CA",
+        "ca.pem",
+        "-CAkey",
+        "ca.key",
+        "-set_serial",
+        "2",
+        "-extfile",
+        "ca.cnf",
+        "-extensions",
+        "leaf",
+    )
+    openssl("x509", "-req", "-in", "leaf.csr", *issuer, "-days", "2", "-out", "leaf.pem")
+    # A folder of certificates has them under the hash of their names.
+    hashed = openssl("x509", "-hash", "-noout", "-in", "ca.pem").strip()
+    (home / "folder").mkdir()
+    (home / "folder" / f"{hashed}.0").write_bytes((home / "ca.pem").read_bytes())
+    return Authority(home / "ca.pem", home / "folder", home / "leaf.pem", home / "leaf.key")
+
+
+@pytest.fixture(scope="module")
+def authority(tmp_path_factory):
+    return make_authority(tmp_path_factory.mktemp("authority"), "an authority")
+
+
+@pytest.fixture(scope="module")
+def another(tmp_path_factory):
+    return make_authority(tmp_path_factory.mktemp("another"), "another authority")
+
+
+@dataclass
+class Listener:
+    """What listens on a port, and the first line of each request that came to it."""
+
+    port: int = 0
+    lines: list[str] = field(default_factory=list)
+
+
+@asynccontextmanager
+async def service(
+    answer: bytes | None = STARTED, authority: Authority | None = None
+) -> AsyncIterator[Listener]:
+    """Answer each request by these bytes and hang up; None only hangs up."""
+    tls = None
+    if authority:
+        tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
+        tls.load_cert_chain(authority.leaf, authority.leaf_key)
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        listener.lines.append(await first_line(reader))
+        if answer is None:
+            writer.transport.abort()
+            return
+        writer.write(answer)
+        await writer.drain()
+        writer.close()
+
+    listener = Listener()
+    server = await asyncio.start_server(serve, "127.0.0.1", 0, ssl=tls)
+    async with server:
+        listener.port = server.sockets[0].getsockname()[1]
+        yield listener
+
+
+@asynccontextmanager
+async def proxy(to: Listener | None = None) -> AsyncIterator[Listener]:
+    """Open tunnels to `dataflow.test`, which is the service given, and refuse all others."""
+
+    async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        line = await first_line(reader)
+        listener.lines.append(line)
+        if to is None or not line.startswith("CONNECT dataflow.test:"):
+            writer.write(b"HTTP/1.1 403 Not here\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+            await writer.drain()
+            writer.close()
+            return
+        inner_reader, inner_writer = await asyncio.open_connection("127.0.0.1", to.port)
+        writer.write(b"HTTP/1.1 200 OK\r\n\r\n")
+        async with asyncio.timeout(60):
+            await asyncio.gather(pass_on(reader, inner_writer), pass_on(inner_reader, writer))
+
+    listener = Listener()
+    server = await asyncio.start_server(serve, "127.0.0.1", 0)
+    async with server:
+        listener.port = server.sockets[0].getsockname()[1]
+        yield listener
+
+
+async def first_line(reader: asyncio.StreamReader) -> str:
+    head = await reader.readuntil(b"\r\n\r\n")
+    return head.split(b"\r\n")[0].decode()
+
+
+async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    try:
+        while chunk := await reader.read(65536):
+            writer.write(chunk)
+            await writer.drain()
+    except ConnectionError:
+        pass
+    finally:
+        writer.close()
+
+
+async def start(endpoint: str, **environment: str | Path) -> str:
+    """Start a run from a process with this environment; returns its id, or the error's name and words."""
+    ours = {
+        name: value
+        for name, value in os.environ.items()
+        if not name.lower().endswith("_proxy") and not name.startswith("SSL_CERT_")
+    }
+    process = await asyncio.create_subprocess_exec(
+        *(sys.executable, "-W", "error", "-c", START, endpoint, ACCESS, SECRET),
+        env=ours | {name: str(value) for name, value in environment.items()},
+        stdout=asyncio.subprocess.PIPE,
+        stderr=asyncio.subprocess.PIPE,
+    )
+    try:
+        async with asyncio.timeout(60):
+            said, trouble = await process.communicate()
+    finally:
+        if process.returncode is None:
+            process.kill()
+            await process.wait()
+    assert trouble.decode() == ""
+    return said.decode().strip()
+
+
+# Proxies
+
+
+async def test_a_run_is_started_through_a_proxy_at_a_service_whose_authority_a_file_names(authority):
+    async with service(authority=authority) as behind, proxy(behind) as tunnel:
+        said = await start(
+            "https://dataflow.test",
+            HTTPS_PROXY=f"http://127.0.0.1:{tunnel.port}",
+            SSL_CERT_FILE=authority.file,
+        )
+
+    assert said == "p4Y5Pk000000"
+    assert tunnel.lines == ["CONNECT dataflow.test:443 HTTP/1.1"]
+    assert behind.lines == [POST]
+
+
+async def test_a_proxy_that_opens_no_tunnel_certainly_sent_nothing_so_a_start_is_tried_again():
+    async with proxy() as closed:
+        said = await start("https://dataflow.test", HTTPS_PROXY=f"http://127.0.0.1:{closed.port}")
+
+    assert said == (
+        "Unreachable: no answer from https://dataflow.test (ProxyError: 403 Not here); the proxy refused; "
+        "check HTTPS_PROXY and NO_PROXY, and what the proxy lets through"
+    )
+    assert closed.lines == ["CONNECT dataflow.test:443 HTTP/1.1"] * 4
+
+
+async def test_a_proxy_that_passes_requests_on_is_asked_for_the_whole_address():
+    async with service() as forwards:
+        said = await start("http://dataflow.test", HTTP_PROXY=f"http://127.0.0.1:{forwards.port}")
+
+    assert said == "p4Y5Pk000000"
+    assert forwards.lines == ["POST http://dataflow.test/api/v1/jobs/gqigvH000000/executions HTTP/1.1"]
+
+
+async def test_a_proxy_that_passed_a_start_on_and_got_no_answer_leaves_the_outcome_unknown():
+    async with service(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n") as forwards:
+        said = await start("http://dataflow.test", HTTP_PROXY=f"http://127.0.0.1:{forwards.port}")
+
+    assert said.startswith("OutcomeUnknown: the request went to http://dataflow.test and its answer was lost")
+    assert len(forwards.lines) == 1
+
+
+async def test_a_proxy_is_left_out_for_what_the_environment_excepts():
+    async with service() as behind, proxy() as closed:
+        said = await start(
+            f"http://127.1:{behind.port}", HTTP_PROXY=f"http://127.0.0.1:{closed.port}", NO_PROXY="127.1"
+        )
+
+    assert said == "p4Y5Pk000000"
+    assert closed.lines == []
+
+
+async def test_this_machine_is_called_without_a_proxy():
+    async with service() as here, proxy() as closed:
+        address = f"http://127.0.0.1:{closed.port}"
+        said = await start(f"http://127.0.0.1:{here.port}", HTTP_PROXY=address, ALL_PROXY=address)
+
+    assert said == "p4Y5Pk000000"
+    assert closed.lines == []
+
+
+@pytest.mark.parametrize(
+    "address", ["ftp://user:hunter2@x", "http://user:hunter2@x:port"], ids=["of a strange kind", "no address"]
+)
+async def test_a_proxy_that_cannot_be_used_is_told_without_its_password(address):
+    said = await start("https://dataflow.test", HTTPS_PROXY=address)
+
+    assert said == (
+        "ConfigError: the proxy the environment names cannot be used; check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and "
+        "NO_PROXY (for a SOCKS proxy, also that socksio is installed)"
+    )
+
+
+# Certificates
+
+
+async def test_an_authority_may_be_named_by_a_folder(authority):
+    async with service(authority=authority) as behind, proxy(behind) as tunnel:
+        said = await start(
+            "https://dataflow.test",
+            HTTPS_PROXY=f"http://127.0.0.1:{tunnel.port}",
+            SSL_CERT_DIR=authority.folder,
+        )
+
+    assert said == "p4Y5Pk000000"
+
+
+async def test_a_folder_counts_beside_a_file(authority, another):
+    async with service(authority=authority) as behind, proxy(behind) as tunnel:
+        said = await start(
+            "https://dataflow.test",
+            HTTPS_PROXY=f"http://127.0.0.1:{tunnel.port}",
+            SSL_CERT_FILE=another.file,
+            SSL_CERT_DIR=authority.folder,
+        )
+
+    assert said == "p4Y5Pk000000"
+
+
+async def test_an_authority_may_be_named_for_this_machine_too(authority):
+    async with service(authority=authority) as here:
+        said = await start(f"https://127.0.0.1:{here.port}", SSL_CERT_FILE=authority.file)
+
+    assert said == "p4Y5Pk000000"
+
+
+async def test_a_service_whose_authority_nobody_named_is_sent_nothing(authority):
+    async with service(authority=authority) as behind, proxy(behind) as tunnel:
+        said = await start("https://dataflow.test", HTTPS_PROXY=f"http://127.0.0.1:{tunnel.port}")
+
+    assert said.startswith("Unreachable: no answer from https://dataflow.test (ConnectError: ")
+    assert said.endswith(NOT_TRUSTED)
+    assert behind.lines == []
+
+
+async def test_a_service_with_the_certificate_of_another_name_is_sent_nothing(authority):
+    async with service(authority=authority) as behind:
+        said = await start(f"https://127.1:{behind.port}", SSL_CERT_FILE=authority.file)
+
+    assert said.endswith(NOT_TRUSTED)
+    assert behind.lines == []
+
+
+def test_a_file_of_certificates_that_is_none_is_told(tmp_path):
+    (tmp_path / "empty.pem").write_text("nothing")
+
+    with pytest.raises(errors.ConfigError) as absent:
+        _certificates({"SSL_CERT_FILE": "/no/such.pem"})
+    with pytest.raises(errors.ConfigError, match=r"SSL_CERT_FILE=.*empty\.pem \("):
+        _certificates({"SSL_CERT_FILE": str(tmp_path / "empty.pem")})
+
+    assert str(absent.value) == (
+        "cannot read the certificates of SSL_CERT_FILE=/no/such.pem (No such file or directory)"
+    )
+
+
+@pytest.mark.parametrize(
+    "environment", [{}, {"SSL_CERT_FILE": "", "SSL_CERT_DIR": ""}], ids=["none", "empty"]
+)
+def test_without_a_word_in_the_environment_the_usual_certificates_are_trusted(environment):
+    assert _certificates(environment) is True
+
+
+def test_whatever_is_trusted_names_are_verified(authority):
+    for environment in {"SSL_CERT_FILE": str(authority.file)}, {"SSL_CERT_DIR": str(authority.folder)}:
+        context = _certificates(environment)
+
+        assert isinstance(context, ssl.SSLContext)
+        assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)
+
+
+# Transfers that break
+
+
+@pytest.fixture
+def _no_pauses():
+    stamina.set_testing(True, attempts=100, cap=True)
+    yield
+    stamina.set_testing(False)
+
+
+BROKEN = {
+    "hung up": None,
+    "nothing": b"",
+    "half a head": b"HTTP/1.1 200 OK\r\nContent-Le",
+    "half a body": b"HTTP/1.1 200 OK\r\nContent-Length: 900\r\n\r\n" + RUN,
+    "half a chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\nfff\r\n" + RUN,
+    "no chunk": b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + RUN,
+    "two lengths": b"HTTP/1.1 200 OK\r\nContent-Length: 1\r\nContent-Length: 2\r\n\r\n" + RUN,
+    "not packed": b"HTTP/1.1 200 OK\r\nContent-Encoding: gzip\r\nContent-Length: 4\r\n\r\n{}{}",
+    "another protocol": b"SSH-2.0-OpenSSH_9.6\r\n",
+    "a head without end": b"HTTP/1.1 200 OK\r\nX: " + b"x" * 200_000,
+}
+
+
+@pytest.mark.usefixtures("_no_pauses")
+@pytest.mark.parametrize("answer", BROKEN.values(), ids=BROKEN)
+async def test_a_start_whose_answer_breaks_off_is_sent_once_and_of_unknown_outcome(answer):
+    async with service(answer) as broken, Client(ACCESS, SECRET, f"http://127.0.0.1:{broken.port}") as client:
+        with pytest.raises(errors.OutcomeUnknown):
+            await client.execute_job("gqigvH000000")
+
+    assert broken.lines == [POST]
+
+
+@pytest.mark.usefixtures("_no_pauses")
+@pytest.mark.parametrize("answer", BROKEN.values(), ids=BROKEN)
+async def test_a_read_whose_answer_breaks_off_is_tried_four_times(answer):
+    async with service(answer) as broken, Client(ACCESS, SECRET, f"http://127.0.0.1:{broken.port}") as client:
+        with pytest.raises(errors.Unreachable):
+            await client.get_execution("J", "R")
+
+    assert broken.lines == ["GET /api/v1/jobs/J/executions/R HTTP/1.1"] * 4
+
+
+async def test_where_a_redirect_leads_nothing_is_sent():
+    async with service() as elsewhere:
+        redirect = f"HTTP/1.1 307 Over There\r\nLocation: http://127.0.0.1:{elsewhere.port}/x\r\nContent-Length: 0\r\n\r\n"
+        async with (
+            service(redirect.encode()) as here,
+            Client(ACCESS, SECRET, f"http://127.0.0.1:{here.port}") as client,
+        ):
+            with pytest.raises(errors.RequestRejected, match=r"redirected to 127\.0\.0\.1 \(307\)"):
+                await client.execute_job("gqigvH000000")
+
+    assert here.lines == [POST]
+    assert elsewhere.lines == []
