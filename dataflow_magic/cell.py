@@ -18,6 +18,7 @@ from dataflow_magic.values import render
 __all__ = [
     "CellOptions",
     "JobRef",
+    "LineParser",
     "RunRequest",
     "check_ranges",
     "help_text",
@@ -30,6 +31,13 @@ WORKERS = range(2, 11)
 """numWorker of the G0 executeJob page and of createJob (2026-09)."""
 TIMEOUT_MINUTES = range(1441)
 """timeout of the executeJob page."""
+ALL_OF_A_REQUEST = frozenset(
+    {
+        "job", "workers", "timeout", "worker_type", "nrn", "script_path", "log_path", "trigger_id", "workflow_id",
+        "target", "profile", "dry_run",
+    }
+)  # fmt: skip
+"""Options that say what is sent, where, or whether at all."""
 ID_PATTERN = re.compile(r"[A-Za-z0-9]{12}")
 """Ids in the vendor's full examples: twelve alphanumerics."""
 
@@ -95,9 +103,12 @@ class CellOptions:
         Minutes to wait at most; None waits as long as the run takes.
     out
         Name the run is bound to, None for none.
+    again
+        The run whose request is sent once more instead of ``request``, None for none.
     """
 
     request: RunRequest
+    again: str | None = None
     wait: bool | None = None
     wait_timeout: float | None = None
     out: str | None = None
@@ -131,11 +142,14 @@ def parse_cell(line: str, body: str, namespace: Mapping[str, Any]) -> CellOption
     options = _parse_options(tokens)
     if options.help:
         return None
-    if options.job is None:
+    if options.again is not None:
+        _check_alone(options, body)
+    elif options.job is None:
         raise CellError("no job is named; write %%dataflow_run JOB, a job's name or id", line=1)
     block = parse_block(body, namespace)
     request = RunRequest(
-        job=JobRef.parse(options.job),
+        # What --again sends is known once its run is found.
+        job=JobRef(options.again) if options.again is not None else JobRef.parse(options.job),
         condition=_condition(vars(options)).over(block.condition),
         parameters=block.parameters,
         trigger_id=options.trigger_id,
@@ -144,6 +158,7 @@ def parse_cell(line: str, body: str, namespace: Mapping[str, Any]) -> CellOption
     check_ranges(request.condition, force=options.force)
     return CellOptions(
         request=request,
+        again=options.again,
         wait=options.wait,
         wait_timeout=options.wait_timeout,
         out=_variable(options.out),
@@ -225,22 +240,30 @@ def option_strings() -> list[str]:
     return [flag for action in _parser()._actions for flag in action.option_strings if flag.startswith("--")]  # noqa: SLF001
 
 
-class _Parser(argparse.ArgumentParser):
-    """argparse that raises one line instead of printing usage and ending the process."""
+class LineParser(argparse.ArgumentParser):
+    """argparse that raises one line instead of printing usage and ending the process, and takes no abbreviations."""
+
+    def __init__(self, magic: str, *, usage: str, description: str) -> None:
+        super().__init__(
+            prog=magic,
+            usage=usage,
+            description=description,
+            add_help=False,
+            allow_abbrev=False,
+            formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=30, width=110),
+        )
 
     def error(self, message: str) -> NoReturn:
-        raise CellError(f"{message}; see %dataflow_run --help", line=1)
+        """Raise what is wrong with the line, with where to read on."""
+        raise CellError(f"{message}; see {self.prog.replace('%%', '%')} --help", line=1)
 
 
-def _parser() -> _Parser:
-    parser = _Parser(
-        prog="%%dataflow_run",
+def _parser() -> LineParser:
+    parser = LineParser(
+        "%%dataflow_run",
         usage="%%%%dataflow_run JOB [options]",
-        add_help=False,
-        allow_abbrev=False,
         description="Start a run of a Data Flow job. The cell below the line is the parameter block: "
         "name = expression, one a line, or a JSON object.",
-        formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=30, width=110),
     )
     add = parser.add_argument
     add("job", metavar="JOB", nargs="?", help="a job's name or id; name:X or id:X says which")
@@ -255,6 +278,11 @@ def _parser() -> _Parser:
     query("--trigger-id", metavar="ID", help="trigger this run belongs to")
     query("--workflow-id", metavar="ID", help="workflow this run belongs to")
     here = parser.add_argument_group("here").add_argument
+    here(
+        "--again",
+        metavar="RUN",
+        help="start the same as this run of this machine once more; no JOB and no block then",
+    )
     here(
         "--wait",
         action=argparse.BooleanOptionalAction,
@@ -300,6 +328,13 @@ def _minutes(text: str) -> float:
     if not 0 <= minutes < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes")
     return minutes
+
+
+def _check_alone(options: argparse.Namespace, body: str) -> None:
+    given = [name for name, value in vars(options).items() if name in ALL_OF_A_REQUEST and value]
+    if given or body.strip():
+        what = f"{'JOB' if given[0] == 'job' else '--' + given[0].replace('_', '-')}" if given else "a block"
+        raise CellError(f"--again sends a run's request as it was, so {what} has no place beside it", line=1)
 
 
 def _variable(name: str | None) -> str | None:

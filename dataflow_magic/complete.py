@@ -10,7 +10,7 @@ from dataflow_magic.cell import option_strings
 __all__ = ["complete"]
 
 RUN = re.compile(r"\s*%%?dataflow_run\s+(.*)", re.DOTALL)
-ONE_RUN = re.compile(r"\s*%dataflow_(?:status|cancel)\s+(\S*)")
+ONE_RUN = re.compile(r"\s*%dataflow_(?:status|cancel|attach)\s+(\S*)")
 VALUES = {"--target": ("cloud", "local")}
 LAST = "@last"
 

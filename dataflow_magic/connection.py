@@ -65,7 +65,7 @@ class Connection:
 
     def new_client(self) -> Client:
         """Return another client of the same service."""
-        return self._make_client(self.endpoint)
+        return self._make_client(self.endpoint, self.client.clock_offset)
 
     async def objects(self) -> Objects:
         """Return where this target keeps its objects."""
@@ -84,5 +84,7 @@ class Connection:
         watch.add(run_id, listener)
         self._watches[job_id] = watch, asyncio.get_running_loop().create_task(watch.follow())
 
-    def _make_client(self, endpoint: str) -> Client:
-        return Client(*self._keys, endpoint, transport=self._transport, now=self._now)
+    def _make_client(self, endpoint: str, clock_offset: float = 0.0) -> Client:
+        return Client(
+            *self._keys, endpoint, transport=self._transport, now=self._now, clock_offset=clock_offset
+        )

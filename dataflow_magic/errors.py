@@ -5,6 +5,7 @@
     DataflowError
     |-- ConfigError              the machine's set-up: credentials, target, Java, an extra
     |-- CellError                the cell: an option or a line of the parameter block (.line)
+    |   '-- NoSuchRun            the run it names was not started on this machine
     |-- ServiceError             the service answered, or failed to
     |   |-- RequestRejected      it said no (.status .code .detail)
     |   |   |-- NotSignedIn      key, signature or clock
@@ -32,6 +33,7 @@ __all__ = [
     "CellError",
     "ConfigError",
     "DataflowError",
+    "NoSuchRun",
     "NotAllowed",
     "NotFound",
     "NotSignedIn",
@@ -70,6 +72,10 @@ class CellError(DataflowError):
     def __init__(self, message: str, *, line: int | None = None) -> None:
         self.line = line
         super().__init__(message if line is None else f"line {line}: {message}")
+
+
+class NoSuchRun(CellError):
+    """No run of this machine has the id, key or beginning that a cell names."""
 
 
 class ServiceError(DataflowError):

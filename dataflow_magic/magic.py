@@ -6,6 +6,7 @@ import shlex
 import tokenize
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from datetime import datetime
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
@@ -33,6 +34,10 @@ if TYPE_CHECKING:
     from dataflow_magic.settings import Target
 
 __all__ = ["DataflowMagics", "load_ipython_extension", "unload_ipython_extension"]
+
+
+ID_LENGTH = 12
+"""Of the service's ids, in the vendor's full examples."""
 
 
 class Detached(KeyboardInterrupt):
@@ -102,15 +107,56 @@ class DataflowMagics(Magics):
         return None if silent else run
 
     @line_magic
-    def dataflow_runs(self, line: str) -> pd.DataFrame:
-        """Return the runs this kernel started as a DataFrame, oldest first; ``--all`` those of this machine."""
-        from dataflow_magic.frame import records_frame, runs_frame
+    def dataflow_runs(self, line: str) -> pd.DataFrame | None:
+        """Return runs as a DataFrame: of this kernel, ``--all`` of this machine, ``--remote JOB`` of the service.
 
-        if line.strip() == "--all":
-            return records_frame(self._session().records())
-        if line.strip():
-            raise UsageError(f"{line.strip()!r} is not understood; write %dataflow_runs [--all]")
-        return runs_frame(run.view for run in self._session().runs)
+        ``%dataflow_runs --help`` lists the options.
+        """
+        from dataflow_magic.frame import records_frame
+        from dataflow_magic.listing import listing_help, parse_listing
+        from dataflow_magic.record import record_of
+        from dataflow_magic.view import KST
+
+        with _as_usage():
+            listing = parse_listing(line, datetime.now(KST))
+            if listing is None:
+                print(listing_help())  # noqa: T201
+                return None
+            session = self._session()
+            if listing.remote is not None:
+                records = session.executions(listing.remote, self._target(listing.target))
+            elif listing.everywhere:
+                records = session.records()
+            else:
+                records = [record_of(run.view) for run in session.runs]
+            frame = records_frame(listing.of(records))
+            columns = listing.pick(map(str, frame.columns))
+        return frame if columns is None else frame[columns]
+
+    @line_magic
+    def dataflow_attach(self, line: str) -> None:
+        """Show a run's live card and watch it from here: ``%dataflow_attach RUN [JOB]``.
+
+        ``RUN`` is an id or its beginning, a key of ``%dataflow_runs --all``, or ``@last``: also of a kernel that is
+        gone. A run this machine never saw is looked for at the service by its id, among the runs of ``JOB`` if given.
+        """
+        from dataflow_magic.cell import JobRef
+
+        with _as_usage():
+            words = _words(line)
+            if not 1 <= len(words) <= 2 or any(word.startswith("-") for word in words):
+                raise errors.CellError(
+                    f"{line.strip()!r} is not understood; write %dataflow_attach RUN [JOB]"
+                )
+            session = self._session()
+            try:
+                run = session.find_run(words[0])
+            except errors.NoSuchRun:
+                if len(words[0]) < ID_LENGTH:
+                    raise
+                job = JobRef.parse(words[1]) if len(words) > 1 else None
+                run = session.attach(words[0], self._target(), job)
+            run.show()
 
     @line_magic
     def dataflow_jobs(self, line: str) -> pd.DataFrame:
@@ -156,7 +202,11 @@ class DataflowMagics(Magics):
             self._told_local = True
             print("No credentials found: runs go to the local service on this machine.")  # noqa: T201
         try:
-            run = session.start(options.request, target)
+            run = (
+                session.start_again(options.again)
+                if options.again
+                else session.start(options.request, target)
+            )
         except KeyboardInterrupt:
             raise Detached(
                 "interrupted while the run was being submitted; %dataflow_runs lists it if it was sent"
@@ -269,11 +319,15 @@ def _without_semicolon(text: str) -> tuple[str, bool]:
     return (text.rstrip().removesuffix(";"), True) if silent else (text, False)
 
 
-def _one_argument(line: str, usage: str) -> str | None:
+def _words(line: str) -> list[str]:
     try:
-        words = shlex.split(line)
+        return shlex.split(line)
     except ValueError as error:
         raise errors.CellError(f"the line does not split: {error}") from None
+
+
+def _one_argument(line: str, usage: str) -> str | None:
+    words = _words(line)
     if len(words) > 1 or (words and words[0].startswith("-")):
         raise errors.CellError(f"{line.strip()!r} is not understood; write {usage}")
     return words[0] if words else None

@@ -9,7 +9,7 @@ from typing import NamedTuple
 from dataflow_magic.models import KST, JobCondition, JobExecution
 from dataflow_magic.view import Failure, RunView
 
-__all__ = ["RunRecord", "record_of", "view_of"]
+__all__ = ["RunRecord", "microseconds", "record_of", "view_of"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -81,9 +81,9 @@ def record_of(view: RunView, kernel: str = "") -> RunRecord:
         run_id=view.run_id,
         job=view.job_name,
         status=view.status,
-        submitted=_microseconds(view.submitted_at),
-        running=None if view.running_since is None else _microseconds(view.running_since),
-        ended=None if ended is None else _microseconds(ended),
+        submitted=microseconds(view.submitted_at),
+        running=None if view.running_since is None else microseconds(view.running_since),
+        ended=None if ended is None else microseconds(ended),
         workers=condition.num_worker,
         timeout_minutes=condition.timeout,
         error=view.failure.reason if view.failure else None,
@@ -159,7 +159,8 @@ def _json(fields: dict[str, object]) -> str:
     return json.dumps(fields, separators=(",", ":")) if fields else ""
 
 
-def _microseconds(moment: datetime) -> int:
+def microseconds(moment: datetime) -> int:
+    """Return an aware time as microseconds since 1970, UTC."""
     return (moment - EPOCH) // MICROSECOND
 
 

@@ -122,6 +122,7 @@ class Session:
         self._revived: dict[str, Run] = {}
         """By key: runs of kernels that are gone."""
         self._changed: set[Run] = set()
+        self._unwritten: set[Run] = set()
         self._writing: asyncio.Task[None] | None = None
         self._is_recovered = False
         # A task nobody refers to may be collected before it is done.
@@ -198,7 +199,7 @@ class Session:
                 return runs[-1]
             last = self._ledger.last(self._notebook)
             if last is None:
-                raise errors.CellError("no run was started on this machine yet")
+                raise errors.NoSuchRun("no run was started on this machine yet")
             return self._attach_record(last)
         found = [run for run in runs if text and text in (run.run_id, run.key)]
         found = found or [
@@ -213,7 +214,24 @@ class Session:
             return self._attach_record(records[0])
         if records:
             raise _several(text, [record.run_id or record.key for record in records])
-        raise errors.CellError(f"no run {text!r} was started here; %dataflow_runs --all lists them")
+        raise errors.NoSuchRun(f"no run {text!r} was started here; %dataflow_runs --all lists them")
+
+    def start_again(self, text: str) -> Run:
+        """Start the same as a run of this machine: its job, condition and parameters, at its target.
+
+        Raises
+        ------
+        CellError
+            As `find_run`.
+        DataflowError
+            As `start`.
+        """
+        view = self.find_run(text).view
+        request = RunRequest(
+            JobRef(view.job_id, "id"), view.condition, view.parameters, view.trigger_id, view.workflow_id
+        )
+        connection = self.connect(self.target(view.target))
+        return self._send(request, Job(job_id=view.job_id, name=view.job_name), connection)
 
     def attach(self, run_id: str, target: Target, job: JobRef | None = None) -> Run:
         """Return a run the service knows and this machine does not, watched from now on.
@@ -450,7 +468,9 @@ class Session:
             if found:
                 ids = ", ".join(execution.job_execution_id for execution in found)
                 run.give_up(
-                    errors.OutcomeUnknown(f"{LOST}, and {len(found)} runs may be it: {ids}"),
+                    errors.OutcomeUnknown(
+                        f"{LOST}, and {len(found)} runs may be it: {ids}; %dataflow_attach ID shows one"
+                    ),
                     UNCLEAR,
                 )
                 return
@@ -459,7 +479,7 @@ class Session:
             run.give_up(
                 errors.OutcomeUnknown(
                     f"{LOST}, and no such run is to be seen: it was not started; "
-                    "run the cell again to start it"
+                    f"%dataflow_run --again {run.key} starts it again"
                 ),
                 NOT_STARTED,
             )
@@ -481,13 +501,15 @@ class Session:
             await self._write()
 
     async def _write(self) -> None:
-        changed, self._changed = self._changed, set()
+        changed, self._changed = self._changed | self._unwritten, set()
+        self._unwritten = set()
         views = [run.view for run in changed if run.key]
         try:
             if views:
                 await asyncio.to_thread(self._ledger.update, views)
         except errors.ConfigError:
-            # The runs go on and are watched. What the ledger lacks is found out again by who asks it.
+            # The runs go on and are watched; with the next change this one is written as well.
+            self._unwritten = changed
             logger.warning("the ledger could not be written", exc_info=True)
 
     async def _write_now(self, view: RunView) -> None:

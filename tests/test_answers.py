@@ -1,4 +1,7 @@
 import json
+import os
+import subprocess
+import sys
 from email.utils import formatdate
 
 import httpx
@@ -17,6 +20,14 @@ REFUSED = {
         "details": "Invalid authentication information.",
     }
 }
+IN_SEOUL = """
+import time
+import httpx
+from dataflow_magic.answers import clock_offset
+
+answer = httpx.Response(401, headers={"date": "Thu, 01 Jan 1970 01:00:00"})
+print(clock_offset(answer, 0.0, 0.0), -time.timezone)
+"""
 # The golden bodies, and what each means, are in test_wire.
 
 
@@ -92,6 +103,19 @@ def test_the_service_s_clock_is_compared_with_the_middle_of_the_request(sent, an
 )
 def test_a_clock_is_told_by_a_date_of_http_only_and_without_a_zone_it_is_utc(date, offset):
     assert clock_offset(httpx.Response(401, headers={"date": date}), 0.0, 0.0) == offset
+
+
+def test_a_date_without_a_zone_is_read_alike_wherever_this_machine_is():
+    told = subprocess.run(
+        [sys.executable, "-c", IN_SEOUL],
+        env=os.environ | {"TZ": "KST-9"},
+        capture_output=True,
+        text=True,
+        check=True,
+        timeout=60,
+    )
+
+    assert told.stdout.strip() == "3600.5 32400"
 
 
 def test_without_a_date_nothing_is_known_of_the_service_s_clock():

@@ -30,7 +30,14 @@ from tests.helpers import (
 )
 
 MAGICS = {
-    "line": {"dataflow_cancel", "dataflow_jobs", "dataflow_run", "dataflow_runs", "dataflow_status"},
+    "line": {
+        "dataflow_attach",
+        "dataflow_cancel",
+        "dataflow_jobs",
+        "dataflow_run",
+        "dataflow_runs",
+        "dataflow_status",
+    },
     "cell": {"dataflow_run"},
 }
 
@@ -460,7 +467,7 @@ def test_waiting_for_a_run_nobody_can_find_ends_with_what_is_known(scene, termin
     run = terminal.shell.user_ns["run"]
     assert ran.out.splitlines()[-1] == (
         "OutcomeUnknown: the answer to its start was lost, and no such run is to be seen: it was not started; "
-        "run the cell again to start it"
+        f"%dataflow_run --again {run.key} starts it again"
     )
     assert run.status == "NOT_STARTED"
 
@@ -653,7 +660,14 @@ def test_cancel_ends_a_run_and_says_so(terminal, which):
         ("%dataflow_cancel abc", "no run 'abc' was started here; %dataflow_runs --all lists them"),
         ("%dataflow_status a b", "'a b' is not understood; write %dataflow_status [RUN]"),
         ("%dataflow_status abc", "no run 'abc' was started here; %dataflow_runs --all lists them"),
-        ("%dataflow_runs all", "'all' is not understood; write %dataflow_runs [--all]"),
+        ("%dataflow_runs all", "unknown option 'all'; did you mean '--all'?; see %dataflow_runs --help"),
+        (
+            "%dataflow_runs --columns run_it",
+            "there is no column 'run_it'; did you mean 'run_id'?; %dataflow_runs shows them",
+        ),
+        ("%dataflow_attach", "'' is not understood; write %dataflow_attach RUN [JOB]"),
+        ("%dataflow_attach --all", "'--all' is not understood; write %dataflow_attach RUN [JOB]"),
+        ("%dataflow_attach abc", "no run 'abc' was started here; %dataflow_runs --all lists them"),
         ("%dataflow_jobs a b", "'a b' is not understood; write %dataflow_jobs [TARGET]"),
     ],
 )
@@ -739,3 +753,84 @@ def test_neither_secret_nor_signature_is_ever_told(tmp_path, caplog):
     assert len(scene.service.signatures) > 10
     assert SECRET_KEY not in text
     assert [signature for signature in scene.service.signatures if signature in text] == []
+
+
+# Beyond the kernel
+
+
+def test_a_run_of_a_kernel_that_is_gone_is_attached_and_shown(scene, terminal):
+    run = terminal.run("%dataflow_run daily_sales").value
+    run.result(10)
+    scene.session.close()
+    scene.session = scene.new_session()
+
+    assert len(terminal.run("%dataflow_runs").value) == 0
+    assert terminal.run("%dataflow_runs --all --columns run_id,key").value.values.tolist() == [
+        [run.run_id, run.key]
+    ]
+    for word in ("@last", run.key, run.run_id):
+        ran = terminal.run(f"%dataflow_attach {word}")
+        assert ran.error is None
+        assert run.run_id in ran.out
+    assert terminal.run("%dataflow_runs").value["run_id"].tolist() == [run.run_id]
+
+
+def test_a_run_this_machine_never_saw_is_attached_by_the_service_s_id(scene, terminal):
+    job = scene.service.store.jobs(name="daily_sales", page=0, limit=1)[0][0]
+    stranger = scene.service.store.add_run(
+        job, condition=CONDITION, parameters={}, trigger_id=None, workflow_id=None
+    )
+
+    ran = terminal.run(f"%dataflow_attach {stranger.run_id} daily_sales")
+
+    assert stranger.run_id in ran.out
+    assert terminal.run("%dataflow_attach AAAA00000001").err == ""
+    assert isinstance(terminal.run("%dataflow_attach AAAA00000001").error, NotFound)
+
+
+def test_the_service_s_own_list_is_a_table_of_the_same_columns(terminal):
+    for _ in range(3):
+        terminal.run("%dataflow_run daily_sales").value.result(10)
+    here = terminal.run("%dataflow_runs --status completed").value
+    remote = terminal.run("%dataflow_runs --remote daily_sales --limit 2").value
+
+    assert list(remote.columns) == list(here.columns)
+    assert len(remote) == 2
+    assert set(remote["run_id"]) <= set(here["run_id"])
+
+
+def test_a_run_is_started_again_as_it_was(scene, terminal):
+    first = terminal.run("%%dataflow_run daily_sales --workers 4\na = 1\n").value
+    again = terminal.run(f"%dataflow_run --again {first.key}").value
+
+    assert again.run_id != first.run_id
+    assert scene.service.starts[0].body == scene.service.starts[1].body
+    assert again.result(10).status == "COMPLETED"
+
+
+@pytest.mark.parametrize(
+    ("line", "what"),
+    [
+        ("%dataflow_run daily_sales --again @last", "JOB"),
+        ("%dataflow_run --again @last --workers 3", "--workers"),
+        ("%dataflow_run --again @last --dry-run", "--dry-run"),
+        ("%%dataflow_run --again @last\na = 1\n", "a block"),
+    ],
+)
+def test_nothing_stands_beside_a_run_that_is_started_again(scene, terminal, line, what):
+    terminal.run("%dataflow_run daily_sales;")
+    ran = terminal.run(line)
+
+    assert ran.err == (
+        f"UsageError: line 1: --again sends a run's request as it was, so {what} has no place beside it\n"
+    )
+    assert len(scene.service.starts) == 1
+
+
+def test_the_table_s_help_lists_its_options(terminal):
+    out = terminal.run("%dataflow_runs --help").out
+
+    assert all(
+        option in out
+        for option in ("--all", "--remote", "--job", "--status", "--since", "--limit", "--columns")
+    )
