@@ -27,6 +27,7 @@ lint: $(VENV)/.develop
 
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/load.py
+	$(BIN)/python benchmarks/ledger.py
 
 clean:
 	rm -rf .venv .demo .coverage*

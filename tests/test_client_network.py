@@ -6,8 +6,8 @@ is known to the proxies of this module only, and 127.1 is this machine by number
 
 import asyncio
 import os
-import ssl
 import shutil
+import ssl
 import subprocess
 import sys
 from collections.abc import AsyncIterator
