@@ -101,10 +101,11 @@ def clock_offset(response: httpx.Response, sent: float, answered: float) -> floa
     Returns
     -------
     float or None
-        Good to half the request's time and a second, since the header has whole seconds; None without such a header.
+        Good to half the request's time and a second, since the header has whole seconds; None without such a header,
+        and for an answer out of a cache, which tells of its own time by ``Age`` (RFC 9111, section 5.1).
     """
     served = _date(response.headers.get("date", ""))
-    return None if served is None else served + 0.5 - (sent + answered) / 2
+    return None if served is None or "age" in response.headers else served + 0.5 - (sent + answered) / 2
 
 
 def clock_words(offset: float) -> str:

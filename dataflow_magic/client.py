@@ -28,7 +28,13 @@ from dataflow_magic import errors
 from dataflow_magic.answers import clock_offset, raise_for
 from dataflow_magic.models import Job, JobCondition, JobExecution, Page, Scalar
 from dataflow_magic.settings import CLOUD_ENDPOINT, is_loopback, mask
-from dataflow_magic.signing import ACCESS_KEY_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign
+from dataflow_magic.signing import (
+    ACCESS_KEY_HEADER,
+    MAX_SKEW_MS,
+    SIGNATURE_HEADER,
+    TIMESTAMP_HEADER,
+    sign,
+)
 
 __all__ = ["Client", "SignedAuth", "as_curl", "execution_body"]
 
@@ -148,6 +154,7 @@ class Client:
         self.endpoint = endpoint.rstrip("/")
         self.clock_offset = clock_offset
         self._now = now
+        self._measured: float | None = None
         address = httpx.URL(self.endpoint)
         auth = SignedAuth(access_key, secret, lambda: int((now() + self.clock_offset) * 1000))
         verify = _certificates(os.environ)
@@ -183,6 +190,15 @@ class Client:
     async def aclose(self) -> None:
         """Close the connections."""
         await self._http.aclose()
+
+    def service_time(self, moment: float) -> float:
+        """Return the service's time at one of this machine's moments, both in seconds since the epoch.
+
+        By the newest answer that told it, good to a second and half that request's time; before one did, the earliest
+        that it can be with signatures being taken.
+        """
+        measured = self.clock_offset - MAX_SKEW_MS / 1000 if self._measured is None else self._measured
+        return moment + measured
 
     async def execute_job(
         self,
@@ -334,28 +350,30 @@ class Client:
         content = None if body is None else encode(body)
         headers = {} if body is None else {"content-type": "application/json"}
 
-        async def answer() -> httpx.Response:
+        async def answer() -> tuple[httpx.Response, float | None]:
             request = self._http.build_request(
                 method, path, params=given or None, content=content, headers=headers
             )
+            sent = self._now()
             try:
-                return await self._http.send(request)
+                response = await self._http.send(request)
             except httpx.InvalidURL as error:
                 # httpx reads a redirect's address also where it follows none, and not every bad one gets its usual error.
                 raise httpx.RemoteProtocolError(str(error), request=request) from error
+            measured = clock_offset(response, sent, self._now())
+            self._measured = self._measured if measured is None else measured
+            return response, measured
 
-        sent = self._now()
-        response = await answer()
-        if response.status_code == 401 and self._corrects_clock(response, sent) and next(correction, False):
+        response, measured = await answer()
+        if response.status_code == 401 and self._corrects_clock(measured) and next(correction, False):
             # A refused signature was not carried out, so even a start may be sent once more.
-            response = await answer()
+            response, _ = await answer()
         if not response.is_success:
             raise_for(response, self._now() + self.clock_offset)
         return response
 
-    def _corrects_clock(self, response: httpx.Response, sent: float) -> bool:
+    def _corrects_clock(self, offset: float | None) -> bool:
         """Take over the service's clock where ours is off, anew each time; says whether a request may fare better."""
-        offset = clock_offset(response, sent, self._now())
         if offset is None or abs(offset - self.clock_offset) <= SKEW_SECONDS:
             return False
         self.clock_offset = offset if abs(offset) > SKEW_SECONDS else 0.0

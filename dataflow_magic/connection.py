@@ -28,7 +28,7 @@ class Connection:
     objects
         Folder of the objects where it is known. Otherwise a service on this machine is asked for it, and any other
         target has them in the cloud's object storage.
-    transport
+    transport, now, answer_seconds
         Handed to the client.
     """
 
@@ -43,6 +43,7 @@ class Connection:
         objects: Path | None = None,
         transport: httpx.AsyncBaseTransport | None = None,
         now: Callable[[], float] = time.time,
+        answer_seconds: float = 30.0,
     ) -> None:
         self.name = name
         self._keys = access_key, secret_key
@@ -50,6 +51,7 @@ class Connection:
         self._pace = pace
         self._transport = transport
         self._now = now
+        self._answer_seconds = answer_seconds
         self._watches: dict[str, tuple[Watch, asyncio.Task[None]]] = {}
         self.client = self._make_client(endpoint)
 
@@ -86,5 +88,10 @@ class Connection:
 
     def _make_client(self, endpoint: str, clock_offset: float = 0.0) -> Client:
         return Client(
-            *self._keys, endpoint, transport=self._transport, now=self._now, clock_offset=clock_offset
+            *self._keys,
+            endpoint,
+            transport=self._transport,
+            now=self._now,
+            timeout=self._answer_seconds,
+            clock_offset=clock_offset,
         )

@@ -15,15 +15,16 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from typing import NamedTuple
 
 import platformdirs
 
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.locks import is_locked, try_lock
 from dataflow_magic.record import RunRecord, record_of
-from dataflow_magic.view import RunView
+from dataflow_magic.view import UNCLEAR, RunView
 
-__all__ = ["Ledger", "ledger_path", "new_key"]
+__all__ = ["Ledger", "Standing", "ledger_path", "new_key"]
 
 MIGRATIONS = (
     """
@@ -75,7 +76,31 @@ CHANGING = (
     "run_id", "job", "status", "running", "ended", "error", "phase", "is_live", "story", "endpoint", "execution"
 )  # fmt: skip
 INSERT = f"INSERT INTO runs ({FIELDS}) VALUES ({', '.join('?' * len(RunRecord._fields))})"  # noqa: S608 - fixed text
-UPDATE = f"UPDATE runs SET {', '.join(f'{name} = ?' for name in CHANGING)} WHERE key = ?"  # noqa: S608 - fixed text
+UPDATE = (
+    f"UPDATE runs SET {', '.join(f'{name} = :{name}' for name in CHANGING)} WHERE key = :key "  # noqa: S608 - fixed text
+    # A kernel that looks on may know less than another: what is known of a run is never taken back.
+    "AND (run_id IS NULL OR run_id = :run_id) "
+    "AND (is_live OR NOT :is_live OR (run_id IS NULL AND :run_id IS NOT NULL))"
+)
+
+
+class Standing(NamedTuple):
+    """What the ledger says around one start whose answer was lost.
+
+    Attributes
+    ----------
+    lost
+        Every start of its job whose run is not known, itself among them.
+    owned
+        Those of the ids asked about that a run here has.
+    is_in_flight
+        Whether a living kernel has sent another start of the job and awaits its answer: a run seen now may be that
+        one's.
+    """
+
+    lost: list[RunRecord]
+    owned: set[str]
+    is_in_flight: bool
 
 
 def ledger_path(environment: Mapping[str, str]) -> Path:
@@ -126,21 +151,21 @@ class Ledger:
     def update(self, views: Iterable[RunView]) -> None:
         """Write down the newest of runs, in one transaction; a run that is not here is left out.
 
-        A view whose run's id another run here has already keeps what it had.
+        A view that knows less than what is here, or whose run's id another run here has already, changes nothing.
         """
         with self._writing() as db:
             for view in views:
                 with contextlib.suppress(sqlite3.IntegrityError):
-                    db.execute(UPDATE, _changes(view))
+                    db.execute(UPDATE, record_of(view)._asdict())
 
     def adopt(self, view: RunView) -> bool:
-        """Write down which run was found for a lost answer; False where another run here has that id."""
+        """Write down which run was found for a lost answer; False where either is somebody else's by now."""
         with self._writing() as db:
             try:
-                db.execute(UPDATE, _changes(view))
+                changed = db.execute(f"{UPDATE} AND run_id IS NULL", record_of(view)._asdict())
             except sqlite3.IntegrityError:
                 return False
-        return True
+            return changed.rowcount == 1
 
     def remove(self, key: str) -> None:
         """Take back a run that was certainly not started."""
@@ -163,46 +188,47 @@ class Ledger:
         found = self._read(f"SELECT {FIELDS} FROM runs {order}", notebook or None)  # noqa: S608 - fixed text
         return found[0] if found else None
 
-    def rivals(self, key: str, job_id: str, run_ids: Iterable[str]) -> tuple[bool, set[str]]:
-        """Tell what of a job's runs may belong to others.
-
-        Returns
-        -------
-        in_flight
-            Whether a living kernel has sent another start of the job and awaits its answer: a run seen now may be that
-            one's.
-        owned
-            Those of the ids that a run here has.
-        """
+    def standing(self, key: str, job_id: str, run_ids: Iterable[str]) -> Standing:
+        """Tell what of a job's runs may belong to others than the start with this key."""
         with self._reading() as db:
-            sending = db.execute(
-                "SELECT DISTINCT kernel FROM runs WHERE is_live AND job_id = ? AND phase = 'sending' AND key != ?",
-                (job_id, key),
+            rows = db.execute(
+                f"SELECT {FIELDS} FROM runs WHERE job_id = ? AND run_id IS NULL AND (is_live OR status = ?)",  # noqa: S608 - fixed text
+                (job_id, UNCLEAR),
             ).fetchall()
             owned = db.execute(
                 "SELECT run_id FROM runs WHERE job_id = ? AND run_id IN (SELECT value FROM json_each(?))",
                 (job_id, json.dumps(list(run_ids))),
             ).fetchall()
-        return any(self._lives(kernel) for (kernel,) in sending), {run_id for (run_id,) in owned}
+        lost = [RunRecord._make(row) for row in rows]
+        sending = {record.kernel for record in lost if record.phase == "sending" and record.key != key}
+        return Standing(lost, {run_id for (run_id,) in owned}, any(map(self._lives, sending)))
 
     def orphans(self) -> list[RunRecord]:
         """Return the live runs whose kernel is gone, oldest first."""
-        live = self._read(f"SELECT {FIELDS} FROM runs WHERE is_live ORDER BY submitted")  # noqa: S608 - fixed text
-        gone = {kernel for kernel in {record.kernel for record in live} if not self._lives(kernel)}
-        return [record for record in live if record.kernel in gone]
+        with self._reading() as db:
+            kernels = db.execute("SELECT DISTINCT kernel FROM runs WHERE is_live").fetchall()
+        gone = [kernel for (kernel,) in kernels if not self._lives(kernel)]
+        where = "is_live AND kernel IN (SELECT value FROM json_each(?)) ORDER BY submitted"
+        return self._read(f"SELECT {FIELDS} FROM runs WHERE {where}", json.dumps(gone)) if gone else []  # noqa: S608 - fixed text
 
-    def claim(self, record: RunRecord) -> bool:
-        """Take over an orphan; False where another kernel was quicker."""
+    def claim(self, orphans: Iterable[RunRecord]) -> list[RunRecord]:
+        """Take over runs whose kernels are gone; returns those of them that no other kernel was quicker to take."""
         with self._writing() as db:
-            cursor = db.execute(
-                "UPDATE runs SET kernel = ? WHERE key = ? AND kernel = ?",
-                (self.kernel, record.key, record.kernel),
-            )
-            return cursor.rowcount == 1
+            return [
+                record
+                for record in orphans
+                if db.execute(
+                    "UPDATE runs SET kernel = ? WHERE key = ? AND kernel = ?",
+                    (self.kernel, record.key, record.kernel),
+                ).rowcount
+            ]
 
-    def claim_if_orphan(self, record: RunRecord) -> bool:
-        """Take over a run whose kernel is gone; False where it lives, or another kernel was quicker."""
-        return not self._lives(record.kernel) and self.claim(record)
+    def look_after(self, key: str) -> RunRecord | None:
+        """Return a run as it is known here, taken over by this kernel where its own is gone; None when it is not here."""
+        found = self._read(f"SELECT {FIELDS} FROM runs WHERE key = ?", key)  # noqa: S608 - fixed text
+        if found and not self._lives(found[0].kernel) and self.claim(found):
+            return found[0]._replace(kernel=self.kernel)
+        return found[0] if found else None
 
     def close(self) -> None:
         """Let go of the file and of the runs that are still live: another kernel may take them over."""
@@ -287,11 +313,6 @@ class Ledger:
                 db.execute(statement)
         db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         db.execute("COMMIT")
-
-
-def _changes(view: RunView) -> tuple[object, ...]:
-    record = record_of(view)
-    return (*(getattr(record, name) for name in CHANGING), view.key)
 
 
 def _version(db: sqlite3.Connection) -> int:

@@ -28,6 +28,11 @@ class LoopThread:
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
+    @property
+    def is_begun(self) -> bool:
+        """Whether anything was ever run on the loop and it was not stopped since."""
+        return self._loop is not None
+
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
         """Run a coroutine on the loop; callable from any thread.
 

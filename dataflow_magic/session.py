@@ -1,36 +1,38 @@
-"""Everything of one process: its loop, its connections, and the runs it started."""
+"""Everything of one process: its loop, its connections, and the runs it started or looks after."""
 
 from __future__ import annotations
 
 import asyncio
 import logging
-import os
 import threading
+import time
 from collections.abc import Awaitable, Callable, Coroutine, Mapping
 from concurrent.futures import Future
-from dataclasses import dataclass, replace
-from datetime import datetime, timedelta
+from dataclasses import replace
+from datetime import datetime
+from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
 import httpx
-from pydantic import SecretStr
 
 from dataflow_magic import errors
 from dataflow_magic.answers import clock_words
+from dataflow_magic.book import Book
 from dataflow_magic.cell import JobRef, RunRequest
 from dataflow_magic.client import Client
 from dataflow_magic.connection import Connection
+from dataflow_magic.connections import CLOSED, Connections, LocalService
 from dataflow_magic.handle import Run
 from dataflow_magic.jobs import find_job, find_run_on
 from dataflow_magic.ledger import Ledger, ledger_path, new_key
 from dataflow_magic.loop import LoopThread
 from dataflow_magic.models import Job, JobCondition, JobExecution
-from dataflow_magic.reconcile import candidates
 from dataflow_magic.record import RunRecord, record_of, view_of
+from dataflow_magic.search import LOST, search, start_of
 from dataflow_magic.settings import Target, resolve_target
-from dataflow_magic.view import KST, NOT_STARTED, UNCLEAR, RunView
-from dataflow_magic.watch import CLOUD_PACE, LOCAL_PACE, Pace
+from dataflow_magic.view import KST, RunView
+from dataflow_magic.watch import Pace
 
 __all__ = ["LocalService", "Session"]
 
@@ -38,35 +40,13 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-LOOKS = 20
-"""How often a run whose answer was lost is looked for; a look that is refused counts, one without an answer does not."""
-LOOK_SECONDS = 3.0
-WRITE_SECONDS = 0.25
-"""How long changes of runs are gathered before they are written to the ledger together."""
 MOST_PAGES = 1000
 """Of a job's runs, when all are asked for: a million at most."""
 MOST_NAMED = 10
-LOST = "the answer to its start was lost"
-CLOSED = "the extension was unloaded; the run itself goes on"
-
-
-@dataclass(frozen=True, slots=True)
-class LocalService:
-    """A local service this process uses.
-
-    Parameters
-    ----------
-    folder
-        Its data folder.
-    hold
-        Descriptor that keeps it alive.
-    """
-
-    endpoint: str
-    access_key: str
-    secret_key: SecretStr
-    folder: Path
-    hold: int
+RECOVER_SECONDS = 30.0
+"""How long after a look for runs of dead kernels the next one may be."""
+BREATH = 100
+"""How many runs are taken over between two turns of the loop for others."""
 
 
 class Session:
@@ -84,8 +64,12 @@ class Session:
         Where requests go instead of the network.
     pace
         How often runs are asked for; by default that of the target.
+    now
+        Seconds since the epoch: for signatures, and for when a run was submitted.
     sleep
         Seconds asleep between two looks for a run whose answer was lost.
+    answer_seconds
+        How long a request may take to be sent, and to be answered.
 
     Notes
     -----
@@ -100,31 +84,27 @@ class Session:
         *,
         transport: httpx.AsyncBaseTransport | None = None,
         pace: Pace | None = None,
+        now: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+        answer_seconds: float = 30.0,
     ) -> None:
         self.environment = environment
         self._configure_file = configure_file
-        self._attach = attach
-        self._transport = transport
-        self._pace = pace
+        self._connections = Connections(
+            self.target, attach, transport=transport, pace=pace, now=now, answer_seconds=answer_seconds
+        )
+        self._now = now
         self._sleep = sleep
         self._loop = LoopThread()
-        self._lock = threading.Lock()
-        self._closed = False
-        self._connections: dict[Target | None, Connection] = {}
-        """By target without its source; the local service's by None."""
-        self._local: LocalService | None = None
-        self._looking: asyncio.Task[None] | None = None
         self._runs: list[Run] = []
         self._job_names: set[str] = set()
         self._ledger = Ledger(ledger_path(environment))
+        self._book = Book(self._ledger)
         self._notebook = environment.get("JPY_SESSION_NAME", "")
         self._revived: dict[str, Run] = {}
         """By key: runs of kernels that are gone."""
-        self._changed: set[Run] = set()
-        self._unwritten: set[Run] = set()
-        self._writing: asyncio.Task[None] | None = None
-        self._is_recovered = False
+        self._lock = threading.Lock()
+        self._recovered_at: float | None = None
         # A task nobody refers to may be collected before it is done.
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -151,7 +131,7 @@ class Session:
             The run was certainly not started.
         """
         connection = self.connect(target)
-        self._recover_once()
+        self._recover_soon()
         if _needs_no_job(request):
             try:
                 return self._send(request, Job(job_id=request.job.text), connection)
@@ -163,7 +143,7 @@ class Session:
     def ask(self, target: Target, question: Callable[[Client], Awaitable[T]]) -> T:
         """Return what a target's client answers to one question."""
         connection = self.connect(target)
-        self._recover_once()
+        self._recover_soon()
 
         async def ask() -> T:
             return await question(connection.client)
@@ -249,13 +229,10 @@ class Session:
             No such run.
         """
         connection = self.connect(target)
-        self._recover_once()
+        self._recover_soon()
         execution, found = self._loop.call(find_run_on(connection.client, run_id, job))
         view = _listed(target, connection.endpoint, found, execution)
-        run = Run(view, connection, self._submit, self._note)
-        self._runs.append(run)
-        self._loop.call(self._resume(run, connection))
-        return run
+        return self._loop.call(self._take(view, execution, connection))
 
     def records(self) -> list[RunRecord]:
         """Return every run of this machine's ledger, oldest first; what this kernel knows newer is told newer."""
@@ -284,47 +261,24 @@ class Session:
 
     def connect(self, target: Target) -> Connection:
         """Return the connection to a target, made on first use; a local service is started if need be."""
-        with self._lock:
-            self._check_open()
-            if target.kind == "local":
-                return self._connect_local()
-            key = replace(target, source="")
-            if key not in self._connections:
-                self._renew(target)
-            if key not in self._connections:
-                pace = CLOUD_PACE if target.kind == "cloud" else LOCAL_PACE
-                self._connections[key] = Connection(
-                    target.name,
-                    target.endpoint,
-                    target.access_key,
-                    target.secret_key,
-                    pace=self._pace or pace,
-                    transport=self._transport,
-                )
-            return self._connections[key]
+        return self._connections.to(target)
 
-    def _renew(self, target: Target) -> None:
-        """Have what is watched with other keys of the same target go on with these."""
-        for other in list(self._connections):
-            if other and (other.name, other.endpoint) == (target.name, target.endpoint):
-                connection = self._connections.pop(other)
-                connection.move(target.endpoint, target.access_key, target.secret_key)
-                self._connections[replace(target, source="")] = connection
+    def clock_words(self, target: Target) -> str:
+        """Return by how much this machine's clock was found to be off, in words; empty where it was not."""
+        connection = self._connections.known(target)
+        return clock_words(connection.client.clock_offset) if connection else ""
 
     def close(self) -> None:
         """Stop watching, for good; the runs go on, and who waits for one is told that nobody watches it."""
-        with self._lock:
-            closed, self._closed = self._closed, True
-        if closed:
+        if not self._connections.close():
             return
         try:
-            if self._connections:
+            if self._loop.is_begun:
                 self._loop.submit(self._let_go()).result()
         finally:
             self._loop.stop()
             self._ledger.close()
-            if self._local is not None:
-                os.close(self._local.hold)
+            self._connections.let_go()
 
     async def _let_go(self) -> None:
         for run in [*self.runs, *self._revived.values()]:
@@ -335,56 +289,17 @@ class Session:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._write()
-        for connection in self._connections.values():
-            await connection.client.aclose()
-
-    def _check_open(self) -> None:
-        if self._closed:
-            raise errors.DataflowError(CLOSED)
+        await self._book.write()
+        await self._connections.aclose()
 
     def _submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
         """Run a coroutine of a run on the loop, unless the session is closed."""
         try:
-            self._check_open()
+            self._connections.check_open()
         except errors.DataflowError:
             coroutine.close()
             raise
         return self._loop.submit(coroutine)
-
-    def _connect_local(self) -> Connection:
-        before, service = self._local, self._attach()
-        self._local = service
-        if before is not None:
-            os.close(before.hold)
-        address = service.endpoint, service.access_key, service.secret_key
-        connection = self._connections.get(None)
-        if connection is None:
-            self._connections[None] = connection = Connection(
-                "local",
-                *address,
-                pace=self._pace or LOCAL_PACE,
-                objects=service.folder / "objects",
-                transport=self._transport,
-            )
-        elif before is not None and (before.endpoint, before.access_key) != address[:2]:
-            connection.move(*address)
-        return connection
-
-    def _look_for_local(self) -> None:
-        """Have a local service that gives no answer found, or started again; what is watched follows it there."""
-        if self._looking is None or self._looking.done():
-            self._looking = asyncio.get_running_loop().create_task(
-                asyncio.to_thread(self._connect_local_again)
-            )
-
-    def _connect_local_again(self) -> None:
-        try:
-            with self._lock:
-                self._check_open()
-                self._connect_local()
-        except Exception:  # the run stays blind, says so, and the next poll looks again
-            logger.debug("the local service was not found again", exc_info=True)
 
     def _send(self, request: RunRequest, job: Job, connection: Connection) -> Run:
         # Not cancelled by an interrupt: the request may be on its way, and the run must not be lost.
@@ -399,15 +314,15 @@ class Session:
             job_name=job.name or job.job_id,
             condition=condition,
             parameters=request.parameters,
-            submitted_at=datetime.now(KST),
+            submitted_at=datetime.fromtimestamp(self._now(), KST),
             key=new_key(),
             notebook=self._notebook,
             trigger_id=request.trigger_id,
             workflow_id=request.workflow_id,
         )
         # Before anything leaves: who dies from here on leaves a trace of what may have been started.
-        await asyncio.to_thread(self._ledger.add, view)
-        run = Run(view, connection, self._submit, self._note)
+        await self._book.intend(view)
+        run = self._new_run(view, connection)
         self._runs.append(run)
         try:
             execution = await connection.client.execute_job(
@@ -419,143 +334,101 @@ class Session:
             )
         except errors.OutcomeUnknown as error:
             run.lost(str(error))
+            # At once: while it stands there as sent, others that look for theirs wait for its answer.
+            await self._book.put(run.view)
             self._background(self._reconcile(run, connection))
         except errors.DataflowError:
             self._runs.remove(run)
-            await self._take_back(view)
+            await self._book.take_back(view)
             raise
         else:
-            await self._write_now(replace(view, execution=execution))
+            await self._book.put(replace(view, execution=execution))
             self._follow(run, execution, connection)
         return run
+
+    def _new_run(self, view: RunView, connection: Connection) -> Run:
+        return Run(view, connection, self._submit, self._book.note)
 
     def _follow(self, run: Run, execution: JobExecution, connection: Connection) -> None:
         run.seen(execution)
         if words := clock_words(connection.client.clock_offset):
             run.off_clock(words)
         if not execution.is_final:
-            is_local = connection is self._connections.get(None)
-            listener = _LocalListener(run, self._look_for_local) if is_local else run
+            listener = _Listener(run, lambda: self._connections.seek(connection))
             connection.follow(run.view.job_id, execution.job_execution_id, listener)
 
     async def _reconcile(self, run: Run, connection: Connection) -> None:
-        """Look for the run whose answer was lost, and adopt it only when it is the only one it can be."""
-        job_id, looks = run.view.job_id, 0
-        while looks < LOOKS:
-            await self._sleep(LOOK_SECONDS)
-            client = connection.client
-            try:
-                listed = [each async for page in client.pages(job_id) for each in page.items]
-                offsets = timedelta(0), timedelta(seconds=client.clock_offset)
-                found = candidates(run.view, listed, (), offsets)
-                # After the list was read: what another kernel has started by now is told as its own.
-                in_flight, owned = await asyncio.to_thread(
-                    self._ledger.rivals, run.key, job_id, [each.job_execution_id for each in found]
-                )
-                if in_flight:
-                    continue  # what is seen now may be theirs
-                looks += 1
-                found = [each for each in found if each.job_execution_id not in owned]
-                if len(found) == 1:
-                    if await asyncio.to_thread(self._ledger.adopt, replace(run.view, execution=found[0])):
-                        self._follow(run, found[0], connection)
-                        return
-                    continue  # another kernel, whose answer was lost as well, was quicker
-            except errors.DataflowError as error:
-                looks += isinstance(error, errors.RequestRejected)
-                run.blind(f"{LOST}, and looking for it failed: {error}")
-                continue
-            if found:
-                ids = ", ".join(execution.job_execution_id for execution in found)
-                run.give_up(
-                    errors.OutcomeUnknown(
-                        f"{LOST}, and {len(found)} runs may be it: {ids}; %dataflow_attach ID shows one"
-                    ),
-                    UNCLEAR,
-                )
-                return
-            run.blind(f"{LOST}, and no such run is to be seen yet")
-        if run.view.blind_reason.startswith(f"{LOST}, and no such"):
-            run.give_up(
-                errors.OutcomeUnknown(
-                    f"{LOST}, and no such run is to be seen: it was not started; "
-                    f"%dataflow_run --again {run.key} starts it again"
-                ),
-                NOT_STARTED,
-            )
+        found = await search(
+            run,
+            connection,
+            self._ledger,
+            now=self._now,
+            sleep=self._sleep,
+            seek=lambda: self._connections.seek(connection),
+        )
+        if found is not None:
+            self._follow(run, found, connection)
         else:
-            run.give_up(errors.OutcomeUnknown(run.view.blind_reason))
+            await self._book.put(run.view)
 
-    # The ledger
+    async def _take(self, view: RunView, execution: JobExecution, connection: Connection) -> Run:
+        """Return the handle of a run of the service: that of a start whose answer was lost, where it can be that one's."""
+        known = {run.key: run for run in [*self._revived.values(), *self._runs] if run.key}
+        record = await asyncio.to_thread(start_of, self._ledger, execution, view)
+        if record is None:
+            run = self._new_run(view, connection)
+        else:
+            before = known.get(record.key)
+            if before is not None and not before.is_over:
+                run = before
+            else:
+                # A handle that was told that nobody knows stays with that; another one goes on.
+                run = self._new_run(replace(view_of(record), settled=""), connection)
+                self._runs = [each for each in self._runs if each is not before]
+            self._revived[record.key] = run
+        if run not in self._runs:
+            self._runs.append(run)
+        self._follow(run, execution, connection)
+        return run
 
-    def _note(self, run: Run) -> None:
-        """Have a run's change written, together with others of the moment; on the loop."""
-        self._changed.add(run)
-        if self._writing is None or self._writing.done():
-            self._writing = asyncio.get_running_loop().create_task(self._write_soon())
+    # Runs of kernels that are gone
 
-    async def _write_soon(self) -> None:
-        while self._changed:
-            # Not the sleep that is handed in: that one is between two looks for a run.
-            await asyncio.sleep(WRITE_SECONDS)
-            await self._write()
-
-    async def _write(self) -> None:
-        changed, self._changed = self._changed | self._unwritten, set()
-        self._unwritten = set()
-        views = [run.view for run in changed if run.key]
-        try:
-            if views:
-                await asyncio.to_thread(self._ledger.update, views)
-        except errors.ConfigError:
-            # The runs go on and are watched; with the next change this one is written as well.
-            self._unwritten = changed
-            logger.warning("the ledger could not be written", exc_info=True)
-
-    async def _write_now(self, view: RunView) -> None:
-        try:
-            await asyncio.to_thread(self._ledger.update, [view])
-        except errors.ConfigError:  # the intent is there, and the next change is written again
-            logger.warning("the answer to a start could not be written", exc_info=True)
-
-    async def _take_back(self, view: RunView) -> None:
-        try:
-            await asyncio.to_thread(self._ledger.remove, view.key)
-        except errors.ConfigError:  # it stays as one that was lost, and is found not to have been started
-            logger.warning("a run that was not started could not be taken back", exc_info=True)
-
-    def _recover_once(self) -> None:
-        """Look after the runs of kernels that are gone, in the background, once."""
-        if not self._is_recovered:
-            self._is_recovered = True
-            self._submit(self._recover())
+    def _recover_soon(self) -> None:
+        """Look after the runs of kernels that are gone, in the background, now and then."""
+        with self._lock:
+            now = time.monotonic()
+            if self._recovered_at is not None and now - self._recovered_at < RECOVER_SECONDS:
+                return
+            self._recovered_at = now
+        self._submit(self._recover())
 
     async def _recover(self) -> None:
         try:
             orphans = await asyncio.to_thread(self._ledger.orphans)
-            for record in orphans:
-                await self._take_over(record)
+            orphans.sort(key=lambda record: record.target)
+            for target, records in groupby(orphans, lambda record: record.target):
+                await self._take_over(target, list(records))
         except errors.DataflowError:  # whoever starts a run or asks for one is told
             logger.debug("the ledger could not be read", exc_info=True)
 
-    async def _take_over(self, record: RunRecord) -> None:
+    async def _take_over(self, target: str, orphans: list[RunRecord]) -> None:
         try:
-            connection = await asyncio.to_thread(self._connect_again, record)
+            connection = await asyncio.to_thread(self._connect_again, target)
         except errors.DataflowError:  # such as no credentials: another kernel may have them
-            logger.debug(
-                "run %s of %s stays as it is", record.run_id or record.key, record.job, exc_info=True
-            )
+            logger.debug("%d runs of %s stay as they are", len(orphans), target, exc_info=True)
             return
-        if await asyncio.to_thread(self._ledger.claim, record):
+        for number, record in enumerate(await asyncio.to_thread(self._ledger.claim, orphans)):
+            if number % BREATH == BREATH - 1:
+                await asyncio.sleep(0)
             await self._revive(record, connection)
 
-    def _connect_again(self, record: RunRecord) -> Connection:
-        return self.connect(self.target(record.target))
+    def _connect_again(self, target: str) -> Connection:
+        return self.connect(self.target(target))
 
     async def _revive(self, record: RunRecord, connection: Connection) -> Run:
         if record.key in self._revived:
             return self._revived[record.key]
-        run = self._revived[record.key] = Run(view_of(record), connection, self._submit, self._note)
+        run = self._revived[record.key] = self._new_run(view_of(record), connection)
         await self._resume(run, connection)
         return run
 
@@ -570,10 +443,10 @@ class Session:
             run.give_up(errors.OutcomeUnknown(run.view.blind_reason), run.view.settled)
 
     def _attach_record(self, record: RunRecord) -> Run:
-        connection = self._connect_again(record)
-        self._recover_once()
+        connection = self._connect_again(record.target)
+        self._recover_soon()
         # Whose kernel lives is looked after there; this one looks on, and writes the same.
-        self._ledger.claim_if_orphan(record)
+        self._ledger.look_after(record.key)
         run = self._loop.call(self._revive(record, connection))
         if run not in self._runs:
             self._runs.append(run)
@@ -585,19 +458,19 @@ class Session:
         task.add_done_callback(self._tasks.discard)
 
 
-class _LocalListener:
-    """Passes on what a local run is told, and has a silent service looked for: it may have been killed."""
+class _Listener:
+    """Passes on what a run is told, and has a silent service looked for: it may have moved, or its keys changed."""
 
-    def __init__(self, run: Run, look: Callable[[], None]) -> None:
+    def __init__(self, run: Run, seek: Callable[[], None]) -> None:
         self._run = run
-        self._look = look
+        self._seek = seek
 
     def seen(self, execution: JobExecution) -> None:
         self._run.seen(execution)
 
     def blind(self, reason: str) -> None:
         self._run.blind(reason)
-        self._look()
+        self._seek()
 
 
 def _several(text: str, ids: list[str]) -> errors.CellError:

@@ -56,6 +56,8 @@ class Target:
         Empty for ``local``.
     source
         Where the keys and the choice came from, in words.
+    profile
+        The profile an address takes its keys from, where one was asked for.
     """
 
     name: str
@@ -64,6 +66,7 @@ class Target:
     access_key: str
     secret_key: SecretStr
     source: str
+    profile: str | None = None
 
 
 def resolve_target(
@@ -146,7 +149,7 @@ def _address(url: str, profile: str | None, environment: Mapping[str, str], conf
     if keys is None:
         raise ConfigError(f"no credentials for {endpoint}: set NCLOUD_ACCESS_KEY and NCLOUD_SECRET_KEY")
     access_key, secret, source = keys
-    return Target(endpoint, "address", endpoint, access_key, secret, source)
+    return Target(endpoint, "address", endpoint, access_key, secret, source, profile)
 
 
 def _checked_endpoint(url: str, what: str) -> str:

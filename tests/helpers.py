@@ -14,7 +14,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass, field
-from datetime import datetime
+from datetime import datetime, timedelta
 from email.utils import formatdate
 from pathlib import Path
 from types import SimpleNamespace, TracebackType
@@ -101,7 +101,8 @@ class ScriptedService(httpx.AsyncBaseTransport):
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
         (folder / "state.sqlite3").write_bytes(_seeded())
-        self.store = Store(folder / "state.sqlite3", lambda: datetime.now(KST))
+        self.passed_seconds = 0.0
+        self.store = Store(folder / "state.sqlite3", self.now)
         self.finish = threading.Event()
         self.sent: list[Sent] = []
         self.signatures: set[str] = set()
@@ -113,10 +114,19 @@ class ScriptedService(httpx.AsyncBaseTransport):
         self.lost_answers = 0
         self.lost_requests = 0
         self.answers: list[httpx.Response] = []
+        self.list_answer: httpx.Response | None = None
+        self.list_lags_seconds = 0.0
         self.before_answer: Callable[[Sent], None] = lambda _: None
         self._app: ASGIApp | None = None
         self._engine: Engine | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
+
+    def seconds(self) -> float:
+        """The time that is right, of which a test can let some pass at once."""
+        return time.time() + self.passed_seconds
+
+    def now(self) -> datetime:
+        return datetime.fromtimestamp(self.seconds() + self.clock_ahead_seconds, KST)
 
     def job_id(self, name: str) -> str:
         return self.store.jobs(name=name, page=0, limit=1)[0][0].job_id
@@ -143,6 +153,8 @@ class ScriptedService(httpx.AsyncBaseTransport):
             raise httpx.ConnectError("All connection attempts failed", request=request)
         if sent.is_start and self.answers:
             return self.answers.pop(0)
+        if self.list_answer and sent.method == "GET" and sent.path.endswith("/executions"):
+            return self.list_answer
         if sent.is_start and self.lost_requests:
             self.lost_requests -= 1
             raise httpx.ReadTimeout("", request=request)
@@ -150,9 +162,18 @@ class ScriptedService(httpx.AsyncBaseTransport):
         if sent.is_start and self.lost_answers:
             self.lost_answers -= 1
             raise httpx.ReadTimeout("", request=request)
-        response.headers["date"] = formatdate(time.time() + self.clock_ahead_seconds, usegmt=True)
+        if self.list_lags_seconds and sent.method == "GET" and sent.path.endswith("/executions"):
+            response = self._lagging(await response.aread())
+        response.headers["date"] = formatdate(self.seconds() + self.clock_ahead_seconds, usegmt=True)
         await asyncio.to_thread(self.before_answer, sent)
         return response
+
+    def _lagging(self, content: bytes) -> httpx.Response:
+        """Return a list without what is younger than its lag."""
+        answer = json.loads(content)
+        youngest = (self.now() - timedelta(seconds=self.list_lags_seconds)).isoformat(timespec="seconds")
+        answer["list"] = [each for each in answer["list"] if each["createdDate"] <= youngest]
+        return httpx.Response(200, json=answer)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application, made anew for each event loop."""
@@ -173,9 +194,9 @@ class ScriptedService(httpx.AsyncBaseTransport):
         self._engine = Engine(self.store, self.folder, self._carry_out, slots=4)
         await self._engine.__aenter__()  # left with the loop: whoever stops it cancels what runs on it
         return create_app(
-            Service(self.store, self._engine, self.folder, lambda: datetime.now(KST)),
+            Service(self.store, self._engine, self.folder, self.now),
             self.keys,
-            clock=lambda: time.time() + self.clock_ahead_seconds,
+            clock=lambda: self.seconds() + self.clock_ahead_seconds,
         )
 
     async def _carry_out(
@@ -249,6 +270,7 @@ class Scene:
             self._attach,
             transport=self.service,
             pace=Pace(0.01, 0.01),
+            now=self.service.seconds,
             sleep=self._look,
         )
 
@@ -289,6 +311,7 @@ class Scene:
         deadline = time.monotonic() + PATIENCE
         while not self.may_look.is_set() and time.monotonic() < deadline:  # noqa: ASYNC110 - a thread sets it
             await asyncio.sleep(0.002)
+        self.service.passed_seconds += seconds
         await asyncio.sleep(0)
 
     def local(self) -> Target:

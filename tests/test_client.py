@@ -505,7 +505,7 @@ async def test_a_refused_start_is_signed_again_too_since_it_was_not_carried_out(
 
 async def test_a_clock_is_measured_against_the_middle_of_the_request():
     fake = server(refused_at(NOW), JOB)
-    seconds = iter([NOW - 400, NOW - 400, NOW - 300, NOW, NOW])
+    seconds = iter([NOW - 400, NOW - 400, NOW - 300, NOW, NOW, NOW])
     ours = client(fake, now=lambda: next(seconds))
 
     await ours.get_job("J")
@@ -524,6 +524,21 @@ async def test_a_clock_that_was_set_right_meanwhile_is_measured_anew():
 
     assert ours.clock_offset == 0
     assert stamps(fake)[-1] == NOW
+
+
+async def test_the_service_s_time_is_that_of_its_newest_answer_that_tells_it():
+    fake = server(
+        httpx.Response(200, json=JOB, headers={"date": formatdate(NOW - 240, usegmt=True)}),
+        httpx.Response(200, json=JOB),
+        httpx.Response(200, json=JOB, headers={"date": formatdate(NOW - 9999, usegmt=True), "age": "9759"}),
+    )
+    ours = client(fake, now=lambda: NOW)
+
+    assert ours.service_time(NOW) == NOW - 300, "as early as it may be while its signatures are taken"
+    for _ in range(3):
+        await ours.get_job("J")
+        assert ours.service_time(NOW) == NOW - 240 + 0.5
+    assert ours.clock_offset == 0
 
 
 async def test_a_client_may_begin_with_what_an_earlier_one_found():
@@ -623,8 +638,8 @@ async def test_each_attempt_is_signed_anew():
 
     sent = [request.headers["x-ncp-apigw-timestamp"] for request in fake.requests]
     signatures = {request.headers["x-ncp-apigw-signature-v2"] for request in fake.requests}
-    # The clock is read before each attempt for its length, and once more to judge a failed one.
-    assert sent == ["1742459238000", "1742459241000", "1742459244000"]
+    # The clock is read before and after each attempt for its length, and once more to judge a failed one.
+    assert sent == ["1742459238000", "1742459242000", "1742459246000"]
     assert len(signatures) == 3
 
 

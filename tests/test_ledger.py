@@ -13,7 +13,7 @@ import pytest
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.ledger import Ledger, ledger_path, new_key
 from dataflow_magic.models import JobCondition
-from dataflow_magic.view import RunView
+from dataflow_magic.view import NOT_STARTED, UNCLEAR, RunView
 from tests.helpers import execution
 
 SUBMITTED = datetime(2026, 11, 2, 1, 0, tzinfo=UTC)
@@ -136,33 +136,76 @@ def test_the_last_run_is_the_notebook_s_own_where_it_has_one(ledger):
     assert keys == ["a", "b", "b"]
 
 
-def test_another_kernel_that_awaits_an_answer_is_a_rival_until_it_has_it(ledger, path):
+def test_another_kernel_that_awaits_an_answer_is_in_flight_until_it_has_it(ledger, path):
     other = Ledger(path)
     ledger.add(a_view("ours"))
     other.add(a_view("theirs"))
 
-    assert ledger.rivals("ours", "job000000001", ["run000000001"]) == (True, set())
-    assert ledger.rivals("ours", "job000000002", []) == (False, set())
+    def told(job_id: str = "job000000001") -> tuple[set[str], set[str], bool]:
+        lost, owned, is_in_flight = ledger.standing("ours", job_id, ["run000000001"])
+        return {record.key for record in lost}, owned, is_in_flight
+
+    assert told() == ({"ours", "theirs"}, set(), True)
+    assert told("job000000002") == (set(), set(), False)
+    other.update([replace(a_view("theirs"), is_lost=True)])
+    assert told() == ({"ours", "theirs"}, set(), False)
     other.update([replace(a_view("theirs"), execution=execution("READY"))])
-    assert ledger.rivals("ours", "job000000001", ["run000000001"]) == (False, {"run000000001"})
+    assert told() == ({"ours"}, {"run000000001"}, False)
     other.close()
 
 
-def test_a_kernel_that_is_gone_is_no_rival_and_one_other_takes_its_runs(ledger, path):
+def test_a_start_nobody_could_tell_the_run_of_stays_a_rival_and_one_not_started_does_not(ledger):
+    for key, settled in ("unclear", UNCLEAR), ("not", NOT_STARTED):
+        ledger.add(a_view(key))
+        ledger.update([replace(a_view(key), settled=settled)])
+
+    lost, _, _ = ledger.standing("", "job000000001", [])
+
+    assert [record.key for record in lost] == ["unclear"]
+
+
+def test_a_kernel_that_is_gone_has_nothing_in_flight_and_one_other_takes_its_runs(ledger, path):
     gone = Ledger(path)
     gone.add(a_view("lost"))
     started(gone, "over", "run000000002", status="COMPLETED")
     assert ledger.orphans() == []
     gone.close()
 
-    assert ledger.rivals("ours", "job000000001", []) == (False, set())
+    assert not ledger.standing("ours", "job000000001", []).is_in_flight
     (orphan,) = ledger.orphans()
     third = Ledger(path)
     assert orphan.key == "lost"
-    assert [ledger.claim(orphan), third.claim(orphan)] == [True, False]
+    assert [ledger.claim([orphan]), third.claim([orphan])] == [[orphan], []]
     assert third.orphans() == []
-    assert not third.claim_if_orphan(third.find("lost")[0])
+    assert third.look_after("lost") == orphan._replace(kernel=ledger.kernel)
+    ledger.close()
+    assert third.look_after("lost") == orphan._replace(kernel=third.kernel)
+    assert third.look_after("none") is None
     third.close()
+
+
+def test_what_is_known_of_a_run_is_not_taken_back_by_who_knows_less(ledger, path):
+    looking_on = Ledger(path)
+    started(ledger, "k", "run000000001", status="COMPLETED")
+    ledger.add(a_view("n"))
+    ledger.update([replace(a_view("n"), settled=NOT_STARTED)])
+
+    looking_on.update(
+        [
+            replace(a_view("k"), is_lost=True),
+            replace(a_view("k"), execution=execution("RUNNING")),
+            replace(a_view("k"), execution=execution("COMPLETED", "run000000009")),
+            replace(a_view("n"), is_lost=True),
+        ]
+    )
+
+    assert [(r.run_id, r.status, r.is_live) for r in ledger.records()] == [
+        ("run000000001", "COMPLETED", 0),
+        (None, "NOT_STARTED", 0),
+    ]
+    assert not looking_on.adopt(replace(a_view("k"), execution=execution("READY", "run000000009")))
+    assert looking_on.adopt(replace(a_view("n"), execution=execution("READY", "run000000009")))
+    looking_on.close()
 
 
 @pytest.mark.parametrize("content", [b"no database at all, but long enough to look like one" * 40, None])

@@ -1,14 +1,21 @@
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
 
 from dataflow_magic.models import KST, JobCondition, JobExecution
-from dataflow_magic.reconcile import candidates
+from dataflow_magic.reconcile import Match, candidates, expires_at, match
 from dataflow_magic.view import RunView
 
 SUBMITTED = datetime(2026, 11, 1, 9, 0, tzinfo=KST)
-CONDITION = {"numWorker": 2, "nrn": "n"}
+CONDITION = {
+    "numWorker": 2,
+    "nrn": "n",
+    "workerType": "DEFAULT",
+    "scriptPath": "bucket/scripts",
+    "timeout": 0,
+}
 OURS = RunView(
     target="cloud",
     endpoint="https://gw.example.com",
@@ -44,18 +51,25 @@ def execution(run_id: str = "r", minutes: float = 0, **fields: Any) -> JobExecut
         (execution(createdDate=None), True),
         (execution(createdDate="2026-11-01T09:00:00"), True),
         (execution(createdDate="2026-11-01T08:00:00"), False),
-        (execution(jobCondition={**CONDITION, "timeout": 360, "workerType": "DEFAULT"}), True),
+        (execution(jobCondition={**CONDITION, "timeout": 360, "logPath": "bucket/logs/"}), True),
         (execution(jobCondition={"numWorker": 2}), True),
         (execution(jobCondition=None), True),
         (execution(jobCondition={**CONDITION, "numWorker": 4}), False),
         (execution(jobCondition={**CONDITION, "nrn": "other"}), False),
+        (execution(jobCondition={**CONDITION, "scriptPath": "bucket/scripts/"}), True),
+        (execution(jobCondition={**CONDITION, "scriptPath": "bucket/other/"}), False),
+        (execution(jobCondition={**CONDITION, "workerType": "DATAFLOW", "timeout": 360}), True),
         (execution(parsedParameters=[]), True),
         (execution(parsedParameters=None), True),
         (execution(parsedParameters=[{"$table": "a"}, {"$n": 3, "$on": True}]), True),
         (execution(parsedParameters={"table": "a", "n": "3", "on": "true"}), True),
         (execution(parsedParameters={"$table": "b", "$n": 3, "$on": True}), False),
-        (execution(parsedParameters={"$table": "a", "$n": 3}), False),
-        (execution(parsedParameters={"$table": "a", "$n": 3, "$on": True, "$more": 1}), False),
+        (execution(parsedParameters={"$table": "a", "$n": 3}), True),
+        (execution(parsedParameters={"$table": "a", "$n": 3, "$on": True, "$more": 1}), True),
+        (execution(parsedParameters=[{"name": "$table", "value": "b"}]), True),
+        (execution(parsedParameters={"$table": "a", "$n": 3.0, "$on": "True"}), True),
+        (execution(parsedParameters={"$table": "A ", "$n": "03"}), True),
+        (execution(parsedParameters={"$table": "a", "$n": 4}), False),
         (execution(status="FAILED"), True),
     ],
     ids=[
@@ -73,13 +87,20 @@ def execution(run_id: str = "r", minutes: float = 0, **fields: Any) -> JobExecut
         "no condition told",
         "other workers",
         "another role",
+        "a path without its last slash",
+        "another path",
+        "the vendor's two words for a worker, no time limit",
         "parameters not told yet",
         "no parameters told",
         "parameters in a list",
         "numbers told as text, names without the sign",
         "another value",
-        "a parameter less",
-        "a parameter more",
+        "only those the script names",
+        "one that is stored on the job as well",
+        "a form nobody knows",
+        "values told as others spell them",
+        "values that parsing may have changed",
+        "another number",
         "over already",
     ],
 )
@@ -109,3 +130,69 @@ def test_two_that_may_be_ours_are_both_told():
     runs = [execution("a"), execution("b", minutes=1)]
 
     assert candidates(OURS, runs, set()) == runs
+
+
+# Whose is it
+
+
+def start(key: str, minutes: float = 0, **fields: Any) -> RunView:
+    made = replace(OURS, key=key, submitted_at=SUBMITTED + timedelta(minutes=minutes))
+    return replace(made, **fields)
+
+
+def test_the_only_run_it_can_be_is_found():
+    assert match(start("k"), [], [execution("a")], set()) == Match(execution("a"))
+
+
+def test_a_list_without_it_finds_nothing():
+    assert (
+        match(start("k"), [start("k")], [execution("a", parsedParameters={"$table": "b"})], set()) == Match()
+    )
+    assert match(start("k"), [start("k")], [execution("a")], {"a"}) == Match()
+
+
+def test_two_runs_for_one_start_are_told_and_none_is_taken():
+    runs = execution("a"), execution("b", minutes=1)
+
+    assert match(start("k"), [start("k")], runs, set(), is_late=True) == Match(others=runs)
+
+
+def test_a_run_that_has_yet_to_tell_what_it_was_given_is_waited_for():
+    waiting = execution("a", status="READY", parsedParameters=[])
+
+    assert match(start("k"), [], [waiting], set()) == Match(others=(waiting,), may_clear_up=True)
+    assert match(start("k"), [], [waiting], set(), is_late=True) == Match(waiting)
+    assert match(start("k"), [], [execution("a", status="RUNNING", parsedParameters=[])], set()).found
+
+
+def test_of_two_different_starts_neither_takes_a_run_that_may_be_either_s():
+    one, two = start("k1"), start("k2", parameters={"$table": "b"})
+    untold = execution("a", status="RUNNING", parsedParameters=[])
+
+    for view in one, two:
+        for is_late in False, True:
+            assert match(view, [one, two], [untold], set(), is_late=is_late) == Match(others=(untold,))
+    told = execution("a", status="RUNNING", parsedParameters={"table": "b"})
+    assert match(one, [one, two], [told], set()) == Match()
+    assert match(two, [one, two], [told], set()) == Match(told)
+
+
+def test_starts_that_asked_for_the_same_share_its_runs_in_the_order_they_were_made():
+    starts = [start("k1"), start("k2", minutes=1), start("k3", minutes=2)]
+    runs = [execution("b", minutes=1.1), execution("a", minutes=0.1)]
+
+    found = [match(view, reversed(starts), runs, set()).found for view in starts]
+
+    assert found == [runs[1], runs[0], None]
+
+
+def test_a_start_of_another_job_is_no_rival():
+    other_job = start("k2", job_id="other", parameters={"$table": "b"})
+
+    untold = execution("a", status="RUNNING", parsedParameters=[])
+    assert match(start("k1"), [other_job], [untold], set()) == Match(untold)
+
+
+def test_a_start_is_taken_no_more_once_its_last_signature_is_too_old():
+    assert expires_at(OURS, timedelta(0)) == SUBMITTED + timedelta(seconds=390)
+    assert expires_at(OURS, timedelta(hours=1)) == SUBMITTED + timedelta(seconds=3990)
