@@ -1,6 +1,7 @@
 """When to ask for runs, and what was seen: one poll per job covers all its live runs. Starts no thread, paints nothing.
 
-It never gives up: while the service gives no answer it says so and asks on. It costs nothing when no run is live.
+It never gives up: while the service gives no answer it says so and asks on; while it takes no key it says so and waits for
+another. It costs nothing when no run is live.
 """
 
 from __future__ import annotations
@@ -38,6 +39,12 @@ LOCAL_PACE = Pace(0.25, 1.0, 0.01)
 CLOUD_PACE = Pace(1.0, 15.0)
 
 
+PAUSE_SECONDS = 300.0
+"""How long keys that were refused are not used again: somebody may have given them the right meanwhile."""
+REST = 4.0
+"""The least rest after a poll, as a multiple of what it took: who watches much does not get to do nothing else."""
+
+
 class RunReader(Protocol):
     """What of a client the watch needs."""
 
@@ -46,6 +53,9 @@ class RunReader(Protocol):
 
     def pages(self, job_id: str) -> AsyncIterator[Page[JobExecution]]:
         """Yield the pages of a job's runs."""
+
+
+PAUSED = "watching is paused until other keys are found, for five minutes at most"
 
 
 class Listener(Protocol):
@@ -59,7 +69,12 @@ class Listener(Protocol):
 
 
 def next_delay(
-    pace: Pace, age_seconds: float, misses: int, retry_after: float | None, jitter: float
+    pace: Pace,
+    age_seconds: float,
+    misses: int,
+    retry_after: float | None,
+    jitter: float,
+    took_seconds: float = 0.0,
 ) -> float:
     """Return the seconds to the next poll.
 
@@ -73,8 +88,10 @@ def next_delay(
         What the service asked for; never undercut.
     jitter
         0 to 1; spreads the interval from 80 to 120 percent.
+    took_seconds
+        By the poll before; a rest is four times as long at least, though not beyond the last interval.
     """
-    interval = min(pace.last, max(pace.first, age_seconds * pace.growth))
+    interval = min(pace.last, max(pace.first, age_seconds * pace.growth, took_seconds * REST))
     if misses:
         interval = min(pace.last, interval * 2 ** min(misses, 10))
     return max(interval * (0.8 + 0.4 * jitter), retry_after or 0.0)
@@ -110,11 +127,14 @@ class Watch:
         self._live: dict[str, tuple[Listener, float]] = {}
         self._missing: set[str] = set()
         self._misses = 0
+        self._pages = 1
+        """How many the newest list took until every live run was found."""
         self._long_rest: asyncio.Future[None] | None = None
 
     def add(self, run_id: str, listener: Listener) -> None:
         """Follow one more run; on the loop."""
         self._live[run_id] = (listener, self._clock())
+        self._pages = 1
         if self._long_rest is not None:
             self._long_rest.cancel()
 
@@ -126,35 +146,54 @@ class Watch:
     async def follow(self) -> None:
         """Poll until every run is over."""
         while self._live:
-            retry_after = await self._poll()
-            if self._live:
-                age = self._clock() - max(since for _, since in self._live.values())
-                delay = next_delay(self._pace, age, self._misses, retry_after, self._jitter())
-                await self._rest(delay, wakeable=retry_after is None)
+            reader, began = self._reader(), self._clock()
+            trouble = await self._poll(reader)
+            if not self._live:
+                return
+            if isinstance(trouble, errors.NotSignedIn | errors.NotAllowed):
+                await self._pause(reader, trouble)
+                continue
+            now = self._clock()
+            age = now - max(since for _, since in self._live.values())
+            retry_after = getattr(trouble, "retry_after", None)
+            delay = next_delay(self._pace, age, self._misses, retry_after, self._jitter(), now - began)
+            await self._rest(delay, wakeable=retry_after is None)
 
-    async def _poll(self) -> float | None:
-        """Ask once for every live run; returns the seconds the service asked to wait, if it did."""
+    async def _poll(self, reader: RunReader) -> errors.DataflowError | None:
+        """Ask once for every live run; returns what went wrong."""
         unseen = set(self._live)
         asked = len(unseen)
-        retry_after = None
+        trouble = None
         try:
-            await self._read(self._reader(), unseen)
+            await self._read(reader, unseen)
         except errors.DataflowError as error:
+            trouble = error
             for run_id in unseen:
                 self._live[run_id][0].blind(str(error))
-            retry_after = getattr(error, "retry_after", None)
         self._misses = 0 if len(unseen) < asked else self._misses + 1
-        return retry_after
+        return trouble
+
+    async def _pause(self, refused: RunReader, trouble: errors.DataflowError) -> None:
+        """Ask no more with keys that were refused, until there are others; who listens may look for them."""
+        since = self._clock()
+        while self._live and self._reader() is refused and self._clock() - since < PAUSE_SECONDS:
+            for listener, _ in self._live.values():
+                listener.blind(f"{PAUSED}: {trouble}")
+            await self._sleep(self._pace.last)
 
     async def _read(self, client: RunReader, unseen: set[str]) -> None:
         """Tell of each run as it is found, and strike it off; what stays could not be asked for."""
-        if len(unseen - self._missing) > 1:
+        # Where a list takes as many pages as there are runs to find, each is asked for by itself: no order is promised.
+        if len(unseen - self._missing) > self._pages:
+            pages = 0
             async for page in client.pages(self._job_id):
+                pages += 1
                 for execution in page.items:
                     if execution.job_execution_id in unseen:
                         self._tell(execution.job_execution_id, execution, unseen)
                 if unseen <= self._missing:
                     break
+            self._pages = pages
         for run_id in list(unseen):
             try:
                 execution = await client.get_execution(self._job_id, run_id)

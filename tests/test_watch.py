@@ -335,6 +335,59 @@ async def test_a_service_that_moved_is_asked_at_its_new_address():
     assert heard.said == ["blind: no answer", "blind: no answer", "COMPLETED"]
 
 
+REFUSED = errors.NotSignedIn("signature refused (401)", status=401)
+FORBIDDEN = errors.NotAllowed("not allowed (403)", status=403)
+
+
+@pytest.mark.parametrize("refusal", [REFUSED, FORBIDDEN], ids=["not signed in", "not allowed"])
+async def test_keys_that_are_refused_are_used_no_more_until_there_are_others(refusal):
+    old = FakeService({"a": ["RUNNING", refusal]})
+    new = FakeService({"a": ["RUNNING", "COMPLETED"]})
+    time, heard, keys = FakeTime(), Heard(), [old]
+
+    async def sleep(seconds: float) -> None:
+        await time.sleep(seconds)
+        if len(time.naps) == 6:
+            keys[0] = new
+
+    watching = Watch(lambda: keys[0], "job", PACE, clock=time.clock, sleep=sleep, jitter=lambda: 0.5)
+    watching.add("a", heard)
+    await watching.follow()
+
+    assert old.calls == ["a", "a"]
+    paused = f"blind: watching is paused until other keys are found, for five minutes at most: {refusal}"
+    assert heard.said == ["RUNNING", f"blind: {refusal}", *[paused] * 5, "RUNNING", "COMPLETED"]
+    assert time.naps[1:6] == [10.0] * 5
+
+
+async def test_keys_that_were_refused_are_tried_again_after_five_minutes():
+    service = FakeService({"a": [REFUSED, REFUSED, "COMPLETED"]})
+
+    said, time = await follow(service)
+
+    assert said["a"][-1] == "COMPLETED"
+    assert service.calls == ["a"] * 3
+    assert sum(time.naps) == 600
+
+
+async def test_a_list_that_takes_as_many_pages_as_there_are_runs_is_read_once():
+    """No order is promised: what lives may be on the last page of a long past."""
+    service = FakeService(
+        {
+            **{f"old{number}": ["COMPLETED"] for number in range(6)},
+            **{name: ["RUNNING"] * 3 + ["COMPLETED"] for name in "ab"},
+            "c": ["RUNNING", "RUNNING", "COMPLETED"],
+        },
+        page_size=3,
+    )
+
+    await follow(service, "a", "b", "c")
+
+    pages = ["page 0", "page 1", "page 2"]
+    assert service.calls[:3] == pages
+    assert [sorted(service.calls[start : start + 3]) for start in (3, 6)] == [["a", "b", "c"]] * 2
+
+
 # Pace
 
 
@@ -412,6 +465,22 @@ async def test_a_watch_that_is_ended_leaves_nothing_behind():
 
     assert following.cancelled()
     assert asyncio.all_tasks() == before
+
+
+async def test_who_watches_much_rests_longer():
+    service, time = FakeService({"a": ["RUNNING"] * 3 + ["COMPLETED"]}), FakeTime()
+    told = service.get_execution
+
+    async def slow(job_id: str, execution_id: str) -> JobExecution:
+        time.now += 0.5
+        return await told(job_id, execution_id)
+
+    service.get_execution = slow  # type: ignore[method-assign]
+    watching = watch(service, time)
+    watching.add("a", Heard())
+    await watching.follow()
+
+    assert time.naps == [2.0, 2.0, 2.0]
 
 
 @pytest.mark.parametrize(
