@@ -33,8 +33,14 @@ def dry_run(request: RunRequest, target: Target, environment: Mapping[str, str])
     return "\n".join([*notes, as_curl(endpoint, path, body, query, access_key)])
 
 
-def describe(target: Target, environment: Mapping[str, str]) -> str:
-    """Return where runs go and with which key, one fact a line; the key masked."""
+def describe(target: Target, environment: Mapping[str, str], clock: str = "") -> str:
+    """Return where runs go and with which key, one fact a line; the key masked.
+
+    Parameters
+    ----------
+    clock
+        How far this machine's clock is off, where it is known to be.
+    """
     endpoint, access_key = _where(target, environment)
     facts = {"target": f"{target.name} ({target.source})"}
     if target.kind == "local":
@@ -53,6 +59,8 @@ def describe(target: Target, environment: Mapping[str, str]) -> str:
     else:
         facts["endpoint"] = endpoint
         facts["access key"] = mask(access_key)
+    if clock:
+        facts["clock"] = clock
     width = max(map(len, facts))
     return "\n".join(f"{name:<{width}}  {fact}" for name, fact in facts.items())
 

@@ -276,7 +276,8 @@ class DataflowMagics(Magics):
     def _describe(self) -> str:
         from dataflow_magic.describe import describe
 
-        return describe(self._target(), self._session().environment)
+        target = self._target()
+        return describe(target, self._session().environment, self._session().clock_words(target))
 
 
 @contextmanager

@@ -63,6 +63,7 @@ def test_a_run_goes_on_under_a_clock_an_hour_off_and_knows_by_how_much(scene, no
 
     assert ran.value.result(10).status == "COMPLETED"
     assert ran.value.view.clock == f"this machine's clock is {says}; requests are signed with its time"
+    assert f"clock       {ran.value.view.clock}" in notebook.run("%dataflow_status").out
     assert len(scene.service.store.runs(scene.service.job_id("daily_sales"), page=0, limit=9)[0]) == 1
 
 
