@@ -39,8 +39,9 @@ LOCAL_PACE = Pace(0.25, 1.0, 0.01)
 CLOUD_PACE = Pace(1.0, 15.0)
 
 
-PAUSE_SECONDS = 300.0
-"""How long keys that were refused are not used again: somebody may have given them the right meanwhile."""
+PAUSE = 20
+"""How long keys that were refused are not used again, in longest intervals: five minutes in the cloud. Somebody may have
+given them the right meanwhile."""
 REST = 4.0
 """The least rest after a poll, as a multiple of what it took: who watches much does not get to do nothing else."""
 
@@ -55,7 +56,7 @@ class RunReader(Protocol):
         """Yield the pages of a job's runs."""
 
 
-PAUSED = "watching is paused until other keys are found, for five minutes at most"
+PAUSED = "watching is paused until other keys are found, or the same are tried again"
 
 
 class Listener(Protocol):
@@ -176,7 +177,7 @@ class Watch:
     async def _pause(self, refused: RunReader, trouble: errors.DataflowError) -> None:
         """Ask no more with keys that were refused, until there are others; who listens may look for them."""
         since = self._clock()
-        while self._live and self._reader() is refused and self._clock() - since < PAUSE_SECONDS:
+        while self._live and self._reader() is refused and self._clock() - since < PAUSE * self._pace.last:
             for listener, _ in self._live.values():
                 listener.blind(f"{PAUSED}: {trouble}")
             await self._sleep(self._pace.last)

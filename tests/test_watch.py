@@ -355,19 +355,19 @@ async def test_keys_that_are_refused_are_used_no_more_until_there_are_others(ref
     await watching.follow()
 
     assert old.calls == ["a", "a"]
-    paused = f"blind: watching is paused until other keys are found, for five minutes at most: {refusal}"
+    paused = f"blind: watching is paused until other keys are found, or the same are tried again: {refusal}"
     assert heard.said == ["RUNNING", f"blind: {refusal}", *[paused] * 5, "RUNNING", "COMPLETED"]
     assert time.naps[1:6] == [10.0] * 5
 
 
-async def test_keys_that_were_refused_are_tried_again_after_five_minutes():
+async def test_keys_that_were_refused_are_tried_again_after_twenty_long_intervals():
     service = FakeService({"a": [REFUSED, REFUSED, "COMPLETED"]})
 
     said, time = await follow(service)
 
     assert said["a"][-1] == "COMPLETED"
     assert service.calls == ["a"] * 3
-    assert sum(time.naps) == 600
+    assert sum(time.naps) == 400
 
 
 async def test_a_list_that_takes_as_many_pages_as_there_are_runs_is_read_once():
