@@ -28,6 +28,8 @@ LOOK_PACE = Pace(1.0, 15.0, 0.1)
 MOST_PAGES = 100
 """Of a job's runs per look: a hundred thousand."""
 MOST_REFUSALS = 20
+LATE_LOOKS = 2
+ATTACH = "%dataflow_attach ID takes that run for it"
 LOST = "the answer to its start was lost"
 
 
@@ -36,6 +38,7 @@ async def search(
     connection: Connection,
     ledger: Ledger,
     *,
+    signed_ahead: float | None,
     now: Callable[[], float],
     sleep: Callable[[float], Awaitable[None]],
     seek: Callable[[], None],
@@ -45,35 +48,14 @@ async def search(
 
     Parameters
     ----------
+    signed_ahead
+        Seconds that the time its start was signed with was ahead of this machine's; None where another kernel did.
     now
         Seconds since the epoch on this machine.
     seek
         Has a service that gives no answer looked for, and keys that are refused read anew.
     """
-    began, misses, refusals = now(), 0, 0
-    delay = next_delay(LOOK_PACE, 0.0, 0, None, jitter())
-    while not run.is_over:
-        await sleep(delay)
-        if run.view.execution:
-            return None
-        retry_after = None
-        try:
-            found = await _look(run, connection.client, ledger, now)
-        except errors.DataflowError as error:
-            misses += 1
-            refusals += isinstance(error, errors.RequestRejected) and not _may_be_mended(error)
-            retry_after = getattr(error, "retry_after", None)
-            run.blind(f"{LOST}, and looking for it failed: {error}")
-            seek()
-            if refusals >= MOST_REFUSALS:
-                # Not settled: the next kernel looks again.
-                run.give_up(errors.OutcomeUnknown(run.view.blind_reason))
-        else:
-            misses = refusals = 0
-            if found is not None:
-                return found
-        delay = next_delay(LOOK_PACE, now() - began, misses, retry_after, jitter())
-    return None
+    return await _Search(run, connection, ledger, signed_ahead, now, seek).until_settled(sleep, jitter)
 
 
 def start_of(ledger: Ledger, execution: JobExecution, view: RunView) -> RunRecord | None:
@@ -91,63 +73,112 @@ def start_of(ledger: Ledger, execution: JobExecution, view: RunView) -> RunRecor
     return record if ledger.adopt(replace(view_of(record), execution=execution)) else None
 
 
-async def _look(run: Run, client: Client, ledger: Ledger, now: Callable[[], float]) -> JobExecution | None:
-    """Look once; the run is told what is known now, and its end where there is nothing more to look for."""
-    view = run.view
-    own = await asyncio.to_thread(ledger.look_after, view.key)
-    if own is not None and own.run_id:
-        return view_of(own).execution
-    if own is not None and own.phase == "settled":
-        run.give_up(errors.OutcomeUnknown(own.story), own.status)
+class _Search:
+    """One run that is looked for."""
+
+    def __init__(
+        self,
+        run: Run,
+        connection: Connection,
+        ledger: Ledger,
+        signed_ahead: float | None,
+        now: Callable[[], float],
+        seek: Callable[[], None],
+    ) -> None:
+        self._run = run
+        self._connection = connection
+        self._ledger = ledger
+        self._now = now
+        self._seek = seek
+        self._refusals = 0
+        self._late_looks = 0
+        view = run.view
+        self._expires = view.submitted_at
+        if signed_ahead is not None:
+            self._expires = expires_at(view, timedelta(seconds=signed_ahead))
+
+    async def until_settled(
+        self, sleep: Callable[[float], Awaitable[None]], jitter: Callable[[], float]
+    ) -> JobExecution | None:
+        run, began, misses, retry_after = self._run, self._now(), 0, None
+        while not run.is_over:
+            await sleep(next_delay(LOOK_PACE, self._now() - began, misses, retry_after, jitter()))
+            if run.view.execution:
+                return None
+            retry_after = None
+            try:
+                found = await self._look(self._connection.client)
+            except errors.DataflowError as error:
+                misses += 1
+                retry_after = getattr(error, "retry_after", None)
+                self._miss(error)
+            else:
+                misses = self._refusals = 0
+                if found is not None:
+                    return found
         return None
-    if own is not None and own.kernel != ledger.kernel:
-        # One kernel looks for a run; this one looks on.
-        run.blind(own.story or LOST)
-        return None
-    begun = now()
-    listed, is_whole = await _list(client, view.job_id)
-    offset = timedelta(seconds=client.clock_offset)
-    offsets = timedelta(0), offset
-    ids = [each.job_execution_id for each in candidates(view, listed, (), offsets)]
-    # After the list was read: what others have started by now is told as theirs.
-    standing = await asyncio.to_thread(ledger.standing, view.key, view.job_id, ids)
-    expires = expires_at(view, offset)
-    # What its whole list does not show at this time is not there and will not be.
-    is_late = client.service_time(begun) >= expires.timestamp() and not standing.is_in_flight
-    lost = [view_of(record) for record in standing.lost]
-    matched = match(view, lost, listed, standing.owned, offsets, is_late=is_late)
-    if matched.found and not standing.is_in_flight:
-        if await asyncio.to_thread(ledger.adopt, replace(view, execution=matched.found)):
+
+    def _miss(self, error: errors.DataflowError) -> None:
+        self._run.blind(f"{LOST}, and looking for it failed: {error}")
+        self._seek()
+        self._refusals += isinstance(error, errors.RequestRejected) and not _may_be_mended(error)
+        if self._refusals >= MOST_REFUSALS:
+            # Not settled: the next kernel looks again.
+            self._run.give_up(errors.OutcomeUnknown(self._run.view.blind_reason))
+
+    async def _look(self, client: Client) -> JobExecution | None:
+        """Look once; the run is told what is known now, and its end where there is nothing more to look for."""
+        view, ledger = self._run.view, self._ledger
+        own = await asyncio.to_thread(ledger.look_after, view.key)
+        if own is not None and own.run_id:
+            return view_of(own).execution
+        if own is not None and own.phase == "settled":
+            self._run.give_up(errors.OutcomeUnknown(own.story), own.status)
+            return None
+        if own is not None and own.kernel != ledger.kernel:
+            # One kernel looks for a run; this one looks on.
+            self._run.blind(own.story or LOST)
+            return None
+        begun = self._now()
+        listed, is_whole = await _list(client, view.job_id)
+        offset = timedelta(seconds=client.clock_offset)
+        offsets = timedelta(0), offset
+        self._expires = max(self._expires, expires_at(view, offset))
+        ids = [each.job_execution_id for each in candidates(view, listed, (), offsets)]
+        # After the list was read: what others have started by now is told as theirs.
+        standing = await asyncio.to_thread(ledger.standing, view.key, view.job_id, ids)
+        if standing.is_in_flight:
+            self._run.blind(f"{LOST}, and what is seen may be another start's, which awaits its answer")
+            return None
+        is_late = client.service_time(begun) >= self._expires.timestamp()
+        lost = [view_of(record) for record in standing.lost]
+        matched = match(view, lost, listed, standing.owned, offsets, is_late=is_late)
+        if matched.found is None:
+            self._tell(matched, len(listed), is_late=is_late, is_whole=is_whole)
+        elif await asyncio.to_thread(ledger.adopt, replace(view, execution=matched.found)):
             return matched.found
-        return None  # another kernel was quicker: it has that run, or this one is settled there
-    if standing.is_in_flight:
-        run.blind(f"{LOST}, and what is seen may be another start's, which awaits its answer")
-    elif not is_late or matched.may_clear_up:
-        run.blind(_story(matched, expires, is_late=is_late))
-    elif matched.others:
-        run.give_up(
-            errors.OutcomeUnknown(
-                f"{LOST}, and {_count(matched.others)} may be it: {_ids(matched)}; %dataflow_attach ID takes that one for it"
-            ),
-            UNCLEAR,
-        )
-    elif is_whole:
-        run.give_up(
-            errors.OutcomeUnknown(
-                f"{LOST}, and no such run is to be seen: it was not started; "
-                f"%dataflow_run --again {run.key} starts it again"
-            ),
-            NOT_STARTED,
-        )
-    else:
-        run.give_up(
-            errors.OutcomeUnknown(
-                f"{LOST}, and it is not among the job's first {len(listed)} runs; whether it is among the others "
-                "cannot be told; %dataflow_attach ID takes a run for it"
-            ),
-            UNCLEAR,
-        )
-    return None
+        # Else another kernel was quicker: it has that run, or this one is settled there.
+        return None
+
+    def _tell(self, matched: Match, listed: int, *, is_late: bool, is_whole: bool) -> None:
+        # What two whole lists of this time do not show is not there and will not be; in one it may move from a page to
+        # another while they are read.
+        self._late_looks += is_late
+        if self._late_looks < LATE_LOOKS or matched.may_clear_up:
+            self._run.blind(_story(matched, self._expires, is_late=is_late))
+            return
+        if matched.others:
+            settled, words = UNCLEAR, f"{_count(matched)} may be it: {_ids(matched)}; {ATTACH}"
+        elif is_whole:
+            settled = NOT_STARTED
+            words = (
+                "no such run is to be seen: it was not started; "
+                f"%dataflow_run --again {self._run.key} starts it again"
+            )
+        else:
+            settled = UNCLEAR
+            words = f"it is not among the job's first {listed} runs, which is all that is looked through; {ATTACH}"
+        self._run.give_up(errors.OutcomeUnknown(f"{LOST}, and {words}"), settled)
 
 
 async def _list(client: Client, job_id: str) -> tuple[list[JobExecution], bool]:
@@ -167,15 +198,15 @@ def _story(matched: Match, expires: datetime, *, is_late: bool) -> str:
             "it was not started"
         )
     more = "which is looked at until that is clear" if is_late else "which will be clear soon"
-    return f"{LOST}, and {_count(matched.others)} may be it: {_ids(matched)}; {more}"
+    return f"{LOST}, and {_count(matched)} may be it: {_ids(matched)}; {more}"
 
 
 def _ids(matched: Match) -> str:
     return ", ".join(each.job_execution_id for each in matched.others)
 
 
-def _count(runs: tuple[JobExecution, ...]) -> str:
-    return "a run" if len(runs) == 1 else f"{len(runs)} runs"
+def _count(matched: Match) -> str:
+    return "a run" if len(matched.others) == 1 else f"{len(matched.others)} runs"
 
 
 def _may_be_mended(error: errors.RequestRejected) -> bool:

@@ -333,13 +333,13 @@ class Session:
                 workflow_id=request.workflow_id,
             )
         except errors.OutcomeUnknown as error:
-            run.lost(str(error))
-            # At once: while it stands there as sent, others that look for theirs wait for its answer.
-            await self._book.put(run.view)
-            self._background(self._reconcile(run, connection))
+            await self._lose(run, str(error), connection)
         except errors.DataflowError:
             self._runs.remove(run)
             await self._book.take_back(view)
+            raise
+        except Exception as error:  # a fault of ours says nothing about whether the request has left
+            await self._lose(run, f"{LOST} ({type(error).__name__})", connection)
             raise
         else:
             await self._book.put(replace(view, execution=execution))
@@ -357,11 +357,18 @@ class Session:
             listener = _Listener(run, lambda: self._connections.seek(connection))
             connection.follow(run.view.job_id, execution.job_execution_id, listener)
 
-    async def _reconcile(self, run: Run, connection: Connection) -> None:
+    async def _lose(self, run: Run, reason: str, connection: Connection) -> None:
+        run.lost(reason)
+        # At once: while it stands there as sent, others that look for theirs wait for its answer.
+        await self._book.put(run.view)
+        self._background(self._reconcile(run, connection, connection.client.clock_offset))
+
+    async def _reconcile(self, run: Run, connection: Connection, signed_ahead: float | None = None) -> None:
         found = await search(
             run,
             connection,
             self._ledger,
+            signed_ahead=signed_ahead,
             now=self._now,
             sleep=self._sleep,
             seek=lambda: self._connections.seek(connection),
