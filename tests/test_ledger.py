@@ -1,5 +1,6 @@
 """Nothing that was written down is lost, whoever else writes and however a kernel ends; no run has two owners."""
 
+import ctypes
 import sqlite3
 import subprocess
 import sys
@@ -307,3 +308,50 @@ def test_a_kernel_s_mark_goes_with_it(ledger, path):
     ledger.close()
 
     assert list((path.parent / "kernels").iterdir()) == []
+
+
+def no_root_s_rights() -> None:
+    """Have the program about to begin obey the modes of files, whoever runs it: a root that may not overlook them."""
+    libc = ctypes.CDLL(None)
+    for overrides in (
+        1,
+        2,
+    ):  # CAP_DAC_OVERRIDE and CAP_DAC_READ_SEARCH of capabilities(7); nothing happens to others
+        libc.prctl(24, overrides, 0, 0, 0)  # PR_CAPBSET_DROP of prctl(2)
+
+
+@pytest.mark.skipif(sys.platform != "linux", reason="rights are taken away as Linux does")
+@pytest.mark.parametrize(
+    "writable_once", [False, True], ids=["before the first use", "since a run was written"]
+)
+def test_a_folder_that_cannot_be_written_is_told(path, writable_once):
+    program = """
+import sys
+from tests.test_ledger import Ledger, Path, a_view
+ledger = Ledger(Path(sys.argv[1]))
+try:
+    ledger.add(a_view("late"))
+except Exception as error:
+    print(type(error).__name__, error)
+"""
+    path.parent.mkdir(parents=True)
+    if writable_once:
+        before = Ledger(path)
+        before.add(a_view("before"))
+        before.close()
+        path.chmod(0o400)
+    path.parent.chmod(0o500)
+
+    done = subprocess.run(
+        [sys.executable, "-c", program, path],
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+        cwd=Path(__file__).parent.parent,
+        preexec_fn=no_root_s_rights,
+    )
+    path.parent.chmod(0o700)
+
+    assert done.stdout.startswith(f"ConfigError the ledger of runs {path} cannot be written ("), done
+    assert "no run is started that is not in a ledger" in done.stdout
