@@ -28,6 +28,7 @@ lint: $(VENV)/.develop
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/load.py
 	$(BIN)/python benchmarks/ledger.py
+	$(BIN)/python benchmarks/watch.py
 
 clean:
 	rm -rf .venv .demo .coverage*
