@@ -12,7 +12,7 @@ same loop while it watches nothing.
 
 Changes: one run at a time, started through a session and watched at the default pace, is told to start and to end. Counted
 from when the service's store has the change until `Run.view` tells it and until the card is painted, which is a fake that
-notes the time. The limit is half the mean interval between polls, all of it waiting for the next poll.
+notes the time. The limit is that of polling at all: a change waits half the mean interval between two polls for the next.
 
 Prints tables; judges nothing. Ends with 1 when runs are not found or requests fail.
 """
@@ -584,12 +584,13 @@ def measure(runs: int, folder: Path) -> dict[str, Any]:
 def print_watching(rows: list[dict[str, Any]]) -> None:
     """Print what watching costs."""
     print("Watching: per tick, that is one poll of each job\n")
-    print(
-        f"{'':>6}{'':>5}{'':>8}{'requests':>9}{'naive':>7}{'CPU of tick':>12}{'of it':>8}{'kernel':>8}{'memory':>9}{'objects':>9}{'taken':>7}"
-    )
-    print(
-        f"{'runs':>6}{'jobs':>5}{'every':>8}{'per tick':>9}{'peer':>7}{'':>12}{'a run':>8}{'busy':>8}{'a run':>9}{'a run':>9}{'over in':>7}"
-    )
+    columns = (
+        (6, "", "runs"), (5, "", "jobs"), (8, "", "every"), (9, "requests", "per tick"), (7, "naive", "peer"),
+        (10, "CPU", "per tick"), (8, "of it", "per run"), (8, "kernel", "busy"), (9, "memory", "per run"),
+        (9, "objects", "per run"), (9, "taken", "over in"),
+    )  # fmt: skip
+    for line in 1, 2:
+        print("".join(f"{column[line]:>{column[0]}}" for column in columns))
     base = rows[0]
     for row in rows:
         runs, more = row["runs"], row["runs"] - base["runs"]
@@ -598,8 +599,8 @@ def print_watching(rows: list[dict[str, Any]]) -> None:
         )
         print(
             f"{runs:>6}{row['jobs']:>5}{row['interval']:>6.2f} s{row['requests']:>9.1f}{runs / row['requests']:>6.0f}x"
-            f"{row['cpu'] * 1000:>9.1f} ms{row['cpu'] / runs * 1e6:>5.0f} us{row['busy']:>8.1%}"
-            f"{memory:>9}{objects:>9}{row['taken']:>5.1f} s"
+            f"{row['cpu'] * 1000:>7.1f} ms{row['cpu'] / runs * 1e6:>5.0f} us{row['busy']:>8.1%}"
+            f"{memory:>9}{objects:>9}{row['taken']:>7.1f} s"
         )
     print(f"\nMemory is what {base['runs']} runs do not take: resident, and of Python objects alone.")
 
@@ -657,7 +658,7 @@ def main(sizes: list[int], count: int) -> None:
     print(f"\n{time.monotonic() - begin:.0f} s in all")
 
 
-def begin() -> None:
+def from_command_line() -> None:
     """Be the process the command line asks for."""
     parser = argparse.ArgumentParser(description=(__doc__ or "").partition("\n")[0])
     parser.add_argument(
@@ -690,4 +691,4 @@ def begin() -> None:
 
 
 if __name__ == "__main__":
-    begin()
+    from_command_line()

@@ -96,7 +96,7 @@ class Schedule:
 
     def new_kernel(self) -> Kernel:
         kernel = Kernel(self.world, self.home)
-        in_background(kernel.look_around).join(5)
+        in_background(lambda: kernel.look_around(self.job_id)).join(5)
         return kernel
 
     def plan(self, seen: Seen) -> Fault:
@@ -117,7 +117,7 @@ class Schedule:
         world = self.world
         world.proxy.plan, world.lag_seconds, world.shuffle = lambda _: CALM, 0, None
         kernels.append(Kernel(world, self.home))
-        kernels[-1].look_around()
+        kernels[-1].look_around(self.job_id)
         deadline = time.monotonic() + 30
         while any(record.is_live for record in records_of(self.home)):
             assert time.monotonic() < deadline, f"{self}: {[r[:4] for r in records_of(self.home)]}"

@@ -58,7 +58,7 @@ def test_the_next_kernel_finds_out_what_became_of_a_start(world, tmp_path, where
 
     world.proxy.plan = lambda _: CALM
     kernel = Kernel(world, home)
-    kernel.look_around()
+    kernel.look_around(job_id)
     eventually(lambda: not records_of(home)[0].is_live, "the next kernel knows")
     kernel.end()
 

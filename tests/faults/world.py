@@ -124,9 +124,9 @@ class Kernel:
         )
         return self.session.start(request, self.session.target())
 
-    def look_around(self) -> None:
+    def look_around(self, job_id: str) -> None:
         """Use the service once, as a cell would."""
-        self.session.jobs(self.session.target())
+        self.session.ask(self.session.target(), lambda client: client.get_job(job_id))
 
     def kill(self) -> None:
         with self._lock:
