@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import contextlib
 import logging
 import threading
 import time
@@ -33,6 +34,9 @@ PAINT_SECONDS = 0.5
 REASON_LENGTH = 300
 """Characters of a reason in an error's one line; the card and `Run.error` have all of it."""
 
+CHANGED = threading.Condition()
+"""Tells threads that wait of any run's change: one of its own would be a good part of what a run takes."""
+
 Submit = Callable[[Coroutine[Any, Any, Any]], "concurrent.futures.Future[Any]"]
 
 
@@ -54,11 +58,11 @@ class Run:
         self._connection = connection
         self._submit = submit
         self._on_change = on_change
-        self._changed = threading.Condition()
-        self._over: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._waiters: tuple[concurrent.futures.Future[None], ...] = ()
         self._given_up: errors.DataflowError | None = None
         self._presenter: Presenter | None = None
         self._painting = False
+        self._news: asyncio.Event | None = None
         self._waited_on = False
         self._shown_in: object = None
         self._concluding: asyncio.Task[None] | None = None
@@ -167,9 +171,9 @@ class Run:
                         f"({view.status}); wait again, or %dataflow_cancel {view.run_id or '@last'} ends it",
                         run=self,
                     )
-            with self._changed:
+            with CHANGED:
                 if self._view is view and not self._given_up:
-                    self._changed.wait(pause)
+                    CHANGED.wait(pause)
 
     def __await__(self) -> Generator[Any, None, JobExecution]:
         """Wait for the end without blocking; as `result`, on whatever loop awaits."""
@@ -208,6 +212,14 @@ class Run:
     def seen(self, execution: JobExecution) -> None:
         """Take a snapshot from the service."""
         view = self._view
+        if (
+            view.blind_since is None
+            and view.execution is not None
+            and _only_time_passed(view.execution, execution)
+        ):
+            if execution != view.execution:
+                self._view = replace(view, execution=execution)
+            return
         running_since = view.running_since
         if running_since is None and execution.status == RunState.RUNNING:
             running_since = _now()
@@ -300,15 +312,21 @@ class Run:
 
     async def _keep_painting(self, presenter: Presenter) -> None:
         painted: RunView | None = None
-        since = 0.0
+        since = changed = 0.0
+        self._news = news = asyncio.Event()
         while not self._waited_on:
+            news.clear()
             over, view, now = self.is_over, self._view, time.monotonic()
             if view is not painted or now - since >= tick_seconds(view.elapsed_seconds(_now())):
+                changed = changed if view is painted else now
                 painted, since = view, now
                 self._paint_now(presenter)
             if over:
                 return
-            await asyncio.sleep(PAINT_SECONDS)
+            # A change is shown at once, and the next one not before this time is over.
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(news.wait(), PAINT_SECONDS)
+            await asyncio.sleep(max(0.0, changed + PAINT_SECONDS - time.monotonic()))
 
     def _paint_now(self, presenter: Presenter) -> None:
         try:
@@ -320,18 +338,24 @@ class Run:
 
     def _set(self, view: RunView) -> None:
         if view != self._view:
-            with self._changed:
+            with CHANGED:
                 self._view = view
-                self._changed.notify_all()
+                CHANGED.notify_all()
+            if self._news is not None:
+                self._news.set()
             self._on_change(self)
         if view.is_final:
             self._end()
 
     def _end(self) -> None:
-        if not self._over.done():
-            self._over.set_result(None)
-        with self._changed:
-            self._changed.notify_all()
+        with CHANGED:
+            waiters, self._waiters = self._waiters, ()
+            CHANGED.notify_all()
+        if self._news is not None:
+            self._news.set()
+        for waiter in waiters:
+            if waiter.set_running_or_notify_cancel():
+                waiter.set_result(None)
 
     async def _conclude(self, execution: JobExecution) -> None:
         failure = await self._diagnose(execution)
@@ -378,12 +402,10 @@ class Run:
     async def _await(self) -> JobExecution:
         # A future of its own: who stops awaiting must not end the one that others wait on.
         waiter: concurrent.futures.Future[None] = concurrent.futures.Future()
-
-        def tell(_: object) -> None:
-            if waiter.set_running_or_notify_cancel():
-                waiter.set_result(None)
-
-        self._over.add_done_callback(tell)
+        with CHANGED:
+            if self.is_over:
+                return self._ended()
+            self._waiters += (waiter,)
         await asyncio.wrap_future(waiter)
         return self._ended()
 
@@ -434,6 +456,12 @@ def _log_path(execution: JobExecution | None) -> str | None:
     condition = execution.job_condition if execution else None
     path = (condition.model_extra or {}).get("consoleLogPath") if condition else None
     return path if isinstance(path, str) and path else None
+
+
+def _only_time_passed(before: JobExecution, now: JobExecution) -> bool:
+    """Whether two snapshots differ in nothing but the minutes counted: nothing to tell of, or to write down."""
+    minutes = {"running_time": before.running_time, "waiting_time": before.waiting_time}
+    return now.model_copy(update=minutes) == before and not now.is_final
 
 
 def _now() -> datetime:

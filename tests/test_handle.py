@@ -318,6 +318,20 @@ async def test_a_run_is_dated_from_the_first_time_it_was_seen_running():
 
 
 @pytest.mark.anyio
+async def test_minutes_that_pass_are_known_and_are_no_change():
+    changed: list[Run] = []
+    run = alone()
+    run._on_change = changed.append
+    run.seen(execution("RUNNING", runningTime=0))
+    run.seen(execution("RUNNING", runningTime=1, waitingTime=2))
+
+    assert changed == [run]
+    assert run.view.execution == execution("RUNNING", runningTime=1, waitingTime=2)
+    run.seen(execution("RUNNING", runningTime=1, waitingTime=2, executorNum=3))
+    assert changed == [run, run]
+
+
+@pytest.mark.anyio
 async def test_a_snapshot_that_says_nothing_new_changes_nothing():
     run = alone()
     run.seen(execution("RUNNING"))
