@@ -26,7 +26,7 @@ from pydantic import BaseModel, SecretStr
 
 from dataflow_magic import errors
 from dataflow_magic.answers import clock_offset, raise_for
-from dataflow_magic.models import Job, JobCondition, JobExecution, Page, Scalar
+from dataflow_magic.models import Job, JobCondition, JobExecution, News, Page, Scalar
 from dataflow_magic.settings import CLOUD_ENDPOINT, is_loopback, mask
 from dataflow_magic.signing import (
     ACCESS_KEY_HEADER,
@@ -290,6 +290,43 @@ class Client:
             if page.is_last(limit):
                 return
 
+    async def news(
+        self, job_id: str, marks: Mapping[str, int | None], *, limit: int = 1000, most: int = 20
+    ) -> AsyncIterator[list[News]]:
+        """Yield what the pages of a job's runs tell of some of them, at most ``most`` pages.
+
+        A run that is told as before is not read again: of a thousand that go on, hardly one has changed since the last
+        poll.
+
+        Parameters
+        ----------
+        marks
+            By id, the mark a run was last told with, or None; other runs are left out.
+        """
+
+        def read(fields: dict[str, Any]) -> object:
+            # While the page is parsed, so that its thousand objects never are there at once: collecting them stops all.
+            run_id = fields.get("jobExecutionId")
+            if not isinstance(run_id, str):
+                return fields
+            if run_id not in marks:
+                return None
+            mark = hash(repr(fields))
+            return News(run_id, mark, None) if mark == marks[run_id] else (run_id, mark, fields)
+
+        for number in range(most):
+            answer = await self._get(f"/jobs/{_segment(job_id)}/executions", {"page": number, "limit": limit})
+            page = _read(Page[Any], answer, read)
+            yield [
+                item
+                if isinstance(item, News)
+                else News(item[0], item[1], _model(JobExecution, item[2], answer))
+                for item in page.items
+                if isinstance(item, tuple)
+            ]
+            if page.is_last(limit):
+                return
+
     async def local_objects(self) -> Path | None:
         """Return the folder a local service keeps its objects in; None where the service is not a local one."""
         try:
@@ -453,15 +490,29 @@ def _segment(text: str) -> str:
     return quote(text, safe="")
 
 
-def _read(model: type[M], response: httpx.Response) -> M:
+def _read(
+    model: type[M], response: httpx.Response, hook: Callable[[dict[str, Any]], object] | None = None
+) -> M:
     try:
-        return model.model_validate(response.json())
+        fields = response.json(object_hook=hook)
+    except (ValueError, RecursionError) as error:
+        raise _no_contract(model, response, error) from None
+    return _model(model, fields, response)
+
+
+def _model(model: type[M], fields: Any, response: httpx.Response) -> M:
+    try:
+        return model.model_validate(fields)
     except (ValueError, RecursionError) as error:  # pydantic's own is a ValueError
-        kind = type(error).__name__
-        raise errors.ServiceBroken(
-            f"the service answered {response.status_code} with something that is not a {model.__name__} ({kind})",
-            status=response.status_code,
-        ) from None
+        raise _no_contract(model, response, error) from None
+
+
+def _no_contract(model: type[BaseModel], response: httpx.Response, error: Exception) -> errors.ServiceBroken:
+    kind = type(error).__name__
+    return errors.ServiceBroken(
+        f"the service answered {response.status_code} with something that is not a {model.__name__} ({kind})",
+        status=response.status_code,
+    )
 
 
 def _worth_repeating(error: Exception) -> bool | float:

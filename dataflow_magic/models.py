@@ -21,7 +21,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from datetime import datetime
 from enum import StrEnum
-from typing import Annotated, Any, Generic, TypeVar
+from typing import Annotated, Any, Generic, NamedTuple, TypeVar
 from zoneinfo import ZoneInfo
 
 from pydantic import (
@@ -36,7 +36,7 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-__all__ = ["KST", "Job", "JobCondition", "JobExecution", "Page", "RunState", "Scalar", "is_final"]
+__all__ = ["KST", "Job", "JobCondition", "JobExecution", "News", "Page", "RunState", "Scalar", "is_final"]
 
 KST = ZoneInfo("Asia/Seoul")
 """The zone the service dates its answers in, so the one the reader compares with."""
@@ -200,6 +200,22 @@ class JobExecution(WireModel):
             self.parsed_parameters if isinstance(self.parsed_parameters, list) else [self.parsed_parameters]
         )
         return {str(k): v for part in parts if isinstance(part, Mapping) for k, v in part.items()}
+
+
+class News(NamedTuple):
+    """What a list tells of one run.
+
+    Attributes
+    ----------
+    mark
+        The same as long as the service tells the same.
+    execution
+        None where it is told as before.
+    """
+
+    run_id: str
+    mark: int
+    execution: JobExecution | None
 
 
 class Page(WireModel, Generic[T]):

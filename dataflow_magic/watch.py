@@ -8,12 +8,12 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
 from typing import Protocol
 
 from dataflow_magic import errors
-from dataflow_magic.models import JobExecution, Page
+from dataflow_magic.models import JobExecution, News
 
 __all__ = ["CLOUD_PACE", "LOCAL_PACE", "Pace", "RunReader", "Watch", "next_delay"]
 
@@ -42,6 +42,8 @@ CLOUD_PACE = Pace(1.0, 15.0)
 PAUSE = 20
 """How long keys that were refused are not used again, in longest intervals: five minutes in the cloud. Somebody may have
 given them the right meanwhile."""
+BREATH = 50
+"""How many runs of a page are told of between two turns of the loop for others."""
 REST = 4.0
 """The least rest after a poll, as a multiple of what it took: who watches much does not get to do nothing else."""
 
@@ -52,8 +54,8 @@ class RunReader(Protocol):
     async def get_execution(self, job_id: str, execution_id: str) -> JobExecution:
         """Return one run."""
 
-    def pages(self, job_id: str) -> AsyncIterator[Page[JobExecution]]:
-        """Yield the pages of a job's runs."""
+    def news(self, job_id: str, marks: Mapping[str, int | None]) -> AsyncIterator[list[News]]:
+        """Yield, page by page, what is told of the job's runs that are marked."""
 
 
 PAUSED = "watching is paused until other keys are found, or the same are tried again"
@@ -126,6 +128,8 @@ class Watch:
         self._sleep = sleep
         self._jitter = jitter
         self._live: dict[str, tuple[Listener, float]] = {}
+        self._marks: dict[str, int] = {}
+        """What each run was last told with by a list; none where it must be told anew."""
         self._missing: set[str] = set()
         self._misses = 0
         self._pages = 1
@@ -170,7 +174,7 @@ class Watch:
         except errors.DataflowError as error:
             trouble = error
             for run_id in unseen:
-                self._live[run_id][0].blind(str(error))
+                self._blind(run_id, str(error))
         self._misses = 0 if len(unseen) < asked else self._misses + 1
         return trouble
 
@@ -178,8 +182,8 @@ class Watch:
         """Ask no more with keys that were refused, until there are others; who listens may look for them."""
         since = self._clock()
         while self._live and self._reader() is refused and self._clock() - since < PAUSE * self._pace.last:
-            for listener, _ in self._live.values():
-                listener.blind(f"{PAUSED}: {trouble}")
+            for run_id in self._live:
+                self._blind(run_id, f"{PAUSED}: {trouble}")
             await self._sleep(self._pace.last)
 
     async def _read(self, client: RunReader, unseen: set[str]) -> None:
@@ -187,11 +191,14 @@ class Watch:
         # Where a list takes as many pages as there are runs to find, each is asked for by itself: no order is promised.
         if len(unseen - self._missing) > self._pages:
             pages = 0
-            async for page in client.pages(self._job_id):
+            marks = {run_id: self._marks.get(run_id) for run_id in unseen}
+            async for page in client.news(self._job_id, marks):
                 pages += 1
-                for execution in page.items:
-                    if execution.job_execution_id in unseen:
-                        self._tell(execution.job_execution_id, execution, unseen)
+                for number, news in enumerate(page, 1):
+                    if number % BREATH == 0:
+                        await asyncio.sleep(0)
+                    if news.run_id in unseen:
+                        self._take(news, unseen)
                 if unseen <= self._missing:
                     break
             self._pages = pages
@@ -201,13 +208,27 @@ class Watch:
             except (errors.NotFound, errors.BadParameter, errors.BadState) as error:
                 # This one's trouble alone: the others go on, and no page is read for it again.
                 self._missing.add(run_id)
-                self._live[run_id][0].blind(str(error))
+                self._blind(run_id, str(error))
             else:
                 self._tell(run_id, execution, unseen)
+
+    def _take(self, news: News, unseen: set[str]) -> None:
+        if news.execution is None:
+            unseen.discard(news.run_id)
+            self._missing.discard(news.run_id)
+            return
+        self._tell(news.run_id, news.execution, unseen)
+        if news.run_id in self._live:
+            self._marks[news.run_id] = news.mark
+
+    def _blind(self, run_id: str, reason: str) -> None:
+        self._marks.pop(run_id, None)  # what is told next is news, though it be the same
+        self._live[run_id][0].blind(reason)
 
     def _tell(self, run_id: str, execution: JobExecution, unseen: set[str]) -> None:
         unseen.discard(run_id)
         self._missing.discard(run_id)
+        self._marks.pop(run_id, None)
         listener, _ = self._live[run_id]
         if execution.is_final:
             del self._live[run_id]

@@ -932,3 +932,57 @@ def test_a_request_without_a_query_is_shown_without_one():
     shown = as_curl("http://127.0.0.1:1", "/jobs/J/executions", {}, {"triggerId": None}, "")
 
     assert shown.startswith("curl --request POST http://127.0.0.1:1/api/v1/jobs/J/executions \\\n")
+
+
+# What is new of many runs
+
+
+async def news(fake: Any, marks: dict[str, int | None]) -> list[tuple[str, int, str | None]]:
+    return [
+        (told.run_id, told.mark, told.execution.status if told.execution else None)
+        async for page in client(fake).news("J", marks)
+        for told in page
+    ]
+
+
+async def test_only_what_changed_of_the_runs_asked_for_is_read():
+    def page(status: str) -> httpx.Response:
+        items = [{"jobExecutionId": name, "status": status if name == "b" else "READY"} for name in "abc"]
+        return httpx.Response(200, json={"list": items})
+
+    first = await news(server(page("READY")), {"a": None, "b": None})
+    marks: dict[str, int | None] = {run_id: mark for run_id, mark, _ in first}
+
+    assert [(run_id, status) for run_id, _, status in first] == [("a", "READY"), ("b", "READY")]
+    assert [(run_id, status) for run_id, _, status in await news(server(page("RUNNING")), marks)] == [
+        ("a", None),
+        ("b", "RUNNING"),
+    ]
+
+
+async def test_news_are_read_page_by_page_until_one_is_short():
+    pages = [
+        httpx.Response(200, json={"list": [{"jobExecutionId": name} for name in names], "limit": 2})
+        for names in ("ab", "c")
+    ]
+    fake = server(*pages)
+
+    assert [run_id for run_id, _, _ in await news(fake, {"a": None, "c": None})] == ["a", "c"]
+    assert [request.url.params["page"] for request in fake.requests] == ["0", "1"]
+
+
+@pytest.mark.parametrize(
+    "body",
+    [
+        b"[]",
+        b'{"list": 1}',
+        b"{",
+        b'{"list": [{"jobExecutionId": "a", "numWorker": 1, "endDate": "no date"}]}',
+    ],
+    ids=["no object", "no list", "half", "no date"],
+)
+async def test_news_that_cannot_be_read_are_the_service_s_fault(body):
+    fake = server(*[httpx.Response(200, content=body)] * 4)
+
+    with pytest.raises(errors.ServiceBroken, match="something that is not a"):
+        await news(fake, {"a": None})

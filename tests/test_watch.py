@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflow_magic import errors
-from dataflow_magic.models import JobExecution, Page
+from dataflow_magic.models import JobExecution, News
 from dataflow_magic.watch import CLOUD_PACE, LOCAL_PACE, Pace, Watch, next_delay
 
 pytestmark = pytest.mark.anyio
@@ -33,6 +33,7 @@ class FakeService:
     script: Mapping[str, list[Any]]
     listed: Callable[[str], bool] = lambda _: True
     page_size: int = 1000
+    marks_same: bool = False
     list_trouble: list[errors.DataflowError | None] = field(default_factory=list)
     calls: list[str] = field(default_factory=list)
 
@@ -48,7 +49,7 @@ class FakeService:
         self.calls.append(execution_id)
         return self._next(execution_id)
 
-    async def pages(self, job_id: str) -> AsyncIterator[Page[JobExecution]]:
+    async def news(self, job_id: str, marks: Mapping[str, int | None]) -> AsyncIterator[list[News]]:
         assert job_id == "job"
         trouble = self.list_trouble.pop(0) if self.list_trouble else None
         names = [name for name in self.script if self.listed(name)]
@@ -56,7 +57,12 @@ class FakeService:
             self.calls.append(f"page {start // self.page_size}")
             if trouble:
                 raise trouble
-            yield Page(list=[self._next(name) for name in names[start : start + self.page_size]])
+            shown = [(name, self._next(name)) for name in names[start : start + self.page_size]]
+            told = [(name, hash(snapshot.status), snapshot) for name, snapshot in shown if name in marks]
+            yield [
+                News(name, mark, None if self.marks_same and mark == marks[name] else snapshot)
+                for name, mark, snapshot in told
+            ]
 
 
 @dataclass
@@ -191,6 +197,25 @@ async def test_a_run_is_no_longer_live_when_its_listener_hears_of_its_end():
     assert seen_over == [True]
 
 
+async def test_a_run_that_is_told_as_before_is_not_told_again_unless_it_was_blind():
+    service = FakeService(
+        {
+            "a": ["RUNNING", "RUNNING", "RUNNING", "RUNNING", "COMPLETED"],
+            "b": ["READY", "RUNNING", "RUNNING", "RUNNING", "COMPLETED"],
+        },
+        marks_same=True,
+        list_trouble=[None, None, None, DOWN],
+    )
+
+    said, _ = await follow(service)
+
+    assert service.calls == ["page 0"] * 6
+    assert said == {
+        "a": ["RUNNING", "blind: no answer", "RUNNING", "COMPLETED"],
+        "b": ["READY", "RUNNING", "blind: no answer", "RUNNING", "COMPLETED"],
+    }
+
+
 # Trouble
 
 
@@ -312,8 +337,8 @@ async def test_what_was_found_before_the_trouble_is_told():
 
 async def test_trouble_on_a_later_page_leaves_the_found_ones_seen():
     class Stumbling(FakeService):
-        async def pages(self, job_id: str) -> AsyncIterator[Page[JobExecution]]:
-            async for page in super().pages(job_id):
+        async def news(self, job_id: str, marks: Mapping[str, int | None]) -> AsyncIterator[list[News]]:
+            async for page in super().news(job_id, marks):
                 yield page
                 if len(self.calls) == 1:
                     raise DOWN
