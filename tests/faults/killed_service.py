@@ -1,0 +1,35 @@
+"""A local service to be killed, a process of its own: its runs complete at once."""
+
+from __future__ import annotations
+
+import asyncio
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+from dataflow_magic.local.app import Keys
+from dataflow_magic.local.folder import DataFolder
+from dataflow_magic.local.server import serve
+from dataflow_magic.local.spark import Outcome
+from dataflow_magic.local.sparkconf import RunSpec
+from tests.helpers import ACCESS_KEY, SECRET_KEY
+
+
+async def complete(
+    spec: RunSpec,  # noqa: ARG001 - the engine's protocol
+    *,
+    cancel: asyncio.Event,  # noqa: ARG001
+    waiting: Callable[[str], None],  # noqa: ARG001
+    started: Callable[[], None],
+) -> Outcome:
+    started()
+    return Outcome("COMPLETED")
+
+
+if __name__ == "__main__":
+    serve(
+        DataFolder(Path(sys.argv[1])),
+        Keys(ACCESS_KEY, SECRET_KEY),
+        complete,
+        ready=lambda address: print(address, flush=True),  # noqa: T201
+    )

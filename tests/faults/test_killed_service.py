@@ -1,0 +1,65 @@
+"""A service killed with SIGKILL in the middle of a start, and started again, has the run once; its kernel finds it."""
+
+import subprocess
+import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+from urllib.parse import urlsplit
+
+from dataflow_magic.cell import make_request
+from dataflow_magic.session import Session
+from dataflow_magic.watch import Pace
+from tests.faults.killed_kernel import no_local_service
+from tests.faults.proxy import CALM, Fault, a_proxy
+from tests.faults.world import records_of
+from tests.helpers import ACCESS_KEY, SECRET_KEY, eventually
+
+
+@contextmanager
+def a_service(folder: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
+    with subprocess.Popen(
+        [sys.executable, "-m", "tests.faults.killed_service", str(folder)],
+        cwd=Path(__file__).parents[2],
+        stdout=subprocess.PIPE,
+    ) as process:
+        try:
+            assert process.stdout is not None
+            yield urlsplit(process.stdout.readline().decode().strip()).port or 0, process
+        finally:
+            process.kill()
+
+
+def test_a_run_whose_service_was_killed_before_it_answered_is_found_at_the_next_one(tmp_path):
+    home, folder = tmp_path / "home", tmp_path / "service"
+    with a_service(folder) as (port, service), a_proxy(port) as proxy:
+        session = Session(
+            {
+                "DATAFLOW_MAGIC_HOME": str(home),
+                "DATAFLOW_TARGET": f"http://127.0.0.1:{proxy.port}",
+                "DATAFLOW_LOCAL_ACCESS_KEY": ACCESS_KEY,
+                "DATAFLOW_LOCAL_SECRET_KEY": SECRET_KEY,
+            },
+            home / "configure",
+            no_local_service,
+            pace=Pace(0.01, 0.1),
+        )
+
+        def kill(answer: bytes) -> None:
+            assert answer.startswith(b"HTTP/1.1 200"), "the run is on disk"
+            service.kill()
+
+        killed = Fault("killed once it has carried out a start", answer=kill)
+        proxy.plan = lambda seen: killed if seen.is_start else CALM
+
+        run = session.start(make_request("daily_delays", {"a": 1}), session.target())
+        assert run.status == "SUBMITTING"
+        eventually(lambda: "looking for it failed" in run.view.blind_reason, "nobody answers")
+        with a_service(folder) as (proxy.upstream, _):
+            ended = run.result(20)
+            jobs = [job.job_id for job in session.jobs(session.target()) if job.name == "daily_delays"]
+            listed = session.ask(session.target(), lambda client: client.list_executions(jobs[0]))
+
+        session.close()
+    assert [each.job_execution_id for each in listed.items] == [ended.job_execution_id]
+    assert [record.run_id for record in records_of(home)] == [ended.job_execution_id]
