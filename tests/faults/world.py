@@ -7,6 +7,8 @@ import json
 import os
 import sqlite3
 import threading
+import time
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from email.utils import formatdate
@@ -143,7 +145,8 @@ class Kernel:
                     os.close(ledger._alive)
                     ledger._alive = None
             # Its connections end with a process; what is told in it by that is not written down any more.
-            if self.session._loop.is_begun:
+            if loop := self.session._loop._loop:
+                loop.set_exception_handler(lambda *_: None)
                 with suppress(TimeoutError):
                     self.session._loop.submit(self.session._connections.aclose()).result(1)
             self.session._loop.stop()
@@ -181,6 +184,27 @@ def records_of(home: Path) -> list[RunRecord]:
         return ledger.records()
     finally:
         ledger.close()
+
+
+def until_settled(home: Path, story: str) -> None:
+    """Return once nothing more is to be learned of any run of a ledger."""
+    deadline = time.monotonic() + 30
+    while any(record.is_live for record in records_of(home)):
+        assert time.monotonic() < deadline, f"{story}: {[record[:4] for record in records_of(home)]}"
+        time.sleep(0.02)
+
+
+def check_that_each_run_is_there_once(world: World, job_id: str, home: Path, story: str) -> None:
+    """Compare a settled ledger with what the service really started."""
+    started = {run_id: str(parameters["$a"]) for run_id, parameters in world.runs(job_id).items()}
+    records = records_of(home)
+    ours = {record.run_id: json.loads(record.parameters)["$a"] for record in records if record.run_id}
+    without = Counter(record.status for record in records if not record.run_id)
+
+    assert set(ours) == set(started), f"{story}: what the service started is what the ledger has"
+    assert ours == started, f"{story}: whose run is whose"
+    assert len(ours) + without.total() == len(records), f"{story}: one row a run"
+    assert set(without) <= {"NOT_STARTED"}, f"{story}: {without}"
 
 
 def _no_local_service() -> LocalService:
