@@ -17,6 +17,7 @@ from dataflow_magic.errors import DataflowError, OutcomeUnknown
 from dataflow_magic.handle import Run
 from tests.faults.proxy import CALM, FAULTS, Fault, Seen
 from tests.faults.world import (
+    PATIENT_SECONDS,
     Kernel,
     World,
     a_world,
@@ -124,7 +125,7 @@ class Schedule:
         world.proxy.plan, world.lag_seconds, world.shuffle = lambda _: CALM, 0, None
         # Mostly at one leap: to see time pass look by look costs sixty looks.
         world.service.passed_seconds += self.random.choice((0, 400, 400, 400))
-        kernels.append(Kernel(world, self.home))
+        kernels.append(Kernel(world, self.home, answer_seconds=PATIENT_SECONDS))
         kernels[-1].look_around(self.job_id)
         until_settled(self.home, str(self))
         self.release = 0.0

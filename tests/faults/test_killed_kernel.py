@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.proxy import CALM, Fault
-from tests.faults.world import Kernel, a_world, records_of
+from tests.faults.world import PATIENT_SECONDS, Kernel, a_world, records_of
 from tests.helpers import eventually
 
 ARRIVED = Fault("arrived and not passed on", passes_on=False, holds=True)
@@ -57,7 +57,7 @@ def test_the_next_kernel_finds_out_what_became_of_a_start(world, tmp_path, where
     assert before.phase == ("started" if where == "after its cell is done" else "sending")
 
     world.proxy.plan = lambda _: CALM
-    kernel = Kernel(world, home)
+    kernel = Kernel(world, home, answer_seconds=PATIENT_SECONDS)
     kernel.look_around(job_id)
     eventually(lambda: not records_of(home)[0].is_live, "the next kernel knows")
     kernel.end()

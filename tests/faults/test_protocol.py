@@ -27,6 +27,7 @@ from hypothesis.stateful import (
 from dataflow_magic.errors import DataflowError, OutcomeUnknown
 from tests.faults.proxy import CALM, FAULTS, Fault, Seen
 from tests.faults.world import (
+    PATIENT_SECONDS,
     Kernel,
     World,
     a_world,
@@ -90,7 +91,8 @@ class Protocol(RuleBasedStateMachine):
     @precondition(lambda self: len(self.kernels) < MOST_KERNELS)
     def a_new_kernel(self) -> None:
         self.kernels.append(Kernel(self.world, self.home))
-        self.kernels[-1].look_around(self.job_id)
+        with contextlib.suppress(DataflowError):
+            self.kernels[-1].look_around(self.job_id)
 
     @rule(number=st.integers(0, MOST_KERNELS - 1))
     @precondition(lambda self: self.kernels)
@@ -115,7 +117,7 @@ class Protocol(RuleBasedStateMachine):
 
     def teardown(self) -> None:
         self.world.proxy.plan, self.world.lag_seconds = (lambda _: CALM), 0.0
-        last = Kernel(self.world, self.home)
+        last = Kernel(self.world, self.home, answer_seconds=PATIENT_SECONDS)
         try:
             last.look_around(self.job_id)
             until_settled(self.home, "once all is calm")

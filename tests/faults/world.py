@@ -34,6 +34,9 @@ from tests.helpers import ACCESS_KEY, CONDITION, SECRET_KEY, ScriptedService, ev
 __all__ = ["Kernel", "World", "a_world"]
 
 ANSWER_SECONDS = 0.06
+"""A kernel's patience, short since what is held is held for all of it. A machine that is busy makes one fault more of it."""
+PATIENT_SECONDS = 10.0
+"""That of a kernel which has to see how things stand."""
 PAGE = 2
 """Runs a page, however many are asked for."""
 
@@ -101,7 +104,7 @@ class World:
 class Kernel:
     """A session that can be killed: it leaves what a process leaves that is killed with SIGKILL."""
 
-    def __init__(self, world: World, home: Path) -> None:
+    def __init__(self, world: World, home: Path, *, answer_seconds: float = ANSWER_SECONDS) -> None:
         self.environment = {
             "DATAFLOW_MAGIC_HOME": str(home),
             "DATAFLOW_TARGET": f"http://127.0.0.1:{world.proxy.port}",
@@ -117,7 +120,7 @@ class Kernel:
             pace=Pace(0.01, 0.01),
             now=world.service.seconds,
             sleep=world.sleep,
-            answer_seconds=ANSWER_SECONDS,
+            answer_seconds=answer_seconds,
         )
 
     def start(self, job_id: str, parameters: dict[str, Any]) -> Run:
