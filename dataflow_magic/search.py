@@ -193,12 +193,9 @@ async def _list(client: Client, job_id: str) -> tuple[list[JobExecution], bool]:
 
 def _story(matched: Match, expires: datetime, *, is_late: bool) -> str:
     if not matched.others:
-        return (
-            f"{LOST}, and no such run is to be seen yet; if none is by {expires.astimezone(KST):%H:%M:%S} KST, "
-            "it was not started"
-        )
-    more = "which is looked at until that is clear" if is_late else "which will be clear soon"
-    return f"{LOST}, and {_count(matched)} may be it: {_ids(matched)}; {more}"
+        return f"{LOST}; if no run shows by {expires.astimezone(KST):%H:%M:%S} KST, it was not started"
+    more = "looked at until that is clear" if is_late else "soon to be clear"
+    return f"{LOST}; {_count(matched)} may be it, {more}: {_ids(matched)}"
 
 
 def _ids(matched: Match) -> str:

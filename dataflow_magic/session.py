@@ -332,8 +332,9 @@ class Session:
                 trigger_id=request.trigger_id,
                 workflow_id=request.workflow_id,
             )
-        except errors.OutcomeUnknown as error:
-            await self._lose(run, str(error), connection)
+        except errors.OutcomeUnknown:
+            logger.debug("%r", run, exc_info=True)
+            await self._lose(run, f"{LOST}; it is looked for among the job's runs", connection)
         except errors.DataflowError:
             self._runs.remove(run)
             await self._book.take_back(view)

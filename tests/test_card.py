@@ -121,6 +121,12 @@ class TestState:
     def test_a_silence_that_began_on_another_day_is_told_with_its_date(self):
         assert at(86_400, BLIND).blind.startswith("no news since 2026-11-01 12:00:20 KST")
 
+    def test_a_run_that_is_looked_for_tells_its_story_and_nothing_before_it(self):
+        story = "the answer to its start was lost; if no run shows by 12:06:30 KST, it was not started"
+        lost = replace(BLIND, execution=None, is_lost=True, blind_reason=story)
+
+        assert at(95, lost).blind == story
+
     def test_a_run_that_is_over_is_not_blind_waiting_or_canceling(self):
         over = at(200, replace(COMPLETED, blind_since=NOON, cancel_requested=True))
 

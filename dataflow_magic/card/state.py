@@ -250,10 +250,11 @@ def _condition(view: RunView) -> Iterator[Row]:
 def _blind(view: RunView, now: datetime) -> str:
     if view.blind_since is None:
         return ""
+    if view.settled or (view.is_lost and not view.execution):
+        # Since when is the time it was submitted, and the line has room for the story alone.
+        return _line(view.blind_reason)
     same_day = view.blind_since.astimezone(KST).date() == now.astimezone(KST).date()
     since = _clock(view.blind_since) if same_day else _day_and_clock(view.blind_since)
-    if view.settled:
-        return _line(view.blind_reason)
     reason = f": {_line(view.blind_reason)}" if view.blind_reason else ""
     return f"no news since {since}{reason}"
 
