@@ -62,7 +62,7 @@ class RunView:
     running_since
         When this side first saw the run RUNNING, aware. The service's own start date equals the creation date.
     waiting_for
-        What a run that is not RUNNING yet waits for, in words; empty otherwise.
+        What a run that is not RUNNING yet waits for, in words; empty otherwise, and while it is looked for.
     blind_since
         Since when the service gives no answer, aware; None while it does.
     cancel_requested
@@ -115,9 +115,9 @@ class RunView:
 
     @property
     def waiting_for(self) -> str:
-        """What the run waits for, in words; empty once it runs or is over."""
+        """What the run waits for, in words; empty once it runs or is over, and while it is looked for."""
         if self.execution is None:
-            return "" if self.settled else "the service's answer"
+            return "" if self.settled or self.is_lost else "the service's answer"
         if self.status == RunState.READY:
             return self.execution.status_detail or "the service to start it"
         return ""

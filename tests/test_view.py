@@ -1,3 +1,4 @@
+from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -28,6 +29,7 @@ def test_a_run_without_an_answer_is_being_submitted():
 
     assert (nothing.status, nothing.run_id, nothing.is_final) == ("SUBMITTING", None, False)
     assert nothing.waiting_for == "the service's answer"
+    assert replace(nothing, is_lost=True).waiting_for == "", "its story says what is waited for"
 
 
 @pytest.mark.parametrize(
