@@ -5,6 +5,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import concurrent.futures
 import os
 import shutil
@@ -124,7 +125,7 @@ class Schedule:
         world = self.world
         world.proxy.plan, world.lag_seconds, world.shuffle = lambda _: CALM, 0, None
         # Mostly at one leap: to see time pass look by look costs sixty looks.
-        world.service.passed_seconds += self.random.choice((0, 400, 400, 400))
+        asyncio.run(world.sleep(self.random.choice((0, 400, 400, 400))))
         kernels.append(Kernel(world, self.home, answer_seconds=PATIENT_SECONDS))
         kernels[-1].look_around(self.job_id)
         until_settled(self.home, str(self))
