@@ -71,12 +71,13 @@ def _port(text: str) -> int:
 
 
 def _local(options: argparse.Namespace) -> int:
-    from dataflow_magic.local.attach import check_installed, default_folder
+    from dataflow_magic.local.attach import cache_folder, check_installed, default_folder
     from dataflow_magic.local.folder import DataFolder
 
     check_installed()
     from dataflow_magic.local.app import Keys
-    from dataflow_magic.local.carry import carry_out
+    from dataflow_magic.local.carry import Carrier
+    from dataflow_magic.local.options import Options
     from dataflow_magic.local.server import serve
     from dataflow_magic.settings import LOCAL_ACCESS_KEY, LOCAL_SECRET_KEY
 
@@ -89,7 +90,8 @@ def _local(options: argparse.Namespace) -> int:
     def ready(endpoint: str) -> None:
         print(f"Data Flow service at {endpoint}, data in {folder.path}", flush=True)  # noqa: T201
 
-    serve(folder, keys, carry_out, port=options.port, ready=ready)
+    carrier = Carrier(folder.warm, cache_folder(os.environ), Options.from_environment(os.environ))
+    serve(folder, keys, carrier, port=options.port, ready=ready)
     return 0
 
 

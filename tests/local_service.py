@@ -45,7 +45,11 @@ def processes_of(folder: DataFolder, run_id: str) -> list[int]:
 
 def no_credentials() -> dict[str, str | None]:
     """Return the changes to this environment that take away all that decides where runs go."""
-    return {name: None for name in os.environ if name.startswith(("NCLOUD_", "DATAFLOW_"))}
+    return {
+        name: None
+        for name in os.environ
+        if name.startswith(("NCLOUD_", "DATAFLOW_")) and name != "DATAFLOW_LOCAL_WARM"
+    }
 
 
 def _end_service(folder: DataFolder) -> None:

@@ -18,7 +18,7 @@ from dataflow_magic.errors import ConfigError
 from dataflow_magic.local.folder import Address, DataFolder
 from dataflow_magic.locks import try_lock
 
-__all__ = ["attach", "default_folder", "peek"]
+__all__ = ["attach", "cache_folder", "default_folder", "peek"]
 
 NEEDED = ("pyspark", "starlette", "uvicorn")
 WAIT_SECONDS = 30.0
@@ -35,6 +35,14 @@ def default_folder(environment: Mapping[str, str]) -> DataFolder:
     home = environment.get("DATAFLOW_MAGIC_HOME")
     base = Path(home).expanduser() if home else platformdirs.user_data_path("dataflow-magic", appauthor=False)
     return DataFolder(base.resolve() / "local")
+
+
+def cache_folder(environment: Mapping[str, str]) -> Path:
+    """Return where what can be made again is kept: ``$DATAFLOW_MAGIC_HOME/cache``, else the platform's place for caches."""
+    home = environment.get("DATAFLOW_MAGIC_HOME")
+    if home:
+        return Path(home).expanduser().resolve() / "cache"
+    return platformdirs.user_cache_path("dataflow-magic", appauthor=False)
 
 
 def attach(folder: DataFolder, *, wait_seconds: float = WAIT_SECONDS) -> tuple[Address, int]:

@@ -15,6 +15,7 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from dataflow_magic.local.contract import DEFAULT_TIMEOUT_MINUTES, Refusal, script_parameters
+from dataflow_magic.local.group import end_strays
 from dataflow_magic.local.spark import Outcome
 from dataflow_magic.local.sparkconf import RunSpec
 from dataflow_magic.local.store import Store, StoredRun, new_id
@@ -23,6 +24,9 @@ from dataflow_magic.models import RunState
 __all__ = ["CarryOut", "Engine"]
 
 logger = logging.getLogger(__name__)
+
+LONG_SECONDS = 60.0
+"""A job whose last run took longer gets Java's full compiler; it costs some 4 s at the start."""
 
 STOPPED = "the local service stopped while it ran"
 
@@ -85,6 +89,8 @@ class Engine:
         self._wake = asyncio.Event()
 
     async def __aenter__(self) -> Self:
+        if strays := await asyncio.to_thread(end_strays, self._runs):
+            logger.warning("ended the processes of %s runs an earlier service left", strays)
         for run in self._store.runs_in(RunState.RUNNING):
             self._store.move(run.run_id, RunState.FAILED, STOPPED)
         shutil.rmtree(self._runs, ignore_errors=True)
@@ -219,4 +225,5 @@ class Engine:
             timeout_seconds=60.0 * (condition["timeout"] or DEFAULT_TIMEOUT_MINUTES),
             objects=self._folder / "objects",
             work=work,
+            is_long=(self._store.last_seconds(run.job_id) or 0.0) > LONG_SECONDS,
         )

@@ -47,6 +47,11 @@ class DataFolder:
         return self.path / "objects"
 
     @property
+    def warm(self) -> Path:
+        """What warm JVMs need, and the runs in them: a private folder each."""
+        return self.path / "warm"
+
+    @property
     def log(self) -> Path:
         """What the service itself prints."""
         return self.path / "service.log"

@@ -11,7 +11,7 @@ import signal
 import socket
 import time
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import datetime
 
 import uvicorn
@@ -46,7 +46,7 @@ def random_keys() -> Keys:
 def serve(
     folder: DataFolder,
     keys: Keys,
-    carry_out: CarryOut,
+    carrier: AbstractAsyncContextManager[CarryOut],
     *,
     port: int = 0,
     grace_seconds: float | None = None,
@@ -58,6 +58,8 @@ def serve(
 
     Parameters
     ----------
+    carrier
+        Gives what carries runs out, as long as the service goes on.
     port
         Port on 127.0.0.1; 0 takes a free one.
     grace_seconds
@@ -72,7 +74,7 @@ def serve(
     """
     folder.make()
     with _held(folder), _listening(port) as listener:
-        asyncio.run(_serve(folder, keys, carry_out, listener, grace_seconds=grace_seconds, ready=ready))
+        asyncio.run(_serve(folder, keys, carrier, listener, grace_seconds=grace_seconds, ready=ready))
 
 
 @contextmanager
@@ -124,7 +126,7 @@ class _Server(uvicorn.Server):
 async def _serve(
     folder: DataFolder,
     keys: Keys,
-    carry_out: CarryOut,
+    carrier: AbstractAsyncContextManager[CarryOut],
     listener: socket.socket,
     *,
     grace_seconds: float | None,
@@ -138,7 +140,7 @@ async def _serve(
     _seed(store, folder)
     slots = max(2, os.cpu_count() or 1)
     java = await asyncio.to_thread(java_in_words, os.environ)
-    async with Engine(store, folder.path, carry_out, slots=slots) as engine:
+    async with carrier as carry_out, Engine(store, folder.path, carry_out, slots=slots) as engine:
         server = _server(create_app(Service(store, engine, folder.path, now), keys))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         serving.add_done_callback(lambda _: stop.set())

@@ -1,42 +1,38 @@
 """One Spark application from start to end: a JVM, the script beside it, one process group. Knows no HTTP, no database.
 
-PySpark's gateway JVM is started directly and the script is a Python process of its own, as ``spark-submit`` would
-arrange it, but in half the time and with nothing between us and the two processes that have to be stopped.
+PySpark's gateway JVM is started directly, or was before, and the script is a Python process of its own, as
+``spark-submit`` would arrange it, but in less than half the time and with nothing between us and the two processes that have to
+be stopped.
 """
 
 from __future__ import annotations
 
 import asyncio
-import importlib.util
 import os
-import signal
-import struct
-import sys
-from asyncio.subprocess import DEVNULL, Process
-from collections.abc import Callable
+from asyncio.subprocess import Process
+from collections.abc import Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
 from dataflow_magic.local.group import ProcessGroup
 from dataflow_magic.local.java import Java
-from dataflow_magic.local.script import ScriptProblem, StagedScript, find_script, object_path, stage_script
-from dataflow_magic.local.sparkconf import (
-    RunSpec,
-    java_options,
-    log_key,
-    mountable_buckets,
-    run_environment,
-    spark_settings,
+from dataflow_magic.local.jvm import (
+    Gateway,
+    NoSpark,
+    end_of,
+    gateway_command,
+    launch_gateway,
+    make_work_folder,
+    run_beside,
+    set_properties,
+    spark_home,
 )
+from dataflow_magic.local.script import ScriptProblem, StagedScript, find_script, object_path, stage_script
+from dataflow_magic.local.sparkconf import QUICK_START, RunSpec, log_key, mountable_buckets, spark_settings
 
 __all__ = ["Outcome", "RunSpec", "run_application"]
 
-_START_SECONDS = 120.0  # 1 s is usual; a cold disk and a busy machine are not
-_POLL_SECONDS = 0.05
-
-_JOB = Path(__file__).with_name("job.py")
-_LIFELINE = "DATAFLOW_MAGIC_LIFELINE"  # read in job.py, as is
 _LAST_WORDS = "DATAFLOW_MAGIC_LAST_WORDS"
 
 
@@ -63,23 +59,13 @@ class _Plan:
     spec: RunSpec
     script: StagedScript
     logs: Path
-    jvm_command: list[str]
-    environment: dict[str, str]
+    home: Path
+    settings: dict[str, str]
 
     @property
-    def connection_file(self) -> Path:
-        """Where the JVM writes how to reach it."""
-        return self.spec.work / "connection"
-
-    @property
-    def last_words_file(self) -> Path:
-        """Where the script's process writes what ended the script."""
-        return self.spec.work / "last_words"
-
-    @property
-    def folder(self) -> Path:
-        """The current folder of both processes, empty at the start: what a script leaves there goes with the run."""
-        return self.spec.work / "cwd"
+    def jvm_log(self) -> Path:
+        """What the JVM prints."""
+        return self.logs / "jvm.log"
 
 
 class _Ended(Exception):
@@ -97,6 +83,8 @@ async def run_application(
     cancel: asyncio.Event,
     waiting: Callable[[str], None],
     started: Callable[[], None],
+    options: Sequence[str] = QUICK_START,
+    warm: Gateway | None = None,
 ) -> Outcome:
     """Run the script to its end and return how it ended; whatever it did, no process of it is left.
 
@@ -112,29 +100,38 @@ async def run_application(
         Called with what the run waits for, before its script runs.
     started
         Called once, when the script's process exists.
+    options
+        Of Java, for a JVM that has to be started.
+    warm
+        A JVM to use instead, whose folder must be the spec's ``work``. It is ended whatever happens. One that does not
+        take the run's settings is replaced.
 
     Raises
     ------
     asyncio.CancelledError
         The task was cancelled; the process group was killed without grace.
     """
-    group = None
+    group = warm.group if warm else None
     try:
-        plan = _plan(replace(spec, objects=spec.objects.absolute(), work=spec.work.absolute()), java)
-        group = ProcessGroup()
+        plan = _plan(replace(spec, objects=spec.objects.absolute(), work=spec.work.absolute()))
+        if warm is not None and not await _adopt(warm, plan):
+            await warm.group.end()
+            warm = group = None
+        group = group or ProcessGroup(plan.spec.work)
+        gateway = warm or await _launch(plan, group, java, options, cancel=cancel, waiting=waiting)
+        return await _supervise(plan, gateway, cancel=cancel, started=started)
     except ScriptProblem as problem:
         return _failed(str(problem))
     except OSError as error:
         return _failed(f"the run's files could not be prepared: {_in_one_line(error)}")
-    try:
-        return await _supervise(plan, group, cancel=cancel, waiting=waiting, started=started)
     except _Ended as ended:
         return ended.outcome
     finally:
-        await group.end()
+        if group is not None:
+            await group.end()
 
 
-def _plan(spec: RunSpec, java: Java) -> _Plan:
+def _plan(spec: RunSpec) -> _Plan:
     """Settle everything that can fail without a process, and make the folders."""
     script = find_script(spec.objects, spec.script_path, spec.job_name)
     object_path(spec.objects, spec.log_path)  # first, so that a refusal quotes it as it was given
@@ -144,126 +141,85 @@ def _plan(spec: RunSpec, java: Java) -> _Plan:
         raise ScriptProblem(
             f"no bucket {bucket!r} for the logs at {spec.log_path}: make it, or correct logPath"
         )
-    spark = importlib.util.find_spec("pyspark")
-    if spark is None or not spark.submodule_search_locations:
-        raise ScriptProblem(
-            'Spark did not start: PySpark is not installed; pip install "dataflow-magic[local]"'
-        )
-    home = Path(spark.submodule_search_locations[0])
+    try:
+        home = spark_home()
+    except NoSpark as error:
+        raise ScriptProblem(f"Spark did not start: {error}") from None
     settings = spark_settings(
         spec,
         buckets=mountable_buckets(folder.name for folder in spec.objects.iterdir() if folder.is_dir()),
         logs=logs,
         cores=_cores(),
     )
-    spec.work.mkdir(mode=0o700, parents=True, exist_ok=True)  # holds the secret of the connection to the JVM
-    for name in ("script", "scratch", "cwd"):
-        (spec.work / name).mkdir(exist_ok=True)
+    make_work_folder(spec.work)
     staged = stage_script(script, spec.parameters, spec.work / "script")
     (logs / "events").mkdir(parents=True, exist_ok=True)
-    return _Plan(
-        spec=spec,
-        script=staged,
-        logs=logs,
-        jvm_command=[
-            str(java.executable),
-            *java_options(java.version),
-            *(f"-D{name}={value}" for name, value in settings.items()),
-            "-cp",
-            os.pathsep.join(sorted(str(jar) for jar in (home / "jars").glob("*.jar"))),
-            "org.apache.spark.api.python.PythonGatewayServer",
-        ],
-        environment=run_environment(os.environ, work=spec.work) | {"SPARK_HOME": str(home)},
-    )
+    return _Plan(spec, staged, logs, home, settings)
 
 
-async def _supervise(
+async def _adopt(warm: Gateway, plan: _Plan) -> bool:
+    """Make a warm JVM the run's own: its settings, its log; False where it does not take them."""
+    try:
+        # What it prints from now on is the run's: the file it holds open moves, emptied.
+        os.truncate(warm.log, 0)
+        warm.log.rename(plan.jvm_log)
+        await asyncio.to_thread(set_properties, warm, plan.settings)
+    except (OSError, NoSpark):
+        return False
+    return True
+
+
+async def _launch(
     plan: _Plan,
     group: ProcessGroup,
+    java: Java,
+    options: Sequence[str],
     *,
     cancel: asyncio.Event,
     waiting: Callable[[str], None],
-    started: Callable[[], None],
-) -> Outcome:
-    jvm = await _launch_jvm(plan, group)
+) -> Gateway:
     waiting("starting Spark")
-    gateway = await _gateway(plan, jvm, cancel)
-    script = await _launch_script(plan, group, gateway)
-    started()
-    stopped = await _until_ended(script, cancel=cancel, timeout_seconds=plan.spec.timeout_seconds)
-    if stopped is not None:
-        await group.terminate()
-        return stopped
-    await group.close()
-    # Asked to end, the JVM says 0; anything else came first, and the script's error only follows from it.
-    if (script.returncode or 0) > 0 and jvm.returncode not in (0, None):
-        return _failed(f"Spark's JVM {_end_of(jvm)} during the run (see jvm.log)")
-    if script.returncode == 0:
-        return Outcome("COMPLETED")
-    with suppress(OSError):
-        if last_words := plan.last_words_file.read_text("utf-8"):
-            return _failed(last_words)
-    return _failed(f"the script {_end_of(script)}")
-
-
-async def _launch_jvm(plan: _Plan, group: ProcessGroup) -> Process:
-    environment = plan.environment | {
-        "_PYSPARK_DRIVER_CONN_INFO_PATH": str(plan.connection_file),
-        "LC_ALL": "C.UTF-8",  # in a C locale Java cannot name a file 매출.csv
-        "SPARK_CONNECT_MODE": "0",
-        "SPARK_ENV_LOADED": "1",
-        "SPARK_SCALA_VERSION": "2.13",
-    }
+    command = gateway_command(java, plan.home, options, plan.settings)
     try:
-        return await group.launch(
-            plan.jvm_command,
-            environment,
-            stdin=group.lifeline,
-            folder=plan.folder,
-            log=plan.logs / "jvm.log",
+        gateway = await launch_gateway(
+            command, group, plan.spec.work, home=plan.home, log=plan.jvm_log, cancel=cancel
         )
-    except (OSError, ValueError) as error:
-        raise _Ended(_failed(f"Spark did not start: {_in_one_line(error)}")) from error
+    except NoSpark as error:
+        raise _Ended(_failed(f"Spark did not start: {error}")) from error
+    if gateway is None:
+        raise _Ended(_canceled())
+    return gateway
 
 
-async def _gateway(plan: _Plan, jvm: Process, cancel: asyncio.Event) -> dict[str, str]:
-    """Wait until the JVM says how to reach it; return that as the script's environment variables."""
-    deadline = asyncio.get_running_loop().time() + _START_SECONDS
-    while True:
-        if (gateway := _read_connection(plan.connection_file)) is not None:
-            return gateway
-        if cancel.is_set():
-            raise _Ended(_canceled())
-        if jvm.returncode is not None:
-            raise _Ended(
-                _failed(f"Spark did not start: the JVM {_end_of(jvm)}{_last_words(plan)} (see jvm.log)")
-            )
-        if asyncio.get_running_loop().time() > deadline:
-            waited = _duration(_START_SECONDS)
-            raise _Ended(_failed(f"Spark did not start: no answer from the JVM in {waited} (see jvm.log)"))
-        await asyncio.sleep(_POLL_SECONDS)
-
-
-async def _launch_script(plan: _Plan, group: ProcessGroup, gateway: dict[str, str]) -> Process:
-    command = [sys.executable, "-P", str(_JOB), str(plan.script.path), *plan.script.arguments]
-    environment = (
-        plan.environment
-        | gateway
-        | {
-            _LIFELINE: str(group.lifeline),
-            _LAST_WORDS: str(plan.last_words_file),
-        }
-    )
+async def _supervise(
+    plan: _Plan, gateway: Gateway, *, cancel: asyncio.Event, started: Callable[[], None]
+) -> Outcome:
+    last_words_file = gateway.folder / "last_words"
     try:
-        return await group.launch(
-            command,
-            environment,
-            stdin=DEVNULL,
-            folder=plan.folder,
+        script = await run_beside(
+            gateway,
+            [str(plan.script.path), *plan.script.arguments],
+            home=plan.home,
             log=plan.logs / "console.log",
+            variables={_LAST_WORDS: str(last_words_file)},
         )
     except (OSError, ValueError) as error:
         raise _Ended(_failed(f"the script did not start: {_in_one_line(error)}")) from error
+    started()
+    stopped = await _until_ended(script, cancel=cancel, timeout_seconds=plan.spec.timeout_seconds)
+    if stopped is not None:
+        await gateway.group.terminate()
+        return stopped
+    await gateway.group.close()
+    # Asked to end, the JVM says 0; anything else came first, and the script's error only follows from it.
+    if (script.returncode or 0) > 0 and gateway.process.returncode not in (0, None):
+        return _failed(f"Spark's JVM {end_of(gateway.process)} during the run (see jvm.log)")
+    if script.returncode == 0:
+        return Outcome("COMPLETED")
+    with suppress(OSError):
+        if last_words := last_words_file.read_text("utf-8"):
+            return _failed(last_words)
+    return _failed(f"the script {end_of(script)}")
 
 
 async def _until_ended(script: Process, *, cancel: asyncio.Event, timeout_seconds: float) -> Outcome | None:
@@ -286,19 +242,6 @@ async def _until_ended(script: Process, *, cancel: asyncio.Event, timeout_second
     )
 
 
-def _read_connection(path: Path) -> dict[str, str] | None:
-    """Read the port and the secret PythonGatewayServer leaves, each behind its length; None while incomplete."""
-    try:
-        content = path.read_bytes()
-        port, length = struct.unpack_from("!ii", content)
-    except (FileNotFoundError, struct.error):
-        return None
-    secret = content[8 : 8 + length]
-    if len(secret) < length:
-        return None
-    return {"PYSPARK_GATEWAY_PORT": str(port), "PYSPARK_GATEWAY_SECRET": secret.decode()}
-
-
 def _cores() -> int:
     """Count the cores this process may use; a container often has fewer than its machine."""
     if hasattr(os, "sched_getaffinity"):
@@ -312,24 +255,6 @@ def _failed(reason: str) -> Outcome:
 
 def _canceled() -> Outcome:
     return Outcome("CANCELED", "canceled on request")
-
-
-def _end_of(process: Process) -> str:
-    code = process.returncode or 0
-    if code >= 0:
-        return f"exited with code {code}"
-    with suppress(ValueError):
-        return f"was killed by signal {-code} ({signal.Signals(-code).name})"
-    return f"was killed by signal {-code}"
-
-
-def _last_words(plan: _Plan) -> str:
-    """Return ``: `` and the last line of the JVM's log, where Java says why it refused to start."""
-    with suppress(OSError), (plan.logs / "jvm.log").open("rb") as log:
-        log.seek(max(0, log.seek(0, os.SEEK_END) - 2000))
-        lines = log.read().decode("utf-8", errors="replace").split("\n")
-        return next((f": {line.strip()}" for line in reversed(lines) if line.strip()), "")
-    return ""
 
 
 def _duration(seconds: float) -> str:

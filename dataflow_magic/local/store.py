@@ -196,6 +196,15 @@ class Store:
         """Return every run in a state, oldest first."""
         return self._runs("WHERE r.status = ? ORDER BY r.seq", (state,))
 
+    def last_seconds(self, job_id: str) -> float | None:
+        """Return how long the script of the job's last COMPLETED run took; None when there is none."""
+        runs = self._runs(
+            "WHERE r.job_id = ? AND r.status = ? ORDER BY r.seq DESC LIMIT 1", (job_id, RunState.COMPLETED)
+        )
+        if not runs or runs[0].started is None or runs[0].ended is None:
+            return None
+        return (runs[0].ended - runs[0].started).total_seconds()
+
     def move(self, run_id: str, state: RunState, detail: str = "") -> bool:
         """Bring a run to a state; False, and nothing changed, where its present state does not allow that."""
         before = allowed_before(state)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import sys
 from collections.abc import Callable
+from contextlib import nullcontext
 from pathlib import Path
 
 from dataflow_magic.local.app import Keys
@@ -30,6 +31,6 @@ if __name__ == "__main__":
     serve(
         DataFolder(Path(sys.argv[1])),
         Keys(ACCESS_KEY, SECRET_KEY),
-        complete,
+        nullcontext(complete),
         ready=lambda address: print(address, flush=True),  # noqa: T201
     )

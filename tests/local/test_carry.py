@@ -1,17 +1,22 @@
 import asyncio
+import functools
+import json
 import os
 import signal
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import anyio
 import pytest
 
 from dataflow_magic.client import Client
 from dataflow_magic.local.attach import attach
-from dataflow_magic.local.carry import carry_out
+from dataflow_magic.local.carry import Carrier
 from dataflow_magic.local.folder import DataFolder
+from dataflow_magic.local.options import Options
 from dataflow_magic.local.spark import Outcome
 from dataflow_magic.local.sparkconf import RunSpec
 from dataflow_magic.models import Job, JobExecution
@@ -47,9 +52,11 @@ def spec_in(folder: Path) -> RunSpec:
 async def carried_out(spec: RunSpec) -> tuple[Outcome, list[str]]:
     """Carry out a run that does not get as far as Java; return how it ended and what it reported."""
     calls: list[str] = []
-    outcome = await carry_out(
-        spec, cancel=asyncio.Event(), waiting=calls.append, started=lambda: calls.append("started")
-    )
+    carrier = Carrier(spec.objects.parent / "warm", spec.objects.parent / "cache", Options(warm=False))
+    async with carrier as carry_out:
+        outcome = await carry_out(
+            spec, cancel=asyncio.Event(), waiting=calls.append, started=lambda: calls.append("started")
+        )
     return outcome, calls
 
 
@@ -164,3 +171,112 @@ def console_log(folder: DataFolder, run: JobExecution) -> str:
     assert run.job_condition is not None
     log = folder.objects / f"{run.job_condition.log_path}{run.job_execution_id}/console.log"
     return log.read_text() if log.exists() else ""
+
+
+WARM_SCRIPT = """
+import json, os
+from pathlib import Path
+from pyspark.sql import SparkSession
+from pyspark.sql.functions import udf
+
+Path("beside.txt").write_text("read by Java in the script's own folder")
+spark = SparkSession.builder.getOrCreate()
+twice = udf(lambda number: number * 2, "long")
+conf = spark.sparkContext.getConf()
+java = spark.sparkContext._jvm.java.lang
+print(json.dumps({
+    "app": conf.get("spark.app.name"),
+    "master": conf.get("spark.master"),
+    "events": conf.get("spark.eventLog.dir"),
+    "sum": spark.range(5).select(twice("id").alias("n")).agg({"n": "sum"}).first()[0],
+    "beside": spark.read.text("beside.txt").first()[0],
+    "bucket": spark.read.text("s3a://lake/a.txt").first()[0],
+    "jvm": java.ProcessHandle.current().pid(),
+    "tables": [table.name for table in spark.catalog.listTables()],
+    "group": os.getpgrp(),
+}))
+spark._jvm.System.err.println("said by the JVM")
+raise SystemExit($code)
+"""
+
+
+def warm_spec(folder: Path, run_id: str, code: str) -> RunSpec:
+    objects = folder / "objects"
+    for bucket in ("scripts", "logs", "lake"):
+        (objects / bucket).mkdir(parents=True, exist_ok=True)
+    (objects / "scripts" / "daily.py").write_text(WARM_SCRIPT)
+    (objects / "lake" / "a.txt").write_text("an object")
+    return replace(spec_in(folder), run_id=run_id, parameters={"$code": code}, work=folder / "runs" / run_id)
+
+
+@pytest.mark.spark
+async def test_a_warm_jvm_serves_one_run_as_a_cold_one_would_and_ends_with_it(tmp_path):
+    carrier = Carrier(tmp_path / "warm", tmp_path / "cache", Options(warm=True, memory="700m"))
+    told: list[dict[str, Any]] = []
+    async with carrier as carry_out:
+        for run_id, code, outcome in (
+            ("run000000001", "0", Outcome("COMPLETED")),
+            ("run000000002", "3", Outcome("FAILED", "the script exited with code 3")),
+        ):
+            await wait_until(lambda: carrier.is_warm)
+            (ready,) = (tmp_path / "warm").iterdir()
+            spec, waits, starts = warm_spec(tmp_path, run_id, code), list[str](), list[bool]()
+
+            ended = await carry_out(
+                spec,
+                cancel=asyncio.Event(),
+                waiting=waits.append,
+                started=functools.partial(starts.append, True),
+            )
+
+            logs = spec.objects / "logs" / run_id
+            assert ended == outcome, (logs / "console.log").read_text()
+            assert (waits, starts) == ([], [True])
+            told.append(json.loads((logs / "console.log").read_text().splitlines()[0]))
+            jvm_log = (logs / "jvm.log").read_text()
+            assert "said by the JVM" in jvm_log
+            assert "SharedArchiveFile" not in jvm_log
+            assert not ready.exists()
+            (events,) = logs.glob("events/*/events_*")
+            assert "SparkListenerApplicationEnd" in events.read_text()
+            assert not is_running(told[-1]["jvm"])
+        (archive,) = (tmp_path / "cache").glob("java*")
+        await wait_until(lambda: carrier.is_warm)
+        (warm,) = (tmp_path / "warm").iterdir()
+        pid = int((warm / "group").read_text())
+        assert str(archive / "spark.jsa") in of_process(pid, "maps")
+        assert "-Xmx700m" in of_process(pid, "cmdline")
+
+    assert not is_running(pid)
+    assert not list((tmp_path / "warm").iterdir())
+    first, second = told
+    assert first["jvm"] == first["group"] != second["jvm"] == second["group"]
+    for each, run_id in ((first, "run000000001"), (second, "run000000002")):
+        assert each | {"jvm": 0, "group": 0} == {
+            "app": "daily",
+            "master": f"local[{min(2, len(os.sched_getaffinity(0)))}]",
+            "events": (tmp_path / "objects" / "logs" / run_id / "events").as_uri(),
+            "sum": 20,
+            "beside": "read by Java in the script's own folder",
+            "bucket": "an object",
+            "jvm": 0,
+            "tables": [],
+            "group": 0,
+        }
+
+
+async def wait_until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(RUN_SECONDS):
+        while not holds():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+def of_process(pid: int, what: str) -> str:
+    return Path(f"/proc/{pid}/{what}").read_text()
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return of_process(pid, "stat").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False

@@ -7,7 +7,7 @@ import sys
 import threading
 import time
 from collections.abc import Iterator
-from contextlib import closing, contextmanager
+from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import IO, cast
@@ -32,6 +32,7 @@ GRACE = 0.15
 
 SERVICE = """
 import asyncio, sys
+from contextlib import nullcontext
 from pathlib import Path
 from dataflow_magic.local.app import Keys
 from dataflow_magic.local.folder import DataFolder
@@ -48,7 +49,8 @@ async def carry_out(spec, *, cancel, waiting, started):
 
 keys = Keys("AK_TEST", "SK_TEST")
 grace = float(grace) if grace else None
-serve(folder, keys, carry_out, port=port, grace_seconds=grace, ready=lambda text: print(text, flush=True))
+carrier = nullcontext(carry_out)
+serve(folder, keys, carrier, port=port, grace_seconds=grace, ready=lambda text: print(text, flush=True))
 print("served", flush=True)
 """
 
@@ -284,7 +286,7 @@ def test_a_port_in_use_is_refused_in_one_line(folder):
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         port = listener.getsockname()[1]
         with pytest.raises(ConfigError) as refused:
-            serve(folder, KEYS, ScriptedRuns(), port=port)
+            serve(folder, KEYS, nullcontext(ScriptedRuns()), port=port)
 
     assert str(refused.value) == (
         f"port {port} of 127.0.0.1 cannot be used (Address already in use); give another --port"
@@ -309,7 +311,7 @@ def test_a_folder_that_is_served_already_is_refused_in_one_line(folder, address,
         folder.write_address(address)
 
     with pytest.raises(ConfigError) as refused:
-        serve(folder, KEYS, ScriptedRuns())
+        serve(folder, KEYS, nullcontext(ScriptedRuns()))
 
     os.close(lock)
     assert str(refused.value) == (
@@ -327,7 +329,7 @@ def test_somebody_who_only_looks_does_not_keep_a_service_from_starting(folder):
         port = listener.getsockname()[1]
 
         with pytest.raises(ConfigError, match=f"port {port} "):  # so the folder was its own by then
-            serve(folder, KEYS, ScriptedRuns(), port=port)
+            serve(folder, KEYS, nullcontext(ScriptedRuns()), port=port)
 
 
 def test_the_process_that_cannot_serve_says_so_in_one_line(tmp_path, capsys):

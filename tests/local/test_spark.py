@@ -174,7 +174,7 @@ async def test_a_java_that_is_gone_fails_the_run(stage):
     assert await run.run() == Outcome(
         "FAILED", "Spark did not start: [Errno 2] No such file or directory: '/no/such/java/bin/java'"
     )
-    assert run.calls == []
+    assert run.calls == ["starting Spark"]
 
 
 @pytest.mark.anyio
