@@ -12,6 +12,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from dataflow_magic.errors import ConfigError
+from dataflow_magic.local.pages import CONTRACT_VARIABLE, Contract, contract_of
 
 __all__ = ["main"]
 
@@ -47,6 +48,12 @@ def _parser() -> argparse.ArgumentParser:
     )
     local.add_argument(
         "--data", type=Path, help="folder for jobs, runs and objects (default: this user's own)"
+    )
+    local.add_argument(
+        "--contract",
+        choices=[str(name) for name in Contract],
+        help=f"the vendor's pages a start of a run is read by (default: {CONTRACT_VARIABLE}, "
+        f"else {Contract.EXECUTE_JOB})",
     )
     local.set_defaults(command=_local)
     demo = commands.add_parser(
@@ -84,12 +91,13 @@ def _local(options: argparse.Namespace) -> int:
         os.environ.get("DATAFLOW_LOCAL_ACCESS_KEY") or LOCAL_ACCESS_KEY,
         os.environ.get("DATAFLOW_LOCAL_SECRET_KEY") or LOCAL_SECRET_KEY,
     )
+    contract = Contract(options.contract) if options.contract else contract_of(os.environ)
     folder = DataFolder(options.data.resolve()) if options.data else default_folder(os.environ)
 
     def ready(endpoint: str) -> None:
         print(f"Data Flow service at {endpoint}, data in {folder.path}", flush=True)  # noqa: T201
 
-    serve(folder, keys, carry_out, port=options.port, ready=ready)
+    serve(folder, keys, carry_out, port=options.port, contract=contract, ready=ready)
     return 0
 
 

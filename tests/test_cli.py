@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from dataflow_magic import Client
+from dataflow_magic import Client, JobCondition
 from dataflow_magic.cli import main
-from dataflow_magic.errors import NotSignedIn
+from dataflow_magic.errors import BadParameter, NotSignedIn
 from dataflow_magic.local.folder import DataFolder
 from tests.local_service import no_credentials
 
@@ -99,6 +99,33 @@ async def test_local_takes_the_keys_of_its_environment_alone_and_prints_neither(
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("arguments", "environment"),
+    [(["--contract", "2026-10"], {}), ([], {"DATAFLOW_LOCAL_CONTRACT": "2026-10"})],
+    ids=["option", "environment"],
+)
+async def test_local_follows_the_pages_it_is_told_to(tmp_path, arguments, environment):
+    async with command("local", "--port", "0", "--data", tmp_path, *arguments, **environment) as process:
+        endpoint = await endpoint_of(process)
+
+        async with Client("LOCAL-ACCESS-KEY", "LOCAL-SECRET-KEY", endpoint) as client:
+            job = (await client.list_jobs(name="slow_count")).items[0]
+            # Nothing else than the newest pages refuses this one.
+            with pytest.raises(BadParameter, match="timeout: Input should be greater than or equal to 1"):
+                await client.execute_job(job.job_id, JobCondition(timeout=0).over(job.condition))
+
+
+@pytest.mark.anyio
+async def test_a_contract_there_is_not_is_one_line_and_code_3(tmp_path):
+    async with command("local", "--data", tmp_path, DATAFLOW_LOCAL_CONTRACT="g2") as process:
+        assert await ended(process) == (
+            3,
+            "",
+            "dataflow-magic: DATAFLOW_LOCAL_CONTRACT is 'g2'; set it to executejob or 2026-10\n",
+        )
+
+
+@pytest.mark.anyio
 async def test_local_keeps_its_data_below_the_home_when_no_folder_is_given(tmp_path):
     async with command("local", "--port", "0", DATAFLOW_MAGIC_HOME=str(tmp_path)) as process:
         assert (await first_line(process)).endswith(f", data in {tmp_path / 'local'}\n")
@@ -158,6 +185,7 @@ async def test_a_folder_that_is_served_already_is_one_line_and_code_3(tmp_path):
         ["local", "--port", "٣"],
         # If it were taken, this folder would not be.
         ["local", "--por", "0", "--data", "/dev/null/no"],
+        ["local", "--contract", "g2"],
         ["local", "folder"],
         ["demo", "a.ipynb", "b.ipynb"],
     ],
@@ -169,6 +197,7 @@ async def test_a_folder_that_is_served_already_is_one_line_and_code_3(tmp_path):
         "port not whole",
         "port in other digits",
         "abbreviated option",
+        "no such contract",
         "stray word",
         "two notebooks",
     ],

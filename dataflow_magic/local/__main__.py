@@ -2,19 +2,27 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from pathlib import Path
 
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.local.carry import carry_out
 from dataflow_magic.local.folder import DataFolder
+from dataflow_magic.local.pages import contract_of
 from dataflow_magic.local.server import GRACE_SECONDS, random_keys, serve
 
 
 def main(data: str) -> int:
     """Serve; 0 when the service ended by itself, 3 when it could not begin."""
     try:
-        serve(DataFolder(Path(data)), random_keys(), carry_out, grace_seconds=GRACE_SECONDS)
+        serve(
+            DataFolder(Path(data)),
+            random_keys(),
+            carry_out,
+            contract=contract_of(os.environ),
+            grace_seconds=GRACE_SECONDS,
+        )
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return 3

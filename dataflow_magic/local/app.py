@@ -26,6 +26,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from dataflow_magic.local import contract
 from dataflow_magic.local.contract import Refusal
 from dataflow_magic.local.engine import Engine
+from dataflow_magic.local.pages import Contract
 from dataflow_magic.local.store import Store, StoredJob, StoredRun
 from dataflow_magic.signing import ACCESS_KEY_HEADER, MAX_SKEW_MS, SIGNATURE_HEADER, TIMESTAMP_HEADER, verify
 
@@ -54,12 +55,15 @@ class Service:
     ----------
     now
         Gives the aware time answers are made at.
+    contract
+        Which pages a start of a run is read by.
     """
 
     store: Store
     engine: Engine
     folder: Path
     now: Callable[[], datetime]
+    contract: Contract = Contract.EXECUTE_JOB
 
 
 def create_app(service: Service, keys: Keys, *, clock: Callable[[], float] = time.time) -> ASGIApp:
@@ -76,6 +80,9 @@ def create_app(service: Service, keys: Keys, *, clock: Callable[[], float] = tim
             Route("/api/v1/jobs", handlers.list_jobs, methods=["GET"]),
             Route("/api/v1/jobs", handlers.create_job, methods=["POST"]),
             Route("/api/v1/jobs/{job_id}", handlers.get_job, methods=["GET"]),
+            Route("/api/v1/jobs/{job_id}", handlers.update_job, methods=["PATCH"]),
+            Route("/api/v1/jobs/{job_id}", handlers.delete_job, methods=["DELETE"]),
+            Route("/api/v1/jobs/{job_id}/executions", handlers.update_execution_config, methods=["PUT"]),
             Route("/api/v1/jobs/{job_id}/executions", handlers.execute_job, methods=["POST"]),
             Route("/api/v1/jobs/{job_id}/executions", handlers.list_executions, methods=["GET"]),
             Route("/api/v1/jobs/{job_id}/executions/{run_id}", handlers.get_execution, methods=["GET"]),
@@ -102,6 +109,7 @@ class _Handlers:
         self._engine = service.engine
         self._folder = service.folder
         self._now = service.now
+        self._contract = service.contract
 
     def list_jobs(self, request: Request) -> Response:
         page, limit = contract.read_paging(request.query_params)
@@ -115,17 +123,38 @@ class _Handlers:
     def get_job(self, request: Request) -> Response:
         return _json(contract.job_answer(self._job(request)))
 
+    async def update_job(self, request: Request) -> Response:
+        job = await run_in_threadpool(self._job, request)
+        return await self._update(job, contract.read_job_update(await _body(request), job))
+
+    async def update_execution_config(self, request: Request) -> Response:
+        job = await run_in_threadpool(self._job, request)
+        return await self._update(job, contract.read_execution_config(await _body(request), job))
+
+    def delete_job(self, request: Request) -> Response:
+        job = self._job(request)
+        if not self._store.delete_job(job.job_id):
+            raise Refusal(
+                400,
+                "bad-state",
+                f"job {job.job_id} has a READY or RUNNING run; cancel it, or wait for its end",
+            )
+        return _json(True)
+
     async def execute_job(self, request: Request) -> Response:
         job = await run_in_threadpool(self._job, request)
-        condition, parameters = contract.read_execution(await _body(request))
-        run = await run_in_threadpool(
-            self._store.add_run,
-            job,
-            condition=condition,
-            parameters=parameters,
-            trigger_id=request.query_params.get("triggerId") or None,
-            workflow_id=request.query_params.get("workflowId") or None,
-        )
+        condition, parameters = self._read_execution(await _body(request), job)
+        try:
+            run = await run_in_threadpool(
+                self._store.add_run,
+                job,
+                condition=condition,
+                parameters=parameters,
+                trigger_id=request.query_params.get("triggerId") or None,
+                workflow_id=request.query_params.get("workflowId") or None,
+            )
+        except LookupError:
+            raise _no_job(job.job_id) from None
         self._engine.wake()
         return _json(contract.started_answer(run))
 
@@ -149,9 +178,22 @@ class _Handlers:
                 "folder": str(self._folder),
                 "objects": str(self._folder / "objects"),
                 "pid": os.getpid(),
+                "contract": self._contract,
                 "activeRuns": self._engine.active,
             }
         )
+
+    def _read_execution(self, body: bytes, job: StoredJob) -> tuple[dict[str, Any], dict[str, Any]]:
+        if self._contract == Contract.EXECUTE_JOB:
+            return contract.read_execution(body)
+        return contract.read_execution_over(body, job)
+
+    async def _update(self, job: StoredJob, changes: dict[str, Any]) -> Response:
+        updated = await run_in_threadpool(self._store.update_job, job.job_id, **changes)
+        if updated is None:  # deleted meanwhile
+            raise _no_job(job.job_id)
+        self._engine.wake()  # more of its runs may go at once now
+        return _json(contract.job_answer(updated))
 
     def _told(self, run: StoredRun) -> dict[str, Any]:
         return contract.execution_answer(run, self._now(), self._engine.waiting_for(run))
@@ -160,7 +202,7 @@ class _Handlers:
         job_id = request.path_params["job_id"]
         job = self._store.job(job_id)
         if job is None:
-            raise Refusal(404, "not-found", f"jobId: there is no job {job_id!r}")
+            raise _no_job(job_id)
         return job
 
     def _run(self, request: Request) -> StoredRun:
@@ -204,6 +246,10 @@ class _Gateway:
             and verify(signature, scope["method"], target, int(timestamp), access_key, self._keys.secret_key)
         )
         return "" if good else "Invalid authentication information."
+
+
+def _no_job(job_id: str) -> Refusal:
+    return Refusal(404, "not-found", f"jobId: there is no job {job_id!r}")
 
 
 async def _body(request: Request) -> bytes:

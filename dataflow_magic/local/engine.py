@@ -206,8 +206,9 @@ class Engine:
 
     def _spec(self, run: StoredRun, work: Path) -> RunSpec:
         job = self._store.job(run.job_id)
-        stored = (job.condition.get("parameters") or {}) if job else {}
         condition = run.condition
+        # A run of the pages of October 2026 brings them along, as they were when it was sent.
+        stored = condition.get("parameters", job.condition.get("parameters") if job else None) or {}
         return RunSpec(
             run_id=run.run_id,
             job_name=run.job_name,

@@ -22,6 +22,7 @@ from dataflow_magic.local.app import Keys, Service, create_app
 from dataflow_magic.local.engine import CarryOut, Engine
 from dataflow_magic.local.folder import Address, DataFolder
 from dataflow_magic.local.java import java_in_words
+from dataflow_magic.local.pages import Contract
 from dataflow_magic.local.sampledata import install_samples, sample_jobs
 from dataflow_magic.local.store import Store
 from dataflow_magic.locks import try_lock
@@ -49,6 +50,7 @@ def serve(
     carry_out: CarryOut,
     *,
     port: int = 0,
+    contract: Contract = Contract.EXECUTE_JOB,
     grace_seconds: float | None = None,
     ready: Callable[[str], None] | None = None,
 ) -> None:
@@ -72,7 +74,10 @@ def serve(
     """
     folder.make()
     with _held(folder), _listening(port) as listener:
-        asyncio.run(_serve(folder, keys, carry_out, listener, grace_seconds=grace_seconds, ready=ready))
+        serving = _serve(
+            folder, keys, carry_out, listener, contract=contract, grace_seconds=grace_seconds, ready=ready
+        )
+        asyncio.run(serving)
 
 
 @contextmanager
@@ -127,6 +132,7 @@ async def _serve(
     carry_out: CarryOut,
     listener: socket.socket,
     *,
+    contract: Contract,
     grace_seconds: float | None,
     ready: Callable[[str], None] | None,
 ) -> None:
@@ -139,7 +145,7 @@ async def _serve(
     slots = max(2, os.cpu_count() or 1)
     java = await asyncio.to_thread(java_in_words, os.environ)
     async with Engine(store, folder.path, carry_out, slots=slots) as engine:
-        server = _server(create_app(Service(store, engine, folder.path, now), keys))
+        server = _server(create_app(Service(store, engine, folder.path, now, contract), keys))
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         serving.add_done_callback(lambda _: stop.set())
         try:

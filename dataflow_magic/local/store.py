@@ -14,6 +14,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from dataflow_magic.local.lifecycle import allowed_before
@@ -134,6 +135,47 @@ class Store:
         assert job is not None  # noqa: S101 - just written
         return job
 
+    def update_job(
+        self,
+        job_id: str,
+        *,
+        name: str | None = None,
+        max_concurrent_runs: int | None = None,
+        condition: Mapping[str, Any],
+        extra: Mapping[str, Any] = MappingProxyType({}),
+    ) -> StoredJob | None:
+        """Lay what is given over a job and return it, None when there is none; None changes nothing."""
+        with self._open() as db:
+            db.execute("BEGIN IMMEDIATE")  # so that nobody else's change comes between reading and writing
+            row = db.execute("SELECT condition, extra FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
+            if row is None:
+                return None
+            db.execute(
+                "UPDATE jobs SET name = coalesce(?, name), max_concurrent_runs = coalesce(?, max_concurrent_runs), "
+                "condition = ?, extra = ?, updated = ? WHERE job_id = ?",
+                (
+                    name,
+                    max_concurrent_runs,
+                    json.dumps({**json.loads(row["condition"]), **condition}),
+                    json.dumps({**json.loads(row["extra"]), **extra}),
+                    self._stamp(),
+                    job_id,
+                ),
+            )
+        return self.job(job_id)
+
+    def delete_job(self, job_id: str) -> bool:
+        """Remove a job and its runs; False, and nothing changed, while one of them is READY or RUNNING."""
+        with self._open() as db:
+            gone = db.execute(
+                "DELETE FROM jobs WHERE job_id = ? AND NOT EXISTS "
+                "(SELECT 1 FROM runs WHERE job_id = jobs.job_id AND status IN (?, ?))",
+                (job_id, RunState.READY, RunState.RUNNING),
+            )
+            if gone.rowcount:
+                db.execute("DELETE FROM runs WHERE job_id = ?", (job_id,))
+            return gone.rowcount == 1
+
     def job(self, job_id: str) -> StoredJob | None:
         """Return a job, None when there is none."""
         found = self._jobs("WHERE j.job_id = ?", (job_id,))
@@ -156,12 +198,18 @@ class Store:
         trigger_id: str | None,
         workflow_id: str | None,
     ) -> StoredRun:
-        """Store a run as READY under a new id."""
+        """Store a run as READY under a new id.
+
+        Raises
+        ------
+        LookupError
+            The job was deleted meanwhile.
+        """
         run_id = new_id()
         with self._open() as db:
-            db.execute(
+            added = db.execute(
                 "INSERT INTO runs (run_id, job_id, job_name, condition, parameters, trigger_id, workflow_id, status, "
-                "created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "created) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE EXISTS (SELECT 1 FROM jobs WHERE job_id = ?)",
                 (
                     run_id,
                     job.job_id,
@@ -172,8 +220,11 @@ class Store:
                     workflow_id,
                     RunState.READY,
                     self._stamp(),
+                    job.job_id,
                 ),
             )
+        if not added.rowcount:
+            raise LookupError(job.job_id)
         run = self.run(run_id)
         assert run is not None  # noqa: S101 - just written
         return run

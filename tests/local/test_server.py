@@ -339,3 +339,13 @@ def test_the_process_that_cannot_serve_says_so_in_one_line(tmp_path, capsys):
     assert printed.out == ""
     assert printed.err.startswith(f"the data folder {tmp_path}/local cannot be used (")
     assert printed.err.count("\n") == 1
+
+
+def test_the_process_that_knows_no_such_contract_says_so_in_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("DATAFLOW_LOCAL_CONTRACT", "g2")
+
+    assert main(str(tmp_path / "local")) == 3
+    assert capsys.readouterr() == (
+        "",
+        "DATAFLOW_LOCAL_CONTRACT is 'g2'; set it to executejob or 2026-10\n",
+    )

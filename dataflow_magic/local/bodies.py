@@ -1,0 +1,130 @@
+"""The request bodies the local service takes, as the models that check them. No I/O.
+
+The pages of executeJob print no range for ``numWorker``; 2-10 is that of the same operation's older and newer pages.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr
+
+from dataflow_magic.local.script import ScriptProblem, object_path
+
+__all__ = [
+    "DEFAULT_TIMEOUT_MINUTES",
+    "DEFAULT_WORKERS",
+    "ExecutionConfig",
+    "JobCreation",
+    "JobSettings",
+    "JobUpdate",
+    "PageExecution",
+    "SettingsExecution",
+]
+
+DEFAULT_WORKERS = 2
+DEFAULT_TIMEOUT_MINUTES = 360
+MOST_RUNS = 1000
+"""Of one job at once; the vendor's bound was not seen."""
+
+
+def _check_text(text: str) -> str:
+    if "\0" in text:
+        raise ValueError("holds a NUL")
+    return text
+
+
+def _check_path(path: str) -> str:
+    try:
+        object_path(Path(), path)
+    except ScriptProblem as problem:
+        raise ValueError(str(problem)) from None
+    return path
+
+
+def _check_parameter(value: object) -> object:
+    # Not a union of types, which would answer with what each of them has against the value.
+    if isinstance(value, str):
+        return _check_text(value)
+    if not isinstance(value, bool | int | float):
+        raise ValueError("should be text, a number, true or false")  # noqa: TRY004 - as pydantic wants it
+    return value
+
+
+Text = Annotated[StrictStr, AfterValidator(_check_text)]
+Name = Annotated[StrictStr, Field(min_length=1), AfterValidator(_check_text)]
+JobName = Annotated[StrictStr, Field(min_length=3, max_length=100, pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$")]
+JobType = Literal["VISUAL", "SCRIPT"]
+ObjectPath = Annotated[StrictStr, AfterValidator(_check_path)]
+Parameter = Annotated[Any, AfterValidator(_check_parameter)]
+RunsAtOnce = Annotated[StrictInt, Field(ge=1, le=MOST_RUNS)]
+Workers = Annotated[StrictInt, Field(ge=2, le=10)]
+WorkerType = Literal["DEFAULT", "DATAFLOW"]
+
+
+class _Body(BaseModel):
+    model_config = ConfigDict(extra="ignore", frozen=True)
+
+
+class PageCondition(_Body):
+    """A run's whole condition, as the executeJob page has it."""
+
+    workerType: WorkerType = "DEFAULT"  # noqa: N815 - the wire's names
+    numWorker: Workers = DEFAULT_WORKERS  # noqa: N815
+    timeout: Annotated[StrictInt, Field(ge=0, le=1440)] = DEFAULT_TIMEOUT_MINUTES
+    nrn: Name
+    scriptPath: ObjectPath  # noqa: N815
+    logPath: ObjectPath  # noqa: N815
+
+
+class PageExecution(_Body):
+    """What starts a run, as the executeJob page has it."""
+
+    jobCondition: PageCondition  # noqa: N815
+    parameters: dict[Name, Parameter] = {}
+
+
+class JobSettings(_Body):
+    """A job's condition, or what is to be laid over one. A field that is absent or null is not set."""
+
+    workerType: WorkerType | None = None  # noqa: N815
+    numWorker: Workers | None = None  # noqa: N815
+    timeout: Annotated[StrictInt, Field(ge=1, le=1440)] | None = None
+    nrn: Name | None = None
+    scriptPath: ObjectPath | None = None  # noqa: N815
+    logPath: ObjectPath | None = None  # noqa: N815
+    parameters: dict[Name, Text] | None = None
+
+
+class SettingsExecution(_Body):
+    """What starts a run, as the pages of October 2026 have it: nothing is required."""
+
+    jobCondition: JobSettings = JobSettings()  # noqa: N815
+    parameters: dict[Name, Parameter] = {}
+
+
+class ExecutionConfig(_Body):
+    """What changes a job's condition."""
+
+    jobCondition: JobSettings  # noqa: N815
+
+
+class JobCreation(_Body):
+    """What makes a job; fields the service does not know (``nodes``, ``description``) are kept."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    name: JobName
+    type: JobType
+    maxConcurrentRuns: RunsAtOnce | None = None  # noqa: N815
+    jobCondition: JobSettings = JobSettings()  # noqa: N815
+
+
+class JobUpdate(_Body):
+    """What changes a job; fields the service does not know are kept."""
+
+    model_config = ConfigDict(extra="allow", frozen=True)
+    type: JobType
+    name: JobName | None = None
+    maxConcurrentRuns: RunsAtOnce | None = None  # noqa: N815
+    jobCondition: JobSettings = JobSettings()  # noqa: N815
