@@ -1,7 +1,7 @@
 """The HTTP face of the local service: a gateway that checks signatures, and the routes behind it.
 
 Each handler reads, calls store or engine, and answers; rules live in `contract`. Served besides the vendor's
-operations: ``GET /local/v1/service``, which tells where the objects are kept.
+operations: ``GET /local/v1/service``, which tells where the objects are kept, and ``GET /local/v1/openapi.json``.
 """
 
 from __future__ import annotations
@@ -12,6 +12,7 @@ import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -34,6 +35,10 @@ __all__ = ["Keys", "Service", "create_app"]
 
 MAX_BODY = 1 << 20
 """Bytes of a request body; more is the gateway's 413."""
+
+
+PUBLIC = frozenset({b"/local/v1/openapi.json"})
+"""What is read without a signature: it tells nothing private, and the tools that read it cannot sign."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,6 +97,7 @@ def create_app(service: Service, keys: Keys, *, clock: Callable[[], float] = tim
                 methods=["POST"],
             ),
             Route("/local/v1/service", handlers.describe, methods=["GET"]),
+            Route("/local/v1/openapi.json", handlers.describe_api, methods=["GET"]),
         ],
         exception_handlers={
             Refusal: _answer_refusal,
@@ -183,6 +189,12 @@ class _Handlers:
             }
         )
 
+    def describe_api(self, _: Request) -> Response:
+        # Here, since a start of the service need not wait for what is hardly ever asked for.
+        from dataflow_magic.local.openapi import document
+
+        return _json(document(self._contract, version("dataflow-magic")))
+
     def _read_execution(self, body: bytes, job: StoredJob) -> tuple[dict[str, Any], dict[str, Any]]:
         if self._contract == Contract.EXECUTE_JOB:
             return contract.read_execution(body)
@@ -223,7 +235,7 @@ class _Gateway:
         self._clock = clock
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and (details := self._refusal(scope)):
+        if scope["type"] == "http" and scope["raw_path"] not in PUBLIC and (details := self._refusal(scope)):
             await _gateway_error(401, "200", "Authentication Failed", details)(scope, receive, send)
             return
         await self._app(scope, receive, send)

@@ -8,7 +8,16 @@ from __future__ import annotations
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr
+from pydantic import (
+    AfterValidator,
+    BaseModel,
+    BeforeValidator,
+    ConfigDict,
+    Field,
+    StrictInt,
+    StrictStr,
+    WithJsonSchema,
+)
 
 from dataflow_magic.local.script import ScriptProblem, object_path
 
@@ -27,6 +36,11 @@ DEFAULT_WORKERS = 2
 DEFAULT_TIMEOUT_MINUTES = 360
 MOST_RUNS = 1000
 """Of one job at once; the vendor's bound was not seen."""
+
+
+def _whole(value: object) -> object:
+    # 4.0 is an integer to JSON schema, and to the parsers of most services.
+    return int(value) if isinstance(value, float) and value.is_integer() else value
 
 
 def _check_text(text: str) -> str:
@@ -52,14 +66,27 @@ def _check_parameter(value: object) -> object:
     return value
 
 
-Text = Annotated[StrictStr, AfterValidator(_check_text)]
-Name = Annotated[StrictStr, Field(min_length=1), AfterValidator(_check_text)]
+# The same rules for whoever reads the published description; a test holds one to the other.
+NO_NUL = r"^[^\u0000]*$"
+_SEGMENT = r"(?!\.{1,2}(/|$))[^/\\\u0000]{1,255}"
+PATH = rf"^{_SEGMENT}(/{_SEGMENT})*/?$"
+
+Text = Annotated[StrictStr, AfterValidator(_check_text), Field(json_schema_extra={"pattern": NO_NUL})]
+Name = Annotated[
+    StrictStr, Field(min_length=1, json_schema_extra={"pattern": NO_NUL}), AfterValidator(_check_text)
+]
 JobName = Annotated[StrictStr, Field(min_length=3, max_length=100, pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$")]
 JobType = Literal["VISUAL", "SCRIPT"]
-ObjectPath = Annotated[StrictStr, AfterValidator(_check_path)]
-Parameter = Annotated[Any, AfterValidator(_check_parameter)]
-RunsAtOnce = Annotated[StrictInt, Field(ge=1, le=MOST_RUNS)]
-Workers = Annotated[StrictInt, Field(ge=2, le=10)]
+ObjectPath = Annotated[
+    StrictStr, AfterValidator(_check_path), Field(json_schema_extra={"pattern": PATH, "maxLength": 1024})
+]
+Parameter = Annotated[
+    Any,
+    AfterValidator(_check_parameter),
+    WithJsonSchema({"anyOf": [{"type": "string", "pattern": NO_NUL}, {"type": ["number", "boolean"]}]}),
+]
+RunsAtOnce = Annotated[StrictInt, Field(ge=1, le=MOST_RUNS), BeforeValidator(_whole)]
+Workers = Annotated[StrictInt, Field(ge=2, le=10), BeforeValidator(_whole)]
 WorkerType = Literal["DEFAULT", "DATAFLOW"]
 
 
@@ -72,7 +99,7 @@ class PageCondition(_Body):
 
     workerType: WorkerType = "DEFAULT"  # noqa: N815 - the wire's names
     numWorker: Workers = DEFAULT_WORKERS  # noqa: N815
-    timeout: Annotated[StrictInt, Field(ge=0, le=1440)] = DEFAULT_TIMEOUT_MINUTES
+    timeout: Annotated[StrictInt, Field(ge=0, le=1440), BeforeValidator(_whole)] = DEFAULT_TIMEOUT_MINUTES
     nrn: Name
     scriptPath: ObjectPath  # noqa: N815
     logPath: ObjectPath  # noqa: N815
@@ -90,7 +117,7 @@ class JobSettings(_Body):
 
     workerType: WorkerType | None = None  # noqa: N815
     numWorker: Workers | None = None  # noqa: N815
-    timeout: Annotated[StrictInt, Field(ge=1, le=1440)] | None = None
+    timeout: Annotated[StrictInt, Field(ge=1, le=1440), BeforeValidator(_whole)] | None = None
     nrn: Name | None = None
     scriptPath: ObjectPath | None = None  # noqa: N815
     logPath: ObjectPath | None = None  # noqa: N815

@@ -8,6 +8,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataflow_magic.local.answers import ExecutionAnswer, JobAnswer
 from dataflow_magic.local.contract import (
     Refusal,
     execution_answer,
@@ -133,6 +134,7 @@ def test_what_the_page_does_not_know_is_passed_over():
         ("workerType", "DATAFLOW"),
         ("numWorker", 2),
         ("numWorker", 10),
+        ("numWorker", 4.0),
         ("timeout", 0),
         ("timeout", 1440),
         ("scriptPath", "bucket/scripts/daily.py"),
@@ -166,7 +168,7 @@ def test_the_whole_documented_range_is_taken(field, value):
             "jobCondition.numWorker: Input should be less than or equal to 10",
         ),
         (execution(numWorker="4"), "jobCondition.numWorker: Input should be a valid integer"),
-        (execution(numWorker=4.0), "jobCondition.numWorker: Input should be a valid integer"),
+        (execution(numWorker=4.5), "jobCondition.numWorker: Input should be a valid integer"),
         (execution(numWorker=True), "jobCondition.numWorker: Input should be a valid integer"),
         (execution(numWorker=None), "jobCondition.numWorker: Input should be a valid integer"),
         (execution(timeout=-1), "jobCondition.timeout: Input should be greater than or equal to 0"),
@@ -329,7 +331,8 @@ def test_whatever_is_sent_is_refused_or_can_be_told_again(condition, parameters,
         json.dumps(refusal.detail, ensure_ascii=False).encode()
         return
     started = replace(RUN, condition=taken, parameters=given, started=CREATED, status="RUNNING")
-    json.dumps(execution_answer(started, CREATED), ensure_ascii=False, allow_nan=False).encode()
+    told = json.dumps(execution_answer(started, CREATED), ensure_ascii=False, allow_nan=False).encode()
+    ExecutionAnswer.model_validate_json(told, strict=True)
 
     assert all("\0" not in value for value in script_parameters({}, given).values())
 
@@ -344,7 +347,8 @@ def test_whatever_job_is_sent_is_refused_or_can_be_told_again(condition, more):
         return
     told = job_answer(replace(JOB, condition=taken["condition"], extra=taken["extra"]))
 
-    json.dumps(told, ensure_ascii=False, allow_nan=False).encode()
+    text = json.dumps(told, ensure_ascii=False, allow_nan=False).encode()
+    JobAnswer.model_validate_json(text, strict=True)
     assert (told["jobId"], told["name"]) == ("gqigvH000000", "daily_sales")
 
 
