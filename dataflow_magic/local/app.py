@@ -1,4 +1,4 @@
-"""The HTTP face of the local service: a gateway that checks signatures, and the routes behind it.
+"""The HTTP face of the local service: the routes behind its gateway.
 
 Each handler reads, calls store or engine, and answers; rules live in `contract`. Served besides the vendor's
 operations: ``GET /local/v1/service``, which tells where the objects are kept, and ``GET /local/v1/openapi.json``.
@@ -22,34 +22,19 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
-from starlette.types import ASGIApp, Receive, Scope, Send
+from starlette.types import ASGIApp
 
 from dataflow_magic.local import contract
 from dataflow_magic.local.contract import Refusal
 from dataflow_magic.local.engine import Engine
+from dataflow_magic.local.gateway import Gateway, Keys, gateway_error
 from dataflow_magic.local.pages import Contract
 from dataflow_magic.local.store import Store, StoredJob, StoredRun
-from dataflow_magic.signing import ACCESS_KEY_HEADER, MAX_SKEW_MS, SIGNATURE_HEADER, TIMESTAMP_HEADER, verify
 
 __all__ = ["Keys", "Service", "create_app"]
 
 MAX_BODY = 1 << 20
 """Bytes of a request body; more is the gateway's 413."""
-
-
-PUBLIC = frozenset({b"/local/v1/openapi.json"})
-"""What is read without a signature: it tells nothing private, and the tools that read it cannot sign."""
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """The one key pair the service takes."""
-
-    access_key: str
-    secret_key: str
-
-    def __repr__(self) -> str:
-        return "Keys(...)"
 
 
 @dataclass(frozen=True, slots=True)
@@ -106,7 +91,7 @@ def create_app(service: Service, keys: Keys, *, clock: Callable[[], float] = tim
         },
     )
     app.router.redirect_slashes = False  # the gateway knows no other spelling of an address
-    return _Gateway(app, keys, clock)
+    return Gateway(app, keys, clock)
 
 
 class _Handlers:
@@ -226,40 +211,6 @@ class _Handlers:
         return run
 
 
-class _Gateway:
-    """Answers what is not signed right; what is, goes on with its raw target untouched."""
-
-    def __init__(self, app: ASGIApp, keys: Keys, clock: Callable[[], float]) -> None:
-        self._app = app
-        self._keys = keys
-        self._clock = clock
-
-    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        if scope["type"] == "http" and scope["raw_path"] not in PUBLIC and (details := self._refusal(scope)):
-            await _gateway_error(401, "200", "Authentication Failed", details)(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
-
-    def _refusal(self, scope: Scope) -> str:
-        headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
-        names = (TIMESTAMP_HEADER, ACCESS_KEY_HEADER, SIGNATURE_HEADER)
-        timestamp, access_key, signature = (headers.get(name, "") for name in names)
-        if not (timestamp and access_key and signature):
-            return "Authentication information are missing."
-        query = scope["query_string"]
-        # As it came over the wire: the decoded path is not what was signed.
-        target = scope["raw_path"] + (b"?" + query if query else b"")
-        good = (
-            timestamp.isascii()
-            and timestamp.isdigit()
-            and len(timestamp) < 20
-            and abs(int(timestamp) - self._clock() * 1000) <= MAX_SKEW_MS
-            and access_key == self._keys.access_key
-            and verify(signature, scope["method"], target, int(timestamp), access_key, self._keys.secret_key)
-        )
-        return "" if good else "Invalid authentication information."
-
-
 def _no_job(job_id: str) -> Refusal:
     return Refusal(404, "not-found", f"jobId: there is no job {job_id!r}")
 
@@ -277,10 +228,6 @@ def _json(answer: Any) -> Response:
     return Response(json.dumps(answer, ensure_ascii=False), media_type="application/json")
 
 
-def _gateway_error(status: int, code: str, message: str, details: str) -> Response:
-    return JSONResponse({"error": {"errorCode": code, "message": message, "details": details}}, status)
-
-
 async def _answer_refusal(_: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)  # noqa: S101 - registered for it
     return JSONResponse({"detail": error.detail, "errorType": error.kind}, error.status)
@@ -288,9 +235,9 @@ async def _answer_refusal(_: Request, error: Exception) -> Response:
 
 async def _answer_unknown_address(_: Request, error: Exception) -> Response:
     if isinstance(error, HTTPException) and error.status_code == 413:
-        return _gateway_error(413, "430", "Request Entity Too Large", f"The body is over {MAX_BODY} bytes.")
-    return _gateway_error(404, "300", "Not Found Exception", "URL not found.")
+        return gateway_error(413, "430", "Request Entity Too Large", f"The body is over {MAX_BODY} bytes.")
+    return gateway_error(404, "300", "Not Found Exception", "URL not found.")
 
 
 async def _answer_own_fault(_: Request, error: Exception) -> Response:
-    return _gateway_error(500, "900", "Unexpected Error", type(error).__name__)
+    return gateway_error(500, "900", "Unexpected Error", type(error).__name__)
