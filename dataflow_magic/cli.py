@@ -9,6 +9,7 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 from dataflow_magic.errors import ConfigError
@@ -40,8 +41,14 @@ def _parser() -> argparse.ArgumentParser:
         "local",
         allow_abbrev=False,
         help="serve a local Data Flow service until interrupted",
-        description="Serve a local Data Flow service on 127.0.0.1 until interrupted. Its keys are those in "
+        description="Serve a local Data Flow service until interrupted. Its keys are those in "
         "DATAFLOW_LOCAL_ACCESS_KEY and DATAFLOW_LOCAL_SECRET_KEY, else LOCAL-ACCESS-KEY and LOCAL-SECRET-KEY.",
+    )
+    local.add_argument(
+        "--host",
+        type=_host,
+        default="127.0.0.1",
+        help="address to listen at (default %(default)s); one that others reach needs keys of your own",
     )
     local.add_argument(
         "--port", type=_port, default=DEFAULT_PORT, help="default %(default)s; 0 takes a free one"
@@ -71,6 +78,13 @@ def _parser() -> argparse.ArgumentParser:
     return parser
 
 
+def _host(text: str) -> IPv4Address | IPv6Address:
+    try:
+        return ip_address(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an IP address") from None
+
+
 def _port(text: str) -> int:
     if text.isascii() and text.isdigit() and int(text) < 65536:
         return int(text)
@@ -91,13 +105,19 @@ def _local(options: argparse.Namespace) -> int:
         os.environ.get("DATAFLOW_LOCAL_ACCESS_KEY") or LOCAL_ACCESS_KEY,
         os.environ.get("DATAFLOW_LOCAL_SECRET_KEY") or LOCAL_SECRET_KEY,
     )
+    are_known = keys.access_key == LOCAL_ACCESS_KEY or keys.secret_key == LOCAL_SECRET_KEY
+    if are_known and not options.host.is_loopback:
+        raise ConfigError(
+            f"at {options.host} others reach the service, and its keys are known to all: set both "
+            "DATAFLOW_LOCAL_ACCESS_KEY and DATAFLOW_LOCAL_SECRET_KEY to keys of your own"
+        )
     contract = Contract(options.contract) if options.contract else contract_of(os.environ)
     folder = DataFolder(options.data.resolve()) if options.data else default_folder(os.environ)
 
     def ready(endpoint: str) -> None:
         print(f"Data Flow service at {endpoint}, data in {folder.path}", flush=True)  # noqa: T201
 
-    serve(folder, keys, carry_out, port=options.port, contract=contract, ready=ready)
+    serve(folder, keys, carry_out, host=options.host, port=options.port, contract=contract, ready=ready)
     return 0
 
 

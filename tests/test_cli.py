@@ -149,6 +149,40 @@ async def test_local_ends_without_a_word_and_leaves_no_address(tmp_path, number,
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {},
+        {"DATAFLOW_LOCAL_ACCESS_KEY": "mine-4f1d09"},
+        {"DATAFLOW_LOCAL_SECRET_KEY": "hush-77ab21"},
+        {"DATAFLOW_LOCAL_ACCESS_KEY": "mine-4f1d09", "DATAFLOW_LOCAL_SECRET_KEY": "LOCAL-SECRET-KEY"},
+    ],
+    ids=["none", "access key alone", "secret key alone", "the documented secret key"],
+)
+async def test_where_others_reach_it_local_wants_keys_of_ones_own(tmp_path, keys):
+    async with command("local", "--host", "0.0.0.0", "--data", tmp_path, **keys) as process:  # noqa: S104
+        assert await ended(process) == (
+            3,
+            "",
+            "dataflow-magic: at 0.0.0.0 others reach the service, and its keys are known to all: set both "
+            "DATAFLOW_LOCAL_ACCESS_KEY and DATAFLOW_LOCAL_SECRET_KEY to keys of your own\n",
+        )
+
+
+@pytest.mark.anyio
+async def test_with_keys_of_ones_own_local_listens_where_it_is_told_to(tmp_path):
+    keys = {"DATAFLOW_LOCAL_ACCESS_KEY": "mine-4f1d09", "DATAFLOW_LOCAL_SECRET_KEY": "hush-77ab21"}
+    arguments = ["local", "--host", "0.0.0.0", "--port", "0", "--data", tmp_path]  # noqa: S104
+    async with command(*arguments, **keys) as process:
+        endpoint = await endpoint_of(process)
+        assert endpoint.startswith("http://127.0.0.1:")
+
+        # Another address of this machine.
+        elsewhere = endpoint.replace("127.0.0.1", "127.0.0.2")
+        assert await job_names(elsewhere, "mine-4f1d09", "hush-77ab21") == ["daily_delays", "slow_count"]
+
+
+@pytest.mark.anyio
 async def test_a_port_in_use_is_one_line_and_code_3(tmp_path):
     with socket.create_server(("127.0.0.1", 0)) as taken:
         port = taken.getsockname()[1]
@@ -186,6 +220,7 @@ async def test_a_folder_that_is_served_already_is_one_line_and_code_3(tmp_path):
         # If it were taken, this folder would not be.
         ["local", "--por", "0", "--data", "/dev/null/no"],
         ["local", "--contract", "g2"],
+        ["local", "--host", "localhost"],
         ["local", "folder"],
         ["demo", "a.ipynb", "b.ipynb"],
     ],
@@ -198,6 +233,7 @@ async def test_a_folder_that_is_served_already_is_one_line_and_code_3(tmp_path):
         "port in other digits",
         "abbreviated option",
         "no such contract",
+        "a host that is no address",
         "stray word",
         "two notebooks",
     ],

@@ -29,7 +29,8 @@ from dataflow_magic.local.contract import Refusal
 from dataflow_magic.local.engine import Engine
 from dataflow_magic.local.gateway import Gateway, Keys, gateway_error
 from dataflow_magic.local.pages import Contract
-from dataflow_magic.local.store import Store, StoredJob, StoredRun
+from dataflow_magic.local.store import Store, StoredJob, StoredRun, is_id
+from dataflow_magic.models import RunState
 
 __all__ = ["Keys", "Service", "create_app"]
 
@@ -47,6 +48,8 @@ class Service:
         Gives the aware time answers are made at.
     contract
         Which pages a start of a run is read by.
+    most_waiting
+        How many runs may be READY, of all jobs; a start beyond that is the gateway's 429.
     """
 
     store: Store
@@ -54,6 +57,7 @@ class Service:
     folder: Path
     now: Callable[[], datetime]
     contract: Contract = Contract.EXECUTE_JOB
+    most_waiting: int = 1000
 
 
 def create_app(service: Service, keys: Keys, *, clock: Callable[[], float] = time.time) -> ASGIApp:
@@ -86,7 +90,7 @@ def create_app(service: Service, keys: Keys, *, clock: Callable[[], float] = tim
         ],
         exception_handlers={
             Refusal: _answer_refusal,
-            HTTPException: _answer_unknown_address,
+            HTTPException: _answer_at_the_gate,
             Exception: _answer_own_fault,
         },
     )
@@ -101,6 +105,7 @@ class _Handlers:
         self._folder = service.folder
         self._now = service.now
         self._contract = service.contract
+        self._most_waiting = service.most_waiting
 
     def list_jobs(self, request: Request) -> Response:
         page, limit = contract.read_paging(request.query_params)
@@ -135,6 +140,8 @@ class _Handlers:
     async def execute_job(self, request: Request) -> Response:
         job = await run_in_threadpool(self._job, request)
         condition, parameters = self._read_execution(await _body(request), job)
+        if await run_in_threadpool(self._store.count_in, RunState.READY) >= self._most_waiting:
+            raise HTTPException(429, f"{self._most_waiting} runs wait already.")
         try:
             run = await run_in_threadpool(
                 self._store.add_run,
@@ -197,7 +204,7 @@ class _Handlers:
 
     def _job(self, request: Request) -> StoredJob:
         job_id = request.path_params["job_id"]
-        job = self._store.job(job_id)
+        job = self._store.job(job_id) if is_id(job_id) else None
         if job is None:
             raise _no_job(job_id)
         return job
@@ -205,7 +212,7 @@ class _Handlers:
     def _run(self, request: Request) -> StoredRun:
         job = self._job(request)
         run_id = request.path_params["run_id"]
-        run = self._store.run(run_id)
+        run = self._store.run(run_id) if is_id(run_id) else None
         if run is None or run.job_id != job.job_id:
             raise Refusal(404, "not-found", f"executionId: job {job.job_id} has no run {run_id!r}")
         return run
@@ -220,7 +227,7 @@ async def _body(request: Request) -> bytes:
     async for chunk in request.stream():
         body += chunk
         if len(body) > MAX_BODY:
-            raise HTTPException(413)
+            raise HTTPException(413, f"The body is over {MAX_BODY} bytes.")
     return body
 
 
@@ -233,11 +240,15 @@ async def _answer_refusal(_: Request, error: Exception) -> Response:
     return JSONResponse({"detail": error.detail, "errorType": error.kind}, error.status)
 
 
-async def _answer_unknown_address(_: Request, error: Exception) -> Response:
-    if isinstance(error, HTTPException) and error.status_code == 413:
-        return gateway_error(413, "430", "Request Entity Too Large", f"The body is over {MAX_BODY} bytes.")
-    return gateway_error(404, "300", "Not Found Exception", "URL not found.")
+async def _answer_at_the_gate(_: Request, error: Exception) -> Response:
+    assert isinstance(error, HTTPException)  # noqa: S101 - registered for it
+    # To the gateway a method nobody serves is an address nobody serves.
+    return (
+        gateway_error(404, "URL not found.")
+        if error.status_code < 413
+        else gateway_error(error.status_code, error.detail)
+    )
 
 
 async def _answer_own_fault(_: Request, error: Exception) -> Response:
-    return gateway_error(500, "900", "Unexpected Error", type(error).__name__)
+    return gateway_error(500, type(error).__name__)

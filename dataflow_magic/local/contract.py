@@ -159,18 +159,17 @@ def read_execution_config(body: bytes, job: StoredJob) -> dict[str, Any]:
 def read_paging(query: Mapping[str, str]) -> tuple[int, int]:
     """Return page and limit; 0 and 1000 when not given.
 
+    The pages print no upper bound; a thousand, their default, is it here.
+
     Raises
     ------
     Refusal
-        400 ``bad-parameter`` for what is not a whole number from 0.
+        400 ``bad-parameter`` for what is not a whole number from 0, and for a limit over 1000.
     """
-    values = []
-    for name, default in (("page", 0), ("limit", PAGE_LIMIT)):
-        text = query.get(name, str(default))
-        if not re.fullmatch(r"[0-9]{1,9}", text):
-            raise Refusal(400, "bad-parameter", f"{name}: {text!r} is not a whole number from 0")
-        values.append(int(text))
-    return values[0], values[1]
+    page, limit = (_whole(query, name, default) for name, default in (("page", 0), ("limit", PAGE_LIMIT)))
+    if limit > PAGE_LIMIT:
+        raise Refusal(400, "bad-parameter", f"limit: {limit} is over {PAGE_LIMIT}; ask page by page")
+    return page, limit
 
 
 def job_answer(job: StoredJob) -> dict[str, Any]:
@@ -242,6 +241,13 @@ def script_parameters(stored: Mapping[str, Any], given: Mapping[str, Any]) -> di
     """Return what the script gets: the job's own parameters with the run's laid over, as text, names with ``$``."""
     merged = {f"${name.removeprefix('$')}": value for name, value in [*stored.items(), *given.items()]}
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in merged.items()}
+
+
+def _whole(query: Mapping[str, str], name: str, default: int) -> int:
+    text = query.get(name, str(default))
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise Refusal(400, "bad-parameter", f"{name}: {text!r} is not a whole number from 0")
+    return int(text)
 
 
 def _settings(given: JobSettings, job_type: str) -> dict[str, Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable
 from dataclasses import dataclass
+from types import MappingProxyType
 
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Receive, Scope, Send
@@ -14,6 +15,20 @@ __all__ = ["Gateway", "Keys", "gateway_error"]
 
 PUBLIC = frozenset({b"/local/v1/openapi.json"})
 """What is read without a signature: it tells nothing private, and the tools that read it cannot sign."""
+
+MAX_HEAD = 16 << 10
+"""Bytes of a request's target and headers; more is the gateway's 413, as for a body."""
+
+ERRORS = MappingProxyType(
+    {
+        401: ("200", "Authentication Failed"),
+        404: ("300", "Not Found Exception"),
+        413: ("430", "Request Entity Too Large"),
+        429: ("400", "Quota Exceeded"),
+        500: ("900", "Unexpected Error"),
+    }
+)
+"""Code and message of each status, by the vendor's table."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,12 +52,18 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application."""
-        if scope["type"] == "http" and scope["raw_path"] not in PUBLIC and (details := self._refusal(scope)):
-            await gateway_error(401, "200", "Authentication Failed", details)(scope, receive, send)
-            return
-        await self._app(scope, receive, send)
+        refusal = self._refusal(scope) if scope["type"] == "http" else None
+        await (refusal or self._app)(scope, receive, send)
 
-    def _refusal(self, scope: Scope) -> str:
+    def _refusal(self, scope: Scope) -> Response | None:
+        if _head_size(scope) > MAX_HEAD:
+            return gateway_error(413, f"The address and the headers are over {MAX_HEAD} bytes.")
+        if scope["raw_path"] in PUBLIC:
+            return None
+        details = self._distrust(scope)
+        return gateway_error(401, details) if details else None
+
+    def _distrust(self, scope: Scope) -> str:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         names = (TIMESTAMP_HEADER, ACCESS_KEY_HEADER, SIGNATURE_HEADER)
         timestamp, access_key, signature = (headers.get(name, "") for name in names)
@@ -62,6 +83,12 @@ class Gateway:
         return "" if good else "Invalid authentication information."
 
 
-def gateway_error(status: int, code: str, message: str, details: str) -> Response:
+def gateway_error(status: int, details: str) -> Response:
     """Return how the gateway says no."""
+    code, message = ERRORS[status]
     return JSONResponse({"error": {"errorCode": code, "message": message, "details": details}}, status)
+
+
+def _head_size(scope: Scope) -> int:
+    headers = sum(len(name) + len(value) for name, value in scope["headers"])
+    return len(scope["raw_path"]) + len(scope["query_string"]) + headers

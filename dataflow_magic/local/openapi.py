@@ -20,7 +20,7 @@ __all__ = ["Operation", "document", "operations"]
 REFS = "#/components/schemas/{model}"
 PAGING = {
     "page": {"type": "integer", "minimum": 0, "maximum": 999_999_999, "default": 0},
-    "limit": {"type": "integer", "minimum": 0, "maximum": 999_999_999, "default": PAGE_LIMIT},
+    "limit": {"type": "integer", "minimum": 0, "maximum": PAGE_LIMIT, "default": PAGE_LIMIT},
 }
 TEXT = {"type": "string"}
 SIGNATURE = (TIMESTAMP_HEADER, ACCESS_KEY_HEADER, SIGNATURE_HEADER)
@@ -179,6 +179,8 @@ def _refusals(each: Operation, refusal: Any, gateway: Any) -> dict[str, Any]:
         found["404"] = _content("The service: no such job or run", refusal)
     if each.body:
         found["413"] = _content("The gateway: the body is too large", gateway)
+    if each.path == RUNS and each.method == "POST":
+        found["429"] = _content("The gateway: too many runs wait", gateway)
     return dict(sorted(found.items()))
 
 

@@ -1,4 +1,4 @@
-"""Serves one data folder over HTTP on 127.0.0.1 until told to stop, or until nobody uses it. The service's process."""
+"""Serves one data folder over HTTP until told to stop, or until nobody uses it. The service's process."""
 
 from __future__ import annotations
 
@@ -13,6 +13,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import uvicorn
 from starlette.types import ASGIApp
@@ -30,7 +31,9 @@ from dataflow_magic.view import KST
 
 __all__ = ["GRACE_SECONDS", "random_keys", "serve"]
 
-HOST = "127.0.0.1"
+LOOPBACK = IPv4Address("127.0.0.1")
+MAX_HEAD = 64 << 10
+"""Bytes of a head that are read at all: more than the gateway allows, so that it is the one to say so."""
 GRACE_SECONDS = 3.0
 """How long the service outlives its last user, so that a restarted kernel finds it again."""
 LOOKS = 6
@@ -49,6 +52,7 @@ def serve(
     keys: Keys,
     carry_out: CarryOut,
     *,
+    host: IPv4Address | IPv6Address = LOOPBACK,
     port: int = 0,
     contract: Contract = Contract.EXECUTE_JOB,
     grace_seconds: float | None = None,
@@ -60,8 +64,10 @@ def serve(
 
     Parameters
     ----------
+    host
+        Address to listen at. Requests are not encrypted.
     port
-        Port on 127.0.0.1; 0 takes a free one.
+        0 takes a free one.
     grace_seconds
         When given, end also once there was no user, and no run went on or waited, for that long.
     ready
@@ -73,7 +79,7 @@ def serve(
         The port is in use, or another process serves the folder.
     """
     folder.make()
-    with _held(folder), _listening(port) as listener:
+    with _held(folder), _listening(host, port) as listener:
         serving = _serve(
             folder, keys, carry_out, listener, contract=contract, grace_seconds=grace_seconds, ready=ready
         )
@@ -103,19 +109,26 @@ def _own(folder: DataFolder) -> int:
 
 
 @contextmanager
-def _listening(port: int) -> Iterator[socket.socket]:
+def _listening(host: IPv4Address | IPv6Address, port: int) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if host.version == 6 else socket.AF_INET
     # Named TCP: with protocol 0 the loop leaves Nagle's algorithm on, which costs 40 ms an answer.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     with listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((HOST, port))
+            listener.bind((str(host), port))
             listener.listen(128)
         except OSError as error:
             raise ConfigError(
-                f"port {port} of {HOST} cannot be used ({error.strerror}); give another --port"
+                f"port {port} of {host} cannot be used ({error.strerror}); give another --port"
             ) from None
         yield listener
+
+
+def _url(host: IPv4Address | IPv6Address, port: int) -> str:
+    """Return where this machine finds it; one that listens everywhere is on loopback too."""
+    name = str(ip_address("::1" if host.version == 6 else "127.0.0.1") if host.is_unspecified else host)
+    return f"http://[{name}]:{port}" if host.version == 6 else f"http://{name}:{port}"
 
 
 class _Server(uvicorn.Server):
@@ -151,7 +164,7 @@ async def _serve(
         try:
             while not (server.started or stop.is_set()):  # noqa: ASYNC110 - uvicorn tells by a flag
                 await asyncio.sleep(0.01)
-            endpoint = f"http://{HOST}:{listener.getsockname()[1]}"
+            endpoint = _url(ip_address(listener.getsockname()[0]), listener.getsockname()[1])
             folder.write_address(Address(endpoint, keys.access_key, keys.secret_key, os.getpid(), java))
             if ready:
                 ready(endpoint)
@@ -175,6 +188,7 @@ def _server(app: ASGIApp) -> _Server:
         # Longer than clients keep a connection, so that it is never this side that closes one just being used.
         timeout_keep_alive=60,
         timeout_graceful_shutdown=1,
+        h11_max_incomplete_event_size=MAX_HEAD,
     )
     return _Server(config)
 

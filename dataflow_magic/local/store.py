@@ -20,7 +20,7 @@ from typing import Any
 from dataflow_magic.local.lifecycle import allowed_before
 from dataflow_magic.models import RunState
 
-__all__ = ["Store", "StoredJob", "StoredRun", "new_id"]
+__all__ = ["Store", "StoredJob", "StoredRun", "is_id", "new_id"]
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -93,6 +93,11 @@ class StoredRun:
 def new_id() -> str:
     """Return an id in the form of the vendor's full examples: twelve letters and digits."""
     return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(12))
+
+
+def is_id(text: str) -> bool:
+    """Whether `new_id` could have made this."""
+    return len(text) == 12 and text.isascii() and text.isalnum()
 
 
 class Store:
@@ -246,6 +251,12 @@ class Store:
     def runs_in(self, state: RunState) -> list[StoredRun]:
         """Return every run in a state, oldest first."""
         return self._runs("WHERE r.status = ? ORDER BY r.seq", (state,))
+
+    def count_in(self, state: RunState) -> int:
+        """Return how many runs are in a state."""
+        with self._open() as db:
+            (count,) = db.execute("SELECT count(*) FROM runs WHERE status = ?", (state,)).fetchone()
+        return int(count)
 
     def move(self, run_id: str, state: RunState, detail: str = "") -> bool:
         """Bring a run to a state; False, and nothing changed, where its present state does not allow that."""

@@ -111,12 +111,16 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 @asynccontextmanager
 async def a_world(
-    folder: Path, *, slots: int = 8, contract: Contract = Contract.EXECUTE_JOB
+    folder: Path,
+    *,
+    slots: int = 8,
+    contract: Contract = Contract.EXECUTE_JOB,
+    most_waiting: int = 1000,
 ) -> AsyncIterator[World]:
     clock, runs = Clock(), ScriptedRuns()
     store = Store(folder / "state.sqlite3", clock.now)
     async with Engine(store, folder, runs, slots=slots) as engine:
-        service = Service(store, engine, folder, clock.now, contract)
+        service = Service(store, engine, folder, clock.now, contract, most_waiting)
         app = create_app(service, Keys(ACCESS_KEY, SECRET_KEY), clock=clock.seconds)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with (
@@ -476,6 +480,53 @@ async def test_unknown_ids_are_the_services_404(world):
         *[not_its_run] * 2,
         *[no_job] * 3,
     ]
+
+
+@pytest.mark.parametrize("no_id", ["x", "NOSUCHJOB0000", "NO-SUCH-JOB0", "%EB%A7%A4%EC%B6%9C"])
+async def test_what_is_no_id_is_not_looked_for(world, no_id):
+    job = await world.job()
+    with hidden(world.folder, "jobs"):
+        response = await world.send("GET", f"/api/v1/jobs/{no_id}")
+    assert (response.status_code, response.json()["errorType"]) == (404, "not-found")
+
+    response = await world.send("GET", f"/api/v1/jobs/{job.job_id}/executions/{no_id}")
+    assert (response.status_code, response.json()["errorType"]) == (404, "not-found")
+
+
+@pytest.mark.parametrize(
+    ("target", "headers"),
+    [("/api/v1/jobs", {"x": "y" * 17_000}), (f"/api/v1/jobs?name={'y' * 17_000}", {})],
+    ids=["headers", "address"],
+)
+async def test_a_head_over_16_kilobytes_is_the_gateways_413(world, target, headers):
+    response = await world.http.get(BASE + target, headers={**signed("GET", target.encode()), **headers})
+
+    assert (response.status_code, response.json()) == (
+        413,
+        {
+            "error": {
+                "errorCode": "430",
+                "message": "Request Entity Too Large",
+                "details": "The address and the headers are over 16384 bytes.",
+            }
+        },
+    )
+
+
+async def test_a_start_is_refused_where_too_many_runs_wait(tmp_path):
+    async with a_world(tmp_path, most_waiting=2) as world:
+        job = await world.job()
+        ids = [await world.start(job) for _ in range(2)]
+
+        refused = await world.post_run(job, as_json(BODY))
+        assert (refused.status_code, refused.json()) == (
+            429,
+            {"error": {"errorCode": "400", "message": "Quota Exceeded", "details": "2 runs wait already."}},
+        )
+
+        world.runs.start(ids[0])
+        await world.reached(job, ids[0], "RUNNING")
+        assert (await world.post_run(job, as_json(BODY))).status_code == 200
 
 
 async def test_the_client_tells_an_unknown_job_from_an_unknown_address(world):

@@ -578,7 +578,7 @@ def test_an_execution_config_needs_a_condition():
         ({}, (0, 1000)),
         ({"page": "2", "limit": "50"}, (2, 50)),
         ({"limit": "0"}, (0, 0)),
-        ({"page": "999999999", "limit": "999999999"}, (999_999_999, 999_999_999)),
+        ({"page": "999999999", "limit": "1000"}, (999_999_999, 1000)),
     ],
     ids=["defaults", "as given", "limit 0", "the largest"],
 )
@@ -594,6 +594,14 @@ def test_any_other_paging_is_refused(name, text):
 
     assert (refused.value.status, refused.value.kind) == (400, "bad-parameter")
     assert refused.value.detail == f"{name}: {text!r} is not a whole number from 0"
+
+
+def test_a_page_of_more_than_a_thousand_is_refused():
+    with pytest.raises(Refusal) as refused:
+        read_paging({"limit": "1001"})
+
+    assert (refused.value.status, refused.value.kind) == (400, "bad-parameter")
+    assert refused.value.detail == "limit: 1001 is over 1000; ask page by page"
 
 
 def test_a_started_run_is_answered_as_the_page_prints_it():

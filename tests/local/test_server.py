@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager
 from dataclasses import dataclass, replace
 from datetime import datetime
+from ipaddress import ip_address
 from typing import IO, cast
 
 import httpx
@@ -20,7 +21,7 @@ from dataflow_magic.errors import ConfigError
 from dataflow_magic.local.__main__ import main
 from dataflow_magic.local.app import Keys
 from dataflow_magic.local.folder import Address, DataFolder
-from dataflow_magic.local.server import random_keys, serve
+from dataflow_magic.local.server import _url, random_keys, serve
 from dataflow_magic.local.store import Store
 from dataflow_magic.locks import try_lock
 from dataflow_magic.signing import sign
@@ -174,6 +175,22 @@ def test_a_service_listens_on_loopback_only(service):
         socket.create_connection(("127.0.0.2", port), timeout=5)
 
 
+@pytest.mark.parametrize("size", [20_000, 40_000])
+def test_a_head_that_is_too_large_is_the_gateways_413(service, size):
+    response = httpx.get(service.endpoint + "/api/v1/jobs", headers={"x": "y" * size}, trust_env=False)
+
+    assert (response.status_code, response.json()) == (
+        413,
+        {
+            "error": {
+                "errorCode": "430",
+                "message": "Request Entity Too Large",
+                "details": "The address and the headers are over 16384 bytes.",
+            }
+        },
+    )
+
+
 def test_a_body_that_is_too_large_is_answered_all_the_same(service):
     target = "/api/v1/jobs"
 
@@ -291,6 +308,33 @@ def test_a_port_in_use_is_refused_in_one_line(folder):
     )
     assert not is_served(folder)
     assert folder.read_address() is None
+
+
+@pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:1"),
+        ("192.168.1.5", "http://192.168.1.5:1"),
+        ("0.0.0.0", "http://127.0.0.1:1"),  # noqa: S104
+        ("::", "http://[::1]:1"),
+        ("fd00::5", "http://[fd00::5]:1"),
+    ],
+)
+def test_a_service_is_told_where_this_machine_finds_it(host, url):
+    assert _url(ip_address(host), 1) == url
+
+
+def test_an_address_of_the_newer_kind_is_listened_at(folder):
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6 here")
+    with closing(socket.create_server(("::1", 0), family=socket.AF_INET6)) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(ConfigError) as refused:
+            serve(folder, KEYS, ScriptedRuns(), host=ip_address("::1"), port=port)
+
+    assert str(refused.value) == (
+        f"port {port} of ::1 cannot be used (Address already in use); give another --port"
+    )
 
 
 @pytest.mark.parametrize(

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dataflow_magic.local.store import Store, StoredJob, StoredRun, new_id
+from dataflow_magic.local.store import Store, StoredJob, StoredRun, is_id, new_id
 from dataflow_magic.models import FINAL_STATES, RunState
 from tests.local.scripted import Clock
 
@@ -42,6 +42,21 @@ def test_ids_are_twelve_letters_and_digits():
 
     assert len(ids) == 1000
     assert all(len(one) == 12 and one.isascii() and one.isalnum() for one in ids)
+    assert all(map(is_id, ids))
+
+
+@pytest.mark.parametrize("text", ["", "a" * 11, "a" * 13, "a-bcdefghijk", "abcdefghijk\n", "매" * 12])
+def test_anything_else_is_no_id(text):
+    assert not is_id(text)
+
+
+def test_runs_in_a_state_are_counted(store):
+    job = add_job(store)
+    runs = [add_run(store, job) for _ in range(3)]
+    store.move(runs[0].run_id, RunState.RUNNING)
+
+    assert (store.count_in(RunState.READY), store.count_in(RunState.RUNNING)) == (2, 1)
+    assert store.count_in(RunState.FAILED) == 0
 
 
 def test_the_database_is_in_wal_mode(tmp_path, clock):
