@@ -228,7 +228,8 @@ class ScriptedService(httpx.AsyncBaseTransport):
 @contextlib.contextmanager
 def at_a_port(service: ScriptedService) -> Iterator[str]:
     """Serve the service at a real port and give its address; whoever talks to it hangs up before the end."""
-    server = uvicorn.Server(uvicorn.Config(service, port=0, lifespan="off", log_level="critical"))
+    config = uvicorn.Config(service, port=0, lifespan="off", log_level="critical", date_header=False)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

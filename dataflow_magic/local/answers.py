@@ -16,6 +16,7 @@ from dataflow_magic.models import RunState
 __all__ = [
     "ID",
     "ExecutionAnswer",
+    "FaultsAnswer",
     "GatewayAnswer",
     "JobAnswer",
     "ListAnswer",
@@ -120,6 +121,13 @@ class ServiceAnswer(_Answer):
     pid: int
     contract: Contract
     activeRuns: int  # noqa: N815
+
+
+class FaultsAnswer(_Answer):
+    """The faults that are set, each as it was asked for with how often it ``struck``."""
+
+    seed: int
+    faults: list[dict[str, Any]]
 
 
 class RefusalAnswer(_Answer):

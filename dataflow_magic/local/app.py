@@ -1,7 +1,7 @@
 """The HTTP face of the local service: the routes behind its gateway.
 
 Each handler reads, calls store or engine, and answers; rules live in `contract`. Served besides the vendor's
-operations: ``GET /local/v1/service``, which tells where the objects are kept, and ``GET /local/v1/openapi.json``.
+operations, all below ``/local/v1``: ``service``, which tells where the objects are kept, ``openapi.json`` and ``faults``.
 """
 
 from __future__ import annotations
@@ -27,7 +27,8 @@ from starlette.types import ASGIApp
 from dataflow_magic.local import contract
 from dataflow_magic.local.contract import Refusal
 from dataflow_magic.local.engine import Engine
-from dataflow_magic.local.gateway import Gateway, Keys, gateway_error
+from dataflow_magic.local.faults import Faults, Struck
+from dataflow_magic.local.gateway import Gateway, HangUp, Keys, cut, gateway_error
 from dataflow_magic.local.pages import Contract
 from dataflow_magic.local.store import Store, StoredJob, StoredRun, is_id
 from dataflow_magic.models import RunState
@@ -36,6 +37,8 @@ __all__ = ["Keys", "Service", "create_app"]
 
 MAX_BODY = 1 << 20
 """Bytes of a request body; more is the gateway's 413."""
+ALL = 1_000_000_000
+"""More runs than any job has."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,15 +63,20 @@ class Service:
     most_waiting: int = 1000
 
 
-def create_app(service: Service, keys: Keys, *, clock: Callable[[], float] = time.time) -> ASGIApp:
+def create_app(
+    service: Service, keys: Keys, *, clock: Callable[[], float] = time.time, hang_up: HangUp = cut
+) -> ASGIApp:
     """Return the service as an ASGI application.
 
     Parameters
     ----------
     clock
         Seconds since the epoch, for the age of signatures.
+    hang_up
+        Ends a request's connection without an answer, for the fault of that kind.
     """
-    handlers = _Handlers(service)
+    faults = Faults()
+    handlers = _Handlers(service, faults)
     app = Starlette(
         routes=[
             Route("/api/v1/jobs", handlers.list_jobs, methods=["GET"]),
@@ -85,6 +93,9 @@ def create_app(service: Service, keys: Keys, *, clock: Callable[[], float] = tim
                 handlers.cancel_execution,
                 methods=["POST"],
             ),
+            Route("/local/v1/faults", handlers.tell_faults, methods=["GET"]),
+            Route("/local/v1/faults", handlers.set_faults, methods=["PUT"]),
+            Route("/local/v1/faults", handlers.clear_faults, methods=["DELETE"]),
             Route("/local/v1/service", handlers.describe, methods=["GET"]),
             Route("/local/v1/openapi.json", handlers.describe_api, methods=["GET"]),
         ],
@@ -95,11 +106,12 @@ def create_app(service: Service, keys: Keys, *, clock: Callable[[], float] = tim
         },
     )
     app.router.redirect_slashes = False  # the gateway knows no other spelling of an address
-    return Gateway(app, keys, clock)
+    return Gateway(app, keys, clock, faults, hang_up)
 
 
 class _Handlers:
-    def __init__(self, service: Service) -> None:
+    def __init__(self, service: Service, faults: Faults) -> None:
+        self._faults = faults
         self._store = service.store
         self._engine = service.engine
         self._folder = service.folder
@@ -154,16 +166,22 @@ class _Handlers:
         except LookupError:
             raise _no_job(job.job_id) from None
         self._engine.wake()
-        return _json(contract.started_answer(run))
+        return _json(_struck(request).altered(contract.started_answer(run), run))
 
     def list_executions(self, request: Request) -> Response:
         job = self._job(request)
         page, limit = contract.read_paging(request.query_params)
-        runs, total = self._store.runs(job.job_id, page=page, limit=limit)
-        return _json(contract.list_answer([self._told(run) for run in runs], total, page, limit))
+        struck = _struck(request)
+        if struck.lag_seconds:
+            all_runs, _ = self._store.runs(job.job_id, page=0, limit=ALL)
+            listed = [run for run in all_runs if struck.is_listed(run, self._now())]
+            runs, total = listed[page * limit : (page + 1) * limit], len(listed)
+        else:
+            runs, total = self._store.runs(job.job_id, page=page, limit=limit)
+        return _json(contract.list_answer([self._told(run, struck) for run in runs], total, page, limit))
 
     def get_execution(self, request: Request) -> Response:
-        return _json(self._told(self._run(request)))
+        return _json(self._told(self._run(request), _struck(request)))
 
     async def cancel_execution(self, request: Request) -> Response:
         run = await run_in_threadpool(self._run, request)
@@ -180,6 +198,18 @@ class _Handlers:
                 "activeRuns": self._engine.active,
             }
         )
+
+    async def tell_faults(self, _: Request) -> Response:
+        return _json(self._faults.told())
+
+    async def set_faults(self, request: Request) -> Response:
+        plan = contract.read_faults(await _body(request))
+        self._faults.set(plan.faults, plan.seed)
+        return _json(self._faults.told())
+
+    async def clear_faults(self, _: Request) -> Response:
+        self._faults.set([])
+        return _json(True)
 
     def describe_api(self, _: Request) -> Response:
         # Here, since a start of the service need not wait for what is hardly ever asked for.
@@ -199,8 +229,10 @@ class _Handlers:
         self._engine.wake()  # more of its runs may go at once now
         return _json(contract.job_answer(updated))
 
-    def _told(self, run: StoredRun) -> dict[str, Any]:
-        return contract.execution_answer(run, self._now(), self._engine.waiting_for(run))
+    def _told(self, run: StoredRun, struck: Struck) -> dict[str, Any]:
+        now = self._now()
+        seen = struck.seen(run, now)
+        return struck.altered(contract.execution_answer(seen, now, self._engine.waiting_for(seen)), run)
 
     def _job(self, request: Request) -> StoredJob:
         job_id = request.path_params["job_id"]
@@ -220,6 +252,11 @@ class _Handlers:
 
 def _no_job(job_id: str) -> Refusal:
     return Refusal(404, "not-found", f"jobId: there is no job {job_id!r}")
+
+
+def _struck(request: Request) -> Struck:
+    struck: Struck = request.scope["struck"]
+    return struck
 
 
 async def _body(request: Request) -> bytes:

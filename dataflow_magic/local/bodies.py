@@ -24,6 +24,7 @@ from dataflow_magic.local.script import ScriptProblem, object_path
 __all__ = [
     "DEFAULT_TIMEOUT_MINUTES",
     "DEFAULT_WORKERS",
+    "WHOLE",
     "ExecutionConfig",
     "JobCreation",
     "JobSettings",
@@ -66,6 +67,7 @@ def _check_parameter(value: object) -> object:
     return value
 
 
+WHOLE = BeforeValidator(_whole)
 # The same rules for whoever reads the published description; a test holds one to the other.
 NO_NUL = r"^[^\u0000]*$"
 _SEGMENT = r"(?!\.{1,2}(/|$))[^/\\\u0000]{1,255}"
@@ -85,13 +87,14 @@ Parameter = Annotated[
     AfterValidator(_check_parameter),
     WithJsonSchema({"anyOf": [{"type": "string", "pattern": NO_NUL}, {"type": ["number", "boolean"]}]}),
 ]
-RunsAtOnce = Annotated[StrictInt, Field(ge=1, le=MOST_RUNS), BeforeValidator(_whole)]
-Workers = Annotated[StrictInt, Field(ge=2, le=10), BeforeValidator(_whole)]
+RunsAtOnce = Annotated[StrictInt, Field(ge=1, le=MOST_RUNS), WHOLE]
+Workers = Annotated[StrictInt, Field(ge=2, le=10), WHOLE]
 WorkerType = Literal["DEFAULT", "DATAFLOW"]
 
 
 class _Body(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
+    # Built when first needed, which a start of the service need not wait for.
+    model_config = ConfigDict(extra="ignore", frozen=True, defer_build=True)
 
 
 class PageCondition(_Body):
@@ -99,7 +102,7 @@ class PageCondition(_Body):
 
     workerType: WorkerType = "DEFAULT"  # noqa: N815 - the wire's names
     numWorker: Workers = DEFAULT_WORKERS  # noqa: N815
-    timeout: Annotated[StrictInt, Field(ge=0, le=1440), BeforeValidator(_whole)] = DEFAULT_TIMEOUT_MINUTES
+    timeout: Annotated[StrictInt, Field(ge=0, le=1440), WHOLE] = DEFAULT_TIMEOUT_MINUTES
     nrn: Name
     scriptPath: ObjectPath  # noqa: N815
     logPath: ObjectPath  # noqa: N815
@@ -117,7 +120,7 @@ class JobSettings(_Body):
 
     workerType: WorkerType | None = None  # noqa: N815
     numWorker: Workers | None = None  # noqa: N815
-    timeout: Annotated[StrictInt, Field(ge=1, le=1440), BeforeValidator(_whole)] | None = None
+    timeout: Annotated[StrictInt, Field(ge=1, le=1440), WHOLE] | None = None
     nrn: Name | None = None
     scriptPath: ObjectPath | None = None  # noqa: N815
     logPath: ObjectPath | None = None  # noqa: N815
@@ -127,7 +130,7 @@ class JobSettings(_Body):
 class SettingsExecution(_Body):
     """What starts a run, as the pages of October 2026 have it: nothing is required."""
 
-    jobCondition: JobSettings = JobSettings()  # noqa: N815
+    jobCondition: JobSettings = Field(default_factory=JobSettings)  # noqa: N815
     parameters: dict[Name, Parameter] = {}
 
 
@@ -140,18 +143,18 @@ class ExecutionConfig(_Body):
 class JobCreation(_Body):
     """What makes a job; fields the service does not know (``nodes``, ``description``) are kept."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
     name: JobName
     type: JobType
     maxConcurrentRuns: RunsAtOnce | None = None  # noqa: N815
-    jobCondition: JobSettings = JobSettings()  # noqa: N815
+    jobCondition: JobSettings = Field(default_factory=JobSettings)  # noqa: N815
 
 
 class JobUpdate(_Body):
     """What changes a job; fields the service does not know are kept."""
 
-    model_config = ConfigDict(extra="allow", frozen=True)
+    model_config = ConfigDict(extra="allow", frozen=True, defer_build=True)
     type: JobType
     name: JobName | None = None
     maxConcurrentRuns: RunsAtOnce | None = None  # noqa: N815
-    jobCondition: JobSettings = JobSettings()  # noqa: N815
+    jobCondition: JobSettings = Field(default_factory=JobSettings)  # noqa: N815

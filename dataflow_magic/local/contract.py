@@ -26,6 +26,7 @@ from dataflow_magic.local.bodies import (
     PageExecution,
     SettingsExecution,
 )
+from dataflow_magic.local.faults import FaultPlan
 from dataflow_magic.local.sparkconf import console_log_key
 from dataflow_magic.local.store import StoredJob, StoredRun
 from dataflow_magic.view import KST
@@ -39,6 +40,7 @@ __all__ = [
     "read_execution",
     "read_execution_config",
     "read_execution_over",
+    "read_faults",
     "read_job",
     "read_job_update",
     "read_paging",
@@ -154,6 +156,17 @@ def read_execution_config(body: bytes, job: StoredJob) -> dict[str, Any]:
         400 ``bad-parameter`` naming the field.
     """
     return {"condition": _settings(_validate(ExecutionConfig, body).jobCondition, job.type)}
+
+
+def read_faults(body: bytes) -> FaultPlan:
+    """Return the faults that are asked for.
+
+    Raises
+    ------
+    Refusal
+        400 ``bad-parameter`` naming the field.
+    """
+    return _validate(FaultPlan, body)
 
 
 def read_paging(query: Mapping[str, str]) -> tuple[int, int]:

@@ -12,6 +12,7 @@ from pydantic_core.core_schema import DictSchema, NullableSchema, WithDefaultSch
 
 from dataflow_magic.local import answers, bodies
 from dataflow_magic.local.contract import PAGE_LIMIT
+from dataflow_magic.local.faults import FaultPlan
 from dataflow_magic.local.pages import Contract
 from dataflow_magic.signing import ACCESS_KEY_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
 
@@ -34,6 +35,7 @@ JOBS = "/api/v1/jobs"
 JOB = f"{JOBS}/{{jobId}}"
 RUNS = f"{JOB}/executions"
 RUN = f"{RUNS}/{{executionId}}"
+FAULTS = "/local/v1/faults"
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +86,9 @@ def operations(contract: Contract) -> list[Operation]:
         Operation("GET", RUNS, "getJobExecutions", RunList, query=PAGING),
         Operation("GET", RUN, "getJobExecution", answers.ExecutionAnswer),
         Operation("POST", f"{RUN}/cancel", "cancelJobExecution", Literal[True]),
+        Operation("GET", FAULTS, "getFaults", answers.FaultsAnswer),
+        Operation("PUT", FAULTS, "setFaults", answers.FaultsAnswer, FaultPlan),
+        Operation("DELETE", FAULTS, "clearFaults", Literal[True]),
         Operation("GET", "/local/v1/service", "describeService", answers.ServiceAnswer),
         Operation("GET", "/local/v1/openapi.json", "describeApi", dict[str, Any], signed=False),
     ]

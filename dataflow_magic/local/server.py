@@ -16,7 +16,7 @@ from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope
 
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.local.app import Keys, Service, create_app
@@ -138,6 +138,14 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
+    async def hang_up(self, scope: Scope, receive: Receive) -> None:
+        """Close the connection a request came by."""
+        for connection in list(self.server_state.connections):
+            if getattr(connection, "client", None) == scope["client"]:
+                connection.transport.close()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
 
 async def _serve(
     folder: DataFolder,
@@ -158,7 +166,10 @@ async def _serve(
     slots = max(2, os.cpu_count() or 1)
     java = await asyncio.to_thread(java_in_words, os.environ)
     async with Engine(store, folder.path, carry_out, slots=slots) as engine:
-        server = _server(create_app(Service(store, engine, folder.path, now, contract), keys))
+        service = Service(store, engine, folder.path, now, contract)
+        server: _Server = _server(
+            create_app(service, keys, hang_up=lambda scope, receive: server.hang_up(scope, receive))
+        )
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         serving.add_done_callback(lambda _: stop.set())
         try:
@@ -185,6 +196,7 @@ def _server(app: ASGIApp) -> _Server:
         ws="none",
         log_level="warning",
         access_log=False,
+        date_header=False,  # the gateway dates its answers itself
         # Longer than clients keep a connection, so that it is never this side that closes one just being used.
         timeout_keep_alive=60,
         timeout_graceful_shutdown=1,
