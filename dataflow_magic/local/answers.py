@@ -18,6 +18,7 @@ __all__ = [
     "ExecutionAnswer",
     "FaultsAnswer",
     "GatewayAnswer",
+    "HealthAnswer",
     "JobAnswer",
     "ListAnswer",
     "RefusalAnswer",
@@ -121,6 +122,13 @@ class ServiceAnswer(_Answer):
     pid: int
     contract: Contract
     activeRuns: int  # noqa: N815
+
+
+class HealthAnswer(_Answer):
+    """That the service is well."""
+
+    status: Literal["ok"]
+    version: str
 
 
 class FaultsAnswer(_Answer):

@@ -1,12 +1,15 @@
 """The HTTP face of the local service: the routes behind its gateway.
 
 Each handler reads, calls store or engine, and answers; rules live in `contract`. Served besides the vendor's
-operations, all below ``/local/v1``: ``service``, which tells where the objects are kept, ``openapi.json`` and ``faults``.
+operations, all below ``/local/v1``: ``service``, which tells where the objects are kept, ``health``, ``openapi.json`` and
+``faults``.
 """
 
 from __future__ import annotations
 
+import functools
 import json
+import logging
 import os
 import time
 from collections.abc import Callable
@@ -29,11 +32,14 @@ from dataflow_magic.local.contract import Refusal
 from dataflow_magic.local.engine import Engine
 from dataflow_magic.local.faults import Faults, Struck
 from dataflow_magic.local.gateway import Gateway, HangUp, Keys, cut, gateway_error
+from dataflow_magic.local.log import event
 from dataflow_magic.local.pages import Contract
 from dataflow_magic.local.store import Store, StoredJob, StoredRun, is_id
 from dataflow_magic.models import RunState
 
 __all__ = ["Keys", "Service", "create_app"]
+
+logger = logging.getLogger(__name__)
 
 MAX_BODY = 1 << 20
 """Bytes of a request body; more is the gateway's 413."""
@@ -97,6 +103,7 @@ def create_app(
             Route("/local/v1/faults", handlers.set_faults, methods=["PUT"]),
             Route("/local/v1/faults", handlers.clear_faults, methods=["DELETE"]),
             Route("/local/v1/service", handlers.describe, methods=["GET"]),
+            Route("/local/v1/health", handlers.tell_health, methods=["GET"]),
             Route("/local/v1/openapi.json", handlers.describe_api, methods=["GET"]),
         ],
         exception_handlers={
@@ -126,7 +133,9 @@ class _Handlers:
 
     async def create_job(self, request: Request) -> Response:
         fields = contract.read_job(await _body(request))
-        return _json(contract.job_answer(await run_in_threadpool(self._store.add_job, **fields)))
+        job = await run_in_threadpool(self._store.add_job, **fields)
+        event(logger, "a job was created", jobId=job.job_id)
+        return _json(contract.job_answer(job))
 
     def get_job(self, request: Request) -> Response:
         return _json(contract.job_answer(self._job(request)))
@@ -147,6 +156,7 @@ class _Handlers:
                 "bad-state",
                 f"job {job.job_id} has a READY or RUNNING run; cancel it, or wait for its end",
             )
+        event(logger, "a job was deleted", jobId=job.job_id)
         return _json(True)
 
     async def execute_job(self, request: Request) -> Response:
@@ -165,6 +175,7 @@ class _Handlers:
             )
         except LookupError:
             raise _no_job(job.job_id) from None
+        event(logger, "a run was accepted", runId=run.run_id, jobId=run.job_id)
         self._engine.wake()
         return _json(_struck(request).altered(contract.started_answer(run), run))
 
@@ -186,7 +197,12 @@ class _Handlers:
     async def cancel_execution(self, request: Request) -> Response:
         run = await run_in_threadpool(self._run, request)
         self._engine.cancel(run.run_id)
+        event(logger, "a run's end was asked for", runId=run.run_id, jobId=run.job_id)
         return _json(True)
+
+    def tell_health(self, _: Request) -> Response:
+        self._store.count_in(RunState.READY)  # a service without its database is not well
+        return _json({"status": "ok", "version": _version()})
 
     def describe(self, _: Request) -> Response:
         return _json(
@@ -205,6 +221,7 @@ class _Handlers:
     async def set_faults(self, request: Request) -> Response:
         plan = contract.read_faults(await _body(request))
         self._faults.set(plan.faults, plan.seed)
+        event(logger, "faults were set", count=len(plan.faults))
         return _json(self._faults.told())
 
     async def clear_faults(self, _: Request) -> Response:
@@ -215,7 +232,7 @@ class _Handlers:
         # Here, since a start of the service need not wait for what is hardly ever asked for.
         from dataflow_magic.local.openapi import document
 
-        return _json(document(self._contract, version("dataflow-magic")))
+        return _json(document(self._contract, _version()))
 
     def _read_execution(self, body: bytes, job: StoredJob) -> tuple[dict[str, Any], dict[str, Any]]:
         if self._contract == Contract.EXECUTE_JOB:
@@ -226,6 +243,7 @@ class _Handlers:
         updated = await run_in_threadpool(self._store.update_job, job.job_id, **changes)
         if updated is None:  # deleted meanwhile
             raise _no_job(job.job_id)
+        event(logger, "a job was changed", jobId=job.job_id)
         self._engine.wake()  # more of its runs may go at once now
         return _json(contract.job_answer(updated))
 
@@ -252,6 +270,11 @@ class _Handlers:
 
 def _no_job(job_id: str) -> Refusal:
     return Refusal(404, "not-found", f"jobId: there is no job {job_id!r}")
+
+
+@functools.cache
+def _version() -> str:
+    return version("dataflow-magic")
 
 
 def _struck(request: Request) -> Struck:

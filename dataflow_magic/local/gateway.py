@@ -19,7 +19,7 @@ __all__ = ["Gateway", "HangUp", "Keys", "cut", "gateway_error"]
 
 HangUp = Callable[[Scope, Receive], Awaitable[None]]
 
-PUBLIC = frozenset({b"/local/v1/openapi.json"})
+PUBLIC = frozenset({b"/local/v1/health", b"/local/v1/openapi.json"})
 """What is read without a signature: it tells nothing private, and the tools that read it cannot sign."""
 
 MAX_HEAD = 16 << 10
@@ -71,10 +71,7 @@ class Gateway:
         self._hang_up = hang_up
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer as an ASGI application."""
-        if scope["type"] != "http":
-            await self._app(scope, receive, send)
-            return
+        """Answer as an ASGI application; of requests alone, there being no lifespan and no web sockets."""
         request = scope["method"], scope["path"]
         is_spared = not scope["path"].startswith("/api/")
         now = self._clock() + (0 if is_spared else self._faults.skew_seconds(*request))

@@ -90,6 +90,7 @@ def operations(contract: Contract) -> list[Operation]:
         Operation("PUT", FAULTS, "setFaults", answers.FaultsAnswer, FaultPlan),
         Operation("DELETE", FAULTS, "clearFaults", Literal[True]),
         Operation("GET", "/local/v1/service", "describeService", answers.ServiceAnswer),
+        Operation("GET", "/local/v1/health", "getHealth", answers.HealthAnswer, signed=False),
         Operation("GET", "/local/v1/openapi.json", "describeApi", dict[str, Any], signed=False),
     ]
 

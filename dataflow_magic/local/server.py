@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import functools
+import logging
 import os
 import secrets
 import signal
@@ -23,6 +24,7 @@ from dataflow_magic.local.app import Keys, Service, create_app
 from dataflow_magic.local.engine import CarryOut, Engine
 from dataflow_magic.local.folder import Address, DataFolder
 from dataflow_magic.local.java import java_in_words
+from dataflow_magic.local.log import event, logged_to
 from dataflow_magic.local.pages import Contract
 from dataflow_magic.local.sampledata import install_samples, sample_jobs
 from dataflow_magic.local.store import Store
@@ -30,6 +32,8 @@ from dataflow_magic.locks import try_lock
 from dataflow_magic.view import KST
 
 __all__ = ["GRACE_SECONDS", "random_keys", "serve"]
+
+logger = logging.getLogger(__name__)
 
 LOOPBACK = IPv4Address("127.0.0.1")
 MAX_HEAD = 64 << 10
@@ -79,7 +83,7 @@ def serve(
         The port is in use, or another process serves the folder.
     """
     folder.make()
-    with _held(folder), _listening(host, port) as listener:
+    with _held(folder), _listening(host, port) as listener, logged_to(folder.log):
         serving = _serve(
             folder, keys, carry_out, listener, contract=contract, grace_seconds=grace_seconds, ready=ready
         )
@@ -177,6 +181,7 @@ async def _serve(
                 await asyncio.sleep(0.01)
             endpoint = _url(ip_address(listener.getsockname()[0]), listener.getsockname()[1])
             folder.write_address(Address(endpoint, keys.access_key, keys.secret_key, os.getpid(), java))
+            event(logger, "the service has started", pid=os.getpid(), contract=contract)
             if ready:
                 ready(endpoint)
             if grace_seconds is None:
@@ -187,6 +192,7 @@ async def _serve(
             folder.remove_address()  # first: whoever looks from now on waits for the end and starts another
             server.should_exit = True
             await serving
+            event(logger, "the service ends", pid=os.getpid())
 
 
 def _server(app: ASGIApp) -> _Server:
@@ -194,7 +200,7 @@ def _server(app: ASGIApp) -> _Server:
         app,
         lifespan="off",
         ws="none",
-        log_level="warning",
+        log_config=None,  # its loggers write where the service's do
         access_log=False,
         date_header=False,  # the gateway dates its answers itself
         # Longer than clients keep a connection, so that it is never this side that closes one just being used.

@@ -1,11 +1,13 @@
 """The real client against the real service, without a network between them, and the bytes of single requests."""
 
 import json
+import logging
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,7 @@ from dataflow_magic import errors
 from dataflow_magic.client import Client
 from dataflow_magic.local.app import Keys, Service, create_app
 from dataflow_magic.local.engine import Engine
+from dataflow_magic.local.log import JsonLines
 from dataflow_magic.local.pages import Contract
 from dataflow_magic.local.store import Store
 from dataflow_magic.models import Job, JobCondition, JobExecution
@@ -981,6 +984,49 @@ async def test_the_service_tells_where_its_objects_are(world):
         "activeRuns": 1,
     }
     assert await world.client.local_objects() == world.folder / "objects"
+
+
+async def test_anybody_may_ask_whether_the_service_is_well(world):
+    response = await world.http.get(f"{BASE}/local/v1/health")
+    assert (response.status_code, response.json()) == (
+        200,
+        {"status": "ok", "version": version("dataflow-magic")},
+    )
+
+    with hidden(world.folder, "runs"):
+        ill = await world.http.get(f"{BASE}/local/v1/health")
+    assert (ill.status_code, ill.json()["error"]["details"]) == (500, "OperationalError")
+
+
+async def test_what_happens_is_logged_by_ids_and_nothing_private_is(world, caplog):
+    caplog.set_level(logging.INFO, "dataflow_magic.local")
+    job = await world.job("private_name", max_concurrent_runs=1)
+    run_id = await world.start(job, **{"$private": "private value"})
+    world.runs.start(run_id)
+    await world.reached(job, run_id, "RUNNING")
+    world.runs.fail(run_id, "ValueError: private words")
+    await world.reached(job, run_id, "FAILED")
+    other = await world.start(job)
+    await world.client.cancel_execution(job.job_id, other)
+    await world.reached(job, other, "CANCELED")
+    await world.send("PATCH", f"/api/v1/jobs/{job.job_id}", b'{"type": "SCRIPT", "private": 1}')
+    await world.send("DELETE", f"/api/v1/jobs/{job.job_id}")
+
+    ours = [record for record in caplog.records if record.name.startswith("dataflow_magic.local")]
+    told = [json.loads(JsonLines().format(record)) for record in ours]
+    assert [(line["event"], line.get("runId"), line.get("state")) for line in told] == [
+        ("a job was created", None, None),
+        ("a run was accepted", run_id, None),
+        ("a run's script has started", run_id, None),
+        ("a run has ended", run_id, "FAILED"),
+        ("a run was accepted", other, None),
+        ("a run's end was asked for", other, None),
+        ("a run has ended", other, "CANCELED"),
+        ("a job was changed", None, None),
+        ("a job was deleted", None, None),
+    ]
+    assert {line.get("jobId") for line in told} == {job.job_id, None}
+    assert "private" not in json.dumps(told)
 
 
 async def test_a_fault_of_its_own_is_the_gateways_500(world):

@@ -1,6 +1,7 @@
 """Faults on demand: which strike, and the real client's view of each."""
 
 import json
+import signal
 import time
 from collections.abc import Iterator
 from datetime import timedelta
@@ -372,6 +373,7 @@ def endpoint(folder) -> Iterator[str]:
     """A service in a process of its own."""
     with running(folder) as service:
         yield service.endpoint
+        assert service.end(signal.SIGTERM) == (0, "served\n")
 
 
 async def test_a_start_whose_reply_is_lost_is_carried_out_and_its_connection_closed(endpoint):

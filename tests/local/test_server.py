@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import signal
@@ -244,6 +245,27 @@ def test_a_service_after_a_killed_one_goes_on_where_that_was(folder):
 
     jobs, _ = store_of(folder).jobs(name=None, page=0, limit=10)
     assert sorted(job.name for job in jobs) == ["daily_delays", "narrow", "slow_count"]
+
+
+def test_a_service_logs_its_start_its_end_and_its_own_faults_and_prints_nothing(folder):
+    with running(folder) as service:
+        folder.database.rename(folder.path / "elsewhere.sqlite3")
+        folder.database.mkdir()
+        target = "/api/v1/jobs"
+        response = httpx.get(service.endpoint + target, headers=signed("GET", target), trust_env=False)
+        assert response.status_code == 500
+
+        assert service.end(signal.SIGTERM) == (0, "served\n")
+
+    lines = [json.loads(line) for line in folder.log.read_text().splitlines()]
+    assert [(line["event"], line["level"]) for line in lines] == [
+        ("the service has started", "INFO"),
+        ("Exception in ASGI application", "ERROR"),
+        ("the service ends", "INFO"),
+    ]
+    assert (lines[0]["contract"], lines[0]["pid"]) == ("executejob", service.process.pid)
+    assert lines[1]["error"] == "OperationalError: unable to open database file"
+    assert "store.py" in lines[1]["frames"][-1]
 
 
 def test_a_request_that_hangs_does_not_keep_a_service_from_ending(folder):
