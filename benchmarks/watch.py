@@ -199,7 +199,13 @@ async def serve(folder: Path, runs: int, jobs: int) -> None:
             Keys(LOCAL_ACCESS_KEY, LOCAL_SECRET_KEY),
         )
         config = uvicorn.Config(
-            app, lifespan="off", ws="none", log_level="warning", access_log=False, timeout_keep_alive=60
+            app,
+            lifespan="off",
+            ws="none",
+            log_level="warning",
+            access_log=False,
+            date_header=False,
+            timeout_keep_alive=60,
         )
         serving = asyncio.create_task(uvicorn.Server(config).serve(sockets=[listener]))
         lines = asyncio.StreamReader()

@@ -9,9 +9,11 @@ import argparse
 import os
 import sys
 from collections.abc import Sequence
+from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 
 from dataflow_magic.errors import ConfigError
+from dataflow_magic.local.pages import CONTRACT_VARIABLE, Contract, contract_of
 
 __all__ = ["main"]
 
@@ -39,14 +41,26 @@ def _parser() -> argparse.ArgumentParser:
         "local",
         allow_abbrev=False,
         help="serve a local Data Flow service until interrupted",
-        description="Serve a local Data Flow service on 127.0.0.1 until interrupted. Its keys are those in "
+        description="Serve a local Data Flow service until interrupted. Its keys are those in "
         "DATAFLOW_LOCAL_ACCESS_KEY and DATAFLOW_LOCAL_SECRET_KEY, else LOCAL-ACCESS-KEY and LOCAL-SECRET-KEY.",
+    )
+    local.add_argument(
+        "--host",
+        type=_host,
+        default="127.0.0.1",
+        help="address to listen at (default %(default)s); one that others reach needs keys of your own",
     )
     local.add_argument(
         "--port", type=_port, default=DEFAULT_PORT, help="default %(default)s; 0 takes a free one"
     )
     local.add_argument(
         "--data", type=Path, help="folder for jobs, runs and objects (default: this user's own)"
+    )
+    local.add_argument(
+        "--contract",
+        choices=[str(name) for name in Contract],
+        help=f"the vendor's pages a start of a run is read by (default: {CONTRACT_VARIABLE}, "
+        f"else {Contract.EXECUTE_JOB})",
     )
     local.set_defaults(command=_local)
     demo = commands.add_parser(
@@ -62,6 +76,13 @@ def _parser() -> argparse.ArgumentParser:
     )
     demo.set_defaults(command=_demo)
     return parser
+
+
+def _host(text: str) -> IPv4Address | IPv6Address:
+    try:
+        return ip_address(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an IP address") from None
 
 
 def _port(text: str) -> int:
@@ -85,13 +106,20 @@ def _local(options: argparse.Namespace) -> int:
         os.environ.get("DATAFLOW_LOCAL_ACCESS_KEY") or LOCAL_ACCESS_KEY,
         os.environ.get("DATAFLOW_LOCAL_SECRET_KEY") or LOCAL_SECRET_KEY,
     )
+    are_known = keys.access_key == LOCAL_ACCESS_KEY or keys.secret_key == LOCAL_SECRET_KEY
+    if are_known and not options.host.is_loopback:
+        raise ConfigError(
+            f"at {options.host} others reach the service, and its keys are known to all: set both "
+            "DATAFLOW_LOCAL_ACCESS_KEY and DATAFLOW_LOCAL_SECRET_KEY to keys of your own"
+        )
+    contract = Contract(options.contract) if options.contract else contract_of(os.environ)
     folder = DataFolder(options.data.resolve()) if options.data else default_folder(os.environ)
 
     def ready(endpoint: str) -> None:
         print(f"Data Flow service at {endpoint}, data in {folder.path}", flush=True)  # noqa: T201
 
     carrier = Carrier(folder.warm, cache_folder(os.environ), Options.from_environment(os.environ))
-    serve(folder, keys, carrier, port=options.port, ready=ready)
+    serve(folder, keys, carrier, host=options.host, port=options.port, contract=contract, ready=ready)
     return 0
 
 

@@ -35,6 +35,7 @@ from dataflow_magic.errors import ConfigError
 from dataflow_magic.handle import Run
 from dataflow_magic.local.app import Keys, Service, create_app
 from dataflow_magic.local.engine import Engine
+from dataflow_magic.local.pages import Contract
 from dataflow_magic.local.spark import Outcome, RunSpec
 from dataflow_magic.local.store import Store
 from dataflow_magic.magic import DataflowMagics
@@ -97,9 +98,10 @@ class ScriptedService(httpx.AsyncBaseTransport):
     `finish` is set or it is canceled; there are two jobs named ``twins``.
     """
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, contract: Contract = Contract.EXECUTE_JOB) -> None:
         folder.mkdir(parents=True, exist_ok=True)
         self.folder = folder
+        self.contract = contract
         (folder / "state.sqlite3").write_bytes(_seeded())
         self.passed_seconds = 0.0
         self.store = Store(folder / "state.sqlite3", self.now)
@@ -178,7 +180,7 @@ class ScriptedService(httpx.AsyncBaseTransport):
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Answer as an ASGI application, made anew for each event loop."""
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
-        self.signatures.add(headers[SIGNATURE_HEADER])
+        self.signatures.add(headers.get(SIGNATURE_HEADER, ""))
         if self._app is None or self._loop is not asyncio.get_running_loop():
             self._app = await self._start()
         await self._app(scope, receive, send)
@@ -194,7 +196,7 @@ class ScriptedService(httpx.AsyncBaseTransport):
         self._engine = Engine(self.store, self.folder, self._carry_out, slots=4)
         await self._engine.__aenter__()  # left with the loop: whoever stops it cancels what runs on it
         return create_app(
-            Service(self.store, self._engine, self.folder, self.now),
+            Service(self.store, self._engine, self.folder, self.now, self.contract),
             self.keys,
             clock=lambda: self.seconds() + self.clock_ahead_seconds,
         )
@@ -226,7 +228,8 @@ class ScriptedService(httpx.AsyncBaseTransport):
 @contextlib.contextmanager
 def at_a_port(service: ScriptedService) -> Iterator[str]:
     """Serve the service at a real port and give its address; whoever talks to it hangs up before the end."""
-    server = uvicorn.Server(uvicorn.Config(service, port=0, lifespan="off", log_level="critical"))
+    config = uvicorn.Config(service, port=0, lifespan="off", log_level="critical", date_header=False)
+    server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
     try:

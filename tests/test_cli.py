@@ -15,9 +15,9 @@ from pathlib import Path
 
 import pytest
 
-from dataflow_magic import Client
+from dataflow_magic import Client, JobCondition
 from dataflow_magic.cli import main
-from dataflow_magic.errors import NotSignedIn
+from dataflow_magic.errors import BadParameter, NotSignedIn
 from dataflow_magic.local.folder import DataFolder
 from tests.local_service import no_credentials
 
@@ -99,6 +99,33 @@ async def test_local_takes_the_keys_of_its_environment_alone_and_prints_neither(
 
 
 @pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("arguments", "environment"),
+    [(["--contract", "2026-10"], {}), ([], {"DATAFLOW_LOCAL_CONTRACT": "2026-10"})],
+    ids=["option", "environment"],
+)
+async def test_local_follows_the_pages_it_is_told_to(tmp_path, arguments, environment):
+    async with command("local", "--port", "0", "--data", tmp_path, *arguments, **environment) as process:
+        endpoint = await endpoint_of(process)
+
+        async with Client("LOCAL-ACCESS-KEY", "LOCAL-SECRET-KEY", endpoint) as client:
+            job = (await client.list_jobs(name="slow_count")).items[0]
+            # Nothing else than the newest pages refuses this one.
+            with pytest.raises(BadParameter, match="timeout: Input should be greater than or equal to 1"):
+                await client.execute_job(job.job_id, JobCondition(timeout=0).over(job.condition))
+
+
+@pytest.mark.anyio
+async def test_a_contract_there_is_not_is_one_line_and_code_3(tmp_path):
+    async with command("local", "--data", tmp_path, DATAFLOW_LOCAL_CONTRACT="g2") as process:
+        assert await ended(process) == (
+            3,
+            "",
+            "dataflow-magic: DATAFLOW_LOCAL_CONTRACT is 'g2'; set it to executejob or 2026-10\n",
+        )
+
+
+@pytest.mark.anyio
 async def test_local_keeps_its_data_below_the_home_when_no_folder_is_given(tmp_path):
     async with command("local", "--port", "0", DATAFLOW_MAGIC_HOME=str(tmp_path)) as process:
         assert (await first_line(process)).endswith(f", data in {tmp_path / 'local'}\n")
@@ -119,6 +146,40 @@ async def test_local_ends_without_a_word_and_leaves_no_address(tmp_path, number,
 
         assert await ended(process) == (code, "", "")
         assert folder.read_address() is None
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    "keys",
+    [
+        {},
+        {"DATAFLOW_LOCAL_ACCESS_KEY": "mine-4f1d09"},
+        {"DATAFLOW_LOCAL_SECRET_KEY": "hush-77ab21"},
+        {"DATAFLOW_LOCAL_ACCESS_KEY": "mine-4f1d09", "DATAFLOW_LOCAL_SECRET_KEY": "LOCAL-SECRET-KEY"},
+    ],
+    ids=["none", "access key alone", "secret key alone", "the documented secret key"],
+)
+async def test_where_others_reach_it_local_wants_keys_of_ones_own(tmp_path, keys):
+    async with command("local", "--host", "0.0.0.0", "--data", tmp_path, **keys) as process:  # noqa: S104
+        assert await ended(process) == (
+            3,
+            "",
+            "dataflow-magic: at 0.0.0.0 others reach the service, and its keys are known to all: set both "
+            "DATAFLOW_LOCAL_ACCESS_KEY and DATAFLOW_LOCAL_SECRET_KEY to keys of your own\n",
+        )
+
+
+@pytest.mark.anyio
+async def test_with_keys_of_ones_own_local_listens_where_it_is_told_to(tmp_path):
+    keys = {"DATAFLOW_LOCAL_ACCESS_KEY": "mine-4f1d09", "DATAFLOW_LOCAL_SECRET_KEY": "hush-77ab21"}
+    arguments = ["local", "--host", "0.0.0.0", "--port", "0", "--data", tmp_path]  # noqa: S104
+    async with command(*arguments, **keys) as process:
+        endpoint = await endpoint_of(process)
+        assert endpoint.startswith("http://127.0.0.1:")
+
+        # Another address of this machine.
+        elsewhere = endpoint.replace("127.0.0.1", "127.0.0.2")
+        assert await job_names(elsewhere, "mine-4f1d09", "hush-77ab21") == ["daily_delays", "slow_count"]
 
 
 @pytest.mark.anyio
@@ -158,6 +219,8 @@ async def test_a_folder_that_is_served_already_is_one_line_and_code_3(tmp_path):
         ["local", "--port", "٣"],
         # If it were taken, this folder would not be.
         ["local", "--por", "0", "--data", "/dev/null/no"],
+        ["local", "--contract", "g2"],
+        ["local", "--host", "localhost"],
         ["local", "folder"],
         ["demo", "a.ipynb", "b.ipynb"],
     ],
@@ -169,6 +232,8 @@ async def test_a_folder_that_is_served_already_is_one_line_and_code_3(tmp_path):
         "port not whole",
         "port in other digits",
         "abbreviated option",
+        "no such contract",
+        "a host that is no address",
         "stray word",
         "two notebooks",
     ],

@@ -11,6 +11,7 @@ from dataflow_magic.local.attach import cache_folder
 from dataflow_magic.local.carry import Carrier
 from dataflow_magic.local.folder import DataFolder
 from dataflow_magic.local.options import Options
+from dataflow_magic.local.pages import contract_of
 from dataflow_magic.local.server import GRACE_SECONDS, random_keys, serve
 
 
@@ -19,7 +20,13 @@ def main(data: str) -> int:
     try:
         folder = DataFolder(Path(data))
         carrier = Carrier(folder.warm, cache_folder(os.environ), Options.from_environment(os.environ))
-        serve(folder, random_keys(), carrier, grace_seconds=GRACE_SECONDS)
+        serve(
+            folder,
+            random_keys(),
+            carrier,
+            contract=contract_of(os.environ),
+            grace_seconds=GRACE_SECONDS,
+        )
     except ConfigError as error:
         sys.stderr.write(f"{error}\n")
         return 3

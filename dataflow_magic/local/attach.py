@@ -145,13 +145,12 @@ def _running(folder: DataFolder, wait: _Wait) -> Address | None:
 
 def _start(folder: DataFolder, wait: _Wait) -> Address:
     _started[:] = [process for process in _started if process.poll() is None]
-    with folder.log.open("ab") as log:
-        said = log.tell()
+    with folder.words.open("wb") as words:
         process = subprocess.Popen(  # noqa: S603 - our own module
             [sys.executable, "-P", "-m", "dataflow_magic.local", str(folder.path)],
             stdin=subprocess.DEVNULL,
-            stdout=log,
-            stderr=log,
+            stdout=words,
+            stderr=words,
             env={name: value for name, value in os.environ.items() if not _is_private(name)},
             cwd=folder.path,
             start_new_session=True,  # an interrupt of the kernel is not meant for it
@@ -170,7 +169,7 @@ def _start(folder: DataFolder, wait: _Wait) -> Address:
         if other := _running(folder, wait):
             return other
         raise ConfigError(
-            f"the local service ended at its start (code {process.returncode}): {_last_words(folder, said)}"
+            f"the local service ended at its start (code {process.returncode}): {_last_words(folder)}"
         )
     return found
 
@@ -180,6 +179,6 @@ def _is_private(name: str) -> bool:
     return name.startswith("NCLOUD_") or (name.startswith("DATAFLOW_") and name.endswith("_KEY"))
 
 
-def _last_words(folder: DataFolder, since: int) -> str:
-    words = folder.log.read_bytes()[since:].decode("utf-8", errors="replace").split("\n")
+def _last_words(folder: DataFolder) -> str:
+    words = folder.words.read_bytes().decode("utf-8", errors="replace").split("\n")
     return next((line.strip() for line in reversed(words) if line.strip()), "it said nothing")

@@ -1,7 +1,7 @@
 """What the local service takes and gives: request bodies checked, answers put together. Pure.
 
-``POST .../executions`` is as strict as the executeJob page; createJob is as the newest page has it. The page prints
-no range for ``numWorker``; 2-10 is that of the same operation's older and newer pages.
+Which bodies start a run is the one thing the contracts differ in: `read_execution` is as strict as the executeJob page,
+`read_execution_over` as lenient as those of October 2026.
 """
 
 from __future__ import annotations
@@ -11,34 +11,45 @@ import math
 import re
 from collections.abc import Mapping
 from datetime import datetime
-from pathlib import Path
-from typing import Annotated, Any, Literal, NoReturn, TypeVar
+from typing import Any, NoReturn, TypeVar
 
-from pydantic import AfterValidator, BaseModel, ConfigDict, Field, StrictInt, StrictStr, ValidationError
+from pydantic import BaseModel, ValidationError
 from pydantic_core import ErrorDetails
 
-from dataflow_magic.local.script import ScriptProblem, object_path
+from dataflow_magic.local.bodies import (
+    DEFAULT_TIMEOUT_MINUTES,
+    DEFAULT_WORKERS,
+    ExecutionConfig,
+    JobCreation,
+    JobSettings,
+    JobUpdate,
+    PageExecution,
+    SettingsExecution,
+)
+from dataflow_magic.local.faults import FaultPlan
 from dataflow_magic.local.sparkconf import console_log_key
 from dataflow_magic.local.store import StoredJob, StoredRun
 from dataflow_magic.view import KST
 
 __all__ = [
+    "DEFAULT_TIMEOUT_MINUTES",
     "Refusal",
     "execution_answer",
     "job_answer",
     "list_answer",
     "read_execution",
+    "read_execution_config",
+    "read_execution_over",
+    "read_faults",
     "read_job",
+    "read_job_update",
     "read_paging",
     "script_parameters",
     "started_answer",
 ]
 
-DEFAULT_WORKERS = 2
-DEFAULT_TIMEOUT_MINUTES = 360
 PAGE_LIMIT = 1000
-MOST_RUNS = 1000
-"""Of one job at once; the vendor's bound was not seen."""
+DEFAULTS = {"workerType": "DEFAULT", "numWorker": DEFAULT_WORKERS, "timeout": DEFAULT_TIMEOUT_MINUTES}
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -63,71 +74,6 @@ class Refusal(Exception):
         super().__init__(detail)
 
 
-def _check_text(text: str) -> str:
-    if "\0" in text:
-        raise ValueError("holds a NUL")
-    return text
-
-
-def _check_path(path: str) -> str:
-    try:
-        object_path(Path(), path)
-    except ScriptProblem as problem:
-        raise ValueError(str(problem)) from None
-    return path
-
-
-def _check_parameter(value: object) -> object:
-    # Not a union of types, which would answer with what each of them has against the value.
-    if isinstance(value, str):
-        return _check_text(value)
-    if not isinstance(value, bool | int | float):
-        raise ValueError("should be text, a number, true or false")  # noqa: TRY004 - as pydantic wants it
-    return value
-
-
-Text = Annotated[StrictStr, AfterValidator(_check_text)]
-Name = Annotated[StrictStr, Field(min_length=1), AfterValidator(_check_text)]
-ObjectPath = Annotated[StrictStr, AfterValidator(_check_path)]
-Parameter = Annotated[Any, AfterValidator(_check_parameter)]
-Workers = Annotated[StrictInt, Field(ge=2, le=10)]
-
-
-class _Wire(BaseModel):
-    model_config = ConfigDict(extra="ignore", frozen=True)
-
-
-class _ExecutionCondition(_Wire):
-    workerType: Literal["DEFAULT", "DATAFLOW"] = "DEFAULT"  # noqa: N815 - the wire's names
-    numWorker: Workers = DEFAULT_WORKERS  # noqa: N815
-    timeout: Annotated[StrictInt, Field(ge=0, le=1440)] = DEFAULT_TIMEOUT_MINUTES
-    nrn: Name
-    scriptPath: ObjectPath  # noqa: N815
-    logPath: ObjectPath  # noqa: N815
-
-
-class _Execution(_Wire):
-    jobCondition: _ExecutionCondition  # noqa: N815
-    parameters: dict[Name, Parameter] = {}
-
-
-class _JobCondition(_Wire):
-    numWorker: Workers = DEFAULT_WORKERS  # noqa: N815
-    timeout: Annotated[StrictInt, Field(ge=1, le=1440)] = DEFAULT_TIMEOUT_MINUTES
-    nrn: Name | None = None
-    scriptPath: ObjectPath | None = None  # noqa: N815
-    logPath: ObjectPath | None = None  # noqa: N815
-    parameters: dict[Name, Text] | None = None
-
-
-class _Job(_Wire):
-    model_config = ConfigDict(extra="allow", frozen=True)
-    name: Annotated[StrictStr, Field(min_length=3, max_length=100, pattern=r"^[A-Za-z_][A-Za-z0-9_-]*$")]
-    type: Literal["VISUAL", "SCRIPT"]
-    maxConcurrentRuns: Annotated[StrictInt, Field(ge=1, le=MOST_RUNS)] | None = None  # noqa: N815
-    jobCondition: _JobCondition = _JobCondition()  # noqa: N815
-
-
 def read_execution(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     """Return the job condition and the parameters of an executeJob body.
 
@@ -136,8 +82,31 @@ def read_execution(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
     Refusal
         400 ``bad-parameter`` naming the field.
     """
-    request = _validate(_Execution, body)
+    request = _validate(PageExecution, body)
     return request.jobCondition.model_dump(), dict(request.parameters)
+
+
+def read_execution_over(body: bytes, job: StoredJob) -> tuple[dict[str, Any], dict[str, Any]]:
+    """Return the job condition and the parameters of a body of October 2026: the job's own with the body's laid over.
+
+    Raises
+    ------
+    Refusal
+        400 ``bad-parameter`` naming the field, also one that neither of them has.
+    """
+    request = _validate(SettingsExecution, body or b"{}")
+    brought = _settings(request.jobCondition, job.type)
+    merged = {**DEFAULTS, **job.condition, **brought}
+    for name in ("nrn", "scriptPath", "logPath"):
+        if name not in merged:
+            raise Refusal(
+                400,
+                "bad-parameter",
+                f"jobCondition.{name}: the job stores none; send it, or store it on the job",
+            )
+    return {name: merged[name] for name in JobSettings.model_fields if name in merged}, dict(
+        request.parameters
+    )
 
 
 def read_job(body: bytes) -> dict[str, Any]:
@@ -148,31 +117,72 @@ def read_job(body: bytes) -> dict[str, Any]:
     Refusal
         400 ``bad-parameter`` naming the field.
     """
-    request = _validate(_Job, body)
+    request = _validate(JobCreation, body)
+    settings = _settings(request.jobCondition, request.type)
     return {
         "name": request.name,
         "type": request.type,
         "max_concurrent_runs": request.maxConcurrentRuns,
-        "condition": request.jobCondition.model_dump(exclude_none=True),
+        "condition": {"numWorker": DEFAULT_WORKERS, "timeout": DEFAULT_TIMEOUT_MINUTES, **settings},
         "extra": dict(request.model_extra or {}),
     }
+
+
+def read_job_update(body: bytes, job: StoredJob) -> dict[str, Any]:
+    """Return what an updateJob body changes of a job as `Store.update_job` takes it.
+
+    Raises
+    ------
+    Refusal
+        400 ``bad-parameter`` naming the field; a job keeps its type.
+    """
+    request = _validate(JobUpdate, body)
+    if request.type != job.type:
+        raise Refusal(400, "bad-parameter", f"type: the job is a {job.type} job, which cannot be changed")
+    return {
+        "name": request.name,
+        "max_concurrent_runs": request.maxConcurrentRuns,
+        "condition": _settings(request.jobCondition, job.type),
+        "extra": dict(request.model_extra or {}),
+    }
+
+
+def read_execution_config(body: bytes, job: StoredJob) -> dict[str, Any]:
+    """Return what an updateJobExecutionConfig body changes of a job as `Store.update_job` takes it.
+
+    Raises
+    ------
+    Refusal
+        400 ``bad-parameter`` naming the field.
+    """
+    return {"condition": _settings(_validate(ExecutionConfig, body).jobCondition, job.type)}
+
+
+def read_faults(body: bytes) -> FaultPlan:
+    """Return the faults that are asked for.
+
+    Raises
+    ------
+    Refusal
+        400 ``bad-parameter`` naming the field.
+    """
+    return _validate(FaultPlan, body)
 
 
 def read_paging(query: Mapping[str, str]) -> tuple[int, int]:
     """Return page and limit; 0 and 1000 when not given.
 
+    The pages print no upper bound; a thousand, their default, is it here.
+
     Raises
     ------
     Refusal
-        400 ``bad-parameter`` for what is not a whole number from 0.
+        400 ``bad-parameter`` for what is not a whole number from 0, and for a limit over 1000.
     """
-    values = []
-    for name, default in (("page", 0), ("limit", PAGE_LIMIT)):
-        text = query.get(name, str(default))
-        if not re.fullmatch(r"[0-9]{1,9}", text):
-            raise Refusal(400, "bad-parameter", f"{name}: {text!r} is not a whole number from 0")
-        values.append(int(text))
-    return values[0], values[1]
+    page, limit = (_whole(query, name, default) for name, default in (("page", 0), ("limit", PAGE_LIMIT)))
+    if limit > PAGE_LIMIT:
+        raise Refusal(400, "bad-parameter", f"limit: {limit} is over {PAGE_LIMIT}; ask page by page")
+    return page, limit
 
 
 def job_answer(job: StoredJob) -> dict[str, Any]:
@@ -244,6 +254,20 @@ def script_parameters(stored: Mapping[str, Any], given: Mapping[str, Any]) -> di
     """Return what the script gets: the job's own parameters with the run's laid over, as text, names with ``$``."""
     merged = {f"${name.removeprefix('$')}": value for name, value in [*stored.items(), *given.items()]}
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in merged.items()}
+
+
+def _whole(query: Mapping[str, str], name: str, default: int) -> int:
+    text = query.get(name, str(default))
+    if not re.fullmatch(r"[0-9]{1,9}", text):
+        raise Refusal(400, "bad-parameter", f"{name}: {text!r} is not a whole number from 0")
+    return int(text)
+
+
+def _settings(given: JobSettings, job_type: str) -> dict[str, Any]:
+    settings = given.model_dump(exclude_none=True)
+    if job_type != "SCRIPT" and "parameters" in settings:
+        raise Refusal(400, "bad-parameter", "jobCondition.parameters: only a SCRIPT job stores parameters")
+    return settings
 
 
 def _without_none(answer: Mapping[str, Any]) -> dict[str, Any]:

@@ -16,6 +16,7 @@ from typing import Any, Protocol, Self
 
 from dataflow_magic.local.contract import DEFAULT_TIMEOUT_MINUTES, Refusal, script_parameters
 from dataflow_magic.local.group import end_strays
+from dataflow_magic.local.log import event
 from dataflow_magic.local.spark import Outcome
 from dataflow_magic.local.sparkconf import RunSpec
 from dataflow_magic.local.store import Store, StoredRun, new_id
@@ -205,15 +206,21 @@ class Engine:
         try:
             self._store.move(run.run_id, RunState(outcome.state), outcome.reason)
         except Exception:  # a full disk, say: the next service finds the run as it was
-            logger.exception("run %s ended (%s) and that could not be written down", run.run_id, outcome)
+            logger.exception(
+                "run %s ended (%s) and that could not be written down", run.run_id, outcome.state
+            )
+        else:
+            event(logger, "a run has ended", runId=run.run_id, jobId=run.job_id, state=outcome.state)
 
     def _note_started(self, run_id: str) -> None:
         self._store.move(run_id, RunState.RUNNING)
+        event(logger, "a run's script has started", runId=run_id)
 
     def _spec(self, run: StoredRun, work: Path) -> RunSpec:
         job = self._store.job(run.job_id)
-        stored = (job.condition.get("parameters") or {}) if job else {}
         condition = run.condition
+        # A run of the pages of October 2026 brings them along, as they were when it was sent.
+        stored = condition.get("parameters", job.condition.get("parameters") if job else None) or {}
         return RunSpec(
             run_id=run.run_id,
             job_name=run.job_name,

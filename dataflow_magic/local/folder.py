@@ -53,8 +53,13 @@ class DataFolder:
 
     @property
     def log(self) -> Path:
-        """What the service itself prints."""
+        """What the service itself logs: JSON lines."""
         return self.path / "service.log"
+
+    @property
+    def words(self) -> Path:
+        """What the service's process prints: its last words, when it cannot start."""
+        return self.path / "service.err"
 
     @property
     def service_lock(self) -> Path:

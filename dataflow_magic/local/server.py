@@ -1,10 +1,11 @@
-"""Serves one data folder over HTTP on 127.0.0.1 until told to stop, or until nobody uses it. The service's process."""
+"""Serves one data folder over HTTP until told to stop, or until nobody uses it. The service's process."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
 import functools
+import logging
 import os
 import secrets
 import signal
@@ -13,15 +14,18 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import AbstractAsyncContextManager, contextmanager
 from datetime import datetime
+from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import uvicorn
-from starlette.types import ASGIApp
+from starlette.types import ASGIApp, Receive, Scope
 
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.local.app import Keys, Service, create_app
 from dataflow_magic.local.engine import CarryOut, Engine
 from dataflow_magic.local.folder import Address, DataFolder
 from dataflow_magic.local.java import java_in_words
+from dataflow_magic.local.log import event, logged_to
+from dataflow_magic.local.pages import Contract
 from dataflow_magic.local.sampledata import install_samples, sample_jobs
 from dataflow_magic.local.store import Store
 from dataflow_magic.locks import try_lock
@@ -29,7 +33,11 @@ from dataflow_magic.view import KST
 
 __all__ = ["GRACE_SECONDS", "random_keys", "serve"]
 
-HOST = "127.0.0.1"
+logger = logging.getLogger(__name__)
+
+LOOPBACK = IPv4Address("127.0.0.1")
+MAX_HEAD = 64 << 10
+"""Bytes of a head that are read at all: more than the gateway allows, so that it is the one to say so."""
 GRACE_SECONDS = 3.0
 """How long the service outlives its last user, so that a restarted kernel finds it again."""
 LOOKS = 6
@@ -48,7 +56,9 @@ def serve(
     keys: Keys,
     carrier: AbstractAsyncContextManager[CarryOut],
     *,
+    host: IPv4Address | IPv6Address = LOOPBACK,
     port: int = 0,
+    contract: Contract = Contract.EXECUTE_JOB,
     grace_seconds: float | None = None,
     ready: Callable[[str], None] | None = None,
 ) -> None:
@@ -60,8 +70,10 @@ def serve(
     ----------
     carrier
         Gives what carries runs out, as long as the service goes on.
+    host
+        Address to listen at. Requests are not encrypted.
     port
-        Port on 127.0.0.1; 0 takes a free one.
+        0 takes a free one.
     grace_seconds
         When given, end also once there was no user, and no run went on or waited, for that long.
     ready
@@ -73,8 +85,11 @@ def serve(
         The port is in use, or another process serves the folder.
     """
     folder.make()
-    with _held(folder), _listening(port) as listener:
-        asyncio.run(_serve(folder, keys, carrier, listener, grace_seconds=grace_seconds, ready=ready))
+    with _held(folder), _listening(host, port) as listener, logged_to(folder.log):
+        serving = _serve(
+            folder, keys, carrier, listener, contract=contract, grace_seconds=grace_seconds, ready=ready
+        )
+        asyncio.run(serving)
 
 
 @contextmanager
@@ -100,19 +115,26 @@ def _own(folder: DataFolder) -> int:
 
 
 @contextmanager
-def _listening(port: int) -> Iterator[socket.socket]:
+def _listening(host: IPv4Address | IPv6Address, port: int) -> Iterator[socket.socket]:
+    family = socket.AF_INET6 if host.version == 6 else socket.AF_INET
     # Named TCP: with protocol 0 the loop leaves Nagle's algorithm on, which costs 40 ms an answer.
-    listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
+    listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     with listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
-            listener.bind((HOST, port))
+            listener.bind((str(host), port))
             listener.listen(128)
         except OSError as error:
             raise ConfigError(
-                f"port {port} of {HOST} cannot be used ({error.strerror}); give another --port"
+                f"port {port} of {host} cannot be used ({error.strerror}); give another --port"
             ) from None
         yield listener
+
+
+def _url(host: IPv4Address | IPv6Address, port: int) -> str:
+    """Return where this machine finds it; one that listens everywhere is on loopback too."""
+    name = str(ip_address("::1" if host.version == 6 else "127.0.0.1") if host.is_unspecified else host)
+    return f"http://[{name}]:{port}" if host.version == 6 else f"http://{name}:{port}"
 
 
 class _Server(uvicorn.Server):
@@ -122,6 +144,14 @@ class _Server(uvicorn.Server):
     def capture_signals(self) -> Iterator[None]:
         yield
 
+    async def hang_up(self, scope: Scope, receive: Receive) -> None:
+        """Close the connection a request came by."""
+        for connection in list(self.server_state.connections):
+            if getattr(connection, "client", None) == scope["client"]:
+                connection.transport.close()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
 
 async def _serve(
     folder: DataFolder,
@@ -129,6 +159,7 @@ async def _serve(
     carrier: AbstractAsyncContextManager[CarryOut],
     listener: socket.socket,
     *,
+    contract: Contract,
     grace_seconds: float | None,
     ready: Callable[[str], None] | None,
 ) -> None:
@@ -141,14 +172,18 @@ async def _serve(
     slots = max(2, os.cpu_count() or 1)
     java = await asyncio.to_thread(java_in_words, os.environ)
     async with carrier as carry_out, Engine(store, folder.path, carry_out, slots=slots) as engine:
-        server = _server(create_app(Service(store, engine, folder.path, now), keys))
+        service = Service(store, engine, folder.path, now, contract)
+        server: _Server = _server(
+            create_app(service, keys, hang_up=lambda scope, receive: server.hang_up(scope, receive))
+        )
         serving = asyncio.create_task(server.serve(sockets=[listener]))
         serving.add_done_callback(lambda _: stop.set())
         try:
             while not (server.started or stop.is_set()):  # noqa: ASYNC110 - uvicorn tells by a flag
                 await asyncio.sleep(0.01)
-            endpoint = f"http://{HOST}:{listener.getsockname()[1]}"
+            endpoint = _url(ip_address(listener.getsockname()[0]), listener.getsockname()[1])
             folder.write_address(Address(endpoint, keys.access_key, keys.secret_key, os.getpid(), java))
+            event(logger, "the service has started", pid=os.getpid(), contract=contract)
             if ready:
                 ready(endpoint)
             if grace_seconds is None:
@@ -159,6 +194,7 @@ async def _serve(
             folder.remove_address()  # first: whoever looks from now on waits for the end and starts another
             server.should_exit = True
             await serving
+            event(logger, "the service ends", pid=os.getpid())
 
 
 def _server(app: ASGIApp) -> _Server:
@@ -166,11 +202,13 @@ def _server(app: ASGIApp) -> _Server:
         app,
         lifespan="off",
         ws="none",
-        log_level="warning",
+        log_config=None,  # its loggers write where the service's do
         access_log=False,
+        date_header=False,  # the gateway dates its answers itself
         # Longer than clients keep a connection, so that it is never this side that closes one just being used.
         timeout_keep_alive=60,
         timeout_graceful_shutdown=1,
+        h11_max_incomplete_event_size=MAX_HEAD,
     )
     return _Server(config)
 

@@ -14,12 +14,13 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from dataflow_magic.local.lifecycle import allowed_before
 from dataflow_magic.models import RunState
 
-__all__ = ["Store", "StoredJob", "StoredRun", "new_id"]
+__all__ = ["Store", "StoredJob", "StoredRun", "is_id", "new_id"]
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -94,6 +95,11 @@ def new_id() -> str:
     return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(12))
 
 
+def is_id(text: str) -> bool:
+    """Whether `new_id` could have made this."""
+    return len(text) == 12 and text.isascii() and text.isalnum()
+
+
 class Store:
     """The jobs and runs of one data folder.
 
@@ -134,6 +140,47 @@ class Store:
         assert job is not None  # noqa: S101 - just written
         return job
 
+    def update_job(
+        self,
+        job_id: str,
+        *,
+        name: str | None = None,
+        max_concurrent_runs: int | None = None,
+        condition: Mapping[str, Any],
+        extra: Mapping[str, Any] = MappingProxyType({}),
+    ) -> StoredJob | None:
+        """Lay what is given over a job and return it, None when there is none; None changes nothing."""
+        with self._open() as db:
+            db.execute("BEGIN IMMEDIATE")  # so that nobody else's change comes between reading and writing
+            row = db.execute("SELECT condition, extra FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
+            if row is None:
+                return None
+            db.execute(
+                "UPDATE jobs SET name = coalesce(?, name), max_concurrent_runs = coalesce(?, max_concurrent_runs), "
+                "condition = ?, extra = ?, updated = ? WHERE job_id = ?",
+                (
+                    name,
+                    max_concurrent_runs,
+                    json.dumps({**json.loads(row["condition"]), **condition}),
+                    json.dumps({**json.loads(row["extra"]), **extra}),
+                    self._stamp(),
+                    job_id,
+                ),
+            )
+        return self.job(job_id)
+
+    def delete_job(self, job_id: str) -> bool:
+        """Remove a job and its runs; False, and nothing changed, while one of them is READY or RUNNING."""
+        with self._open() as db:
+            gone = db.execute(
+                "DELETE FROM jobs WHERE job_id = ? AND NOT EXISTS "
+                "(SELECT 1 FROM runs WHERE job_id = jobs.job_id AND status IN (?, ?))",
+                (job_id, RunState.READY, RunState.RUNNING),
+            )
+            if gone.rowcount:
+                db.execute("DELETE FROM runs WHERE job_id = ?", (job_id,))
+            return gone.rowcount == 1
+
     def job(self, job_id: str) -> StoredJob | None:
         """Return a job, None when there is none."""
         found = self._jobs("WHERE j.job_id = ?", (job_id,))
@@ -156,12 +203,18 @@ class Store:
         trigger_id: str | None,
         workflow_id: str | None,
     ) -> StoredRun:
-        """Store a run as READY under a new id."""
+        """Store a run as READY under a new id.
+
+        Raises
+        ------
+        LookupError
+            The job was deleted meanwhile.
+        """
         run_id = new_id()
         with self._open() as db:
-            db.execute(
+            added = db.execute(
                 "INSERT INTO runs (run_id, job_id, job_name, condition, parameters, trigger_id, workflow_id, status, "
-                "created) VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)",
+                "created) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE EXISTS (SELECT 1 FROM jobs WHERE job_id = ?)",
                 (
                     run_id,
                     job.job_id,
@@ -172,8 +225,11 @@ class Store:
                     workflow_id,
                     RunState.READY,
                     self._stamp(),
+                    job.job_id,
                 ),
             )
+        if not added.rowcount:
+            raise LookupError(job.job_id)
         run = self.run(run_id)
         assert run is not None  # noqa: S101 - just written
         return run
@@ -204,6 +260,12 @@ class Store:
         if not runs or runs[0].started is None or runs[0].ended is None:
             return None
         return (runs[0].ended - runs[0].started).total_seconds()
+
+    def count_in(self, state: RunState) -> int:
+        """Return how many runs are in a state."""
+        with self._open() as db:
+            (count,) = db.execute("SELECT count(*) FROM runs WHERE status = ?", (state,)).fetchone()
+        return int(count)
 
     def move(self, run_id: str, state: RunState, detail: str = "") -> bool:
         """Bring a run to a state; False, and nothing changed, where its present state does not allow that."""

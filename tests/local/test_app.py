@@ -1,11 +1,13 @@
 """The real client against the real service, without a network between them, and the bytes of single requests."""
 
 import json
+import logging
 import os
 import sqlite3
 from collections.abc import AsyncIterator, Iterator
 from contextlib import asynccontextmanager, closing, contextmanager
 from dataclasses import dataclass
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -17,6 +19,8 @@ from dataflow_magic import errors
 from dataflow_magic.client import Client
 from dataflow_magic.local.app import Keys, Service, create_app
 from dataflow_magic.local.engine import Engine
+from dataflow_magic.local.log import JsonLines
+from dataflow_magic.local.pages import Contract
 from dataflow_magic.local.store import Store
 from dataflow_magic.models import Job, JobCondition, JobExecution
 from dataflow_magic.signing import sign
@@ -109,13 +113,18 @@ async def world(tmp_path: Path) -> AsyncIterator[World]:
 
 
 @asynccontextmanager
-async def a_world(folder: Path, *, slots: int = 8) -> AsyncIterator[World]:
+async def a_world(
+    folder: Path,
+    *,
+    slots: int = 8,
+    contract: Contract = Contract.EXECUTE_JOB,
+    most_waiting: int = 1000,
+) -> AsyncIterator[World]:
     clock, runs = Clock(), ScriptedRuns()
     store = Store(folder / "state.sqlite3", clock.now)
     async with Engine(store, folder, runs, slots=slots) as engine:
-        app = create_app(
-            Service(store, engine, folder, clock.now), Keys(ACCESS_KEY, SECRET_KEY), clock=clock.seconds
-        )
+        service = Service(store, engine, folder, clock.now, contract, most_waiting)
+        app = create_app(service, Keys(ACCESS_KEY, SECRET_KEY), clock=clock.seconds)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with (
             Client(ACCESS_KEY, SECRET_KEY, BASE, transport=transport, now=clock.seconds) as client,
@@ -452,6 +461,9 @@ async def test_unknown_ids_are_the_services_404(world):
             ("POST", f"{job.job_id}/executions/NOSUCHRUN000/cancel"),
             ("GET", f"{job.job_id}/executions/{run_id}"),
             ("POST", f"{job.job_id}/executions/{run_id}/cancel"),
+            ("PATCH", "NOSUCHJOB000"),
+            ("DELETE", "NOSUCHJOB000"),
+            ("PUT", "NOSUCHJOB000/executions"),
         ]
     ]
 
@@ -469,7 +481,55 @@ async def test_unknown_ids_are_the_services_404(world):
         *[no_job] * 4,
         *[no_run] * 2,
         *[not_its_run] * 2,
+        *[no_job] * 3,
     ]
+
+
+@pytest.mark.parametrize("no_id", ["x", "NOSUCHJOB0000", "NO-SUCH-JOB0", "%EB%A7%A4%EC%B6%9C"])
+async def test_what_is_no_id_is_not_looked_for(world, no_id):
+    job = await world.job()
+    with hidden(world.folder, "jobs"):
+        response = await world.send("GET", f"/api/v1/jobs/{no_id}")
+    assert (response.status_code, response.json()["errorType"]) == (404, "not-found")
+
+    response = await world.send("GET", f"/api/v1/jobs/{job.job_id}/executions/{no_id}")
+    assert (response.status_code, response.json()["errorType"]) == (404, "not-found")
+
+
+@pytest.mark.parametrize(
+    ("target", "headers"),
+    [("/api/v1/jobs", {"x": "y" * 17_000}), (f"/api/v1/jobs?name={'y' * 17_000}", {})],
+    ids=["headers", "address"],
+)
+async def test_a_head_over_16_kilobytes_is_the_gateways_413(world, target, headers):
+    response = await world.http.get(BASE + target, headers={**signed("GET", target.encode()), **headers})
+
+    assert (response.status_code, response.json()) == (
+        413,
+        {
+            "error": {
+                "errorCode": "430",
+                "message": "Request Entity Too Large",
+                "details": "The address and the headers are over 16384 bytes.",
+            }
+        },
+    )
+
+
+async def test_a_start_is_refused_where_too_many_runs_wait(tmp_path):
+    async with a_world(tmp_path, most_waiting=2) as world:
+        job = await world.job()
+        ids = [await world.start(job) for _ in range(2)]
+
+        refused = await world.post_run(job, as_json(BODY))
+        assert (refused.status_code, refused.json()) == (
+            429,
+            {"error": {"errorCode": "400", "message": "Quota Exceeded", "details": "2 runs wait already."}},
+        )
+
+        world.runs.start(ids[0])
+        await world.reached(job, ids[0], "RUNNING")
+        assert (await world.post_run(job, as_json(BODY))).status_code == 200
 
 
 async def test_the_client_tells_an_unknown_job_from_an_unknown_address(world):
@@ -585,6 +645,166 @@ async def test_a_job_is_stored_and_told(world):
     assert job.condition == JobCondition(num_worker=2, timeout=360).over(CONDITION)
     assert job.to_wire()["description"] == "매출"
     assert job.to_wire()["createdDate"] == "2026-11-01T17:00:00+09:00"
+
+
+@pytest.mark.parametrize("contract", list(Contract))
+async def test_an_update_of_a_job_is_stored_and_told(tmp_path, contract):
+    async with a_world(tmp_path, contract=contract) as world:
+        job = await world.job(description="x", max_concurrent_runs=3)
+        world.clock.advance(minutes=1)
+
+        body = {"type": "SCRIPT", "name": "daily_sums", "nodes": [], "jobCondition": {"timeout": 5}}
+        response = await world.send("PATCH", f"/api/v1/jobs/{job.job_id}", as_json(body))
+
+        assert (response.status_code, response.json()) == (
+            200,
+            {
+                **job.to_wire(),
+                "name": "daily_sums",
+                "nodes": [],
+                "runCondition": {"numWorker": 2, "timeout": 5, **CONDITION.to_wire()},
+                "updatedDate": "2026-11-01T17:01:00+09:00",
+            },
+        )
+        assert (await world.client.get_job(job.job_id)).to_wire() == response.json()
+
+
+@pytest.mark.parametrize("contract", list(Contract))
+async def test_an_execution_config_changes_what_it_brings_and_keeps_the_rest(tmp_path, contract):
+    async with a_world(tmp_path, contract=contract) as world:
+        job = await world.job()
+        target = f"/api/v1/jobs/{job.job_id}/executions"
+
+        response = await world.send("PUT", target, as_json({"jobCondition": {"numWorker": 5}}))
+
+        assert response.status_code == 200
+        assert response.json()["runCondition"] == {"numWorker": 5, "timeout": 360, **CONDITION.to_wire()}
+        assert (await world.client.get_job(job.job_id)).condition.num_worker == 5
+
+
+@pytest.mark.parametrize(
+    ("method", "tail", "fields", "detail"),
+    [
+        ("PATCH", "", {"type": "VISUAL"}, "type: the job is a SCRIPT job, which cannot be changed"),
+        ("PUT", "/executions", {}, "jobCondition: Field required"),
+    ],
+    ids=["update", "execution config"],
+)
+async def test_a_change_that_breaks_the_contract_is_refused_and_changes_nothing(
+    world, method, tail, fields, detail
+):
+    job = await world.job()
+
+    response = await world.send(method, f"/api/v1/jobs/{job.job_id}{tail}", as_json(fields))
+
+    assert (response.status_code, response.json()) == (400, {"detail": detail, "errorType": "bad-parameter"})
+    assert await world.client.get_job(job.job_id) == job
+
+
+async def test_runs_that_wait_for_a_place_go_on_once_their_job_has_more(world):
+    job = await world.job(max_concurrent_runs=1)
+    first, second = await world.start(job), await world.start(job)
+    await until(lambda: world.runs.begun() == [first])
+
+    await world.send("PATCH", f"/api/v1/jobs/{job.job_id}", b'{"type": "SCRIPT", "maxConcurrentRuns": 2}')
+
+    await until(lambda: world.runs.begun() == [first, second])
+
+
+@pytest.mark.parametrize("contract", list(Contract))
+async def test_a_job_is_deleted_once_no_run_of_it_is_live(tmp_path, contract):
+    async with a_world(tmp_path, contract=contract) as world:
+        job = await world.job()
+        run_id = await world.start(job)
+
+        refused = await world.send("DELETE", f"/api/v1/jobs/{job.job_id}")
+        assert (refused.status_code, refused.json()) == (
+            400,
+            {
+                "detail": f"job {job.job_id} has a READY or RUNNING run; cancel it, or wait for its end",
+                "errorType": "bad-state",
+            },
+        )
+
+        await world.client.cancel_execution(job.job_id, run_id)
+        await world.reached(job, run_id, "CANCELED")
+        deleted = await world.send("DELETE", f"/api/v1/jobs/{job.job_id}")
+        assert (deleted.status_code, deleted.content) == (200, b"true")
+        assert (await world.client.list_jobs()).count == 0
+        assert (await world.send("GET", f"/api/v1/jobs/{job.job_id}/executions")).status_code == 404
+
+
+async def test_a_job_that_is_deleted_while_it_is_written_to_is_not_there(world):
+    job = await world.job()
+
+    async def late(body: bytes) -> AsyncIterator[bytes]:
+        """Send the body once the job is gone: it was looked up before that."""
+        yield body[:1]
+        if (await world.send("GET", f"/api/v1/jobs/{job.job_id}")).status_code == 200:
+            await world.send("DELETE", f"/api/v1/jobs/{job.job_id}")
+        yield body[1:]
+
+    for method, tail, body in [
+        ("POST", "/executions", as_json(BODY)),
+        ("PATCH", "", b'{"type": "SCRIPT"}'),
+    ]:
+        target = f"/api/v1/jobs/{job.job_id}{tail}"
+        response = await world.http.request(
+            method, BASE + target, content=late(body), headers=signed(method, target.encode())
+        )
+        assert (response.status_code, response.json()) == (
+            404,
+            {"detail": f"jobId: there is no job '{job.job_id}'", "errorType": "not-found"},
+        )
+        job = await world.job()
+
+
+async def test_by_the_newest_pages_a_run_may_bring_nothing(tmp_path):
+    async with a_world(tmp_path, contract=Contract.OCTOBER_2026) as world:
+        stored = {**CONDITION.to_wire(), "numWorker": 4, "parameters": {"$a": "1", "$b": "2"}}
+        body = {"name": "daily", "type": "SCRIPT", "jobCondition": stored}
+        created = await world.send("POST", "/api/v1/jobs", as_json(body))
+        job = await world.client.get_job(created.json()["jobId"])
+
+        first = (await world.post_run(job, b"")).json()
+        brought = as_json({"jobCondition": {"parameters": {"$a": "x"}}, "parameters": {"$c": 3}})
+        second = (await world.post_run(job, brought)).json()
+
+        assert first["jobCondition"] == {"workerType": "DEFAULT", "timeout": 360, **stored}
+        assert second["jobCondition"] == {**first["jobCondition"], "parameters": {"$a": "x"}}
+        await until(lambda: len(world.runs.specs) == 2)
+        assert [spec.parameters for spec in world.runs.specs] == [
+            {"$a": "1", "$b": "2"},
+            {"$a": "x", "$c": "3"},
+        ]
+
+
+async def test_by_the_newest_pages_what_neither_run_nor_job_has_is_refused(tmp_path):
+    async with a_world(tmp_path, contract=Contract.OCTOBER_2026) as world:
+        job = await world.client.create_job("daily", condition=JobCondition(nrn="r"))
+
+        response = await world.post_run(job, b"{}")
+
+        assert (response.status_code, response.json()) == (
+            400,
+            {
+                "detail": "jobCondition.scriptPath: the job stores none; send it, or store it on the job",
+                "errorType": "bad-parameter",
+            },
+        )
+        assert (await world.send("GET", "/local/v1/service")).json()["contract"] == "2026-10"
+
+
+@pytest.mark.parametrize("contract", list(Contract))
+async def test_the_client_starts_runs_under_either_contract(tmp_path, contract):
+    async with a_world(tmp_path, contract=contract) as world:
+        job = await world.job()
+
+        run = await world.client.execute_job(job.job_id, CONDITION, {"$a": "x"})
+
+        assert run.job_condition == JobCondition(worker_type="DEFAULT", num_worker=2, timeout=360).over(
+            CONDITION
+        )
 
 
 async def test_two_jobs_may_have_one_name(world):
@@ -760,9 +980,53 @@ async def test_the_service_tells_where_its_objects_are(world):
         "folder": str(world.folder),
         "objects": str(world.folder / "objects"),
         "pid": os.getpid(),
+        "contract": "executejob",
         "activeRuns": 1,
     }
     assert await world.client.local_objects() == world.folder / "objects"
+
+
+async def test_anybody_may_ask_whether_the_service_is_well(world):
+    response = await world.http.get(f"{BASE}/local/v1/health")
+    assert (response.status_code, response.json()) == (
+        200,
+        {"status": "ok", "version": version("dataflow-magic")},
+    )
+
+    with hidden(world.folder, "runs"):
+        ill = await world.http.get(f"{BASE}/local/v1/health")
+    assert (ill.status_code, ill.json()["error"]["details"]) == (500, "OperationalError")
+
+
+async def test_what_happens_is_logged_by_ids_and_nothing_private_is(world, caplog):
+    caplog.set_level(logging.INFO, "dataflow_magic.local")
+    job = await world.job("private_name", max_concurrent_runs=1)
+    run_id = await world.start(job, **{"$private": "private value"})
+    world.runs.start(run_id)
+    await world.reached(job, run_id, "RUNNING")
+    world.runs.fail(run_id, "ValueError: private words")
+    await world.reached(job, run_id, "FAILED")
+    other = await world.start(job)
+    await world.client.cancel_execution(job.job_id, other)
+    await world.reached(job, other, "CANCELED")
+    await world.send("PATCH", f"/api/v1/jobs/{job.job_id}", b'{"type": "SCRIPT", "private": 1}')
+    await world.send("DELETE", f"/api/v1/jobs/{job.job_id}")
+
+    ours = [record for record in caplog.records if record.name.startswith("dataflow_magic.local")]
+    told = [json.loads(JsonLines().format(record)) for record in ours]
+    assert [(line["event"], line.get("runId"), line.get("state")) for line in told] == [
+        ("a job was created", None, None),
+        ("a run was accepted", run_id, None),
+        ("a run's script has started", run_id, None),
+        ("a run has ended", run_id, "FAILED"),
+        ("a run was accepted", other, None),
+        ("a run's end was asked for", other, None),
+        ("a run has ended", other, "CANCELED"),
+        ("a job was changed", None, None),
+        ("a job was deleted", None, None),
+    ]
+    assert {line.get("jobId") for line in told} == {job.job_id, None}
+    assert "private" not in json.dumps(told)
 
 
 async def test_a_fault_of_its_own_is_the_gateways_500(world):

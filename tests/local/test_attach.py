@@ -162,7 +162,8 @@ def test_what_a_service_is_told_stays_with_this_user(folder, monkeypatch):
         assert not {"NCLOUD_ACCESS_KEY", "NCLOUD_SECRET_KEY", "DATAFLOW_LOCAL_SECRET_KEY"} & set(environment)
         assert "secret" not in "".join(environment.values())
         for key in (address.access_key, address.secret_key):
-            assert key not in command + "".join(environment.values()) + folder.log.read_text()
+            assert key not in command + "".join(environment.values())
+            assert key not in folder.log.read_text() + folder.words.read_text()
         assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
         assert stat.S_IMODE((folder.path / "service.json").stat().st_mode) == 0o600
         assert os.getsid(address.pid) == address.pid
@@ -193,7 +194,7 @@ def test_a_service_stays_while_users_come_and_go_and_ends_a_while_after_the_last
         third.kill()
         eventually(lambda: not is_served(folder))
     assert folder.read_address() is None
-    assert folder.log.read_text() == ""
+    assert folder.words.read_text() == ""
 
 
 def test_an_address_left_by_a_killed_service_is_replaced(folder):
@@ -249,7 +250,7 @@ def test_a_service_that_cannot_start_is_told_in_one_line_with_its_last_words(fol
 
 def test_a_service_that_says_nothing_is_not_quoted_with_what_an_older_one_said(folder):
     folder.make()
-    folder.log.write_text("older words\n")
+    folder.words.write_text("older words\n")
     before = list(module._started)
 
     def started() -> list[subprocess.Popen[bytes]]:
@@ -310,7 +311,7 @@ def test_a_service_somebody_else_started_in_that_moment_is_as_good(folder):
     locks: list[int] = []
 
     def somebody_else() -> None:
-        eventually(folder.log.exists)  # the start is under way
+        eventually(folder.words.exists)  # the start is under way
         lock = try_lock(folder.service_lock)
         assert lock is not None
         folder.write_address(theirs)

@@ -8,13 +8,17 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataflow_magic.local.answers import ExecutionAnswer, JobAnswer
 from dataflow_magic.local.contract import (
     Refusal,
     execution_answer,
     job_answer,
     list_answer,
     read_execution,
+    read_execution_config,
+    read_execution_over,
     read_job,
+    read_job_update,
     read_paging,
     script_parameters,
     started_answer,
@@ -130,6 +134,7 @@ def test_what_the_page_does_not_know_is_passed_over():
         ("workerType", "DATAFLOW"),
         ("numWorker", 2),
         ("numWorker", 10),
+        ("numWorker", 4.0),
         ("timeout", 0),
         ("timeout", 1440),
         ("scriptPath", "bucket/scripts/daily.py"),
@@ -163,7 +168,7 @@ def test_the_whole_documented_range_is_taken(field, value):
             "jobCondition.numWorker: Input should be less than or equal to 10",
         ),
         (execution(numWorker="4"), "jobCondition.numWorker: Input should be a valid integer"),
-        (execution(numWorker=4.0), "jobCondition.numWorker: Input should be a valid integer"),
+        (execution(numWorker=4.5), "jobCondition.numWorker: Input should be a valid integer"),
         (execution(numWorker=True), "jobCondition.numWorker: Input should be a valid integer"),
         (execution(numWorker=None), "jobCondition.numWorker: Input should be a valid integer"),
         (execution(timeout=-1), "jobCondition.timeout: Input should be greater than or equal to 0"),
@@ -326,7 +331,8 @@ def test_whatever_is_sent_is_refused_or_can_be_told_again(condition, parameters,
         json.dumps(refusal.detail, ensure_ascii=False).encode()
         return
     started = replace(RUN, condition=taken, parameters=given, started=CREATED, status="RUNNING")
-    json.dumps(execution_answer(started, CREATED), ensure_ascii=False, allow_nan=False).encode()
+    told = json.dumps(execution_answer(started, CREATED), ensure_ascii=False, allow_nan=False).encode()
+    ExecutionAnswer.model_validate_json(told, strict=True)
 
     assert all("\0" not in value for value in script_parameters({}, given).values())
 
@@ -341,7 +347,8 @@ def test_whatever_job_is_sent_is_refused_or_can_be_told_again(condition, more):
         return
     told = job_answer(replace(JOB, condition=taken["condition"], extra=taken["extra"]))
 
-    json.dumps(told, ensure_ascii=False, allow_nan=False).encode()
+    text = json.dumps(told, ensure_ascii=False, allow_nan=False).encode()
+    JobAnswer.model_validate_json(text, strict=True)
     assert (told["jobId"], told["name"]) == ("gqigvH000000", "daily_sales")
 
 
@@ -357,7 +364,6 @@ def test_a_job_needs_a_name_and_a_type_and_gets_the_defaults():
 
 def test_a_job_keeps_what_it_is_given():
     body = job(
-        type="VISUAL",
         maxConcurrentRuns=3,
         nodes=[{"id": "1"}],
         description="매출",
@@ -366,7 +372,7 @@ def test_a_job_keeps_what_it_is_given():
 
     assert read_job(body) == {
         "name": "daily_sales",
-        "type": "VISUAL",
+        "type": "SCRIPT",
         "max_concurrent_runs": 3,
         "condition": {**REQUIRED, "numWorker": 4, "timeout": 5, "parameters": {"$a": ""}},
         "extra": {"nodes": [{"id": "1"}], "description": "매출"},
@@ -413,6 +419,10 @@ PATTERN = "name: String should match pattern '^[A-Za-z_][A-Za-z0-9_-]*$'"
             "jobCondition.parameters.$a: Input should be a valid string",
         ),
         (job(jobCondition={"parameters": {"$a": "\0"}}), "jobCondition.parameters.$a: holds a NUL"),
+        (
+            job(type="VISUAL", jobCondition={"parameters": {}}),
+            "jobCondition.parameters: only a SCRIPT job stores parameters",
+        ),
     ],
     ids=[
         "nothing",
@@ -435,6 +445,7 @@ PATTERN = "name: String should match pattern '^[A-Za-z_][A-Za-z0-9_-]*$'"
         "nrn empty",
         "parameter a number",
         "parameter with a NUL",
+        "parameters of a visual job",
     ],
 )
 def test_a_job_by_other_rules_is_refused_by_its_field(body, detail):
@@ -445,13 +456,129 @@ def test_a_job_by_other_rules_is_refused_by_its_field(body, detail):
     assert refused.value.detail == detail
 
 
+FULL = replace(JOB, condition={**REQUIRED, "numWorker": 4, "timeout": 60, "parameters": {"$a": "1"}})
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"jobCondition": {"nrn": null}}'])
+def test_by_the_newest_pages_a_run_that_brings_nothing_has_what_its_job_stores(body):
+    condition, parameters = read_execution_over(body, FULL)
+
+    assert (condition, parameters) == (
+        {"workerType": "DEFAULT", "numWorker": 4, "timeout": 60, **REQUIRED, "parameters": {"$a": "1"}},
+        {},
+    )
+    assert list(condition) == [
+        *PAGE_ANSWER["jobCondition"],  # type: ignore[misc]
+        "parameters",
+    ]
+
+
+def test_by_the_newest_pages_what_a_run_brings_is_laid_over_field_by_field():
+    body = {
+        "jobCondition": {"workerType": "DATAFLOW", "numWorker": 8, "parameters": {"$b": "2"}},
+        "parameters": {"$c": 3},
+    }
+
+    assert read_execution_over(json.dumps(body).encode(), FULL) == (
+        {"workerType": "DATAFLOW", "numWorker": 8, "timeout": 60, **REQUIRED, "parameters": {"$b": "2"}},
+        {"$c": 3},
+    )
+
+
+@pytest.mark.parametrize("field", ["nrn", "scriptPath", "logPath"])
+def test_by_the_newest_pages_what_neither_run_nor_job_has_is_refused_by_its_field(field):
+    with pytest.raises(Refusal) as refused:
+        read_execution_over(without(field), JOB)
+
+    assert (refused.value.status, refused.value.kind) == (400, "bad-parameter")
+    assert (
+        refused.value.detail == f"jobCondition.{field}: the job stores none; send it, or store it on the job"
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (execution(timeout=0), "jobCondition.timeout: Input should be greater than or equal to 1"),
+        (execution(timeout=1441), "jobCondition.timeout: Input should be less than or equal to 1440"),
+        (execution({"$a": None}), "parameters.$a: should be text, a number, true or false"),
+        (execution(scriptPath="/x"), f"jobCondition.scriptPath: '/x' {NO_PATH}"),
+        (b'{"jobCondition": null}', "jobCondition: Input should be an object"),
+        (b"[]", "the body is not a JSON object"),
+    ],
+    ids=["timeout 0", "timeout too large", "parameter null", "absolute path", "condition null", "a list"],
+)
+def test_the_newest_pages_allow_no_other_values(body, detail):
+    with pytest.raises(Refusal) as refused:
+        read_execution_over(body, FULL)
+
+    assert refused.value.detail == detail
+
+
+def test_a_visual_jobs_run_brings_no_parameters_in_its_condition():
+    with pytest.raises(Refusal) as refused:
+        read_execution_over(b'{"jobCondition": {"parameters": {}}}', replace(FULL, type="VISUAL"))
+
+    assert refused.value.detail == "jobCondition.parameters: only a SCRIPT job stores parameters"
+
+
+def test_an_update_changes_what_it_brings_and_nothing_else():
+    assert read_job_update(b'{"type": "SCRIPT"}', JOB) == {
+        "name": None,
+        "max_concurrent_runs": None,
+        "condition": {},
+        "extra": {},
+    }
+    assert read_job_update(
+        job(maxConcurrentRuns=3, nodes=[], jobCondition={"timeout": 5, "nrn": None}), JOB
+    ) == {
+        "name": "daily_sales",
+        "max_concurrent_runs": 3,
+        "condition": {"timeout": 5},
+        "extra": {"nodes": []},
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b"{}", "type: Field required"),
+        (b'{"type": "VISUAL"}', "type: the job is a SCRIPT job, which cannot be changed"),
+        (job(name="1abc"), PATTERN),
+        (job(maxConcurrentRuns=0), "maxConcurrentRuns: Input should be greater than or equal to 1"),
+        (
+            job(jobCondition={"timeout": 0}),
+            "jobCondition.timeout: Input should be greater than or equal to 1",
+        ),
+    ],
+    ids=["no type", "another type", "name by no rule", "no runs at once", "timeout 0"],
+)
+def test_an_update_by_other_rules_is_refused_by_its_field(body, detail):
+    with pytest.raises(Refusal) as refused:
+        read_job_update(body, JOB)
+
+    assert refused.value.detail == detail
+
+
+def test_an_execution_config_changes_the_settings_it_brings():
+    assert read_execution_config(execution(numWorker=3), JOB) == {"condition": {**REQUIRED, "numWorker": 3}}
+    assert read_execution_config(b'{"jobCondition": {}}', JOB) == {"condition": {}}
+
+
+def test_an_execution_config_needs_a_condition():
+    with pytest.raises(Refusal) as refused:
+        read_execution_config(b"{}", JOB)
+
+    assert refused.value.detail == "jobCondition: Field required"
+
+
 @pytest.mark.parametrize(
     ("query", "paging"),
     [
         ({}, (0, 1000)),
         ({"page": "2", "limit": "50"}, (2, 50)),
         ({"limit": "0"}, (0, 0)),
-        ({"page": "999999999", "limit": "999999999"}, (999_999_999, 999_999_999)),
+        ({"page": "999999999", "limit": "1000"}, (999_999_999, 1000)),
     ],
     ids=["defaults", "as given", "limit 0", "the largest"],
 )
@@ -467,6 +594,14 @@ def test_any_other_paging_is_refused(name, text):
 
     assert (refused.value.status, refused.value.kind) == (400, "bad-parameter")
     assert refused.value.detail == f"{name}: {text!r} is not a whole number from 0"
+
+
+def test_a_page_of_more_than_a_thousand_is_refused():
+    with pytest.raises(Refusal) as refused:
+        read_paging({"limit": "1001"})
+
+    assert (refused.value.status, refused.value.kind) == (400, "bad-parameter")
+    assert refused.value.detail == "limit: 1001 is over 1000; ask page by page"
 
 
 def test_a_started_run_is_answered_as_the_page_prints_it():

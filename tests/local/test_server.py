@@ -1,3 +1,4 @@
+import json
 import os
 import re
 import signal
@@ -10,6 +11,7 @@ from collections.abc import Iterator
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
+from ipaddress import ip_address
 from typing import IO, cast
 
 import httpx
@@ -20,7 +22,7 @@ from dataflow_magic.errors import ConfigError
 from dataflow_magic.local.__main__ import main
 from dataflow_magic.local.app import Keys
 from dataflow_magic.local.folder import Address, DataFolder
-from dataflow_magic.local.server import random_keys, serve
+from dataflow_magic.local.server import _url, random_keys, serve
 from dataflow_magic.local.store import Store
 from dataflow_magic.locks import try_lock
 from dataflow_magic.signing import sign
@@ -176,6 +178,22 @@ def test_a_service_listens_on_loopback_only(service):
         socket.create_connection(("127.0.0.2", port), timeout=5)
 
 
+@pytest.mark.parametrize("size", [20_000, 40_000])
+def test_a_head_that_is_too_large_is_the_gateways_413(service, size):
+    response = httpx.get(service.endpoint + "/api/v1/jobs", headers={"x": "y" * size}, trust_env=False)
+
+    assert (response.status_code, response.json()) == (
+        413,
+        {
+            "error": {
+                "errorCode": "430",
+                "message": "Request Entity Too Large",
+                "details": "The address and the headers are over 16384 bytes.",
+            }
+        },
+    )
+
+
 def test_a_body_that_is_too_large_is_answered_all_the_same(service):
     target = "/api/v1/jobs"
 
@@ -229,6 +247,27 @@ def test_a_service_after_a_killed_one_goes_on_where_that_was(folder):
 
     jobs, _ = store_of(folder).jobs(name=None, page=0, limit=10)
     assert sorted(job.name for job in jobs) == ["daily_delays", "narrow", "slow_count"]
+
+
+def test_a_service_logs_its_start_its_end_and_its_own_faults_and_prints_nothing(folder):
+    with running(folder) as service:
+        folder.database.rename(folder.path / "elsewhere.sqlite3")
+        folder.database.mkdir()
+        target = "/api/v1/jobs"
+        response = httpx.get(service.endpoint + target, headers=signed("GET", target), trust_env=False)
+        assert response.status_code == 500
+
+        assert service.end(signal.SIGTERM) == (0, "served\n")
+
+    lines = [json.loads(line) for line in folder.log.read_text().splitlines()]
+    assert [(line["event"], line["level"]) for line in lines] == [
+        ("the service has started", "INFO"),
+        ("Exception in ASGI application", "ERROR"),
+        ("the service ends", "INFO"),
+    ]
+    assert (lines[0]["contract"], lines[0]["pid"]) == ("executejob", service.process.pid)
+    assert lines[1]["error"] == "OperationalError: unable to open database file"
+    assert "store.py" in lines[1]["frames"][-1]
 
 
 def test_a_request_that_hangs_does_not_keep_a_service_from_ending(folder):
@@ -296,6 +335,33 @@ def test_a_port_in_use_is_refused_in_one_line(folder):
 
 
 @pytest.mark.parametrize(
+    ("host", "url"),
+    [
+        ("127.0.0.1", "http://127.0.0.1:1"),
+        ("192.168.1.5", "http://192.168.1.5:1"),
+        ("0.0.0.0", "http://127.0.0.1:1"),  # noqa: S104
+        ("::", "http://[::1]:1"),
+        ("fd00::5", "http://[fd00::5]:1"),
+    ],
+)
+def test_a_service_is_told_where_this_machine_finds_it(host, url):
+    assert _url(ip_address(host), 1) == url
+
+
+def test_an_address_of_the_newer_kind_is_listened_at(folder):
+    if not socket.has_ipv6:
+        pytest.skip("no IPv6 here")
+    with closing(socket.create_server(("::1", 0), family=socket.AF_INET6)) as listener:
+        port = listener.getsockname()[1]
+        with pytest.raises(ConfigError) as refused:
+            serve(folder, KEYS, nullcontext(ScriptedRuns()), host=ip_address("::1"), port=port)
+
+    assert str(refused.value) == (
+        f"port {port} of ::1 cannot be used (Address already in use); give another --port"
+    )
+
+
+@pytest.mark.parametrize(
     ("address", "where"),
     [
         (Address("http://127.0.0.1:4242", "a", "s", 4711), " at http://127.0.0.1:4242, process 4711"),
@@ -341,3 +407,13 @@ def test_the_process_that_cannot_serve_says_so_in_one_line(tmp_path, capsys):
     assert printed.out == ""
     assert printed.err.startswith(f"the data folder {tmp_path}/local cannot be used (")
     assert printed.err.count("\n") == 1
+
+
+def test_the_process_that_knows_no_such_contract_says_so_in_one_line(tmp_path, capsys, monkeypatch):
+    monkeypatch.setenv("DATAFLOW_LOCAL_CONTRACT", "g2")
+
+    assert main(str(tmp_path / "local")) == 3
+    assert capsys.readouterr() == (
+        "",
+        "DATAFLOW_LOCAL_CONTRACT is 'g2'; set it to executejob or 2026-10\n",
+    )

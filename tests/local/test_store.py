@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dataflow_magic.local.store import Store, StoredJob, StoredRun, new_id
+from dataflow_magic.local.store import Store, StoredJob, StoredRun, is_id, new_id
 from dataflow_magic.models import FINAL_STATES, RunState
 from tests.local.scripted import Clock
 
@@ -42,6 +42,21 @@ def test_ids_are_twelve_letters_and_digits():
 
     assert len(ids) == 1000
     assert all(len(one) == 12 and one.isascii() and one.isalnum() for one in ids)
+    assert all(map(is_id, ids))
+
+
+@pytest.mark.parametrize("text", ["", "a" * 11, "a" * 13, "a-bcdefghijk", "abcdefghijk\n", "매" * 12])
+def test_anything_else_is_no_id(text):
+    assert not is_id(text)
+
+
+def test_runs_in_a_state_are_counted(store):
+    job = add_job(store)
+    runs = [add_run(store, job) for _ in range(3)]
+    store.move(runs[0].run_id, RunState.RUNNING)
+
+    assert (store.count_in(RunState.READY), store.count_in(RunState.RUNNING)) == (2, 1)
+    assert store.count_in(RunState.FAILED) == 0
 
 
 def test_the_database_is_in_wal_mode(tmp_path, clock):
@@ -92,7 +107,58 @@ def test_a_run_comes_back_as_it_was_stored(store):
     assert again.max_concurrent_runs == 3
 
 
+def test_an_update_is_laid_over_and_dated(store, clock):
+    job = add_job(store, max_concurrent_runs=3)
+    clock.advance(hours=1)
+
+    updated = store.update_job(job.job_id, condition={"timeout": 5}, extra={"description": "x"})
+
+    assert updated == store.job(job.job_id)
+    assert (updated.name, updated.max_concurrent_runs) == ("daily", 3)
+    assert updated.condition == {**CONDITION, "timeout": 5}
+    assert updated.extra == {"nodes": [], "description": "x"}
+    assert (updated.created, updated.updated) == (job.created, clock.now())
+
+    renamed = store.update_job(job.job_id, name="weekly", max_concurrent_runs=1, condition={})
+    assert (renamed.name, renamed.max_concurrent_runs, renamed.condition) == ("weekly", 1, updated.condition)
+
+
+def test_updates_at_once_lose_nothing(store):
+    job = add_job(store)
+
+    with ThreadPoolExecutor(8) as pool:
+        list(pool.map(lambda n: store.update_job(job.job_id, condition={}, extra={f"n{n}": n}), range(24)))
+
+    assert store.job(job.job_id).extra == {"nodes": []} | {f"n{n}": n for n in range(24)}
+
+
+@pytest.mark.parametrize("state", [RunState.READY, RunState.RUNNING])
+def test_a_job_with_a_live_run_is_not_deleted(store, state):
+    job = add_job(store)
+    run = add_run(store, job)
+    store.move(run.run_id, state)
+
+    assert store.delete_job(job.job_id) is False
+    assert store.run(run.run_id) is not None
+
+
+def test_a_deleted_job_is_gone_with_its_runs_and_no_others(store):
+    job, other = add_job(store), add_job(store)
+    run, kept = add_run(store, job), add_run(store, other)
+    store.move(run.run_id, RunState.FAILED)
+
+    assert store.delete_job(job.job_id) is True
+
+    assert (store.job(job.job_id), store.run(run.run_id)) == (None, None)
+    assert store.runs_in(RunState.FAILED) == []
+    assert store.runs_in(RunState.READY) == [kept]
+    with pytest.raises(LookupError):
+        add_run(store, job)
+    assert store.delete_job(job.job_id) is False
+
+
 def test_what_is_not_there_is_none(store):
+    assert store.update_job("NOSUCHJOB000", condition={}) is None
     assert store.job("NOSUCHJOB000") is None
     assert store.run("NOSUCHRUN000") is None
 
