@@ -1,4 +1,4 @@
-"""The commands below ``dataflow-magic local``: serve, and look after the service of a data folder and its files."""
+"""The commands below ``dataflow-magic local``: serve, and look after the service of a data folder, and its objects."""
 
 from __future__ import annotations
 
@@ -79,6 +79,19 @@ def add_local(commands: Any) -> None:
     reset = add("reset", _reset, "delete all jobs, runs, logs and objects of a folder that is not served")
     reset.add_argument("--stop", action="store_true", help="end the service first")
     reset.add_argument("--yes", action="store_true", help="do not ask")
+    put = add("put", _put, "copy files and whole folders into the objects", " Each object appears whole.")
+    put.add_argument("sources", nargs="+", metavar="FILE", help="a file or a folder; - is standard input")
+    put.add_argument(
+        "destination", metavar="BUCKET/PREFIX/", help="where to; for a single file also its BUCKET/KEY"
+    )
+    ls = add("ls", _ls, "list buckets, or what is in one", " Times are Korean.")
+    ls.add_argument("path", nargs="?", default="", metavar="BUCKET[/PREFIX]")
+    ls.add_argument("-r", "--recursive", action="store_true", help="list all that is below it")
+    rm = add("rm", _rm, "remove objects")
+    rm.add_argument("paths", nargs="+", metavar="BUCKET/KEY")
+    rm.add_argument(
+        "-r", "--recursive", action="store_true", help="remove folders with all that is below them"
+    )
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -178,6 +191,34 @@ def _reset(options: argparse.Namespace) -> int:
         _end(folder)
     empty(folder)
     _say(f"deleted {what}")
+    return 0
+
+
+def _put(options: argparse.Namespace) -> int:
+    from dataflow_magic.local.objects import put
+
+    folder = _folder(options)
+    folder.make()
+    for key, size in put(folder.objects, options.sources, options.destination, sys.stdin.buffer):
+        _say(f"s3a://{key}  {_size(size)}")
+    return 0
+
+
+def _ls(options: argparse.Namespace) -> int:
+    from dataflow_magic.local.objects import list_objects
+
+    for entry in list_objects(_folder(options).objects, options.path, recursive=options.recursive):
+        modified = f"{entry.modified:%Y-%m-%d %H:%M:%S}" if entry.modified else ""
+        size = "" if entry.size is None else entry.size
+        _say(f"{modified:19}  {size:>12}  {entry.key}")
+    return 0
+
+
+def _rm(options: argparse.Namespace) -> int:
+    from dataflow_magic.local.objects import remove
+
+    for path in options.paths:
+        remove(_folder(options).objects, path, recursive=options.recursive)
     return 0
 
 

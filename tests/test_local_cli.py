@@ -277,3 +277,45 @@ def test_a_usage_error_is_code_2(options, capsys):
 
     assert stopped.value.code == 2
     assert capsys.readouterr().err.startswith("usage: dataflow-magic ")
+
+
+# Objects
+
+
+def test_files_are_put_listed_and_removed_whether_a_service_runs_or_not(folder, tmp_path, capsys):
+    (tmp_path / "in").mkdir()
+    (tmp_path / "in" / "a.csv").write_bytes(bytes(1500))
+    os.utime(tmp_path / "in" / "a.csv")
+
+    assert local("put", folder, str(tmp_path / "in"), "s3a://bucket/tables/") == 0
+    assert capsys.readouterr().out == "s3a://bucket/tables/in/a.csv  1.5 kB\n"
+
+    assert local("ls", folder) == 0
+    assert capsys.readouterr().out.split() == ["bucket/"]
+    assert local("ls", folder, "-r", "bucket") == 0
+    assert re.fullmatch(
+        r"20\d\d-\d\d-\d\d \d\d:\d\d:\d\d          1500  bucket/tables/in/a.csv\n", capsys.readouterr().out
+    )
+
+    assert local("rm", folder, "bucket/tables/in/a.csv") == 0
+    assert local("ls", folder, "bucket/tables/in/a.csv") == 3
+    assert capsys.readouterr().err.startswith(
+        "dataflow-magic: no object or folder 'bucket/tables/in/a.csv' in "
+    )
+
+
+def test_standard_input_is_put_as_it_comes(folder):
+    ended = subprocess.run(
+        [COMMAND, "local", "put", "--data", folder.path, "-", "bucket/x.csv"],
+        input=b"a\r\n\xff",
+        capture_output=True,
+        timeout=30,
+    )
+
+    assert (ended.returncode, ended.stdout, ended.stderr) == (0, b"s3a://bucket/x.csv  4 bytes\n", b"")
+    assert (folder.objects / "bucket" / "x.csv").read_bytes() == b"a\r\n\xff"
+
+
+def test_a_file_that_cannot_be_read_is_one_line_and_code_3(folder, capsys):
+    assert local("put", folder, "/none/a.csv", "bucket/") == 3
+    assert capsys.readouterr().err == "dataflow-magic: [Errno 2] No such file or directory: '/none/a.csv'\n"
