@@ -52,10 +52,9 @@ class Published:
 
     def in_words(self, target: str) -> str:
         """Return it as one line."""
-        script = f"{self.size:,} bytes" if self.is_written else f"unchanged, {self.size:,} bytes"
-        return (
-            f"s3a://{self.key} ({script}); job {self.job.name} ({self.job.job_id}) {self.job_is} on {target}"
-        )
+        place, size = f"s3a://{self.key}", f"{self.size:,} bytes"
+        script = f"wrote {size} to {place}" if self.is_written else f"{place} is unchanged ({size})"
+        return f"{script}; job {self.job.name} ({self.job.job_id}) {self.job_is} on {target}"
 
 
 async def publish(

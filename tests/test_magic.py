@@ -170,7 +170,7 @@ def test_a_cell_becomes_the_script_of_a_new_job_and_says_how_to_run_it(scene, te
     job_id = scene.service.job_id("my_job")
     assert (ran.error, ran.value) == (None, None)
     assert ran.out == (
-        f"s3a://dataflow-sample/scripts/my_job.py (38 bytes); job my_job ({job_id}) created on local; "
+        f"wrote 38 bytes to s3a://dataflow-sample/scripts/my_job.py; job my_job ({job_id}) created on local; "
         "run it: %dataflow_run my_job\n"
     )
     assert script(scene, "dataflow-sample/scripts/my_job.py") == (
@@ -196,10 +196,10 @@ def test_a_script_is_changed_and_run_again_and_again(scene, terminal):
     job_id = scene.service.job_id("daily_sales")
     key = "s3a://bucket/scripts/daily_sales.py"
     assert [line.partition("; run it")[0] for line in told] == [
-        f"{key} (9 bytes); job daily_sales ({job_id}) unchanged on local",
-        f"{key} (unchanged, 9 bytes); job daily_sales ({job_id}) unchanged on local",
-        f"{key} (9 bytes); job daily_sales ({job_id}) updated on local",
-        f"{key} (unchanged, 9 bytes); job daily_sales ({job_id}) unchanged on local",
+        f"wrote 9 bytes to {key}; job daily_sales ({job_id}) unchanged on local",
+        f"{key} is unchanged (9 bytes); job daily_sales ({job_id}) unchanged on local",
+        f"wrote 9 bytes to {key}; job daily_sales ({job_id}) updated on local",
+        f"{key} is unchanged (9 bytes); job daily_sales ({job_id}) unchanged on local",
     ]
     assert script(scene, "bucket/scripts/daily_sales.py") == b"print(2)\n"
     assert changes(scene) == [("PATCH", {"type": "SCRIPT", "jobCondition": {**CONDITION, "timeout": 45}})]
@@ -212,7 +212,7 @@ def test_a_script_may_be_run_at_once(scene, terminal):
     assert isinstance(ran.value, Run)
     assert ran.value.job == "slow"
     assert scene.service.starts[0].body == {"jobCondition": {**CONDITION, "numWorker": 3}}
-    assert ran.out.startswith("s3a://bucket/scripts/slow.py (9 bytes); job slow (")
+    assert ran.out.startswith("wrote 9 bytes to s3a://bucket/scripts/slow.py; job slow (")
     assert f"slow  run {ran.value.run_id}" in ran.out
 
 

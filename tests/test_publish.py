@@ -99,7 +99,7 @@ async def test_a_new_job_is_made_after_its_script_was_written():
         "create job {'numWorker': 4, 'timeout': 30, 'nrn': 'n', 'scriptPath': 'b/s/', 'logPath': 'b/l/'}",
     ]
     assert published.in_words("local") == (
-        "s3a://b/s/job.py (13 bytes); job job (new000000001) created on local"
+        "wrote 13 bytes to s3a://b/s/job.py; job job (new000000001) created on local"
     )
 
 
@@ -150,7 +150,7 @@ async def test_a_job_stays_as_it_is_where_only_its_script_changes():
         (True, "unchanged"),
     ]
     assert again.in_words("cloud") == (
-        "s3a://b/s/job.py (unchanged, 13 bytes); job job (job000000001) unchanged on cloud"
+        "s3a://b/s/job.py is unchanged (13 bytes); job job (job000000001) unchanged on cloud"
     )
 
 

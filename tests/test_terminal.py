@@ -181,7 +181,7 @@ def test_a_script_is_written_run_changed_and_run_again(terminal, folder):
     told = terminal.run(script.format("", 3))
 
     assert re.fullmatch(
-        r"s3a://dataflow-sample/scripts/counts\.py \(\d+ bytes\); job counts \(\w{12}\) created on local; "
+        r"wrote \d+ bytes to s3a://dataflow-sample/scripts/counts\.py; job counts \(\w{12}\) created on local; "
         r"run it: %dataflow_run counts",
         told,
     )
