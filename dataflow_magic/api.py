@@ -11,10 +11,10 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from dataflow_magic.cell import make_request
-from dataflow_magic.errors import CellError
+from dataflow_magic.errors import CellError, ConfigError
 from dataflow_magic.handle import Run
 from dataflow_magic.local.attach import attach, default_folder
-from dataflow_magic.local.script import ScriptProblem, object_path
+from dataflow_magic.local.objects import find
 from dataflow_magic.session import LocalService, Session
 
 if TYPE_CHECKING:
@@ -172,11 +172,10 @@ def local_path(path: str | os.PathLike[str]) -> Path:
     >>> local_path("s3a://dataflow-sample/results").name
     'results'
     """
-    bare = os.fspath(path).split("://", 1)[-1]
     try:
-        return object_path(default_folder(os.environ).objects, bare)
-    except ScriptProblem as problem:
-        raise CellError(str(problem)) from None
+        return find(default_folder(os.environ).objects, os.fspath(path))
+    except ConfigError as error:
+        raise CellError(str(error)) from None
 
 
 def _attach() -> LocalService:

@@ -6,7 +6,7 @@ import argparse
 import keyword
 import re
 import shlex
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Literal, NoReturn
 
@@ -20,11 +20,15 @@ __all__ = [
     "JobRef",
     "LineParser",
     "RunRequest",
+    "add_condition",
+    "add_place",
     "check_ranges",
+    "condition_of",
     "help_text",
     "make_request",
     "option_strings",
     "parse_cell",
+    "split_line",
 ]
 
 WORKERS = range(2, 11)
@@ -135,11 +139,7 @@ def parse_cell(line: str, body: str, namespace: Mapping[str, Any]) -> CellOption
     CellError
         One line saying what is wrong; nothing was sent.
     """
-    try:
-        tokens = [_expand(token, namespace) for token in shlex.split(line)]
-    except ValueError as error:
-        raise CellError(f"the option line does not split: {error}", line=1) from None
-    options = _parse_options(tokens)
+    options = _parser().read(split_line(line, namespace))
     if options.help:
         return None
     if options.again is not None:
@@ -150,7 +150,7 @@ def parse_cell(line: str, body: str, namespace: Mapping[str, Any]) -> CellOption
     request = RunRequest(
         # What --again sends is known once its run is found.
         job=JobRef(options.again) if options.again is not None else JobRef.parse(options.job),
-        condition=_condition(vars(options)).over(block.condition),
+        condition=condition_of(vars(options)).over(block.condition),
         parameters=block.parameters,
         trigger_id=options.trigger_id,
         workflow_id=options.workflow_id,
@@ -205,7 +205,7 @@ def make_request(
         wanted = int if name in {"workers", "timeout"} else str
         if value is not None and (not isinstance(value, wanted) or isinstance(value, bool)):
             raise CellError(f"{name}={value!r} is {type(value).__name__}, not {wanted.__name__}")
-    condition = _condition(given)
+    condition = condition_of(given)
     check_ranges(condition, force=force)
     return RunRequest(JobRef.parse(job), condition, parse_mapping(parameters or {}), trigger_id, workflow_id)
 
@@ -237,7 +237,21 @@ def help_text() -> str:
 
 def option_strings() -> list[str]:
     """Return every long option of ``%%dataflow_run``, in the order of its help."""
-    return [flag for action in _parser()._actions for flag in action.option_strings if flag.startswith("--")]  # noqa: SLF001
+    return _parser().flags()
+
+
+def split_line(line: str, namespace: Mapping[str, Any]) -> list[str]:
+    """Return the words of an option line; a whole word ``$name`` or ``{expression}`` is replaced by its value.
+
+    Raises
+    ------
+    CellError
+        It does not split, or an expression has no value.
+    """
+    try:
+        return [_expand(token, namespace) for token in shlex.split(line)]
+    except ValueError as error:
+        raise CellError(f"the option line does not split: {error}", line=1) from None
 
 
 class LineParser(argparse.ArgumentParser):
@@ -257,6 +271,43 @@ class LineParser(argparse.ArgumentParser):
         """Raise what is wrong with the line, with where to read on."""
         raise CellError(f"{message}; see {self.prog.replace('%%', '%')} --help", line=1)
 
+    def read(self, words: list[str]) -> argparse.Namespace:
+        """Return what the words say.
+
+        Raises
+        ------
+        CellError
+            One is not known; the nearest option is offered.
+        """
+        options, unknown = self.parse_known_args(words)
+        if unknown:
+            word = unknown[0].split("=")[0]
+            what = "option" if word.startswith("-") else "argument (one job a cell)"
+            known = [flag for action in self._actions for flag in action.option_strings]
+            self.error(f"unknown {what} {word!r}{suggestion(word, known)}")
+        return options
+
+    def flags(self) -> list[str]:
+        """Return every long option, in the order of the help."""
+        return [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")]
+
+
+def add_condition(parser: LineParser, title: str) -> None:
+    """Add the options of the job condition; `condition_of` reads them."""
+    add = parser.add_argument_group(title).add_argument
+    add("--workers", "-w", type=_integer, metavar="N", help="number of workers, 2-10")
+    add("--timeout", type=_integer, metavar="MINUTES", help="end the run after so many minutes, 0-1440")
+    add("--worker-type", metavar="TYPE", help="DEFAULT or DATAFLOW; rarely needed")
+    add("--nrn", help="the role the run works as")
+    add("--script-path", metavar="PATH", help="bucket/prefix/ of the script")
+    add("--log-path", metavar="PATH", help="bucket/prefix/ for logs")
+
+
+def add_place(add: Callable[..., Any]) -> None:
+    """Add the options that say which service is meant, with a parser's or a group's ``add_argument``."""
+    add("--target", metavar="TARGET", help="cloud, local, a profile's name or a URL")
+    add("--profile", metavar="NAME", help="profile of ~/.ncloud/configure")
+
 
 def _parser() -> LineParser:
     parser = LineParser(
@@ -267,13 +318,7 @@ def _parser() -> LineParser:
     )
     add = parser.add_argument
     add("job", metavar="JOB", nargs="?", help="a job's name or id; name:X or id:X says which")
-    condition = parser.add_argument_group("job condition (default: what is stored on the job)").add_argument
-    condition("--workers", "-w", type=_integer, metavar="N", help="number of workers, 2-10")
-    condition("--timeout", type=_integer, metavar="MINUTES", help="end the run after so many minutes, 0-1440")
-    condition("--worker-type", metavar="TYPE", help="DEFAULT or DATAFLOW; rarely needed")
-    condition("--nrn", help="the role the run works as")
-    condition("--script-path", metavar="PATH", help="bucket/prefix/ of the script")
-    condition("--log-path", metavar="PATH", help="bucket/prefix/ for logs")
+    add_condition(parser, "job condition (default: what is stored on the job)")
     query = parser.add_argument_group("provenance, sent in the query").add_argument
     query("--trigger-id", metavar="ID", help="trigger this run belongs to")
     query("--workflow-id", metavar="ID", help="workflow this run belongs to")
@@ -295,22 +340,10 @@ def _parser() -> LineParser:
     )
     here("--out", "-o", metavar="NAME", help="bind the run to this name, also when it fails")
     here("--dry-run", action="store_true", help="show the request as curl and send nothing")
-    here("--target", metavar="TARGET", help="cloud, local, a profile's name or a URL")
-    here("--profile", metavar="NAME", help="profile of ~/.ncloud/configure")
+    add_place(here)
     here("--force", action="store_true", help="send values outside the documented ranges")
     here("--help", "-h", action="store_true", help="show this and do nothing")
     return parser
-
-
-def _parse_options(tokens: list[str]) -> argparse.Namespace:
-    parser = _parser()
-    options, unknown = parser.parse_known_args(tokens)
-    if unknown:
-        known = [flag for action in parser._actions for flag in action.option_strings]  # noqa: SLF001
-        word = unknown[0].split("=")[0]
-        what = "option" if word.startswith("-") else "argument (one job a cell)"
-        parser.error(f"unknown {what} {word!r}{suggestion(word, known)}")
-    return options
 
 
 def _integer(text: str) -> int:
@@ -343,7 +376,8 @@ def _variable(name: str | None) -> str | None:
     return name
 
 
-def _condition(given: Mapping[str, Any]) -> JobCondition:
+def condition_of(given: Mapping[str, Any]) -> JobCondition:
+    """Return the job condition that options, by their names, ask for."""
     names = {
         "workers": "num_worker",
         "timeout": "timeout",

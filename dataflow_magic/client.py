@@ -280,6 +280,35 @@ class Client:
             body["jobCondition"] = _given(condition.to_wire())
         return await self._change(Job, "/jobs", body)
 
+    async def update_job(
+        self,
+        job_id: str,
+        *,
+        type: str = "SCRIPT",  # noqa: A002 - the wire's word
+        condition: JobCondition,
+    ) -> Job:
+        """Lay a condition over the one a job stores: ``PATCH /jobs/{jobId}`` (updateJob).
+
+        A service without that is asked by ``PUT /jobs/{jobId}/executions`` (updateJobExecutionConfig), which older
+        pages have too.
+
+        Parameters
+        ----------
+        type
+            The job's own; the page requires it.
+        condition
+            What is None is kept. The older pages require ``nrn``, ``scriptPath`` and ``logPath``.
+        """
+        path, settings = f"/jobs/{_segment(job_id)}", {"jobCondition": _given(condition.to_wire())}
+        # Asking twice changes the same once, so this may be repeated like a read.
+        try:
+            return _read(Job, await self._repeat("PATCH", path, body={"type": type, **settings}))
+        except errors.RequestRejected as error:
+            # The service's own 404 is of a job that is not there; the gateway's of an address.
+            if error.status not in {404, 405} or error.code == "not-found":
+                raise
+        return _read(Job, await self._repeat("PUT", f"{path}/executions", body=settings))
+
     async def pages(
         self, job_id: str, *, limit: int = 1000, most: int = 20
     ) -> AsyncIterator[Page[JobExecution]]:
@@ -339,7 +368,13 @@ class Client:
         return await self._repeat("GET", path, query)
 
     async def _repeat(
-        self, method: str, path: str, query: Mapping[str, Any] | None = None, *, api: str = API
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any] | None = None,
+        *,
+        body: Mapping[str, Any] | None = None,
+        api: str = API,
     ) -> httpx.Response:
         """Send what may be sent again."""
         correction = iter([True])
@@ -348,7 +383,7 @@ class Client:
         ):
             with attempt:
                 try:
-                    return await self._send(method, api + path, None, query, correction)
+                    return await self._send(method, api + path, body, query, correction)
                 except httpx.RequestError as error:
                     raise errors.Unreachable(self._no_answer(error)) from error
         raise AssertionError("a retry loop returns or raises")  # pragma: no cover

@@ -6,10 +6,11 @@ import re
 from collections.abc import Iterable
 
 from dataflow_magic.cell import option_strings
+from dataflow_magic.script import script_option_strings
 
 __all__ = ["complete"]
 
-RUN = re.compile(r"\s*%%?dataflow_run\s+(.*)", re.DOTALL)
+JOB = re.compile(r"\s*%%?dataflow_(run|script)\s+(.*)", re.DOTALL)
 ONE_RUN = re.compile(r"\s*%dataflow_(?:status|cancel|attach)\s+(\S*)")
 VALUES = {"--target": ("cloud", "local")}
 LAST = "@last"
@@ -32,14 +33,15 @@ def complete(line: str, *, jobs: Iterable[str], runs: Iterable[str]) -> list[str
     """
     if found := ONE_RUN.fullmatch(line):
         return _beginning_with(found[1], [LAST, *runs])
-    found = RUN.fullmatch(line)
+    found = JOB.fullmatch(line)
     if found is None:
         return None
-    *before, word = re.split(r"\s+", found[1])
+    *before, word = re.split(r"\s+", found[2])
     if before and before[-1] in VALUES:
         return _beginning_with(word, VALUES[before[-1]])
     if word.startswith("-"):
-        return _beginning_with(word, [option for option in option_strings() if option not in before])
+        options = option_strings() if found[1] == "run" else script_option_strings()
+        return _beginning_with(word, [option for option in options if option not in before])
     return [] if before else _beginning_with(word, sorted(set(jobs)))
 
 

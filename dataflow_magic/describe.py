@@ -12,7 +12,7 @@ from dataflow_magic.local.attach import check_installed, default_folder, peek
 from dataflow_magic.local.java import java_in_words
 from dataflow_magic.settings import Target, mask
 
-__all__ = ["describe", "dry_run"]
+__all__ = ["describe", "dry_run", "in_lines"]
 
 NOT_STARTED = "http://127.0.0.1:PORT"
 
@@ -61,6 +61,11 @@ def describe(target: Target, environment: Mapping[str, str], clock: str = "") ->
         facts["access key"] = mask(access_key)
     if clock:
         facts["clock"] = clock
+    return in_lines(facts)
+
+
+def in_lines(facts: Mapping[str, str]) -> str:
+    """Return named facts, one a line."""
     width = max(map(len, facts))
     return "\n".join(f"{name:<{width}}  {fact}" for name, fact in facts.items())
 

@@ -106,6 +106,39 @@ class DataflowMagics(Magics):
             run = self._run(options, silent=silent)
         return None if silent else run
 
+    @no_var_expand
+    @needs_local_scope
+    @line_cell_magic
+    def dataflow_script(
+        self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None
+    ) -> Run | None:
+        """Write the cell as the script of a job, and create the job or change its condition.
+
+        ``%%dataflow_script JOB [options]`` over the script; ``--run`` starts a run then. ``%dataflow_script --help``
+        lists the options.
+        """
+        from dataflow_magic.cell import CellOptions, JobRef, RunRequest
+        from dataflow_magic.script import parse_script, script_help
+
+        with _as_usage():
+            request = parse_script(line, cell or "", {**self.shell.user_ns, **(local_ns or {})})
+            if request is None:
+                print(script_help())  # noqa: T201
+                return None
+            target = self._target(request.target, request.profile)
+            published = self._session().publish(request, target)
+            told = published.in_words(target.name)
+            if not request.run:
+                place = {"target": request.target, "profile": request.profile}
+                words = [f"--{name} {shlex.quote(value)}" for name, value in place.items() if value]
+                told += "; run it: " + " ".join(["%dataflow_run", shlex.quote(request.job.text), *words])
+            print(told)  # noqa: T201
+            if not request.run:
+                return None
+            run = RunRequest(JobRef(published.job.job_id, "id"))
+            options = CellOptions(run, target=request.target, profile=request.profile)
+            return self._run(options, silent=False)
+
     @line_magic
     def dataflow_runs(self, line: str) -> pd.DataFrame | None:
         """Return runs as a DataFrame: of this kernel, ``--all`` of this machine, ``--remote JOB`` of the service.

@@ -28,9 +28,12 @@ from dataflow_magic.jobs import find_job, find_run_on
 from dataflow_magic.ledger import Ledger, ledger_path, new_key
 from dataflow_magic.loop import LoopThread
 from dataflow_magic.models import Job, JobCondition, JobExecution
+from dataflow_magic.publish import Published, publish
 from dataflow_magic.record import RunRecord, record_of, view_of
+from dataflow_magic.script import LOCAL_DEFAULTS, ScriptRequest
 from dataflow_magic.search import LOST, search, start_of
 from dataflow_magic.settings import Target, resolve_target
+from dataflow_magic.storage import FolderObjects
 from dataflow_magic.view import KST, RunView
 from dataflow_magic.watch import Pace
 
@@ -98,6 +101,8 @@ class Session:
         self._loop = LoopThread()
         self._runs: list[Run] = []
         self._job_names: set[str] = set()
+        self._scripts: dict[str, dict[str, str]] = {}
+        """By target and key: a digest of what this process last wrote or found there."""
         self._ledger = Ledger(ledger_path(environment))
         self._book = Book(self._ledger)
         self._notebook = environment.get("JPY_SESSION_NAME", "")
@@ -149,6 +154,28 @@ class Session:
             return await question(connection.client)
 
         return self._loop.call(ask())
+
+    def publish(self, request: ScriptRequest, target: Target) -> Published:
+        """Write the script of a job, and make the job or change its condition; see `publish.publish`.
+
+        Raises
+        ------
+        DataflowError
+            As told there.
+        """
+        connection = self.connect(target)
+        self._recover_soon()
+        seen = self._scripts.setdefault(connection.name, {})
+
+        async def write() -> Published:
+            objects = await connection.objects()
+            # Only a local service has them in a folder.
+            defaults = LOCAL_DEFAULTS if isinstance(objects, FolderObjects) else JobCondition()
+            return await publish(connection.client, objects, request, seen=seen, defaults=defaults)
+
+        published = self._loop.call(write())
+        self._job_names.add(published.job.name)
+        return published
 
     def jobs(self, target: Target) -> list[Job]:
         """Return a target's jobs, at most 1,000."""

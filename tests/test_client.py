@@ -176,6 +176,7 @@ async def test_the_signature_is_the_one_of_the_contract():
         (lambda c: c.list_jobs(), "GET /api/v1/jobs?page=0&limit=1000"),
         (lambda c: c.list_jobs(name="일:*~ x"), "GET /api/v1/jobs?name=%EC%9D%BC%3A%2A~+x&page=0&limit=1000"),
         (lambda c: c.create_job("daily"), "POST /api/v1/jobs"),
+        (lambda c: c.update_job("J", condition=CONDITION), "PATCH /api/v1/jobs/J"),
         (lambda c: c.local_objects(), "GET /local/v1/service"),
         (lambda c: c.get_job("a/b?c#d e%2F"), "GET /api/v1/jobs/a%2Fb%3Fc%23d%20e%252F"),
         (lambda c: c.get_execution("../x", "매"), "GET /api/v1/jobs/..%2Fx/executions/%EB%A7%A4"),
@@ -192,6 +193,7 @@ async def test_the_signature_is_the_one_of_the_contract():
         "jobs",
         "jobs by a strange name",
         "new job",
+        "changed job",
         "the local service",
         "strange job id",
         "strange ids",
@@ -225,6 +227,63 @@ async def test_an_id_that_is_none_is_refused_before_anything_is_sent(job_id):
         await client(fake).execute_job(job_id)
 
     assert fake.requests == []
+
+
+async def test_a_job_is_changed_by_what_was_given():
+    fake = server(JOB)
+
+    job = await client(fake).update_job(
+        "gqigvH000000", type="SCRIPT", condition=JobCondition(num_worker=2, nrn=None)
+    )
+
+    assert json.loads(fake.requests[0].content) == {"type": "SCRIPT", "jobCondition": {"numWorker": 2}}
+    assert job.name == "daily_sales"
+
+
+UNKNOWN_ADDRESS = {
+    "error": {"errorCode": "300", "message": "Not Found Exception", "details": "URL not found."}
+}
+
+
+@pytest.mark.parametrize(
+    "refusal",
+    [httpx.Response(404, json=UNKNOWN_ADDRESS), httpx.Response(405), httpx.Response(404)],
+    ids=["an address the gateway does not know", "no such method", "no words"],
+)
+async def test_a_service_of_older_pages_is_asked_to_change_a_job_in_its_own_way(refusal):
+    fake = server(refusal, JOB)
+
+    job = await client(fake).update_job("J", condition=CONDITION)
+
+    assert fake.targets == ["PATCH /api/v1/jobs/J", "PUT /api/v1/jobs/J/executions"]
+    assert json.loads(fake.requests[1].content) == {
+        "jobCondition": {"nrn": "n", "scriptPath": "b/s/", "logPath": "b/l/"}
+    }
+    assert job.name == "daily_sales"
+
+
+@pytest.mark.parametrize(
+    ("status", "kind", "error"),
+    [
+        (404, "not-found", errors.NotFound),
+        (400, "bad-parameter", errors.BadParameter),
+        (403, "x", errors.NotAllowed),
+    ],
+)
+async def test_a_change_the_service_refuses_is_not_asked_for_in_another_way(status, kind, error):
+    fake = server(httpx.Response(status, json={"detail": "no", "errorType": kind}))
+
+    with pytest.raises(error):
+        await client(fake).update_job("J", condition=CONDITION)
+
+    assert fake.targets == ["PATCH /api/v1/jobs/J"]
+
+
+async def test_a_change_is_asked_for_again_where_no_answer_came():
+    fake = server(httpx.ReadTimeout, httpx.Response(503), JOB)
+
+    assert (await client(fake).update_job("J", condition=CONDITION)).name == "daily_sales"
+    assert fake.targets == ["PATCH /api/v1/jobs/J"] * 3
 
 
 async def test_a_new_job_is_sent_with_what_was_given_of_it():

@@ -36,9 +36,10 @@ MAGICS = {
         "dataflow_jobs",
         "dataflow_run",
         "dataflow_runs",
+        "dataflow_script",
         "dataflow_status",
     },
-    "cell": {"dataflow_run"},
+    "cell": {"dataflow_run", "dataflow_script"},
 }
 
 
@@ -150,6 +151,131 @@ def test_the_tab_key_forgets_us_with_the_magics(tmp_path):
         assert len(notebook.shell.Completer.custom_matchers) == 1
         notebook.run("%unload_ext dataflow_magic")
         assert notebook.shell.Completer.custom_matchers == []
+
+
+# A script
+
+
+def script(scene: Scene, key: str) -> bytes:
+    return (scene.service.folder / "objects" / key).read_bytes()
+
+
+def changes(scene: Scene) -> list[tuple[str, Any]]:
+    return [(sent.method, sent.body) for sent in scene.service.sent if sent.method != "GET"]
+
+
+def test_a_cell_becomes_the_script_of_a_new_job_and_says_how_to_run_it(scene, terminal):
+    ran = terminal.run('%%dataflow_script my_job -w 4\nmonth = int("$month")\nprint("매출")\n')
+
+    job_id = scene.service.job_id("my_job")
+    assert (ran.error, ran.value) == (None, None)
+    assert ran.out == (
+        f"wrote 38 bytes to s3a://dataflow-sample/scripts/my_job.py; job my_job ({job_id}) created on local; "
+        "run it: %dataflow_run my_job\n"
+    )
+    assert script(scene, "dataflow-sample/scripts/my_job.py") == (
+        'month = int("$month")\nprint("매출")\n'.encode()
+    )
+    condition = {
+        "numWorker": 4,
+        "timeout": 30,
+        "nrn": "nrn:PUB:IAM::0000000:Role/00000000-0000-0000-0000-000000000000",
+        "scriptPath": "dataflow-sample/scripts/",
+        "logPath": "dataflow-sample/sparkHistoryLogs/",
+    }
+    assert changes(scene) == [("POST", {"name": "my_job", "type": "SCRIPT", "jobCondition": condition})]
+    assert completions(terminal, "%%dataflow_script my") == ["my_job"]
+
+
+def test_a_script_is_changed_and_run_again_and_again(scene, terminal):
+    told = [
+        terminal.run(f"%%dataflow_script daily_sales {options}\nprint({number})\n").out
+        for number, options in [(1, ""), (1, ""), (2, "--timeout 45"), (2, "--timeout 45")]
+    ]
+
+    job_id = scene.service.job_id("daily_sales")
+    key = "s3a://bucket/scripts/daily_sales.py"
+    assert [line.partition("; run it")[0] for line in told] == [
+        f"wrote 9 bytes to {key}; job daily_sales ({job_id}) unchanged on local",
+        f"{key} is unchanged (9 bytes); job daily_sales ({job_id}) unchanged on local",
+        f"wrote 9 bytes to {key}; job daily_sales ({job_id}) updated on local",
+        f"{key} is unchanged (9 bytes); job daily_sales ({job_id}) unchanged on local",
+    ]
+    assert script(scene, "bucket/scripts/daily_sales.py") == b"print(2)\n"
+    assert changes(scene) == [("PATCH", {"type": "SCRIPT", "jobCondition": {**CONDITION, "timeout": 45}})]
+    assert scene.service.store.jobs(name="daily_sales", page=0, limit=1)[0][0].condition["timeout"] == 45
+
+
+def test_a_script_may_be_run_at_once(scene, terminal):
+    ran = terminal.run("%%dataflow_script slow --run --workers 3\nprint(1)\n")
+
+    assert isinstance(ran.value, Run)
+    assert ran.value.job == "slow"
+    assert scene.service.starts[0].body == {"jobCondition": {**CONDITION, "numWorker": 3}}
+    assert ran.out.startswith("wrote 9 bytes to s3a://bucket/scripts/slow.py; job slow (")
+    assert f"slow  run {ran.value.run_id}" in ran.out
+
+
+def test_a_run_of_a_new_script_is_waited_for_where_nobody_watches(headless):
+    assert (
+        headless.run("%%dataflow_script daily_sales --run --target local\nprint(1)\n").value.status
+        == "COMPLETED"
+    )
+    assert isinstance(headless.run("%%dataflow_script broken --run\nprint(1)\n").error, RunFailed)
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        (
+            "%%dataflow_script my_job\nx = (1\n",
+            "UsageError: line 2: '(' was never closed; nothing was written\n",
+        ),
+        (
+            "%%dataflow_script my_job\n!ls\n",
+            "UsageError: line 2: '!ls' is IPython's, and a script runs without it\n",
+        ),
+        (
+            "%dataflow_script my_job",
+            "UsageError: line 1: there is no script; write it below %%dataflow_script JOB\n",
+        ),
+        (
+            "%%dataflow_script no\n1\n",
+            "UsageError: there is no job 'no', and none can be named so: 3 to 100 of ",
+        ),
+    ],
+    ids=["no Python", "a command", "no script", "a name that is none"],
+)
+def test_what_is_no_script_is_one_line_and_changes_nothing(scene, terminal, cell, said):
+    ran = terminal.run(cell)
+
+    assert (ran.out + ran.err).startswith(said)
+    assert (ran.out + ran.err).count("\n") == 1
+    assert changes(scene) == []
+    assert not (scene.service.folder / "objects").exists()
+
+
+def test_the_script_of_somebody_else_is_kept(scene, terminal):
+    path = scene.service.folder / "objects" / "bucket" / "scripts" / "daily_sales.py"
+    path.parent.mkdir(parents=True)
+    path.write_text("theirs")
+
+    ran = terminal.run("%%dataflow_script daily_sales\nprint(1)\n")
+    assert "s3a://bucket/scripts/daily_sales.py holds another script, which this kernel" in ran.out + ran.err
+    assert path.read_text() == "theirs"
+
+    assert terminal.run("%%dataflow_script daily_sales --force\nprint(1)\n").error is None
+    assert path.read_text() == "print(1)\n"
+
+
+def test_the_place_a_script_went_to_is_in_the_line_that_runs_it(terminal):
+    ran = terminal.run("%%dataflow_script my_job --target local\nprint(1)\n")
+
+    assert ran.out.endswith("; run it: %dataflow_run my_job --target local\n")
+
+
+def test_the_help_of_a_script_lists_its_options(terminal):
+    assert "--script-path PATH" in terminal.run("%dataflow_script --help").out
 
 
 # A run at once

@@ -183,6 +183,23 @@ def test_the_quickstart_tells_why_a_run_failed(quickstart):
     assert quickstart.outputs("wrong.error") == f'"{reason}"'
 
 
+@pytest.mark.spark
+def test_a_script_that_was_changed_in_the_notebook_does_what_it_says_then(execute):
+    executed = execute(FOLDER / "write-a-job.ipynb")
+
+    assert "wrote 583 bytes to s3a://dataflow-sample/scripts/late_airlines.py; job late_airlines (" in (
+        executed.outputs("late_airlines --force")
+    )
+    assert executed.outputs("print(first.logs())").splitlines()[:3] == [
+        "FL  41.2 minutes late, 252 flights",
+        "VX  35.3 minutes late, 486 flights",
+        "F9  31.8 minutes late, 58 flights",
+    ]
+    assert executed.outputs("second.result()").splitlines()[1].split() == [
+        "0", "AirTran", "Airways", "Corporation", "252", "41.2",
+    ]  # fmt: skip
+
+
 def _kinds(cell: dict[str, Any]) -> Iterator[str]:
     for output in cell.get("outputs", ()):
         yield from output.get("data", ())

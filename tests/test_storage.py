@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from pydantic import SecretStr
 
+from dataflow_magic.errors import DataflowError
 from dataflow_magic.storage import CloudObjects, FolderObjects, NoObject
 
 pytestmark = pytest.mark.anyio
@@ -79,7 +80,7 @@ async def test_what_is_no_object_is_told_by_its_path(tmp_path, path, why):
 
 
 class FakeStorage(ThreadingHTTPServer):
-    """Answers HEAD and GET with ranges as S3 does, for one bucket of these objects."""
+    """Answers HEAD, PUT, and GET with ranges as S3 does, for one bucket of these objects; a number is an error."""
 
     daemon_threads = True
 
@@ -103,6 +104,12 @@ class _Handler(BaseHTTPRequestHandler):
 
     def do_GET(self) -> None:
         self._answer(self._object(), body=True)
+
+    def do_PUT(self) -> None:
+        content = self.rfile.read(int(self.headers["content-length"]))
+        if not isinstance(self._object(), int) or self._object() == 404:
+            self.server.objects[self.path] = content
+        self._answer(b"" if isinstance(self._object(), int) else self._object(), body=False)
 
     def log_message(self, *_: object) -> None:
         """Print nothing."""
@@ -235,3 +242,98 @@ def test_the_text_of_a_storage_holds_no_secret():
     objects = CloudObjects(ACCESS, SecretStr(SECRET))
 
     assert SECRET not in f"{objects!r} {vars(objects)}"
+
+
+# Scripts
+
+
+async def test_an_object_in_a_folder_is_written_whole_and_read(tmp_path):
+    objects = FolderObjects(tmp_path)
+
+    assert await objects.read("bucket/scripts/job.py") is None
+    await objects.put("bucket/scripts/job.py", LOG)
+    await objects.put("bucket/scripts/job.py", b"short\r\n")
+
+    assert await objects.read("bucket/scripts/job.py") == b"short\r\n"
+    assert [path.name for path in (tmp_path / "bucket" / "scripts").iterdir()] == ["job.py"]
+    assert await objects.read("bucket/scripts/job.py/x") is None
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        ("bucket", "s3a://bucket cannot be {} (IsADirectoryError)"),
+        ("bucket/x\0", "s3a://bucket/x\0 cannot be {} (ValueError)"),
+        ("../outside.py", "s3a://../outside.py leads out of the folder; write bucket/key"),
+        ("/etc/job.py", "s3a:///etc/job.py leads out of the folder; write bucket/key"),
+    ],
+)
+async def test_what_no_object_can_be_is_neither_written_nor_read(tmp_path, path, why):
+    objects = FolderObjects(tmp_path / "objects")
+    (tmp_path / "objects" / "bucket").mkdir(parents=True)
+
+    for what, act in ("read", objects.read(path)), ("written", objects.put(path, b"x")):
+        with pytest.raises(DataflowError) as refused:
+            await act
+        assert str(refused.value) == why.format(what)
+    assert [path.name for path in tmp_path.iterdir()] == ["objects"]
+
+
+async def test_an_object_in_the_cloud_is_written_and_read():
+    with storage() as server:
+        objects = cloud(server)
+        assert await objects.read("bucket/logs/매 출.py") is None
+        await objects.put("bucket/logs/매 출.py", b"print(1)\n")
+        assert await objects.read("bucket/logs/매 출.py") == b"print(1)\n"
+
+    assert [request for request, _ in server.requests] == [
+        "GET /bucket/logs/%EB%A7%A4%20%EC%B6%9C.py",
+        "PUT /bucket/logs/%EB%A7%A4%20%EC%B6%9C.py",
+        "GET /bucket/logs/%EB%A7%A4%20%EC%B6%9C.py",
+    ]
+    for authorization in server.authorizations:
+        assert authorization.startswith(f"AWS4-HMAC-SHA256 Credential={ACCESS}/")
+        assert "/kr-standard/s3/aws4_request" in authorization
+        assert SECRET not in authorization
+
+
+async def test_an_empty_object_is_there():
+    with storage(script=b"") as server:
+        assert await cloud(server).read("bucket/logs/script") == b""
+
+
+@pytest.mark.parametrize(
+    ("path", "why"),
+    [
+        (
+            "bucket/logs/forbidden",
+            "cannot be {} in {} (PermissionDeniedError); check that the bucket is there and the key pair has the right",
+        ),
+        (
+            "bucket/../x",
+            "cannot be {} in {} (ValueError); check that the bucket is there and the key pair has the right",
+        ),
+        ("bucket", "is no object's address; write bucket/key"),
+        ("buck et/x", "is no object's address; write bucket/key"),
+    ],
+    ids=["forbidden", "the folder above", "a bucket", "a blank in the bucket"],
+)
+async def test_what_the_cloud_does_not_take_is_told_by_its_path_and_not_by_the_request(path, why):
+    with storage(forbidden=403) as server:
+        objects = cloud(server)
+        for what, act in ("read", objects.read(path)), ("written", objects.put(path, b"x")):
+            with pytest.raises(DataflowError) as refused:
+                await act
+            said = str(refused.value)
+            assert said == f"s3a://{path} {why.format(what, server.address)}"
+            assert SECRET not in said
+            assert ACCESS not in said
+
+
+async def test_a_storage_that_does_not_answer_is_told_and_its_answer_is_not_known():
+    with storage() as server:
+        pass
+
+    for act in cloud(server).read("bucket/x"), cloud(server).put("bucket/x", b"x"):
+        with pytest.raises(DataflowError, match=r"^s3a://bucket/x cannot be (read|written) in http://127"):
+            await act

@@ -87,7 +87,7 @@ def attach(folder: DataFolder, *, wait_seconds: float = WAIT_SECONDS) -> tuple[A
 
 def peek(folder: DataFolder) -> Address | None:
     """Return the address of the folder's service if it runs, without starting it."""
-    return folder.read_address() if _is_served(folder) else None
+    return folder.read_address() if folder.is_served else None
 
 
 def check_installed(
@@ -122,20 +122,11 @@ class _Wait:
         return found
 
 
-def _is_served(folder: DataFolder) -> bool:
-    if not folder.service_lock.exists():
-        return False
-    lock = try_lock(folder.service_lock, shared=True)
-    if lock is not None:
-        os.close(lock)
-    return lock is None
-
-
 def _running(folder: DataFolder, wait: _Wait) -> Address | None:
     """Return the address of a service that runs, waiting for one that starts or ends; None when there is none."""
 
     def look() -> Address | Literal["none"] | None:
-        return folder.read_address() if _is_served(folder) else "none"
+        return folder.read_address() if folder.is_served else "none"
 
     found: Address | Literal["none"] = wait.until(
         look, "a process holds the data folder without saying where its service is"

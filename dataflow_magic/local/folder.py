@@ -8,12 +8,19 @@ from __future__ import annotations
 
 import json
 import os
+import time
 from dataclasses import asdict, dataclass
+from datetime import datetime
 from pathlib import Path
 
 from dataflow_magic.errors import ConfigError
+from dataflow_magic.locks import is_locked, try_lock
+from dataflow_magic.view import KST
 
 __all__ = ["Address", "DataFolder"]
+
+LOOKERS = 5
+LOOKER_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -76,6 +83,45 @@ class DataFolder:
         """Held whole by whoever starts the service."""
         return self.path / "start.lock"
 
+    @property
+    def contents(self) -> tuple[Path, ...]:
+        """All that may be in it but the locks."""
+        database, address = self.database, self._address
+        return (
+            *(database.with_name(database.name + end) for end in ("", "-wal", "-shm", "-journal")),
+            *(self.path / name for name in ("runs", "warm")),
+            self.objects,
+            *self.path.glob(f"{self.log.name}*"),  # with those it was rotated to
+            address,
+            address.with_suffix(".new"),
+        )
+
+    @property
+    def is_served(self) -> bool:
+        """Whether a process serves the folder; says nothing of whether it takes requests yet."""
+        return is_locked(self.service_lock)
+
+    def own(self) -> int:
+        """Take the folder as the process that serves it does, until the returned descriptor is closed.
+
+        Raises
+        ------
+        ConfigError
+            A process serves it.
+        """
+        for _ in range(
+            LOOKERS
+        ):  # whoever only looks whether it is served holds the lock for a moment as well
+            lock = try_lock(self.service_lock)
+            if lock is not None:
+                return lock
+            time.sleep(LOOKER_SECONDS)
+        address = self.read_address()
+        where = f" at {address.endpoint}, process {address.pid}" if address else ""
+        raise ConfigError(
+            f"a local service already serves {self.path}{where}; use it, or give another --data"
+        )
+
     def make(self) -> None:
         """Make the folder, for this user only: results and logs may be private.
 
@@ -107,6 +153,13 @@ class DataFolder:
         try:
             return Address(**json.loads(self._address.read_text(encoding="utf-8")))
         except (FileNotFoundError, ValueError, TypeError):
+            return None
+
+    def served_since(self) -> datetime | None:
+        """Return since when the address is told, None when nothing tells one."""
+        try:
+            return datetime.fromtimestamp(self._address.stat().st_mtime, KST)
+        except FileNotFoundError:
             return None
 
     def remove_address(self) -> None:

@@ -6,10 +6,11 @@ What belongs where is said once, in ``samples/samples.json``.
 from __future__ import annotations
 
 import json
-import uuid
 from importlib.resources import files
 from pathlib import Path
 from typing import Any
+
+from dataflow_magic.files import write_whole
 
 __all__ = ["install_samples", "sample_jobs"]
 
@@ -34,8 +35,8 @@ def install_samples(objects: Path) -> None:
     for key, name in _manifest()["objects"].items():
         path = objects / key
         if not path.exists():
-            path.parent.mkdir(parents=True, exist_ok=True)
-            _write_whole(path, (SAMPLES / name).read_bytes())
+            with (SAMPLES / name).open("rb") as file:
+                write_whole(path, file)
 
 
 def sample_jobs() -> list[dict[str, Any]]:
@@ -50,13 +51,3 @@ def sample_jobs() -> list[dict[str, Any]]:
 def _manifest() -> dict[str, Any]:
     manifest: dict[str, Any] = json.loads((SAMPLES / "samples.json").read_text(encoding="utf-8"))
     return manifest
-
-
-def _write_whole(path: Path, content: bytes) -> None:
-    # Spark and listings pass over names with a leading dot, should a crash leave one behind.
-    part = path.with_name(f".{path.name}.{uuid.uuid4().hex}")
-    try:
-        part.write_bytes(content)
-        part.replace(path)
-    finally:
-        part.unlink(missing_ok=True)

@@ -42,8 +42,6 @@ GRACE_SECONDS = 3.0
 """How long the service outlives its last user, so that a restarted kernel finds it again."""
 LOOKS = 6
 """For users, in that time."""
-LOOKERS = 5
-LOOKER_SECONDS = 0.05
 
 
 def random_keys() -> Keys:
@@ -94,24 +92,12 @@ def serve(
 
 @contextmanager
 def _held(folder: DataFolder) -> Iterator[None]:
-    lock = _own(folder)
+    lock = folder.own()
     folder.remove_address()  # left by a service that was killed
     try:
         yield
     finally:
         os.close(lock)
-
-
-def _own(folder: DataFolder) -> int:
-    """Take the folder; whoever only looks whether it is served holds the lock for a moment as well."""
-    for _ in range(LOOKERS):
-        lock = try_lock(folder.service_lock)
-        if lock is not None:
-            return lock
-        time.sleep(LOOKER_SECONDS)
-    address = folder.read_address()
-    where = f" at {address.endpoint}, process {address.pid}" if address else ""
-    raise ConfigError(f"a local service already serves {folder.path}{where}; use it, or give another --data")
 
 
 @contextmanager

@@ -227,6 +227,10 @@ def _object_storage(objects: Path, buckets: Iterable[str]) -> dict[str, str]:
         # Where an unknown bucket ends up. This one cannot be opened, so the script gets an error that names the
         # bucket; any local file system here would read and write the machine's own root folder instead.
         settings[f"spark.hadoop.fs.viewfs.overload.scheme.target.{scheme}.impl"] = f"{viewfs}.ViewFileSystem"
+        # Hadoop's own one for s3a is not among the jars either; without one, text, CSV and JSON cannot be written.
+        settings[f"spark.hadoop.mapreduce.outputcommitter.factory.scheme.{scheme}"] = (
+            "org.apache.hadoop.mapreduce.lib.output.FileOutputCommitterFactory"
+        )
     for bucket in buckets:
         settings[f"spark.hadoop.fs.viewfs.mounttable.{bucket}.linkFallback"] = (objects / bucket).as_uri()
     return settings

@@ -10,17 +10,17 @@ import secrets
 import sqlite3
 import string
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import closing, contextmanager
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
 from types import MappingProxyType
-from typing import Any
+from typing import Any, NamedTuple
 
 from dataflow_magic.local.lifecycle import allowed_before
 from dataflow_magic.models import RunState
 
-__all__ = ["Store", "StoredJob", "StoredRun", "is_id", "new_id"]
+__all__ = ["Store", "StoredJob", "StoredRun", "Tally", "is_id", "new_id", "tally"]
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -88,6 +88,30 @@ class StoredRun:
     started: datetime | None
     ended: datetime | None
     max_concurrent_runs: int | None
+
+
+class Tally(NamedTuple):
+    """How many jobs and runs there are, and how many of the runs are READY and RUNNING."""
+
+    jobs: int = 0
+    runs: int = 0
+    waiting: int = 0
+    running: int = 0
+
+
+def tally(path: Path) -> Tally | None:
+    """Count what a database holds and change nothing: all 0 where there is none, None where it cannot be read."""
+    if not path.exists():
+        return Tally()
+    try:
+        with closing(sqlite3.connect(f"{path.as_uri()}?mode=ro", uri=True, timeout=20)) as db:
+            counts = db.execute(
+                "SELECT (SELECT count(*) FROM jobs), count(*), "
+                "count(*) FILTER (WHERE status = 'READY'), count(*) FILTER (WHERE status = 'RUNNING') FROM runs"
+            ).fetchone()
+    except sqlite3.Error:
+        return None
+    return Tally(*counts)
 
 
 def new_id() -> str:

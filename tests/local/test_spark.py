@@ -215,10 +215,13 @@ async def test_a_script_reads_and_writes_its_buckets_and_leaves_its_logs(stage, 
         doubled = udf(lambda amount: amount * RATE, "int")
         sales.select("shop", doubled("amount").alias("amount")).write.parquet("s3a://lake/결과 1")
         sales.write.saveAsTable("sales")
+        for scheme in "s3a", "s3", "s3n":
+            sales.write.json(f"{scheme}://lake/{scheme}")
         print(json.dumps({
             "arguments": sys.argv[1:],
             "rows": sorted(map(list, spark.read.parquet("s3://lake/결과 1").collect())),
             "frame": list(spark.table("sales").toPandas().shape),
+            "schemes": spark.read.json(["s3a://lake/s3a", "s3a://lake/s3", "s3a://lake/s3n"]).count(),
             "app": [spark.sparkContext.appName, spark.sparkContext.master],
         }))
         for unknown in "s3a://nowhere/tmp", "s3a://lake/none.csv":
@@ -243,6 +246,7 @@ async def test_a_script_reads_and_writes_its_buckets_and_leaves_its_logs(stage, 
         "arguments": ["--run_date=2026-11-01"],
         "rows": [["busan", 6], ["seoul", 8]],
         "frame": [2, 2],
+        "schemes": 6,
         "app": ["daily", f"local[{min(2, len(os.sched_getaffinity(0)))}]"],
     }
     assert said == [

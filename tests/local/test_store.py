@@ -10,7 +10,7 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dataflow_magic.local.store import Store, StoredJob, StoredRun, is_id, new_id
+from dataflow_magic.local.store import Store, StoredJob, StoredRun, Tally, is_id, new_id, tally
 from dataflow_magic.models import FINAL_STATES, RunState
 from tests.local.scripted import Clock
 
@@ -336,3 +336,25 @@ def test_only_one_of_two_moves_wins(store):
         failed, canceled = pool.map(race, [RunState.FAILED, RunState.CANCELED])
 
     assert [a != b for a, b in zip(failed, canceled, strict=True)] == [True] * 20
+
+
+def test_a_tally_counts_jobs_and_runs_by_their_state_and_changes_nothing(tmp_path, store):
+    job, other = add_job(store), add_job(store)
+    for state in (None, "RUNNING", "RUNNING", "FAILED"):
+        run = add_run(store, other)
+        if state:
+            store.move(run.run_id, RunState(state))
+    add_run(store, job)
+
+    assert tally(tmp_path / "state.sqlite3") == Tally(jobs=2, runs=5, waiting=2, running=2)
+    assert tally(tmp_path / "none.sqlite3") == Tally(0, 0, 0, 0)
+    assert not (tmp_path / "none.sqlite3").exists()
+
+
+@pytest.mark.parametrize(
+    "content", [b"no database at all, whatever its name says", b""], ids=["text", "empty"]
+)
+def test_what_is_no_database_of_ours_has_no_tally(tmp_path, content):
+    (tmp_path / "state.sqlite3").write_bytes(content)
+
+    assert tally(tmp_path / "state.sqlite3") is None

@@ -1,0 +1,280 @@
+"""The commands below ``dataflow-magic local``: serve, and look after the service of a data folder, and its objects."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from ipaddress import IPv4Address, IPv6Address, ip_address
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from dataflow_magic.errors import ConfigError
+from dataflow_magic.local.pages import CONTRACT_VARIABLE, Contract, contract_of
+
+if TYPE_CHECKING:
+    from dataflow_magic.local.folder import DataFolder
+
+__all__ = ["add_local"]
+
+DEFAULT_PORT = 8970
+WAIT_SECONDS = 600.0
+NOT_RUNNING = 3
+"""Exit code of ``status`` where no service runs."""
+
+
+def add_local(commands: Any) -> None:
+    """Add ``local`` and what is below it to the sub-commands of a parser."""
+    local = commands.add_parser(
+        "local",
+        allow_abbrev=False,
+        help="serve a local Data Flow service until interrupted, or look after one",
+        description="Serve a local Data Flow service until interrupted. Its keys are those in "
+        "DATAFLOW_LOCAL_ACCESS_KEY and DATAFLOW_LOCAL_SECRET_KEY, else LOCAL-ACCESS-KEY and LOCAL-SECRET-KEY. "
+        "With an ACTION, look after the service of a data folder instead.",
+    )
+    local.add_argument(
+        "--host",
+        type=_host,
+        default="127.0.0.1",
+        help="address to listen at (default %(default)s); one that others reach needs keys of your own",
+    )
+    local.add_argument(
+        "--port", type=_port, default=DEFAULT_PORT, help="default %(default)s; 0 takes a free one"
+    )
+    data: dict[str, Any] = {
+        "type": Path,
+        "metavar": "FOLDER",
+        "help": "folder for jobs, runs and objects (default: this user's own)",
+    }
+    local.add_argument("--data", **data)
+    local.add_argument(
+        "--contract",
+        choices=[str(name) for name in Contract],
+        help=f"the vendor's pages a start of a run is read by (default: {CONTRACT_VARIABLE}, "
+        f"else {Contract.EXECUTE_JOB})",
+    )
+    local.set_defaults(command=_serve)
+    actions = local.add_subparsers(metavar="ACTION", title="actions")
+
+    def add(name: str, command: Any, what: str, more: str = "") -> argparse.ArgumentParser:
+        action: argparse.ArgumentParser = actions.add_parser(
+            name, allow_abbrev=False, help=what, description=f"{what[0].upper()}{what[1:]}.{more}"
+        )
+        # Suppressed, or its default would take the place of one given before the action.
+        action.add_argument("--data", default=argparse.SUPPRESS, **data)
+        action.set_defaults(command=command)
+        return action
+
+    add("status", _status, "tell whether the service runs, and what it has", " Exits with 3 where none runs.")
+    stop = add("stop", _stop, "end the service; runs that go on end FAILED with it")
+    stop.add_argument("--wait", action="store_true", help="first let every run end that goes on or waits")
+    stop.add_argument(
+        "--timeout",
+        type=_seconds,
+        default=WAIT_SECONDS,
+        metavar="SECONDS",
+        help="how long --wait waits (default %(default)g)",
+    )
+    reset = add("reset", _reset, "delete all jobs, runs, logs and objects of a folder that is not served")
+    reset.add_argument("--stop", action="store_true", help="end the service first")
+    reset.add_argument("--yes", action="store_true", help="do not ask")
+    put = add("put", _put, "copy files and whole folders into the objects", " Each object appears whole.")
+    put.add_argument("sources", nargs="+", metavar="FILE", help="a file or a folder; - is standard input")
+    put.add_argument(
+        "destination", metavar="BUCKET/PREFIX/", help="where to; for a single file also its BUCKET/KEY"
+    )
+    ls = add("ls", _ls, "list buckets, or what is in one", " Times are Korean.")
+    ls.add_argument("path", nargs="?", default="", metavar="BUCKET[/PREFIX]")
+    ls.add_argument("-r", "--recursive", action="store_true", help="list all that is below it")
+    rm = add("rm", _rm, "remove objects")
+    rm.add_argument("paths", nargs="+", metavar="BUCKET/KEY")
+    rm.add_argument(
+        "-r", "--recursive", action="store_true", help="remove folders with all that is below them"
+    )
+
+
+def _serve(options: argparse.Namespace) -> int:
+    from dataflow_magic.local.attach import cache_folder, check_installed
+
+    check_installed()
+    from dataflow_magic.local.app import Keys
+    from dataflow_magic.local.carry import Carrier
+    from dataflow_magic.local.options import Options
+    from dataflow_magic.local.server import serve
+    from dataflow_magic.settings import LOCAL_ACCESS_KEY, LOCAL_SECRET_KEY
+
+    keys = Keys(
+        os.environ.get("DATAFLOW_LOCAL_ACCESS_KEY") or LOCAL_ACCESS_KEY,
+        os.environ.get("DATAFLOW_LOCAL_SECRET_KEY") or LOCAL_SECRET_KEY,
+    )
+    are_known = keys.access_key == LOCAL_ACCESS_KEY or keys.secret_key == LOCAL_SECRET_KEY
+    if are_known and not options.host.is_loopback:
+        raise ConfigError(
+            f"at {options.host} others reach the service, and its keys are known to all: set both "
+            "DATAFLOW_LOCAL_ACCESS_KEY and DATAFLOW_LOCAL_SECRET_KEY to keys of your own"
+        )
+    contract = Contract(options.contract) if options.contract else contract_of(os.environ)
+    folder = _folder(options)
+    serve(
+        folder,
+        keys,
+        Carrier(folder.warm, cache_folder(os.environ), Options.from_environment(os.environ)),
+        host=options.host,
+        port=options.port,
+        contract=contract,
+        ready=lambda endpoint: _say(f"Data Flow service at {endpoint}, data in {folder.path}"),
+    )
+    return 0
+
+
+def _status(options: argparse.Namespace) -> int:
+    from dataflow_magic.describe import in_lines
+    from dataflow_magic.local.java import java_in_words
+    from dataflow_magic.local.manage import counted, look
+
+    folder = _folder(options)
+    found = look(folder)
+    address, tally = found.address, found.tally
+    service = "starting or ending" if found.is_served else "not running"
+    if address and found.since:
+        service = (
+            f"running at {address.endpoint}, process {address.pid}, since {found.since:%Y-%m-%d %H:%M:%S} KST"
+        )
+    facts = {
+        "service": service,
+        "java": address.java if address else java_in_words(os.environ),
+        "folder": str(folder.path),
+        "runs": f"{tally.running} running, {tally.waiting} waiting, {tally.runs} in all"
+        if tally
+        else f"unknown, {folder.database.name} cannot be read",
+        "disk": f"{_size(found.size)} in {counted(found.files, 'file')}",
+    }
+    _say(in_lines(facts))
+    return 0 if address else NOT_RUNNING
+
+
+def _stop(options: argparse.Namespace) -> int:
+    from dataflow_magic.local.manage import wait_for_runs
+
+    folder = _folder(options)
+    if options.wait and folder.is_served:
+        _say(f"waiting until no run goes on or waits, {options.timeout:g} s at most")
+        wait_for_runs(folder, options.timeout)
+    _end(folder)
+    return 0
+
+
+def _reset(options: argparse.Namespace) -> int:
+    from dataflow_magic.local.manage import check_ours, counted, empty, look, measure
+
+    folder = _folder(options)
+    check_ours(folder)
+    found = look(folder)
+    if found.is_served and not options.stop:
+        raise ConfigError(f"a local service serves {folder.path}; --stop ends it first")
+    objects = counted(measure(folder.objects)[0], "object")
+    rows = (
+        f"{counted(found.tally.jobs, 'job')}, {counted(found.tally.runs, 'run')}"
+        if found.tally
+        else "all jobs, all runs"
+    )
+    what = f"{rows} and {objects} ({_size(found.size)}) of {folder.path}"
+    if not options.yes:
+        if not sys.stdin.isatty():
+            raise ConfigError(
+                f"nobody is there to ask whether to delete {what}; --yes deletes without asking"
+            )
+        if input(f"Delete {what}? [y/N] ").strip().lower() not in {"y", "yes"}:
+            _say("nothing was deleted")
+            return 1
+    if found.is_served:
+        _end(folder)
+    empty(folder)
+    _say(f"deleted {what}")
+    return 0
+
+
+def _put(options: argparse.Namespace) -> int:
+    from dataflow_magic.local.objects import put
+
+    folder = _folder(options)
+    folder.make()
+    for key, size in put(folder.objects, options.sources, options.destination, sys.stdin.buffer):
+        _say(f"s3a://{key}  {_size(size)}")
+    return 0
+
+
+def _ls(options: argparse.Namespace) -> int:
+    from dataflow_magic.local.objects import list_objects
+
+    for entry in list_objects(_folder(options).objects, options.path, recursive=options.recursive):
+        modified = f"{entry.modified:%Y-%m-%d %H:%M:%S}" if entry.modified else ""
+        size = "" if entry.size is None else entry.size
+        _say(f"{modified:19}  {size:>12}  {entry.key}")
+    return 0
+
+
+def _rm(options: argparse.Namespace) -> int:
+    from dataflow_magic.local.objects import remove
+
+    for path in options.paths:
+        remove(_folder(options).objects, path, recursive=options.recursive)
+    return 0
+
+
+def _end(folder: DataFolder) -> None:
+    from dataflow_magic.local.manage import counted, look, stop
+
+    live = look(folder).tally
+    address = stop(folder)
+    if address is None:
+        _say(f"no local service runs in {folder.path}")
+        return
+    words = f"stopped the service at {address.endpoint}, process {address.pid}"
+    if live and live.running:
+        words += f"; {counted(live.running, 'run')} that went on ended FAILED"
+    if live and live.waiting:
+        words += f"; {counted(live.waiting, 'run')} that waited will be started with the next service"
+    _say(words)
+
+
+def _folder(options: argparse.Namespace) -> DataFolder:
+    from dataflow_magic.local.attach import default_folder
+    from dataflow_magic.local.folder import DataFolder
+
+    return DataFolder(options.data.resolve()) if options.data else default_folder(os.environ)
+
+
+def _host(text: str) -> IPv4Address | IPv6Address:
+    try:
+        return ip_address(text)
+    except ValueError:
+        raise argparse.ArgumentTypeError(f"{text!r} is not an IP address") from None
+
+
+def _port(text: str) -> int:
+    if text.isascii() and text.isdigit() and int(text) < 65536:
+        return int(text)
+    raise argparse.ArgumentTypeError(f"{text!r} is not a port, 0 to 65535")
+
+
+def _seconds(text: str) -> float:
+    try:
+        seconds = float(text)
+    except ValueError:
+        seconds = -1.0
+    if not 0 <= seconds < float("inf"):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number of seconds")
+    return seconds
+
+
+def _size(size: int) -> str:
+    for unit, divisor in ("GB", 1e9), ("MB", 1e6), ("kB", 1e3):
+        if size >= divisor:
+            return f"{size / divisor:.1f} {unit}"
+    return f"{size} bytes"
+
+
+def _say(text: str) -> None:
+    print(text, flush=True)  # noqa: T201

@@ -1,0 +1,85 @@
+import io
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dataflow_magic.files import write_whole
+
+
+def names(folder: Path) -> list[str]:
+    return sorted(path.name for path in folder.iterdir())
+
+
+def test_a_file_is_written_with_the_folders_it_needs_and_its_size_is_told(tmp_path):
+    assert write_whole(tmp_path / "a" / "b" / "c.txt", io.BytesIO("매출\r\n".encode())) == 8
+
+    assert (tmp_path / "a" / "b" / "c.txt").read_bytes() == "매출\r\n".encode()
+    assert names(tmp_path / "a" / "b") == ["c.txt"]
+
+
+def test_a_file_that_is_there_is_replaced_with_the_checksums_it_had(tmp_path):
+    path = tmp_path / "c.csv"
+    path.write_text("old")
+    (tmp_path / ".c.csv.crc").write_text("of old")
+    (tmp_path / ".d.csv.crc").write_text("of another")
+
+    write_whole(path, io.BytesIO(b"new"))
+
+    assert path.read_bytes() == b"new"
+    assert names(tmp_path) == [".d.csv.crc", "c.csv"]
+
+
+def test_what_ends_early_leaves_the_file_as_it_was(tmp_path):
+    class Broken(io.BytesIO):
+        def read(self, size: int | None = -1, /) -> bytes:
+            if self.tell():
+                raise OSError("the source went away")
+            return super().read(size)
+
+    path = tmp_path / "c.csv"
+    path.write_text("old")
+    (tmp_path / ".c.csv.crc").write_text("of old")
+
+    with pytest.raises(OSError, match="the source went away"):
+        write_whole(path, Broken(b"new"))
+
+    assert path.read_text() == "old"
+    assert names(tmp_path) == [".c.csv.crc", "c.csv"]
+
+
+def test_a_folder_is_not_replaced(tmp_path):
+    (tmp_path / "c.csv").mkdir()
+    (tmp_path / ".c.csv.crc").write_text("whatever")
+
+    with pytest.raises(IsADirectoryError):
+        write_whole(tmp_path / "c.csv", io.BytesIO(b"new"))
+
+    assert names(tmp_path) == [".c.csv.crc", "c.csv"]
+
+
+def test_the_longest_name_can_be_written(tmp_path):
+    write_whole(tmp_path / ("x" * 255), io.BytesIO(b"new"))
+
+    assert (tmp_path / ("x" * 255)).read_bytes() == b"new"
+
+
+def test_a_killed_writer_leaves_the_old_file_and_no_name_a_listing_shows(tmp_path):
+    path = tmp_path / "c.csv"
+    path.write_text("old")
+    script = (
+        "import sys; from pathlib import Path; from dataflow_magic.files import write_whole\n"
+        "write_whole(Path(sys.argv[1]), sys.stdin.buffer)"
+    )
+    writer = subprocess.Popen([sys.executable, "-c", script, path], stdin=subprocess.PIPE)
+    try:
+        assert writer.stdin is not None
+        writer.stdin.write(bytes(3 << 20))
+        writer.stdin.flush()
+    finally:
+        writer.kill()
+        writer.communicate()
+
+    assert path.read_text() == "old"
+    assert [name for name in names(tmp_path) if not name.startswith(".")] == ["c.csv"]

@@ -1,0 +1,172 @@
+import pytest
+
+from dataflow_magic.cell import JobRef
+from dataflow_magic.errors import CellError
+from dataflow_magic.local.sampledata import sample_jobs
+from dataflow_magic.models import JobCondition
+from dataflow_magic.script import (
+    LOCAL_DEFAULTS,
+    ScriptRequest,
+    object_key,
+    parse_script,
+    script_help,
+    script_option_strings,
+)
+
+
+def parse(line: str, body: str = "print(1)\n", **namespace: object) -> ScriptRequest:
+    request = parse_script(line, body, namespace)
+    assert request is not None
+    return request
+
+
+def refusal(line: str, body: str = "print(1)\n") -> str:
+    with pytest.raises(CellError) as refused:
+        parse_script(line, body, {})
+    return str(refused.value)
+
+
+def test_a_cell_is_a_job_a_script_and_what_the_job_is_to_be():
+    assert parse(
+        "my_job -w 4 --timeout 60 --worker-type DATAFLOW --nrn nrn:1 --script-path b/scripts/ --log-path b/logs/ "
+        "--target local --profile dev --run --force"
+    ) == ScriptRequest(
+        job=JobRef("my_job"),
+        content=b"print(1)\n",
+        condition=JobCondition(
+            num_worker=4,
+            timeout=60,
+            worker_type="DATAFLOW",
+            nrn="nrn:1",
+            script_path="b/scripts/",
+            log_path="b/logs/",
+        ),
+        force=True,
+        run=True,
+        target="local",
+        profile="dev",
+    )
+    assert parse("id:abc") == ScriptRequest(JobRef("abc", "id"), b"print(1)\n", JobCondition())
+
+
+def test_a_word_of_the_line_may_be_an_expression():
+    assert parse("$job -w {n+1}", job="my_job", n=2).condition == JobCondition(num_worker=3)
+
+
+@pytest.mark.parametrize(
+    ("body", "content"),
+    [
+        ("print(1)", b"print(1)\n"),
+        ("print(1)\n\n\n", b"print(1)\n"),
+        ("\n  # 매출\nx = 1;", "\n  # 매출\nx = 1;\n".encode()),
+        ('t = """a\n  b\t\n\n"""\n', b't = """a\n  b\t\n\n"""\n'),
+        ("x = 1\r\ny = 2\r\n", b"x = 1\r\ny = 2\n"),
+        ('month = int("$month")\ntable = $table\n', b'month = int("$month")\ntable = $table\n'),
+        ("x = '\\d'\n", b"x = '\\d'\n"),
+        ("# -*- coding: utf-8 -*-\n", b"# -*- coding: utf-8 -*-\n"),
+    ],
+    ids=[
+        "without an end", "with many ends", "wide characters and a semicolon", "text over several lines",
+        "the line ends of Windows", "parameters", "what Python warns of", "UTF-8 said to be",
+    ],
+)  # fmt: skip
+def test_the_script_is_the_cell_byte_for_byte_with_one_end(body, content):
+    assert parse("job", body).content == content
+
+
+@pytest.mark.parametrize(
+    ("body", "said"),
+    [
+        ("x = 1\ny = (2\n", "line 3: '(' was never closed; nothing was written"),
+        ("x = 1\n\nif x:\nprint(x)\n", "line 5: expected an indented block after 'if' statement on line 3; nothing was written"),
+        ("await f()\n", "line 2: 'await' outside function; nothing was written"),
+        ("return 1\n", "line 2: 'return' outside function; nothing was written"),
+        ("x = 1\n%matplotlib inline\n", "line 3: '%matplotlib inline' is IPython's, and a script runs without it"),
+        ("!ls\n", "line 2: '!ls' is IPython's, and a script runs without it"),
+        ("files = !ls\n", "line 2: 'files = !ls' is IPython's, and a script runs without it"),
+        ("t = %time 1\n", "line 2: 't = %time 1' is IPython's, and a script runs without it"),
+        ("import os\nos?\n", "line 3: 'os?' is IPython's, and a script runs without it"),
+        ("%%bash\nls\n", "line 2: '%%bash' is IPython's, and a script runs without it"),
+        ("# -*- coding: euc-kr -*-\n", "line 2: the script declares euc-kr and is written as UTF-8; leave that out"),
+        ("# -*- coding: none -*-\n", "line 2: unknown encoding: none; nothing was written"),
+        ("x = 1\ny = '\ud800'\n", "line 3: '\\ud800' is half a character, which no file can hold"),
+        ("  \n\t\n", "line 1: there is no script; write it below %%dataflow_script JOB"),
+        ("", "line 1: there is no script; write it below %%dataflow_script JOB"),
+    ],
+    ids=[
+        "not closed", "not indented", "await", "return", "a magic", "a command", "a command's output", "a magic's value",
+        "a question", "a cell magic", "another encoding", "no encoding", "half a character", "blanks", "nothing",
+    ],
+)  # fmt: skip
+def test_what_is_no_script_is_refused_with_the_cells_line(body, said):
+    assert refusal("job", body) == said
+
+
+@pytest.mark.parametrize("body", ["x = '\0'\n", "-" * 200_000 + "1\n"], ids=["a NUL", "nested too deep"])
+def test_what_python_cannot_compile_at_all_is_refused(body):
+    told = refusal("job", body)
+
+    assert told.endswith("; nothing was written")
+    assert len(told) < 200
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("", "line 1: no job is named; write %%dataflow_script JOB"),
+        ("--run", "line 1: no job is named; write %%dataflow_script JOB"),
+        ("job other", "line 1: unknown argument (one job a cell) 'other'; see %dataflow_script --help"),
+        ("job --scriptpath b/", "line 1: unknown option '--scriptpath'; did you mean '--script-path'?; see %dataflow_script --help"),
+        ("job -w 99", "99 workers are outside 2-10; set them between, or --force (force=True) sends it anyway"),
+        ("job --nrn 'a", "line 1: the option line does not split: No closing quotation"),
+        (
+            "job --script-path s3a://b/scripts/",
+            "'s3a://b/scripts/' is not a path in object storage: write bucket/prefix/, without a scheme, .. or a leading slash",
+        ),
+        (
+            "job --log-path b/../logs/",
+            "'b/../logs/' is not a path in object storage: write bucket/prefix/, without a scheme, .. or a leading slash",
+        ),
+        (
+            "job --script-path main.py",
+            "'main.py' is not a path in object storage: write bucket/prefix/, without a scheme, .. or a leading slash",
+        ),
+    ],
+)  # fmt: skip
+def test_a_line_that_cannot_be_read_is_refused(line, said):
+    assert refusal(line) == said
+
+
+@pytest.mark.parametrize(
+    ("path", "key"),
+    [
+        ("b/scripts/", "b/scripts/my_job.py"),
+        ("b/scripts", "b/scripts/my_job.py"),
+        ("b", "b/my_job.py"),
+        ("b/scripts/main.py", "b/scripts/main.py"),
+    ],
+)
+def test_a_script_is_where_its_path_says_or_under_its_jobs_name(path, key):
+    assert object_key(path, "my_job") == key
+
+
+@pytest.mark.parametrize("path", ["", "/b/s/", "b//s/", "b/./s.py", "s3://b/s/", "s.py"])
+def test_a_stored_path_that_is_none_is_refused(path):
+    with pytest.raises(CellError, match="is not a path in object storage"):
+        object_key(path, "my_job")
+
+
+def test_help_lists_every_option_and_reads_no_script():
+    assert parse_script("--help", "", {}) is None
+    assert parse_script("job -h", "!", {}) is None
+    assert script_help().startswith("usage: %%dataflow_script JOB [options]\n")
+    assert script_option_strings() == [
+        "--workers", "--timeout", "--worker-type", "--nrn", "--script-path", "--log-path", "--run", "--target", "--profile",
+        "--force", "--help",
+    ]  # fmt: skip
+    for option in script_option_strings():
+        assert option in script_help()
+
+
+def test_a_new_job_of_a_local_service_is_as_its_samples_are():
+    assert {str(job["jobCondition"]) for job in sample_jobs()} == {str(LOCAL_DEFAULTS.to_wire())}
