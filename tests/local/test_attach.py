@@ -16,11 +16,12 @@ import platformdirs
 import pytest
 
 from dataflow_magic.client import Client
-from dataflow_magic.errors import ConfigError
+from dataflow_magic.errors import BadParameter, ConfigError
 from dataflow_magic.local import attach as module
 from dataflow_magic.local.attach import attach, check_installed, default_folder, peek
 from dataflow_magic.local.folder import Address, DataFolder
 from dataflow_magic.locks import try_lock
+from dataflow_magic.models import JobCondition
 from tests.local.scripted import end_service, eventually, is_served
 
 NOBODY = 999_999_999  # beyond the ids of processes
@@ -167,6 +168,28 @@ def test_what_a_service_is_told_stays_with_this_user(folder, monkeypatch):
         assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
         assert stat.S_IMODE((folder.path / "service.json").stat().st_mode) == 0o600
         assert os.getsid(address.pid) == address.pid
+
+
+@pytest.mark.anyio
+async def test_a_service_that_is_started_follows_the_pages_the_environment_names(folder, monkeypatch):
+    monkeypatch.setenv("DATAFLOW_LOCAL_CONTRACT", "2026-10")
+    with served(folder) as address:
+        async with Client(address.access_key, address.secret_key, address.endpoint) as client:
+            job = (await client.list_jobs(name="slow_count")).items[0]
+            with pytest.raises(BadParameter, match="timeout: Input should be greater than or equal to 1"):
+                await client.execute_job(job.job_id, JobCondition(timeout=0).over(job.condition))
+
+
+def test_a_contract_there_is_not_is_told_by_who_attaches(folder, monkeypatch):
+    monkeypatch.setenv("DATAFLOW_LOCAL_CONTRACT", "g2")
+
+    with pytest.raises(ConfigError) as refused:
+        attach(folder)
+
+    assert str(refused.value) == (
+        "the local service ended at its start (code 3): "
+        "DATAFLOW_LOCAL_CONTRACT is 'g2'; set it to executejob or 2026-10"
+    )
 
 
 def test_ten_processes_that_attach_at_once_get_one_service(folder):

@@ -376,10 +376,11 @@ def endpoint(folder) -> Iterator[str]:
         assert service.end(signal.SIGTERM) == (0, "served\n")
 
 
-async def test_a_start_whose_reply_is_lost_is_carried_out_and_its_connection_closed(endpoint):
+async def test_a_request_whose_reply_is_lost_is_carried_out_and_its_connection_closed(endpoint):
     async with Client("AK_TEST", "SK_TEST", endpoint) as client:
         job = (await client.list_jobs(name="slow_count")).items[0]
-        wanted = {"faults": [{"kind": "lost-reply", "method": "POST", "times": 1}]}
+        lost = {"kind": "lost-reply", "times": 1}
+        wanted = {"faults": [{**lost, "method": "POST"}, {**lost, "path": "/api/v1/jobs"}]}
         async with httpx.AsyncClient(trust_env=False) as http:
             headers = signed_now("PUT", "/local/v1/faults")
             put = await http.put(f"{endpoint}/local/v1/faults", json=wanted, headers=headers)
@@ -389,4 +390,5 @@ async def test_a_start_whose_reply_is_lost_is_carried_out_and_its_connection_clo
             await client.execute_job(job.job_id, job.condition)
 
         assert (await client.list_executions(job.job_id)).count == 1
+        assert (await client.list_jobs()).count == 2  # asked once more
         assert (await client.execute_job(job.job_id, job.condition)).status == "READY"
