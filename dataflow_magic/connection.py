@@ -63,6 +63,7 @@ class Connection:
     def move(self, endpoint: str, access_key: str, secret_key: SecretStr) -> None:
         """Go on at another address: a local service that was started anew. Watches follow by themselves."""
         self._keys = access_key, secret_key
+        self._objects = None
         self.client = self._make_client(endpoint)
 
     def new_client(self) -> Client:

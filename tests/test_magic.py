@@ -867,6 +867,9 @@ def test_neither_secret_nor_signature_is_ever_told(tmp_path, caplog):
             assert "Client._send(self" in bug.out
             notebook.run("http._transport = transport")
             told.append(bug)
+            scene.environment["NCLOUD_SECRET_KEY"] = f"not-{SECRET_KEY}"
+            told.append(notebook.run("%%dataflow_run daily_sales\na = 1\n"))
+            scene.environment["NCLOUD_SECRET_KEY"] = SECRET_KEY
             session, target = scene.session, scene.session.target()
             told += [shell.user_ns["In"], shell.user_ns["Out"], session, target, session.runs]
         session.close()
