@@ -19,7 +19,7 @@ def main(data: str) -> int:
     """Serve; 0 when the service ended by itself, 3 when it could not begin."""
     try:
         folder = DataFolder(Path(data))
-        carrier = Carrier(folder.warm, cache_folder(os.environ), Options.from_environment(os.environ))
+        carrier = Carrier(folder, cache_folder(os.environ), Options.from_environment(os.environ))
         serve(
             folder,
             random_keys(),

@@ -6,7 +6,8 @@ import asyncio
 import logging
 import os
 import shutil
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
 from types import TracebackType
@@ -14,20 +15,34 @@ from typing import Self
 
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.local.archive import Archive
+from dataflow_magic.local.catalog import Catalog, free_port, serve_thrift
+from dataflow_magic.local.folder import DataFolder
 from dataflow_magic.local.group import ProcessGroup, end_strays
 from dataflow_magic.local.java import Java, find_java
 from dataflow_magic.local.jvm import (
     Gateway,
     NoSpark,
+    end_of,
     gateway_command,
+    last_words,
     launch_gateway,
     run_beside,
     spark_home,
 )
+from dataflow_magic.local.ondemand import OnDemand
 from dataflow_magic.local.options import Options
 from dataflow_magic.local.pool import Pool
+from dataflow_magic.local.sampledata import SAMPLE_TABLE
 from dataflow_magic.local.spark import Outcome, run_application
-from dataflow_magic.local.sparkconf import QUICK_START, RunSpec
+from dataflow_magic.local.sparkconf import (
+    QUICK_START,
+    RunSpec,
+    cluster_settings,
+    hadoop_settings,
+    is_here,
+    masters,
+    mountable_buckets,
+)
 from dataflow_magic.local.store import new_id
 from dataflow_magic.models import RunState
 
@@ -36,7 +51,12 @@ __all__ = ["Carrier"]
 logger = logging.getLogger(__name__)
 
 _WARMUP = Path(__file__).with_name("warmup.py")
-_TRAIN_SECONDS = 120.0
+_SEED = Path(__file__).with_name("seed.py")
+_SCRIPT_SECONDS = 120.0
+_DUMP_SECONDS = 120.0
+_MASTER_SECONDS = 5.0
+# What our own scripts need of Spark.
+_SMALL = {"spark.master": "local[2]", "spark.app.name": "warm", "spark.ui.enabled": "false"}
 _MODESTLY = ("nice", "-n", "19")  # runs go on meanwhile
 # A heap that is given back after the warm-up: an idle JVM holds 350 MB, not 430.
 _IDLE = ("-Xms32m", "-XX:MinHeapFreeRatio=10", "-XX:MaxHeapFreeRatio=20")
@@ -47,8 +67,8 @@ class Carrier:
 
     Parameters
     ----------
-    work
-        Gets a folder per warm JVM; what an earlier service left there is ended and removed.
+    folder
+        The data folder. Its ``warm`` gets a folder per JVM; what an earlier service left there is ended and removed.
     cache
         Where archives of Java's classes are kept.
     options
@@ -56,27 +76,32 @@ class Carrier:
 
     Notes
     -----
-    An async context manager: inside it a JVM is kept warm, if the options say so.
+    An async context manager: inside it a JVM is kept warm, if the options say so, and the catalog can be asked.
     """
 
-    def __init__(self, work: Path, cache: Path, options: Options) -> None:
-        self._work = work
+    def __init__(self, folder: DataFolder, cache: Path, options: Options) -> None:
+        self._objects = folder.objects
+        self._work = folder.warm
         self._cache = cache
         self._options = options
+        self._catalog = Catalog(folder.path)
+        self._buckets: list[str] = []
         self._pool = Pool(self._warm, _discard)
+        self._metastore = OnDemand(self._start_metastore, _discard)
+        self._entered = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
         await asyncio.to_thread(end_strays, self._work)
         await _remove(self._work)
+        await self._entered.enter_async_context(self._metastore)
         if self._options.warm:
-            await self._pool.__aenter__()
+            await self._entered.enter_async_context(self._pool)
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        if self._options.warm:
-            await self._pool.__aexit__(kind, error, trace)
+        await self._entered.aclose()
 
     @property
     def is_warm(self) -> bool:
@@ -98,6 +123,11 @@ class Carrier:
             # Whoever changes a variable now would wait in vain: what counts is what the service was started with.
             reason = f"{error} (the local service was started with that; it starts anew once nobody uses it)"
             return Outcome(RunState.FAILED, reason)
+        if reason := await self._no_cluster(waiting):
+            return Outcome(RunState.FAILED, reason)
+        spec = replace(spec, settings=self._settings(spec.workers), master=self._options.master)
+        if self._metastore.is_running and self._buckets != await asyncio.to_thread(self._mountable):
+            await self._metastore.end_if_idle()  # it knows the buckets there were at its start
         with self._pool.busy():
             warm = None if spec.is_long else await self._pool.take(cancel)
             try:
@@ -114,6 +144,28 @@ class Carrier:
                 if warm is not None:
                     await _remove(warm.folder)
 
+    def _settings(self, workers: int) -> dict[str, str]:
+        master = self._options.master
+        return {
+            **self._catalog.settings(self._metastore.port),
+            **(cluster_settings(master, workers) if master else {}),
+            **self._options.conf,
+        }
+
+    async def _no_cluster(self, waiting: Callable[[str], None]) -> str:
+        """Return why the cluster cannot be reached; Spark itself would take a minute to say so. Empty where it can be."""
+        places = masters(self._options.master)
+        if not places:
+            return ""
+        waiting(f"the Spark master at {self._options.master}")
+        for host, port in places:
+            with suppress(OSError, TimeoutError):
+                async with asyncio.timeout(_MASTER_SECONDS):
+                    _, writer = await asyncio.open_connection(host, port)
+                writer.close()
+                return ""
+        return f"no Spark master answers at {self._options.master}: start it, or start the service with another --master"
+
     def _java_options(self, java: Java, *, is_long: bool) -> list[str]:
         memory = [f"-Xmx{self._options.memory}"] if self._options.memory else []
         if is_long:
@@ -123,6 +175,36 @@ class Carrier:
         except NoSpark:
             return memory  # the run finds that out, and says it
         return [*memory, *QUICK_START, *archive.options()]
+
+    def _mountable(self) -> list[str]:
+        return mountable_buckets(folder.name for folder in self._objects.iterdir() if folder.is_dir())
+
+    async def _start_metastore(self) -> tuple[Gateway, int]:
+        java, home, port = await _java(), spark_home(), free_port()
+        options = [*await asyncio.to_thread(self._java_options, java, is_long=False), *_IDLE]
+        self._buckets = await asyncio.to_thread(self._mountable)
+        hadoop = hadoop_settings(self._objects, self._buckets)
+        class_path = await asyncio.to_thread(self._catalog.prepare, hadoop)
+        gateway = await self._gateway(java, home, options, self._catalog.properties(), class_path)
+        try:
+            await serve_thrift(gateway, port)
+            if not self._catalog.seeded.exists():
+                await self._seed(java, home, options, port)
+        except BaseException:
+            await _discard(gateway)
+            raise
+        return gateway, port
+
+    async def _seed(self, java: Java, home: Path, options: Sequence[str], port: int) -> None:
+        gateway = await self._gateway(java, home, options, _SMALL | self._catalog.settings(port))
+        try:
+            # A plain path: of a URL Spark would take a space's %20 literally.
+            await _finish(gateway, home, _SEED, str(self._objects / SAMPLE_TABLE))
+            self._catalog.seeded.touch()
+        except NoSpark as error:  # the catalog works without it, and somebody may have removed the sample
+            logger.warning("the sample table test.sample_table2: %s", error)
+        finally:
+            await _discard(gateway)
 
     async def _warm(self) -> Gateway:
         java, home = await _java(), spark_home()
@@ -135,7 +217,7 @@ class Carrier:
         """Have a JVM with these options run the warm-up and end; whether both went well."""
         gateway = await self._warmed(java, home, [*QUICK_START, *options], prefix=_MODESTLY)
         try:
-            await gateway.group.close(_TRAIN_SECONDS)
+            await gateway.group.close(_DUMP_SECONDS)
             return gateway.process.returncode == 0
         finally:
             await _discard(gateway)
@@ -143,35 +225,69 @@ class Carrier:
     async def _warmed(
         self, java: Java, home: Path, options: Sequence[str], prefix: Sequence[str] = ()
     ) -> Gateway:
+        # With the catalog's classes, whose metastore it does not ask.
+        settings = _SMALL | self._catalog.settings(self._metastore.port)
+        gateway = await self._gateway(java, home, options, settings, prefix=prefix)
+        try:
+            await _finish(gateway, home, _WARMUP)
+        except BaseException:
+            await _discard(gateway)
+            raise
+        return gateway
+
+    async def _gateway(
+        self,
+        java: Java,
+        home: Path,
+        options: Sequence[str],
+        settings: Mapping[str, str],
+        class_path: Sequence[str] = (),
+        prefix: Sequence[str] = (),
+    ) -> Gateway:
         folder = self._work / f"warm-{new_id()}"
         group = ProcessGroup(folder)
+        own = {
+            "java.io.tmpdir": str(folder / "scratch"),
+            "derby.system.home": str(folder / "derby"),
+            **settings,
+        }
         try:
             gateway = await launch_gateway(
-                [*prefix, *gateway_command(java, home, options, {"java.io.tmpdir": str(folder / "scratch")})],
+                [*prefix, *gateway_command(java, home, options, own, class_path)],
                 group,
                 folder,
                 home=home,
                 log=folder / "jvm.log",
+                is_here=is_here(self._options.master),
             )
-            assert gateway is not None  # noqa: S101 - nobody cancels it
-            script = await run_beside(gateway, [str(_WARMUP)], home=home, log=folder / "warmup.log")
-            async with asyncio.timeout(_TRAIN_SECONDS):
-                _check_warmup(await script.wait())
         except BaseException:
             await group.end()
             await _remove(folder)
             raise
+        assert gateway is not None  # noqa: S101 - nobody cancels it
         return gateway
+
+
+async def _finish(gateway: Gateway, home: Path, script: Path, *arguments: str) -> None:
+    """Run a script of ours beside a gateway to its end.
+
+    Raises
+    ------
+    NoSpark
+        It fails, or takes two minutes.
+    """
+    log = gateway.folder / f"{script.stem}.log"
+    process = await run_beside(gateway, [str(script), *arguments], home=home, log=log)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_SCRIPT_SECONDS):
+            if await process.wait() == 0:
+                return
+    raise NoSpark(f"{script.name} {end_of(process)}{last_words(log)}")
 
 
 async def _java() -> Java:
     # On a thread: where no release file tells the version, Java itself is asked.
     return await asyncio.to_thread(find_java, os.environ)
-
-
-def _check_warmup(code: int) -> None:
-    if code:
-        raise NoSpark(f"the warm-up exited with code {code}")
 
 
 async def _discard(gateway: Gateway) -> None:

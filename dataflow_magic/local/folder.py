@@ -89,7 +89,7 @@ class DataFolder:
         database, address = self.database, self._address
         return (
             *(database.with_name(database.name + end) for end in ("", "-wal", "-shm", "-journal")),
-            *(self.path / name for name in ("runs", "warm")),
+            *(self.path / name for name in ("runs", "warm", "metastore", "warehouse")),
             self.objects,
             *self.path.glob(f"{self.log.name}*"),  # with those it was rotated to
             address,

@@ -81,7 +81,8 @@ class Gateway:
             return
         struck = NOTHING if is_spared else self._faults.strike(*request)
         scope["struck"] = struck
-        await asyncio.sleep(struck.latency_seconds)
+        if struck.latency_seconds:
+            await asyncio.sleep(struck.latency_seconds)
         if struck.status:
             await _fault(struck.status, struck.retry_after)(scope, receive, send)
         elif struck.is_lost:

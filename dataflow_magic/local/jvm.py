@@ -9,10 +9,11 @@ import signal
 import struct
 import sys
 from asyncio.subprocess import DEVNULL, Process
-from collections.abc import Mapping, Sequence
-from contextlib import suppress
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from dataflow_magic.local.group import ProcessGroup
 from dataflow_magic.local.java import Java
@@ -23,6 +24,7 @@ __all__ = [
     "NoSpark",
     "end_of",
     "gateway_command",
+    "last_words",
     "launch_gateway",
     "make_work_folder",
     "run_beside",
@@ -73,6 +75,23 @@ class Gateway:
         """Whether the JVM runs, as far as is known."""
         return self.process.returncode is None
 
+    @contextmanager
+    def client(self) -> Iterator[Any]:
+        """Give a py4j client of the JVM."""
+        from py4j.clientserver import ClientServer, JavaParameters, PythonParameters
+
+        client = ClientServer(
+            java_parameters=JavaParameters(
+                port=int(self.connection["PYSPARK_GATEWAY_PORT"]),
+                auth_token=self.connection["PYSPARK_GATEWAY_SECRET"],
+            ),
+            python_parameters=PythonParameters(port=0, eager_load=False),
+        )
+        try:
+            yield client
+        finally:
+            client.close()
+
 
 def spark_home() -> Path:
     """Return the folder of PySpark.
@@ -89,7 +108,11 @@ def spark_home() -> Path:
 
 
 def gateway_command(
-    java: Java, home: Path, options: Sequence[str] = (), settings: Mapping[str, str] | None = None
+    java: Java,
+    home: Path,
+    options: Sequence[str] = (),
+    settings: Mapping[str, str] | None = None,
+    class_path: Sequence[str] = (),
 ) -> list[str]:
     """Return the command of a JVM with a gateway.
 
@@ -101,6 +124,8 @@ def gateway_command(
         Of Java, beside those Spark needs.
     settings
         Of Spark; `set_properties` gives them to a JVM that runs.
+    class_path
+        Folders after Spark's jars; before them they would make an archive useless.
     """
     return [
         str(java.executable),
@@ -108,7 +133,7 @@ def gateway_command(
         *options,
         *(f"-D{name}={value}" for name, value in (settings or {}).items()),
         "-cp",
-        os.pathsep.join(sorted(str(jar) for jar in (home / "jars").glob("*.jar"))),
+        os.pathsep.join([*sorted(str(jar) for jar in (home / "jars").glob("*.jar")), *class_path]),
         "org.apache.spark.api.python.PythonGatewayServer",
     ]
 
@@ -121,6 +146,7 @@ async def launch_gateway(
     home: Path,
     log: Path,
     cancel: asyncio.Event | None = None,
+    is_here: bool = True,
 ) -> Gateway | None:
     """Start a JVM and wait until it says how to reach it; None when that is canceled meanwhile.
 
@@ -130,6 +156,8 @@ async def launch_gateway(
         An empty one; whoever made it ends it, also after an error here.
     folder
         Made for this user only: it gets the secret of the connection.
+    is_here
+        Whether nobody on another machine need reach it.
 
     Raises
     ------
@@ -146,6 +174,8 @@ async def launch_gateway(
         "SPARK_ENV_LOADED": "1",
         "SPARK_SCALA_VERSION": "2.13",
     }
+    if not is_here:
+        del environment["SPARK_LOCAL_IP"]
     try:
         process = await group.launch(
             command, environment, stdin=group.lifeline, folder=folder / "cwd", log=log
@@ -158,7 +188,7 @@ async def launch_gateway(
         if cancel is not None and cancel.is_set():
             return None
         if process.returncode is not None:
-            raise NoSpark(f"the JVM {end_of(process)}{_last_words(log)} (see jvm.log)")
+            raise NoSpark(f"the JVM {end_of(process)}{last_words(log)} (see jvm.log)")
         if loop.time() > deadline:
             raise NoSpark(f"no answer from the JVM in {_START_SECONDS:.0f} s (see jvm.log)")
         await asyncio.sleep(_POLL_SECONDS)
@@ -180,22 +210,12 @@ def set_properties(gateway: Gateway, settings: Mapping[str, str]) -> None:
     NoSpark
         The JVM does not take them.
     """
-    from py4j.clientserver import ClientServer, JavaParameters, PythonParameters
     from py4j.protocol import Py4JError
 
     try:
-        client = ClientServer(
-            java_parameters=JavaParameters(
-                port=int(gateway.connection["PYSPARK_GATEWAY_PORT"]),
-                auth_token=gateway.connection["PYSPARK_GATEWAY_SECRET"],
-            ),
-            python_parameters=PythonParameters(port=0, eager_load=False),
-        )
-        try:
+        with gateway.client() as client:
             for name, value in settings.items():
                 client.jvm.java.lang.System.setProperty(name, value)
-        finally:
-            client.close()
     except (OSError, Py4JError) as error:
         raise NoSpark(f"the JVM does not take its settings ({type(error).__name__})") from None
 
@@ -265,8 +285,8 @@ def _read_connection(path: Path) -> dict[str, str] | None:
     return {"PYSPARK_GATEWAY_PORT": str(port), "PYSPARK_GATEWAY_SECRET": secret.decode()}
 
 
-def _last_words(file: Path) -> str:
-    """Return ``: `` and the last line of the JVM's log, where Java says why it refused to start."""
+def last_words(file: Path) -> str:
+    """Return ``: `` and the last line of a log, where Java and Python say why they failed; empty where there is none."""
     with suppress(OSError), file.open("rb") as log:
         log.seek(max(0, log.seek(0, os.SEEK_END) - 2000))
         lines = log.read().decode("utf-8", errors="replace").split("\n")

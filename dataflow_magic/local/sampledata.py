@@ -12,8 +12,10 @@ from typing import Any
 
 from dataflow_magic.files import write_whole
 
-__all__ = ["install_samples", "sample_jobs"]
+__all__ = ["SAMPLE_TABLE", "install_samples", "sample_jobs"]
 
+SAMPLE_TABLE = "dataflow-sample/nycflights13/flights.parquet"
+"""The object ``test.sample_table2`` is made of, the table the executeJob page's example names."""
 SAMPLES = files("dataflow_magic.local") / "samples"
 
 

@@ -29,7 +29,14 @@ from dataflow_magic.local.jvm import (
     spark_home,
 )
 from dataflow_magic.local.script import ScriptProblem, StagedScript, find_script, object_path, stage_script
-from dataflow_magic.local.sparkconf import QUICK_START, RunSpec, log_key, mountable_buckets, spark_settings
+from dataflow_magic.local.sparkconf import (
+    QUICK_START,
+    RunSpec,
+    is_here,
+    log_key,
+    mountable_buckets,
+    spark_settings,
+)
 
 __all__ = ["Outcome", "RunSpec", "run_application"]
 
@@ -152,6 +159,9 @@ def _plan(spec: RunSpec) -> _Plan:
         cores=_cores(),
     )
     make_work_folder(spec.work)
+    for folder in spec.objects.iterdir():
+        if folder.is_dir():  # a path without a scheme, bucket/key, leads into the objects as well
+            (spec.work / "cwd" / folder.name).symlink_to(folder)
     staged = stage_script(script, spec.parameters, spec.work / "script")
     (logs / "events").mkdir(parents=True, exist_ok=True)
     return _Plan(spec, staged, logs, home, settings)
@@ -182,7 +192,13 @@ async def _launch(
     command = gateway_command(java, plan.home, options, plan.settings)
     try:
         gateway = await launch_gateway(
-            command, group, plan.spec.work, home=plan.home, log=plan.jvm_log, cancel=cancel
+            command,
+            group,
+            plan.spec.work,
+            home=plan.home,
+            log=plan.jvm_log,
+            cancel=cancel,
+            is_here=is_here(plan.spec.master),
         )
     except NoSpark as error:
         raise _Ended(_failed(f"Spark did not start: {error}")) from error

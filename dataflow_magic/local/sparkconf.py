@@ -5,22 +5,27 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 __all__ = [
     "QUICK_START",
     "RunSpec",
+    "cluster_settings",
     "console_log_key",
     "event_log_key",
+    "hadoop_settings",
+    "is_here",
     "java_options",
     "jvm_log_key",
     "log_key",
+    "masters",
     "mountable_buckets",
     "run_environment",
     "spark_settings",
 ]
 
+LOOPBACK = "127.0.0.1"
 _SCHEMES = ("s3a", "s3", "s3n")
 
 _PACKAGE_OPENS = (
@@ -68,6 +73,10 @@ class RunSpec:
         caller removes it afterwards.
     is_long
         Its job's runs take long: worth a slower start.
+    settings
+        Spark settings that come before those of a run by itself: of a catalog, which else ends with the run; of a cluster.
+    master
+        Of the cluster the run goes to; empty is this machine.
     """
 
     run_id: str
@@ -80,6 +89,8 @@ class RunSpec:
     objects: Path
     work: Path
     is_long: bool = False
+    settings: Mapping[str, str] = field(default_factory=dict)
+    master: str = ""
 
 
 def console_log_key(log_path: str, run_id: str) -> str:
@@ -129,8 +140,6 @@ def spark_settings(spec: RunSpec, *, buckets: Iterable[str], logs: Path, cores: 
         "spark.master": f"local[{max(1, min(spec.workers, cores))}]",
         "spark.app.name": spec.job_name,
         "spark.ui.enabled": "false",
-        "spark.driver.host": "127.0.0.1",
-        "spark.driver.bindAddress": "127.0.0.1",
         "spark.eventLog.enabled": "true",
         # Uncompressed and almost unbuffered, a reader sees tasks as they end; the defaults show whole stages only.
         "spark.eventLog.compress": "false",
@@ -140,8 +149,14 @@ def spark_settings(spec: RunSpec, *, buckets: Iterable[str], logs: Path, cores: 
         "spark.sql.warehouse.dir": str(spec.work / "warehouse"),
         "derby.system.home": str(spec.work / "derby"),
         "java.io.tmpdir": str(spec.work / "scratch"),
+        # The default one wants a file system Hadoop can reach by its newer interface, which a mapping is not.
+        "spark.sql.streaming.checkpointFileManagerClass": (
+            "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
+        ),
     }
-    return settings | _object_storage(spec.objects, buckets)
+    if is_here(spec.master):
+        settings |= {"spark.driver.host": LOOPBACK, "spark.driver.bindAddress": LOOPBACK}
+    return settings | hadoop_settings(spec.objects, buckets, prefix="spark.hadoop.") | dict(spec.settings)
 
 
 QUICK_START = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
@@ -149,6 +164,41 @@ QUICK_START = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
 
 Work beyond some 10 s of CPU loses up to a quarter by it, so long runs go without.
 """
+
+
+def cluster_settings(master: str, workers: int) -> dict[str, str]:
+    """Return the Spark settings that send a run to an existing cluster.
+
+    Parameters
+    ----------
+    master
+        As ``spark-submit --master`` takes it.
+    workers
+        The job condition's ``numWorker``: that many executors, of one core each.
+    """
+    return {
+        "spark.master": master,
+        "spark.executor.instances": str(workers),  # of YARN and Kubernetes
+        "spark.executor.cores": "1",
+        "spark.cores.max": str(workers),  # of a standalone cluster, which then starts as many executors
+    }
+
+
+def masters(master: str) -> list[tuple[str, int]]:
+    """Return host and port of each standalone master ``spark://host:port,host:port`` names; none for other clusters."""
+    found = []
+    if master.startswith("spark://"):
+        for place in master.removeprefix("spark://").split(","):
+            host, _, port = place.rpartition(":")
+            if host and port.isascii() and port.isdigit():
+                found.append((host.strip("[]"), int(port)))
+    return found
+
+
+def is_here(master: str) -> bool:
+    """Whether all of a run stays on this machine, so that nobody else need reach its driver."""
+    places = masters(master)
+    return not master or (bool(places) and all(host in {LOOPBACK, "localhost", "::1"} for host, _ in places))
 
 
 def java_options(version: int) -> list[str]:
@@ -187,7 +237,7 @@ def run_environment(inherited: Mapping[str, str], *, work: Path) -> dict[str, st
     warnings = "ignore:PySpark does not yet fully support pandas:FutureWarning"
     return kept | {
         "SPARK_LOCAL_DIRS": scratch,  # Spark warns when spark.local.dir says it
-        "SPARK_LOCAL_IP": "127.0.0.1",
+        "SPARK_LOCAL_IP": LOOPBACK,
         # Workers must be of the venv that has pyspark; Spark would take any python3 from PATH.
         "PYSPARK_PYTHON": sys.executable,
         # As spark-submit does: RDDs are partitioned by hash.
@@ -212,25 +262,25 @@ def log_key(log_path: str, run_id: str, name: str) -> str:
     return f"{log_path.rstrip('/')}/{run_id}/{name}"
 
 
-def _object_storage(objects: Path, buckets: Iterable[str]) -> dict[str, str]:
-    """Map ``s3a://bucket/key`` to the folder of objects: Hadoop's S3 client is not among PySpark's own jars."""
+def hadoop_settings(objects: Path, buckets: Iterable[str], *, prefix: str = "") -> dict[str, str]:
+    """Map ``s3a://bucket/key`` to the folder of objects: Hadoop's S3 client is not among PySpark's own jars.
+
+    Parameters
+    ----------
+    prefix
+        Of each name; Spark passes on what begins with ``spark.hadoop.``.
+    """
     viewfs = "org.apache.hadoop.fs.viewfs"
-    settings = {
-        "spark.hadoop.fs.viewfs.overload.scheme.target.file.impl": "org.apache.hadoop.fs.LocalFileSystem",
-        # The default one wants a file system Hadoop can reach by its newer interface, which a mapping is not.
-        "spark.sql.streaming.checkpointFileManagerClass": (
-            "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
-        ),
-    }
+    settings = {f"{prefix}fs.viewfs.overload.scheme.target.file.impl": "org.apache.hadoop.fs.LocalFileSystem"}
     for scheme in _SCHEMES:
-        settings[f"spark.hadoop.fs.{scheme}.impl"] = f"{viewfs}.ViewFileSystemOverloadScheme"
+        settings[f"{prefix}fs.{scheme}.impl"] = f"{viewfs}.ViewFileSystemOverloadScheme"
         # Where an unknown bucket ends up. This one cannot be opened, so the script gets an error that names the
         # bucket; any local file system here would read and write the machine's own root folder instead.
-        settings[f"spark.hadoop.fs.viewfs.overload.scheme.target.{scheme}.impl"] = f"{viewfs}.ViewFileSystem"
+        settings[f"{prefix}fs.viewfs.overload.scheme.target.{scheme}.impl"] = f"{viewfs}.ViewFileSystem"
         # Hadoop's own one for s3a is not among the jars either; without one, text, CSV and JSON cannot be written.
-        settings[f"spark.hadoop.mapreduce.outputcommitter.factory.scheme.{scheme}"] = (
+        settings[f"{prefix}mapreduce.outputcommitter.factory.scheme.{scheme}"] = (
             "org.apache.hadoop.mapreduce.lib.output.FileOutputCommitterFactory"
         )
     for bucket in buckets:
-        settings[f"spark.hadoop.fs.viewfs.mounttable.{bucket}.linkFallback"] = (objects / bucket).as_uri()
+        settings[f"{prefix}fs.viewfs.mounttable.{bucket}.linkFallback"] = (objects / bucket).as_uri()
     return settings

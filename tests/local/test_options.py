@@ -13,9 +13,15 @@ def test_each_variable_is_read():
         "DATAFLOW_LOCAL_WARM": " Off ",
         "DATAFLOW_LOCAL_MEMORY": "2g",
         "DATAFLOW_LOCAL_MASTER": "spark://h:7077",
+        "DATAFLOW_LOCAL_CONF": "spark.executor.memory=512m 'spark.x=a b=c'",
     }
 
-    assert Options.from_environment(env) == Options(warm=False, memory="2g", master="spark://h:7077")
+    assert Options.from_environment(env) == Options(
+        warm=False,
+        memory="2g",
+        master="spark://h:7077",
+        conf={"spark.executor.memory": "512m", "spark.x": "a b=c"},
+    )
 
 
 @pytest.mark.parametrize(
@@ -42,6 +48,26 @@ def test_warmth_is_on_or_off(text, warm):
             "DATAFLOW_LOCAL_MEMORY",
             "0g",
             "DATAFLOW_LOCAL_MEMORY=0g is no amount of memory; write it as 2g or 800m",
+        ),
+        (
+            "DATAFLOW_LOCAL_CONF",
+            "spark.x",
+            "DATAFLOW_LOCAL_CONF: 'spark.x' is no Spark setting; write spark.name=value",
+        ),
+        (
+            "DATAFLOW_LOCAL_CONF",
+            "hadoop.x=1",
+            "DATAFLOW_LOCAL_CONF: 'hadoop.x' is no Spark setting; write spark.name=value",
+        ),
+        (
+            "DATAFLOW_LOCAL_CONF",
+            "spark.master=local",
+            "DATAFLOW_LOCAL_CONF: spark.master is set by the service for each run; leave it out",
+        ),
+        (
+            "DATAFLOW_LOCAL_CONF",
+            "spark.x='1",
+            "DATAFLOW_LOCAL_CONF cannot be split into words (No closing quotation)",
         ),
     ],
 )

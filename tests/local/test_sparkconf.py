@@ -5,10 +5,13 @@ import pytest
 
 from dataflow_magic.local.sparkconf import (
     RunSpec,
+    cluster_settings,
     console_log_key,
     event_log_key,
+    is_here,
     java_options,
     jvm_log_key,
+    masters,
     mountable_buckets,
     run_environment,
     spark_settings,
@@ -75,3 +78,49 @@ def test_secrets_and_other_sparks_stay_out_of_the_environment():
         "PYTHONWARNINGS": "error,ignore:PySpark does not yet fully support pandas:FutureWarning",
         "TMPDIR": "/private/scratch",
     }
+
+
+def test_workers_of_a_cluster_are_executors_of_one_core():
+    assert cluster_settings("spark://h:7077", 4) == {
+        "spark.master": "spark://h:7077",
+        "spark.executor.instances": "4",
+        "spark.executor.cores": "1",
+        "spark.cores.max": "4",
+    }
+
+
+@pytest.mark.parametrize(
+    ("master", "places", "here"),
+    [
+        ("", [], True),
+        ("spark://127.0.0.1:7077", [("127.0.0.1", 7077)], True),
+        ("spark://[::1]:7077,localhost:7078", [("::1", 7077), ("localhost", 7078)], True),
+        ("spark://a:7077,127.0.0.1:7077", [("a", 7077), ("127.0.0.1", 7077)], False),
+        ("spark://nowhere", [], False),
+        ("yarn", [], False),
+    ],
+)
+def test_a_driver_is_reached_from_elsewhere_where_its_cluster_is_elsewhere(master, places, here):
+    assert masters(master) == places
+    assert is_here(master) is here
+
+
+def test_what_is_set_for_all_runs_wins_and_a_run_for_another_machine_has_no_address_of_this_one():
+    spec = RunSpec(
+        "r1",
+        "daily",
+        "scripts/",
+        "logs/",
+        {},
+        2,
+        60.0,
+        Path("/objects"),
+        Path("/private"),
+        settings={"spark.ui.enabled": "true"},
+        master="yarn",
+    )
+
+    settings = spark_settings(spec, buckets=[], logs=spec.objects / "logs", cores=2)
+
+    assert settings["spark.ui.enabled"] == "true"
+    assert "spark.driver.host" not in settings
