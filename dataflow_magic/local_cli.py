@@ -14,6 +14,7 @@ from dataflow_magic.local.pages import CONTRACT_VARIABLE, Contract, contract_of
 
 if TYPE_CHECKING:
     from dataflow_magic.local.folder import DataFolder
+    from dataflow_magic.local.options import Options
 
 __all__ = ["add_local"]
 
@@ -54,6 +55,20 @@ def add_local(commands: Any) -> None:
         help=f"the vendor's pages a start of a run is read by (default: {CONTRACT_VARIABLE}, "
         f"else {Contract.EXECUTE_JOB})",
     )
+    local.add_argument(
+        "--master",
+        default="",
+        help="an existing Spark cluster that carries out the runs, as spark-submit takes it (default: this machine)",
+    )
+    local.add_argument(
+        "--conf",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="a Spark setting of every run; may be repeated",
+    )
+    local.add_argument("--memory", default="", metavar="SIZE", help="most heap of a run's driver, such as 2g")
+    local.add_argument("--no-warm", action="store_true", help="keep no JVM warm for the next run")
     local.set_defaults(command=_serve)
     actions = local.add_subparsers(metavar="ACTION", title="actions")
 
@@ -100,7 +115,6 @@ def _serve(options: argparse.Namespace) -> int:
     check_installed()
     from dataflow_magic.local.app import Keys
     from dataflow_magic.local.carry import Carrier
-    from dataflow_magic.local.options import Options
     from dataflow_magic.local.server import serve
     from dataflow_magic.settings import LOCAL_ACCESS_KEY, LOCAL_SECRET_KEY
 
@@ -119,13 +133,25 @@ def _serve(options: argparse.Namespace) -> int:
     serve(
         folder,
         keys,
-        Carrier(folder.warm, cache_folder(os.environ), Options.from_environment(os.environ)),
+        Carrier(folder, cache_folder(os.environ), _run_options(options)),
         host=options.host,
         port=options.port,
         contract=contract,
         ready=lambda endpoint: _say(f"Data Flow service at {endpoint}, data in {folder.path}"),
     )
     return 0
+
+
+def _run_options(given: argparse.Namespace) -> Options:
+    from dataflow_magic.local.options import Options, read_conf, read_memory
+
+    of_environment = Options.from_environment(os.environ)
+    return Options(
+        warm=of_environment.warm and not given.no_warm,
+        memory=read_memory(given.memory, "--memory ") if given.memory else of_environment.memory,
+        master=given.master or of_environment.master,
+        conf={**of_environment.conf, **read_conf(given.conf, "--conf ")},
+    )
 
 
 def _status(options: argparse.Namespace) -> int:

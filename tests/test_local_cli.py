@@ -13,10 +13,12 @@ from pathlib import Path
 
 import pytest
 
-from dataflow_magic.cli import main
+from dataflow_magic.cli import _parser, main
 from dataflow_magic.local.attach import attach
 from dataflow_magic.local.folder import Address, DataFolder
+from dataflow_magic.local.options import Options
 from dataflow_magic.local.store import Store
+from dataflow_magic.local_cli import _run_options
 from dataflow_magic.models import KST, RunState
 from tests.local.scripted import end_service, is_served
 
@@ -319,3 +321,37 @@ def test_standard_input_is_put_as_it_comes(folder):
 def test_a_file_that_cannot_be_read_is_one_line_and_code_3(folder, capsys):
     assert local("put", folder, "/none/a.csv", "bucket/") == 3
     assert capsys.readouterr().err == "dataflow-magic: [Errno 2] No such file or directory: '/none/a.csv'\n"
+
+
+@pytest.mark.parametrize(
+    ("options", "complaint"),
+    [
+        (["--conf", "x=1"], "--conf 'x' is no Spark setting; write spark.name=value"),
+        (["--memory", "plenty"], "--memory plenty is no amount of memory; write it as 2g or 800m"),
+    ],
+)
+def test_what_no_run_could_have_is_refused_before_anything_is_served(folder, capsys, options, complaint):
+    assert main(["local", "--data", str(folder.path), *options]) == 3
+
+    assert capsys.readouterr().err == f"dataflow-magic: {complaint}\n"
+    assert not folder.path.exists()
+
+
+def test_what_is_given_on_the_command_line_comes_before_the_environment(monkeypatch):
+    for name, value in (
+        ("WARM", "on"),
+        ("MEMORY", "1g"),
+        ("MASTER", "yarn"),
+        ("CONF", "spark.a=1 spark.b=1"),
+    ):
+        monkeypatch.setenv(f"DATAFLOW_LOCAL_{name}", value)
+    given = _parser().parse_args(
+        ["local", "--no-warm", "--memory", "2g", "--master", "spark://h:1", "--conf", "spark.b=2"]
+    )
+
+    assert _run_options(given) == Options(
+        warm=False, memory="2g", master="spark://h:1", conf={"spark.a": "1", "spark.b": "2"}
+    )
+    assert _run_options(_parser().parse_args(["local"])) == Options(
+        warm=True, memory="1g", master="yarn", conf={"spark.a": "1", "spark.b": "1"}
+    )
