@@ -21,6 +21,7 @@ __all__ = [
     "HealthAnswer",
     "JobAnswer",
     "ListAnswer",
+    "ProgressAnswer",
     "RefusalAnswer",
     "ServiceAnswer",
     "StartedAnswer",
@@ -30,6 +31,7 @@ Date = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 ID = {"type": "string", "pattern": "^[A-Za-z0-9]{12}$"}
 Id = Annotated[str, WithJsonSchema(ID)]
 Minutes = Annotated[int, Field(ge=0)]
+Count = Annotated[int, Field(ge=0)]
 
 T = TypeVar("T")
 
@@ -112,6 +114,28 @@ class ListAnswer(_Answer, Generic[T]):
     count: int
     page: int
     limit: int
+
+
+class StageAnswer(_Answer):
+    """A Spark stage that runs."""
+
+    stageId: int  # noqa: N815
+    name: str
+    tasksDone: Count  # noqa: N815
+    tasksFailed: Count  # noqa: N815
+    tasksTotal: Count  # noqa: N815
+
+
+class ProgressAnswer(_Answer):
+    """How far a run is, all zeros before its first Spark job; once ``isOver`` it changes no more."""
+
+    stagesDone: Count  # noqa: N815
+    stagesTotal: Count  # noqa: N815
+    tasksDone: Count  # noqa: N815
+    tasksFailed: Count  # noqa: N815
+    tasksTotal: Count  # noqa: N815
+    running: list[StageAnswer]
+    isOver: bool  # noqa: N815
 
 
 class ServiceAnswer(_Answer):

@@ -1,8 +1,8 @@
 """The HTTP face of the local service: the routes behind its gateway.
 
 Each handler reads, calls store or engine, and answers; rules live in `contract`. Served besides the vendor's
-operations, all below ``/local/v1``: ``service``, which tells where the objects are kept, ``health``, ``openapi.json`` and
-``faults``.
+operations, all below ``/local/v1``: ``service``, which tells where the objects are kept, ``health``, ``openapi.json``,
+``faults``, and how far a run is.
 """
 
 from __future__ import annotations
@@ -34,8 +34,12 @@ from dataflow_magic.local.faults import Faults, Struck
 from dataflow_magic.local.gateway import Gateway, HangUp, Keys, cut, gateway_error
 from dataflow_magic.local.log import event
 from dataflow_magic.local.pages import Contract
+from dataflow_magic.local.progress import Progress
+from dataflow_magic.local.script import ScriptProblem, object_path
+from dataflow_magic.local.sparkconf import event_log_key
 from dataflow_magic.local.store import Store, StoredJob, StoredRun, is_id
-from dataflow_magic.models import RunState
+from dataflow_magic.local.tail import Tails
+from dataflow_magic.models import RunState, is_final
 
 __all__ = ["Keys", "Service", "create_app"]
 
@@ -99,6 +103,11 @@ def create_app(
                 handlers.cancel_execution,
                 methods=["POST"],
             ),
+            Route(
+                "/local/v1/jobs/{job_id}/executions/{run_id}/progress",
+                handlers.tell_progress,
+                methods=["GET"],
+            ),
             Route("/local/v1/faults", handlers.tell_faults, methods=["GET"]),
             Route("/local/v1/faults", handlers.set_faults, methods=["PUT"]),
             Route("/local/v1/faults", handlers.clear_faults, methods=["DELETE"]),
@@ -125,6 +134,7 @@ class _Handlers:
         self._now = service.now
         self._contract = service.contract
         self._most_waiting = service.most_waiting
+        self._tails = Tails()
 
     def list_jobs(self, request: Request) -> Response:
         page, limit = contract.read_paging(request.query_params)
@@ -203,6 +213,16 @@ class _Handlers:
     def tell_health(self, _: Request) -> Response:
         self._store.count_in(RunState.READY)  # a service without its database is not well
         return _json({"status": "ok", "version": _version()})
+
+    def tell_progress(self, request: Request) -> Response:
+        run = self._run(request)  # before its log is read: a run that is final writes no more
+        is_over = is_final(run.status)
+        log = event_log_key(run.condition["logPath"], run.run_id)
+        try:
+            folder = object_path(self._folder / "objects", log)
+        except ScriptProblem:  # for which the run fails before it has a log
+            return _json(contract.progress_answer(Progress(is_over=is_over)))
+        return _json(contract.progress_answer(self._tails.look(run.run_id, folder, is_final=is_over)))
 
     def describe(self, _: Request) -> Response:
         return _json(

@@ -27,6 +27,7 @@ from dataflow_magic.local.bodies import (
     SettingsExecution,
 )
 from dataflow_magic.local.faults import FaultPlan
+from dataflow_magic.local.progress import Progress
 from dataflow_magic.local.sparkconf import console_log_key
 from dataflow_magic.local.store import StoredJob, StoredRun
 from dataflow_magic.view import KST
@@ -37,6 +38,7 @@ __all__ = [
     "execution_answer",
     "job_answer",
     "list_answer",
+    "progress_answer",
     "read_execution",
     "read_execution_config",
     "read_execution_over",
@@ -248,6 +250,28 @@ def execution_answer(run: StoredRun, now: datetime, waiting_for: str = "") -> di
 def list_answer(items: list[dict[str, Any]], count: int, page: int, limit: int) -> dict[str, Any]:
     """Return the envelope of every list; ``count`` is the total, which the vendor leaves open."""
     return {"list": items, "count": count, "page": page, "limit": limit}
+
+
+def progress_answer(progress: Progress) -> dict[str, Any]:
+    """Return how far a run is; the vendor has no such operation."""
+    return {
+        "stagesDone": progress.stages_done,
+        "stagesTotal": progress.stages_total,
+        "tasksDone": progress.tasks_done,
+        "tasksFailed": progress.tasks_failed,
+        "tasksTotal": progress.tasks_total,
+        "running": [
+            {
+                "stageId": stage.stage_id,
+                "name": stage.name,
+                "tasksDone": stage.tasks_done,
+                "tasksFailed": stage.tasks_failed,
+                "tasksTotal": stage.tasks_total,
+            }
+            for stage in progress.running
+        ],
+        "isOver": progress.is_over,
+    }
 
 
 def script_parameters(stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, str]:

@@ -35,6 +35,7 @@ JOBS = "/api/v1/jobs"
 JOB = f"{JOBS}/{{jobId}}"
 RUNS = f"{JOB}/executions"
 RUN = f"{RUNS}/{{executionId}}"
+PROGRESS = "/local/v1/jobs/{jobId}/executions/{executionId}/progress"
 FAULTS = "/local/v1/faults"
 
 
@@ -86,6 +87,7 @@ def operations(contract: Contract) -> list[Operation]:
         Operation("GET", RUNS, "getJobExecutions", RunList, query=PAGING),
         Operation("GET", RUN, "getJobExecution", answers.ExecutionAnswer),
         Operation("POST", f"{RUN}/cancel", "cancelJobExecution", Literal[True]),
+        Operation("GET", PROGRESS, "getProgress", answers.ProgressAnswer),
         Operation("GET", FAULTS, "getFaults", answers.FaultsAnswer),
         Operation("PUT", FAULTS, "setFaults", answers.FaultsAnswer, FaultPlan),
         Operation("DELETE", FAULTS, "clearFaults", Literal[True]),

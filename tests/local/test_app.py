@@ -405,10 +405,11 @@ async def test_a_signature_is_asked_for_before_anything_else_is_told(world):
         await world.http.get(f"{BASE}/nowhere"),
         await world.http.delete(f"{BASE}/api/v1/jobs"),
         await world.http.get(f"{BASE}/local/v1/service"),
+        await world.http.get(f"{BASE}/local/v1/jobs/NOSUCHJOB000/executions/NOSUCHRUN000/progress"),
         await world.http.post(f"{BASE}/api/v1/jobs", content=b"x" * 2_000_000),
     ]
 
-    assert [(r.status_code, r.json()) for r in responses] == [(401, MISSING)] * 4
+    assert [(r.status_code, r.json()) for r in responses] == [(401, MISSING)] * 5
 
 
 async def test_the_client_says_which_keys_to_check(world):
@@ -967,6 +968,66 @@ async def test_a_run_that_is_over_cannot_be_canceled(world):
     assert (
         refused.value.detail == f"run {run_id} is over (FAILED); only a READY or RUNNING run can be canceled"
     )
+
+
+NO_PROGRESS = {
+    "stagesDone": 0,
+    "stagesTotal": 0,
+    "tasksDone": 0,
+    "tasksFailed": 0,
+    "tasksTotal": 0,
+    "running": [],
+    "isOver": False,
+}
+
+
+async def progress_of(world: World, job_id: str, run_id: str) -> tuple[int, Any]:
+    answer = await world.send("GET", f"/local/v1/jobs/{job_id}/executions/{run_id}/progress")
+    return answer.status_code, answer.json()
+
+
+async def test_how_far_a_run_is_comes_from_its_event_log(world):
+    job = await world.job()
+    run_id = await world.start(job)
+    assert await progress_of(world, job.job_id, run_id) == (200, NO_PROGRESS)
+
+    log = world.folder / "objects" / "b" / "logs" / run_id / "events" / "eventlog_v2_local-1"
+    log.mkdir(parents=True)
+    stage = '{"Stage ID":0,"Stage Attempt ID":0,"Stage Name":"count","Number of Tasks":4}'
+    (log / "events_1_local-1").write_text(
+        f'{{"Event":"SparkListenerStageSubmitted","Stage Info":{stage}}}\n'
+        '{"Event":"SparkListenerTaskEnd","Stage ID":0,"Stage Attempt ID":0,"Task End Reason":{"Reason":"Success"}}\n'
+    )
+    world.runs.start(run_id)
+    told = NO_PROGRESS | {"stagesTotal": 1, "tasksDone": 1, "tasksTotal": 4}
+    running = [{"stageId": 0, "name": "count", "tasksDone": 1, "tasksFailed": 0, "tasksTotal": 4}]
+    assert await progress_of(world, job.job_id, run_id) == (200, told | {"running": running})
+
+    world.runs.complete(run_id)
+    await world.reached(job, run_id, "COMPLETED")
+    assert await progress_of(world, job.job_id, run_id) == (200, told | {"isOver": True})
+
+
+async def test_a_run_whose_log_no_file_can_be_named_for_has_no_progress(world):
+    job = await world.job()
+    condition = CONDITION.model_copy(update={"log_path": "b/" + "x/" * 510})
+    run = await world.client.execute_job(job.job_id, condition, {})
+    assert await progress_of(world, job.job_id, run.job_execution_id) == (200, NO_PROGRESS)
+
+    world.runs.fail(run.job_execution_id, "no such folder")
+    await world.reached(job, run.job_execution_id, "FAILED")
+    assert await progress_of(world, job.job_id, run.job_execution_id) == (200, NO_PROGRESS | {"isOver": True})
+
+
+async def test_there_is_no_progress_of_a_run_that_is_not_there(world):
+    job, other = await world.job(), await world.job("other")
+    run_id = await world.start(other)
+
+    assert await progress_of(world, job.job_id, run_id) == (
+        404,
+        {"detail": f"executionId: job {job.job_id} has no run '{run_id}'", "errorType": "not-found"},
+    )
+    assert (await progress_of(world, "NOSUCHJOB000", run_id))[0] == 404
 
 
 async def test_the_service_tells_where_its_objects_are(world):

@@ -8,12 +8,13 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflow_magic.local.answers import ExecutionAnswer, JobAnswer
+from dataflow_magic.local.answers import ExecutionAnswer, JobAnswer, ProgressAnswer
 from dataflow_magic.local.contract import (
     Refusal,
     execution_answer,
     job_answer,
     list_answer,
+    progress_answer,
     read_execution,
     read_execution_config,
     read_execution_over,
@@ -23,6 +24,7 @@ from dataflow_magic.local.contract import (
     script_parameters,
     started_answer,
 )
+from dataflow_magic.local.progress import Progress, StageProgress
 from dataflow_magic.local.store import StoredJob, StoredRun
 
 PAGE_REQUEST = b"""{
@@ -709,6 +711,29 @@ def test_no_further_field_of_a_job_can_pose_as_one_of_the_services():
     faked = {"jobId": "x", "status": "DELETED", "runCondition": {}, "createdDate": "x"}
 
     assert job_answer(replace(JOB, extra=faked)) == job_answer(JOB)
+
+
+def test_progress_is_told_with_the_stages_that_run():
+    answer = progress_answer(Progress(2, 5, 9, 1, 20, (StageProgress(4, "count at daily.py:7", 3, 1, 8),)))
+
+    assert answer == {
+        "stagesDone": 2,
+        "stagesTotal": 5,
+        "tasksDone": 9,
+        "tasksFailed": 1,
+        "tasksTotal": 20,
+        "running": [
+            {
+                "stageId": 4,
+                "name": "count at daily.py:7",
+                "tasksDone": 3,
+                "tasksFailed": 1,
+                "tasksTotal": 8,
+            }
+        ],
+        "isOver": False,
+    }
+    assert ProgressAnswer.model_validate(answer).model_dump() == answer
 
 
 def test_the_envelope_of_lists():

@@ -14,8 +14,10 @@ from typing import Any
 import pytest
 
 from dataflow_magic.local.java import Java, find_java
+from dataflow_magic.local.progress import Progress
 from dataflow_magic.local.spark import Outcome, RunSpec, run_application
 from dataflow_magic.local.sparkconf import console_log_key, event_log_key, jvm_log_key
+from dataflow_magic.local.tail import EventLogTail
 
 LONG_SECONDS = 120.0
 
@@ -406,6 +408,42 @@ async def test_a_jvm_that_dies_is_the_reason_not_the_scripts_error_that_follows(
         "FAILED", "Spark's JVM was killed by signal 9 (SIGKILL) during the run (see jvm.log)"
     )
     await run.no_process_is_left()
+
+
+@pytest.mark.spark
+@pytest.mark.anyio
+async def test_how_far_a_run_is_can_be_seen_while_its_tasks_end(stage, tmp_path):
+    run = stage(
+        """
+        import os, time
+        from pyspark.sql import SparkSession
+
+        def wait(number):
+            while number >= 2 and not os.path.exists("$go"):
+                time.sleep(0.05)
+            return number % 2, number
+
+        spark = SparkSession.builder.getOrCreate()
+        numbers = spark.sparkContext.parallelize(range(4), 4).map(wait).reduceByKey(max, 2)
+        numbers.collect()
+        print(numbers.count())
+        """,
+        parameters={"$go": str(tmp_path / "go")},
+        workers=1,
+    )
+    tail = EventLogTail(run.events)
+    running = asyncio.create_task(run.run())
+
+    await until(lambda: tail.look().tasks_done > 0 or running.done())
+    early = tail.look()
+    (tmp_path / "go").touch()
+
+    assert await running == Outcome("COMPLETED")
+    # Of the second job the first stage is skipped: its results are there.
+    assert tail.look(is_final=True) == Progress(3, 3, 8, 0, 8, is_over=True)
+    assert (early.stages_done, early.stages_total, early.tasks_total) == (0, 2, 6)
+    assert early.tasks_done in {1, 2}  # Spark writes a little later
+    assert [(stage.name, stage.tasks_total) for stage in early.running] == [("reduceByKey at daily.py:11", 4)]
 
 
 SERVICE = """
