@@ -20,6 +20,7 @@ __all__ = ["add_local"]
 
 DEFAULT_PORT = 8970
 WAIT_SECONDS = 600.0
+HISTORY_PORT = 18080
 NOT_RUNNING = 3
 """Exit code of ``status`` where no service runs."""
 
@@ -94,6 +95,15 @@ def add_local(commands: Any) -> None:
     reset = add("reset", _reset, "delete all jobs, runs, logs and objects of a folder that is not served")
     reset.add_argument("--stop", action="store_true", help="end the service first")
     reset.add_argument("--yes", action="store_true", help="do not ask")
+    history = add(
+        "history",
+        _history,
+        "serve Spark's own pages of all runs until interrupted",
+        " They are a Spark History Server's, over the event logs among the objects, on 127.0.0.1 and without keys.",
+    )
+    history.add_argument(
+        "--port", type=_port, default=HISTORY_PORT, help="default %(default)s; 0 takes a free one"
+    )
     put = add("put", _put, "copy files and whole folders into the objects", " Each object appears whole.")
     put.add_argument("sources", nargs="+", metavar="FILE", help="a file or a folder; - is standard input")
     put.add_argument(
@@ -218,6 +228,23 @@ def _reset(options: argparse.Namespace) -> int:
         _end(folder)
     empty(folder)
     _say(f"deleted {what}")
+    return 0
+
+
+def _history(options: argparse.Namespace) -> int:
+    from dataflow_magic.local.attach import check_installed
+
+    check_installed()
+    from dataflow_magic.local.history import serve_history
+    from dataflow_magic.local.java import find_java
+
+    folder = _folder(options)
+    serve_history(
+        folder,
+        find_java(os.environ),
+        port=options.port,
+        ready=lambda address: _say(f"Spark History Server at {address}, data in {folder.path}"),
+    )
     return 0
 
 

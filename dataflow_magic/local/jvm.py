@@ -17,7 +17,7 @@ from typing import Any
 
 from dataflow_magic.local.group import ProcessGroup
 from dataflow_magic.local.java import Java
-from dataflow_magic.local.sparkconf import java_options, run_environment
+from dataflow_magic.local.sparkconf import QUICK_START, java_options, run_environment
 
 __all__ = [
     "Gateway",
@@ -29,6 +29,7 @@ __all__ = [
     "make_work_folder",
     "run_beside",
     "set_properties",
+    "spark_command",
     "spark_home",
 ]
 
@@ -255,6 +256,11 @@ async def run_beside(
         folder=gateway.folder / "cwd",
         log=log,
     )
+
+
+def spark_command(java: Java, home: Path, main: str, settings: Mapping[str, str]) -> list[str]:
+    """Return the command of a JVM with another of Spark's programs, by the name of its class."""
+    return [*gateway_command(java, home, QUICK_START, settings)[:-1], main]
 
 
 def end_of(process: Process) -> str:
