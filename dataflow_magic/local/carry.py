@@ -56,7 +56,13 @@ _SCRIPT_SECONDS = 120.0
 _DUMP_SECONDS = 120.0
 _MASTER_SECONDS = 5.0
 # What our own scripts need of Spark.
-_SMALL = {"spark.master": "local[2]", "spark.app.name": "warm", "spark.ui.enabled": "false"}
+_SMALL = {
+    "spark.master": "local[2]",
+    "spark.app.name": "warm",
+    "spark.ui.enabled": "false",
+    "spark.eventLog.enabled": "true",
+    "spark.eventLog.compress": "false",
+}
 _MODESTLY = ("nice", "-n", "19")  # runs go on meanwhile
 # A heap that is given back after the warm-up: an idle JVM holds 350 MB, not 430.
 _IDLE = ("-Xms32m", "-XX:MinHeapFreeRatio=10", "-XX:MaxHeapFreeRatio=20")
@@ -225,7 +231,7 @@ class Carrier:
     async def _warmed(
         self, java: Java, home: Path, options: Sequence[str], prefix: Sequence[str] = ()
     ) -> Gateway:
-        # With the catalog's classes, whose metastore it does not ask.
+        # With all a run has: an event log, and the catalog, whose metastore it does not ask.
         settings = _SMALL | self._catalog.settings(self._metastore.port)
         gateway = await self._gateway(java, home, options, settings, prefix=prefix)
         try:
@@ -249,6 +255,7 @@ class Carrier:
         own = {
             "java.io.tmpdir": str(folder / "scratch"),
             "derby.system.home": str(folder / "derby"),
+            "spark.eventLog.dir": (folder / "scratch").as_uri(),
             **settings,
         }
         try:

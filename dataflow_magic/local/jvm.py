@@ -31,6 +31,7 @@ __all__ = [
     "set_properties",
     "spark_command",
     "spark_home",
+    "stop_spark",
 ]
 
 _JOB = Path(__file__).with_name("job.py")
@@ -201,6 +202,26 @@ def make_work_folder(folder: Path) -> None:
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in ("script", "scratch", "cwd"):
         (folder / name).mkdir(exist_ok=True)
+
+
+def stop_spark(gateway: Gateway) -> None:
+    """Stop the Spark context of a JVM whose script has ended, if it did not itself; its event log is whole then. Blocks.
+
+    Raises
+    ------
+    NoSpark
+        The JVM is gone, or does not do it.
+    """
+    from py4j.protocol import Py4JError
+
+    try:
+        with gateway.client() as client:
+            companion = getattr(client.jvm.org.apache.spark, "SparkContext$")
+            active = getattr(companion, "MODULE$").getActive()
+            if active.isDefined():
+                active.get().stop()
+    except (OSError, Py4JError) as error:
+        raise NoSpark(f"the JVM does not stop its Spark context ({type(error).__name__})") from None
 
 
 def set_properties(gateway: Gateway, settings: Mapping[str, str]) -> None:

@@ -10,6 +10,7 @@ from types import TracebackType
 from typing import Self
 
 from dataflow_magic.local.jvm import Gateway
+from dataflow_magic.local.log import event
 
 __all__ = ["Pool"]
 
@@ -126,6 +127,7 @@ class Pool:
     async def _make(self) -> None:
         try:
             self._ready = await self._warm()
+            event(logger, "a JVM is warm")
         except Exception:  # runs go without; the reason is each run's own to find and tell
             logger.exception("making a JVM warm")
 

@@ -27,6 +27,7 @@ from dataflow_magic.local.jvm import (
     run_beside,
     set_properties,
     spark_home,
+    stop_spark,
 )
 from dataflow_magic.local.script import ScriptProblem, StagedScript, find_script, object_path, stage_script
 from dataflow_magic.local.sparkconf import (
@@ -40,6 +41,7 @@ from dataflow_magic.local.sparkconf import (
 
 __all__ = ["Outcome", "RunSpec", "run_application"]
 
+_STOP_SECONDS = 30.0
 _LAST_WORDS = "DATAFLOW_MAGIC_LAST_WORDS"
 
 
@@ -226,6 +228,12 @@ async def _supervise(
     if stopped is not None:
         await gateway.group.terminate()
         return stopped
+    # Stopped so, a JVM need not end by itself, which takes half a second; what does not answer is given the time.
+    with suppress(NoSpark, TimeoutError):
+        async with asyncio.timeout(_STOP_SECONDS):
+            await asyncio.to_thread(stop_spark, gateway)
+            if script.returncode == 0:
+                return Outcome("COMPLETED")
     await gateway.group.close()
     # Asked to end, the JVM says 0; anything else came first, and the script's error only follows from it.
     if (script.returncode or 0) > 0 and gateway.process.returncode not in (0, None):
