@@ -92,7 +92,7 @@ class Carrier:
         self._options = options
         self._catalog = Catalog(folder.path)
         self._buckets: list[str] = []
-        self._pool = Pool(self._warm, _discard)
+        self._pool = Pool(self._make_archive, self._warm, _discard)
         self._metastore = OnDemand(self._start_metastore, _discard)
         self._entered = AsyncExitStack()
 
@@ -212,12 +212,14 @@ class Carrier:
         finally:
             await _discard(gateway)
 
-    async def _warm(self) -> Gateway:
+    async def _make_archive(self) -> None:
         java, home = await _java(), spark_home()
-        archive = Archive(self._cache, java, home)
-        await archive.make(lambda options: self._train(java, home, options))
+        await Archive(self._cache, java, home).make(lambda options: self._train(java, home, options))
+
+    async def _warm(self) -> Gateway:
+        java = await _java()
         options = await asyncio.to_thread(self._java_options, java, is_long=False)
-        return await self._warmed(java, home, [*options, *_IDLE])
+        return await self._warmed(java, spark_home(), [*options, *_IDLE])
 
     async def _train(self, java: Java, home: Path, options: Sequence[str]) -> bool:
         """Have a JVM with these options run the warm-up and end; whether both went well."""

@@ -34,8 +34,10 @@ class Pool:
 
     Parameters
     ----------
+    prepare
+        Does what has to be done before the first can be made; may take long, and no run waits for it.
     warm
-        Makes one; may take long the first time. Whatever it raises is logged and tried again after the next run.
+        Makes one, in seconds. Whatever it or ``prepare`` raises is logged, and tried again after the next run.
     discard
         Ends one nobody took.
     quiet_seconds, keep_seconds
@@ -48,12 +50,14 @@ class Pool:
 
     def __init__(
         self,
+        prepare: Callable[[], Awaitable[None]],
         warm: Warm,
         discard: Discard,
         *,
         quiet_seconds: float = QUIET_SECONDS,
         keep_seconds: float = KEEP_SECONDS,
     ) -> None:
+        self._prepare = prepare
         self._warm = warm
         self._discard = discard
         self._quiet_seconds = quiet_seconds
@@ -117,19 +121,28 @@ class Pool:
         while failures < TRIES:
             await self._until_quiet(self._quiet_seconds)
             begun = self._begun
-            self._making = asyncio.create_task(self._make())
-            await asyncio.wait({self._making})
+            if await self._succeeds(self._prepare()):
+                self._making = asyncio.create_task(self._make())
+                await asyncio.wait({self._making})
             failures = 0 if self._ready is not None else failures + 1
             # With one that is warm, or none to be had, the next look is due when a run has taken it.
             await self._until_a_run(begun)
         logger.warning("no JVM can be kept warm; each run starts its own")
 
     async def _make(self) -> None:
-        try:
-            self._ready = await self._warm()
+        if await self._succeeds(self._get_warm()):
             event(logger, "a JVM is warm")
+
+    async def _get_warm(self) -> None:
+        self._ready = await self._warm()
+
+    async def _succeeds(self, work: Awaitable[None]) -> bool:
+        try:
+            await work
         except Exception:  # runs go without; the reason is each run's own to find and tell
             logger.exception("making a JVM warm")
+            return False
+        return True
 
     async def _until_a_run(self, begun: int) -> None:
         """Return once a run has begun since; the warm JVM is given up when none does for long."""

@@ -33,6 +33,12 @@ class Makers:
     discarded: list[Gateway] = field(default_factory=list)
     may: asyncio.Event = field(default_factory=asyncio.Event)
     error: Exception | None = None
+    prepared: int = 0
+    may_prepare: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def prepare(self) -> None:
+        self.prepared += 1
+        await self.may_prepare.wait()
 
     async def warm(self) -> Gateway:
         self.begun += 1
@@ -48,10 +54,14 @@ class Makers:
         self.discarded.append(gateway)
 
     @asynccontextmanager
-    async def pool(self, *, keep_seconds: float = 600.0, quick: bool = True):
+    async def pool(self, *, keep_seconds: float = 600.0, quick: bool = True, prepared: bool = True):
         if quick:
             self.may.set()
-        async with Pool(self.warm, self.discard, quiet_seconds=0.01, keep_seconds=keep_seconds) as pool:
+        if prepared:
+            self.may_prepare.set()
+        async with Pool(
+            self.prepare, self.warm, self.discard, quiet_seconds=0.01, keep_seconds=keep_seconds
+        ) as pool:
             yield pool
 
 
@@ -103,6 +113,18 @@ async def test_a_run_waits_for_the_jvm_that_is_being_made_warm():
         makers.may.set()
 
         assert await taking is makers.made[0]
+
+
+async def test_no_run_waits_for_what_has_to_be_prepared_before_the_first():
+    makers = Makers()
+    async with makers.pool(prepared=False) as pool:
+        await until(lambda: makers.prepared)
+        with pool.busy():
+            assert await pool.take(no_cancel()) is None
+
+        makers.may_prepare.set()
+
+        await until(lambda: pool.is_warm)
 
 
 async def test_a_run_canceled_while_it_waits_takes_none():
