@@ -45,6 +45,7 @@ class Place:
     """A data folder with a script, and runs of it."""
 
     folder: DataFolder
+    archives: Path
     waits: list[str] = field(default_factory=list)
     cancel: asyncio.Event = field(default_factory=asyncio.Event)
 
@@ -70,8 +71,7 @@ class Place:
     def carrier(self, master: str) -> Carrier:
         # Executors of 512 MB: both fit on a small machine.
         conf = {"spark.executor.memory": "512m"}
-        cache = self.folder.path / "cache"
-        return Carrier(self.folder, cache, Options(warm=False, master=master, conf=conf))
+        return Carrier(self.folder, self.archives, Options(warm=False, master=master, conf=conf))
 
     def tasks_done(self, run_id: str) -> int:
         events = self.log(run_id, "events").glob("*/events_*")
@@ -79,12 +79,12 @@ class Place:
 
 
 @pytest.fixture
-def place(tmp_path):
+def place(tmp_path, archives):
     folder = DataFolder(tmp_path / "local")
     for bucket in ("scripts", "logs", "lake"):
         (folder.objects / bucket).mkdir(parents=True)
     (folder.objects / "scripts" / "daily.py").write_text(textwrap.dedent(SCRIPT))
-    return Place(folder)
+    return Place(folder, archives)
 
 
 @pytest.fixture(scope="module")
