@@ -1,14 +1,18 @@
-"""Writes a file whole or not at all. Imports nothing of ours."""
+"""Writes a file whole or not at all, and removes a folder wholly. Imports nothing of ours."""
 
 from __future__ import annotations
 
 import shutil
+import time
 import uuid
 from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["remove_checksums", "write_whole"]
+__all__ = ["remove_checksums", "remove_folder", "write_whole"]
+
+REMOVALS = 20
+REMOVAL_SECONDS = 0.1
 
 
 def write_whole(path: Path, content: BinaryIO) -> int:
@@ -39,3 +43,15 @@ def remove_checksums(path: Path) -> None:
     # A name that is too long to have any raises here.
     with suppress(OSError):
         path.with_name(f".{path.name}.crc").unlink()
+
+
+def remove_folder(folder: Path) -> None:
+    """Remove a folder with all that is in it, also what is just being written there; gives up after two seconds.
+
+    A process that was told to end makes a last file now and then, and a folder that gets one cannot be removed.
+    """
+    for _ in range(REMOVALS):
+        shutil.rmtree(folder, ignore_errors=True)
+        if not folder.exists():
+            return
+        time.sleep(REMOVAL_SECONDS)

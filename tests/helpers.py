@@ -248,6 +248,7 @@ def _seeded() -> bytes:
         store = Store(path, lambda: datetime.now(KST))
         for name in ("daily_sales", "broken", "mute", "slow", "twins", "twins", "twelvechars1"):
             store.add_job(name, "SCRIPT", max_concurrent_runs=None, condition=CONDITION, extra={})
+        store.close()
         return path.read_bytes()
 
 

@@ -1,11 +1,14 @@
 import io
 import subprocess
 import sys
+import threading
+import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
 
-from dataflow_magic.files import write_whole
+from dataflow_magic.files import remove_folder, write_whole
 
 
 def names(folder: Path) -> list[str]:
@@ -69,7 +72,7 @@ def test_a_killed_writer_leaves_the_old_file_and_no_name_a_listing_shows(tmp_pat
     path = tmp_path / "c.csv"
     path.write_text("old")
     script = (
-        "import sys; from pathlib import Path; from dataflow_magic.files import write_whole\n"
+        "import sys; from pathlib import Path; from dataflow_magic.files import remove_folder, write_whole\n"
         "write_whole(Path(sys.argv[1]), sys.stdin.buffer)"
     )
     writer = subprocess.Popen([sys.executable, "-c", script, path], stdin=subprocess.PIPE)
@@ -83,3 +86,34 @@ def test_a_killed_writer_leaves_the_old_file_and_no_name_a_listing_shows(tmp_pat
 
     assert path.read_text() == "old"
     assert [name for name in names(tmp_path) if not name.startswith(".")] == ["c.csv"]
+
+
+def test_a_folder_is_removed_though_somebody_writes_into_it_for_a_last_time(tmp_path):
+    folder = tmp_path / "run"
+    folder.mkdir()
+    over = time.monotonic() + 0.3
+
+    def write() -> None:
+        while time.monotonic() < over:
+            with suppress(OSError):
+                folder.mkdir(exist_ok=True)
+                (folder / "last").touch()
+
+    writer = threading.Thread(target=write)
+    writer.start()
+
+    remove_folder(folder)
+    writer.join()
+    remove_folder(folder)
+
+    assert not folder.exists()
+    remove_folder(folder)  # nothing to do
+
+
+def test_a_folder_that_cannot_be_removed_is_given_up(tmp_path, monkeypatch):
+    monkeypatch.setattr("dataflow_magic.files.REMOVAL_SECONDS", 0.0)
+    (tmp_path / "file").write_text("no folder")
+
+    remove_folder(tmp_path / "file")
+
+    assert (tmp_path / "file").exists()

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-import shutil
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
@@ -14,6 +13,7 @@ from types import TracebackType
 from typing import Self
 
 from dataflow_magic.errors import ConfigError
+from dataflow_magic.files import remove_folder
 from dataflow_magic.local.archive import Archive
 from dataflow_magic.local.catalog import Catalog, free_port, serve_thrift
 from dataflow_magic.local.folder import DataFolder
@@ -305,4 +305,4 @@ async def _discard(gateway: Gateway) -> None:
 
 
 async def _remove(folder: Path) -> None:
-    await asyncio.to_thread(shutil.rmtree, folder, ignore_errors=True)
+    await asyncio.to_thread(remove_folder, folder)

@@ -7,13 +7,13 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import shutil
 from collections.abc import Awaitable, Callable, Coroutine
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Protocol, Self
 
+from dataflow_magic.files import remove_folder
 from dataflow_magic.local.contract import DEFAULT_TIMEOUT_MINUTES, Refusal, script_parameters
 from dataflow_magic.local.group import end_strays
 from dataflow_magic.local.log import event
@@ -94,7 +94,7 @@ class Engine:
             logger.warning("ended the processes of %s runs an earlier service left", strays)
         for run in self._store.runs_in(RunState.RUNNING):
             self._store.move(run.run_id, RunState.FAILED, STOPPED)
-        shutil.rmtree(self._runs, ignore_errors=True)
+        await asyncio.to_thread(remove_folder, self._runs)
         self._spawn(self._dispatch())
         self.wake()
         return self
@@ -200,7 +200,7 @@ class Engine:
         finally:
             del self._active[run.run_id]
             self.wake()
-            await asyncio.to_thread(shutil.rmtree, work, ignore_errors=True)
+            await asyncio.to_thread(remove_folder, work)
 
     def _end(self, run: StoredRun, outcome: Outcome) -> None:
         try:

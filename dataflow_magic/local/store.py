@@ -154,6 +154,10 @@ class Store:
             db.execute("PRAGMA journal_mode=WAL")
             db.executescript(SCHEMA)
 
+    def close(self) -> None:
+        """Close what is open, so that all is in the one file; a further call opens anew."""
+        _close_all(self._idle)
+
     def add_job(
         self,
         name: str,

@@ -76,6 +76,7 @@ def test_an_exception_that_is_not_there_is_left_out():
 
 
 def test_what_the_server_warns_of_is_in_it_and_what_it_tells_besides_is_not(tmp_path):
+    logging.getLogger("uvicorn.error").setLevel(logging.NOTSET)  # a server of another test may have set it
     with logged_to(tmp_path / "service.log"):
         logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
         logging.getLogger("uvicorn.error").info("Started server process")

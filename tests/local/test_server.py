@@ -3,6 +3,7 @@ import os
 import re
 import signal
 import socket
+import sqlite3
 import subprocess
 import sys
 import threading
@@ -251,8 +252,8 @@ def test_a_service_after_a_killed_one_goes_on_where_that_was(folder):
 
 def test_a_service_logs_its_start_its_end_and_its_own_faults_and_prints_nothing(folder):
     with running(folder) as service:
-        folder.database.rename(folder.path / "elsewhere.sqlite3")
-        folder.database.mkdir()
+        with closing(sqlite3.connect(folder.database)) as db:
+            db.execute("DROP TABLE jobs")
         target = "/api/v1/jobs"
         response = httpx.get(service.endpoint + target, headers=signed("GET", target), trust_env=False)
         assert response.status_code == 500
@@ -266,7 +267,7 @@ def test_a_service_logs_its_start_its_end_and_its_own_faults_and_prints_nothing(
         ("the service ends", "INFO"),
     ]
     assert (lines[0]["contract"], lines[0]["pid"]) == ("executejob", service.process.pid)
-    assert lines[1]["error"] == "OperationalError: unable to open database file"
+    assert lines[1]["error"] == "OperationalError: no such table: jobs"
     assert "store.py" in lines[1]["frames"][-1]
 
 
