@@ -139,7 +139,7 @@ class Served:
                 raise SystemExit("no JVM was made warm")
             await asyncio.sleep(0.1)
         self._warmed += 1
-        (folder,) = self.folder.warm.iterdir()
+        (folder,) = self.folder.warm.glob("warm-*")
         return int((folder / "group").read_text())
 
     async def end(self) -> None:

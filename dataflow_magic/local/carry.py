@@ -191,7 +191,9 @@ class Carrier:
         self._buckets = await asyncio.to_thread(self._mountable)
         hadoop = hadoop_settings(self._objects, self._buckets)
         class_path = await asyncio.to_thread(self._catalog.prepare, hadoop)
-        gateway = await self._gateway(java, home, options, self._catalog.properties(), class_path)
+        gateway = await self._gateway(
+            java, home, options, self._catalog.properties(), class_path, name="metastore"
+        )
         try:
             await serve_thrift(gateway, port)
             if not self._catalog.seeded.exists():
@@ -202,7 +204,7 @@ class Carrier:
         return gateway, port
 
     async def _seed(self, java: Java, home: Path, options: Sequence[str], port: int) -> None:
-        gateway = await self._gateway(java, home, options, _SMALL | self._catalog.settings(port))
+        gateway = await self._gateway(java, home, options, _SMALL | self._catalog.settings(port), name="seed")
         try:
             # A plain path: of a URL Spark would take a space's %20 literally.
             await _finish(gateway, home, _SEED, str(self._objects / SAMPLE_TABLE))
@@ -251,8 +253,9 @@ class Carrier:
         settings: Mapping[str, str],
         class_path: Sequence[str] = (),
         prefix: Sequence[str] = (),
+        name: str = "warm",
     ) -> Gateway:
-        folder = self._work / f"warm-{new_id()}"
+        folder = self._work / f"{name}-{new_id()}"
         group = ProcessGroup(folder)
         own = {
             "java.io.tmpdir": str(folder / "scratch"),

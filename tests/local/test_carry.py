@@ -226,7 +226,7 @@ async def test_a_warm_jvm_serves_one_run_as_a_cold_one_would_and_ends_with_it(tm
             ("run000000002", "3", Outcome("FAILED", "the script exited with code 3")),
         ):
             await wait_until(lambda: carrier.is_warm)
-            (ready,), (archive,) = (tmp_path / "warm").iterdir(), archives.glob("java*")
+            (ready,), (archive,) = (tmp_path / "warm").glob("warm-*"), archives.glob("java*")
             pid = int((ready / "group").read_text())
             assert str(archive / "spark.jsa") in of_process(pid, "maps")
             assert "-Xmx700m" in of_process(pid, "cmdline")
