@@ -345,6 +345,12 @@ class TestMarkup:
         assert "interrupt the kernel to stop waiting; the run goes on" in markup
         assert "interrupt the kernel" not in to_html(at(200, COMPLETED, kernel_waits=True))
 
+    def test_no_two_dollar_signs_are_in_one_text_where_they_would_make_a_formula(self):
+        markup = to_html(at(4, told("RUNNING", with_parameters(p="from $a to $b"))))
+
+        assert "from <span>$</span>a to <span>$</span>b" in markup
+        assert not re.search(r">[^<]*\$[^<$]*\$", markup)
+
     def test_markup_in_a_value_stays_text(self):
         attack = """<script>alert(1)</script>'"><img src=x onerror=alert(1)>&amp;"""
         view = replace(told("<b>", with_parameters(p=attack)), job_name=attack)

@@ -205,7 +205,12 @@ class _Markup(str):
 
 
 def _joined(*parts: str) -> _Markup:
-    return _Markup("".join(part if isinstance(part, _Markup) else escape(part) for part in parts))
+    return _Markup("".join(part if isinstance(part, _Markup) else _text(part) for part in parts))
+
+
+def _text(text: str) -> _Markup:
+    # JupyterLab typesets as a formula what is between two dollar signs of one text; alone in an element none is.
+    return _Markup(escape(text).replace("$", "<span>$</span>"))
 
 
 def _element(tag: str, *children: str, **attributes: str) -> _Markup:
