@@ -120,6 +120,7 @@ class Archive:
         finally:
             with suppress(ProcessLookupError):
                 process.kill()
+            await process.wait()  # or it would write on in a folder that is being removed
 
     def _keep(self, new: Path, made: Path) -> None:
         new.rename(made)

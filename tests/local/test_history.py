@@ -43,7 +43,9 @@ time.sleep(0.3)
 with socket.create_server(("127.0.0.1", int(options["spark.history.ui.port"]))):
     while True:
         logs = sorted(os.listdir(options["spark.history.fs.logDirectory"].removeprefix("file://")))
-        Path(os.environ["TOLD"] + ".logs").write_text(json.dumps(logs))
+        new = Path(os.environ["TOLD"] + ".new")
+        new.write_text(json.dumps(logs))
+        new.rename(os.environ["TOLD"] + ".logs")  # whole at any time, also when this is killed
         time.sleep(0.05)
 """
 
