@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dataflow_magic.local.bounded import keep_bounded
 from dataflow_magic.local.group import ProcessGroup
 from dataflow_magic.local.java import Java
 from dataflow_magic.local.jvm import (
@@ -70,6 +71,11 @@ class _Plan:
     logs: Path
     home: Path
     settings: dict[str, str]
+
+    @property
+    def console_log(self) -> Path:
+        """What the script prints."""
+        return self.logs / "console.log"
 
     @property
     def jvm_log(self) -> Path:
@@ -218,13 +224,17 @@ async def _supervise(
             gateway,
             [str(plan.script.path), *plan.script.arguments],
             home=plan.home,
-            log=plan.logs / "console.log",
+            log=plan.console_log,
             variables={_LAST_WORDS: str(last_words_file)},
         )
     except (OSError, ValueError) as error:
         raise _Ended(_failed(f"the script did not start: {_in_one_line(error)}")) from error
     started()
-    stopped = await _until_ended(script, cancel=cancel, timeout_seconds=plan.spec.timeout_seconds)
+    bounded = asyncio.ensure_future(keep_bounded((plan.console_log, plan.jvm_log)))
+    try:
+        stopped = await _until_ended(script, cancel=cancel, timeout_seconds=plan.spec.timeout_seconds)
+    finally:
+        bounded.cancel()
     if stopped is not None:
         await gateway.group.terminate()
         return stopped

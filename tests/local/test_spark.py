@@ -317,6 +317,27 @@ async def test_a_scripts_exit_code_is_the_reason_and_its_output_is_kept_whole(st
 
 @pytest.mark.spark
 @pytest.mark.anyio
+async def test_a_script_that_prints_without_end_does_not_fill_the_disk(stage):
+    run = stage(
+        """
+        import time
+        for number in range(70):
+            print(f"{number:03}", "x" * 1_000_000)
+        print("printed", flush=True)
+        time.sleep(5)
+        """
+    )
+
+    assert await run.run() == Outcome("COMPLETED")
+
+    assert run.console.stat().st_size <= 1 << 26
+    first, *lines = run.lines()
+    assert first.endswith("bytes of older output were dropped here]")
+    assert lines[-1] == "printed"
+
+
+@pytest.mark.spark
+@pytest.mark.anyio
 async def test_a_script_killed_from_outside_says_by_which_signal(stage):
     run = stage("import os, time\nprint(os.getpid())\ntime.sleep(600)\n")
     ending = asyncio.ensure_future(run.run())
