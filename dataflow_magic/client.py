@@ -35,6 +35,7 @@ from dataflow_magic.signing import (
     TIMESTAMP_HEADER,
     sign,
 )
+from dataflow_magic.view import Progress
 
 __all__ = ["Client", "SignedAuth", "as_curl", "execution_body"]
 
@@ -361,6 +362,28 @@ class Client:
         try:
             answer = await self._repeat("GET", "/local/v1/service", api="")
             return Path(answer.json()["objects"])
+        except (errors.RequestRejected, ValueError, TypeError, KeyError, RecursionError):
+            return None
+
+    async def local_progress(self, job_id: str, execution_id: str) -> Progress | None:
+        """Return how far a run of a local service is; None where the service is not a local one, or knows no such run.
+
+        Raises
+        ------
+        ServiceError
+            It gives no answer.
+        """
+        path = f"/local/v1/jobs/{_segment(job_id)}/executions/{_segment(execution_id)}/progress"
+        try:
+            told = (await self._repeat("GET", path, api="")).json()
+            return Progress(
+                stages_done=int(told["stagesDone"]),
+                stages_total=int(told["stagesTotal"]),
+                tasks_done=int(told["tasksDone"]),
+                tasks_total=int(told["tasksTotal"]),
+                attempts_failed=int(told["tasksFailed"]),
+                doing=", ".join(str(stage["name"]) for stage in told["running"]),
+            )
         except (errors.RequestRejected, ValueError, TypeError, KeyError, RecursionError):
             return None
 

@@ -15,14 +15,16 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 import platformdirs
 
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.locks import is_locked, try_lock
+from dataflow_magic.models import RunState
 from dataflow_magic.record import RunRecord, record_of
-from dataflow_magic.view import UNCLEAR, RunView
+from dataflow_magic.view import UNCLEAR, Past, RunView
 
 __all__ = ["Ledger", "Standing", "ledger_path", "new_key"]
 
@@ -66,6 +68,8 @@ MIGRATIONS = (
 
 BUSY_SECONDS = 30.0
 """How long a writer waits for others; one transaction takes milliseconds."""
+MOST_PAST = 20
+"""Runs of a job that tell how long it takes."""
 LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 """Of keys: none that are taken for each other."""
 
@@ -187,6 +191,17 @@ class Ledger:
         order = "ORDER BY notebook IS ? DESC, submitted DESC LIMIT 1"
         found = self._read(f"SELECT {FIELDS} FROM runs {order}", notebook or None)  # noqa: S608 - fixed text
         return found[0] if found else None
+
+    def past(self, job_id: str, target: str) -> Past:
+        """Return how long the newest runs of a job that completed took, at most 20 of them."""
+        with self._reading() as db:
+            rows = db.execute(
+                "SELECT ended - submitted FROM runs WHERE job_id = ? AND target = ? AND status = ? AND ended IS NOT NULL "
+                "ORDER BY submitted DESC LIMIT ?",
+                (job_id, target, RunState.COMPLETED, MOST_PAST),
+            ).fetchall()
+        seconds = [took / 1e6 for (took,) in rows] or [0.0]
+        return Past(median(seconds), min(seconds), max(seconds), len(rows))
 
     def standing(self, key: str, job_id: str, run_ids: Iterable[str]) -> Standing:
         """Tell what of a job's runs may belong to others than the start with this key."""

@@ -34,7 +34,7 @@ from dataflow_magic.script import LOCAL_DEFAULTS, ScriptRequest
 from dataflow_magic.search import LOST, search, start_of
 from dataflow_magic.settings import Target, resolve_target
 from dataflow_magic.storage import FolderObjects
-from dataflow_magic.view import KST, RunView
+from dataflow_magic.view import KST, Past, RunView
 from dataflow_magic.watch import Pace
 
 __all__ = ["LocalService", "Session"]
@@ -234,11 +234,14 @@ class Session:
             As `start`.
         """
         view = self.find_run(text).view
+        return self._loop.submit(self._repeat(view)).result()
+
+    async def _repeat(self, view: RunView) -> Run:
         request = RunRequest(
             JobRef(view.job_id, "id"), view.condition, view.parameters, view.trigger_id, view.workflow_id
         )
-        connection = self.connect(self.target(view.target))
-        return self._send(request, Job(job_id=view.job_id, name=view.job_name), connection)
+        connection = await asyncio.to_thread(self._connect_again, view.target)
+        return await self._execute(request, Job(job_id=view.job_id, name=view.job_name), connection)
 
     def attach(self, run_id: str, target: Target, job: JobRef | None = None) -> Run:
         """Return a run the service knows and this machine does not, watched from now on.
@@ -375,7 +378,14 @@ class Session:
         return run
 
     def _new_run(self, view: RunView, connection: Connection) -> Run:
-        return Run(view, connection, self._submit, self._book.note)
+        return Run(view, connection, self._submit, self._book.note, past=self._past, repeat=self._repeat)
+
+    def _past(self, view: RunView) -> Past | None:
+        try:
+            return self._ledger.past(view.job_id, view.target)
+        except errors.DataflowError:  # a card says less then
+            logger.debug("the past of %r could not be read", view.job_name, exc_info=True)
+            return None
 
     def _follow(self, run: Run, execution: JobExecution, connection: Connection) -> None:
         run.seen(execution)

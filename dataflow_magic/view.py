@@ -11,7 +11,18 @@ from datetime import datetime
 
 from dataflow_magic.models import KST, JobCondition, JobExecution, RunState, Scalar, is_final
 
-__all__ = ["KST", "NOT_STARTED", "SUBMITTING", "UNCLEAR", "Failure", "RunView"]
+__all__ = [
+    "KST",
+    "NOT_STARTED",
+    "SUBMITTING",
+    "UNCLEAR",
+    "WAITS_FOR_ANSWER",
+    "WAITS_FOR_START",
+    "Failure",
+    "Past",
+    "Progress",
+    "RunView",
+]
 
 SUBMITTING = "SUBMITTING"
 """State of a run whose request has left and has no answer yet; ours, never on the wire."""
@@ -19,6 +30,9 @@ NOT_STARTED = "NOT_STARTED"
 """State of a run whose answer was lost and that no list shows; ours."""
 UNCLEAR = "UNCLEAR"
 """State of a run whose answer was lost and that several runs of the list may be; ours."""
+
+WAITS_FOR_ANSWER = "the service's answer"
+WAITS_FOR_START = "the service to start it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,6 +49,44 @@ class Failure:
 
     reason: str
     log_tail: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run's Spark application is, of the Spark jobs it has begun so far; so totals grow.
+
+    Parameters
+    ----------
+    attempts_failed
+        Attempts at tasks that failed; Spark tries such a task again.
+    doing
+        What the stages that run do, as Spark names it: ``count at daily.py:14``; empty when none runs.
+    """
+
+    stages_done: int
+    stages_total: int
+    tasks_done: int
+    tasks_total: int
+    attempts_failed: int = 0
+    doing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """How long a job's newest completed runs took, from their start here to their end.
+
+    Parameters
+    ----------
+    median, shortest, longest
+        Seconds.
+    runs
+        How many there were; the times are 0 where there was none.
+    """
+
+    median: float
+    shortest: float
+    longest: float
+    runs: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -75,6 +127,14 @@ class RunView:
         By how much this machine's clock is off, in words; empty where it is right.
     failure
         Set once a FAILED or CANCELED run's log was looked at.
+    progress
+        How far it is; None where nobody tells.
+    past
+        How long its job took before; None where that is not known, or was not asked for.
+    log_tail
+        The last lines of its console log while somebody looks at them, oldest first; None while nobody does.
+    remark
+        What became of the last click on its card, in words, where that is not the run's state by now.
     """
 
     target: str
@@ -97,6 +157,10 @@ class RunView:
     clock: str = ""
     cancel_requested: bool = False
     failure: Failure | None = None
+    progress: Progress | None = None
+    past: Past | None = None
+    log_tail: tuple[str, ...] | None = None
+    remark: str = ""
 
     @property
     def run_id(self) -> str | None:
@@ -117,9 +181,9 @@ class RunView:
     def waiting_for(self) -> str:
         """What the run waits for, in words; empty once it runs or is over, and while it is looked for."""
         if self.execution is None:
-            return "" if self.settled or self.is_lost else "the service's answer"
+            return "" if self.settled or self.is_lost else WAITS_FOR_ANSWER
         if self.status == RunState.READY:
-            return self.execution.status_detail or "the service to start it"
+            return self.execution.status_detail or WAITS_FOR_START
         return ""
 
     def elapsed_seconds(self, now: datetime) -> float:

@@ -138,6 +138,13 @@ class ScriptedService(httpx.AsyncBaseTransport):
         log.parent.mkdir(parents=True)
         log.write_bytes(text)
 
+    def write_events(self, run_id: str | None, *lines: bytes) -> None:
+        """Append to a run's event log, as Spark does."""
+        log = self.folder / "objects" / "bucket" / "logs" / str(run_id) / "events" / "eventlog_v2_local-1"
+        log.mkdir(parents=True, exist_ok=True)
+        with (log / "events_1_local-1").open("ab") as events:
+            events.writelines(lines)
+
     @property
     def starts(self) -> list[Sent]:
         return [sent for sent in self.sent if sent.is_start]

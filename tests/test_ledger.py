@@ -14,7 +14,7 @@ import pytest
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.ledger import Ledger, ledger_path, new_key
 from dataflow_magic.models import JobCondition
-from dataflow_magic.view import NOT_STARTED, UNCLEAR, RunView
+from dataflow_magic.view import NOT_STARTED, UNCLEAR, Past, RunView
 from tests.helpers import execution
 
 SUBMITTED = datetime(2026, 11, 2, 1, 0, tzinfo=UTC)
@@ -355,3 +355,24 @@ except Exception as error:
 
     assert done.stdout.startswith(f"ConfigError the ledger of runs {path} cannot be written ("), done
     assert "no run is started that is not in a ledger" in done.stdout
+
+
+def ran(ledger: Ledger, number: int, seconds: int, status: str = "COMPLETED", **fields: Any) -> None:
+    view = a_view(f"k{number:07}", minutes=number, **fields)
+    ended = (view.submitted_at + timedelta(seconds=seconds)).isoformat(timespec="seconds")
+    ledger.add(view)
+    ledger.update([replace(view, execution=execution(status, f"run{number:09}", endDate=ended))])
+
+
+def test_the_past_of_a_job_is_that_of_its_newest_completed_runs_at_one_target(ledger):
+    assert ledger.past("job000000001", "cloud") == Past(0, 0, 0, 0)
+
+    ran(ledger, 1, 7_000)  # too long ago
+    for number in range(2, 22):
+        ran(ledger, number, number)
+    ran(ledger, 30, 9_000, status="FAILED")
+    ran(ledger, 31, 9_000, job_id="job000000002")
+    ran(ledger, 32, 9_000, target="local")
+    ledger.add(a_view("k9999999", minutes=99))
+
+    assert ledger.past("job000000001", "cloud") == Past(11.5, 2.0, 21.0, 20)

@@ -555,7 +555,9 @@ def test_an_interrupt_while_a_lost_run_is_looked_for_names_it_as_the_last(scene,
     def interrupt() -> None:
         eventually(lambda: "run" in terminal.shell.user_ns, "the wait is about to begin")
         eventually(lambda: scene.looks, "the run is looked for")
-        eventually(lambda: scene.session.runs[0]._waited_on, "the cell waits")
+        eventually(
+            lambda: (showing := scene.session.runs[0]._showing) and showing._is_waited_on, "the cell waits"
+        )
         signal.pthread_kill(main, signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
