@@ -433,7 +433,7 @@ class TestMarkup:
         markup = to_html(at(4, RUNNING))
 
         assert re.search(r'<strong [^>]*role="status" aria-live="polite"><span [^>]*aria-hidden', markup)
-        assert "</span> RUNNING</strong>" in markup
+        assert '</span> <span class="dfm-word">RUNNING</span></strong>' in markup
         assert re.search(r'<span [^>]*role="timer"[^>]*>4 s</span>', markup)
 
     def test_a_bar_is_there_only_for_tasks_that_are_known(self):

@@ -77,7 +77,7 @@ def title_html(state: CardState) -> str:
         "strong",
         _element("span", ICONS[state.kind], class_="dfm-icon", aria_hidden="true"),
         " ",
-        state.state,
+        _element("span", state.state, class_="dfm-word"),
         gloss,
         class_=f"dfm-badge dfm-{state.kind}",
         # Inline as well, because an untrusted notebook keeps this and drops the style sheet.
