@@ -12,7 +12,8 @@ from typing import Any, Literal, NoReturn
 
 from dataflow_magic.block import parse_block, parse_mapping, suggestion
 from dataflow_magic.errors import CellError
-from dataflow_magic.models import JobCondition, Scalar
+from dataflow_magic.masking import Parameter
+from dataflow_magic.models import JobCondition
 from dataflow_magic.values import render
 
 __all__ = [
@@ -90,7 +91,7 @@ class RunRequest:
 
     job: JobRef
     condition: JobCondition = field(default_factory=JobCondition)
-    parameters: Mapping[str, Scalar] = field(default_factory=dict)
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
     trigger_id: str | None = None
     workflow_id: str | None = None
 

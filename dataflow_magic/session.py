@@ -6,7 +6,7 @@ import asyncio
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime
@@ -27,6 +27,7 @@ from dataflow_magic.handle import Run
 from dataflow_magic.jobs import find_job, find_run_on
 from dataflow_magic.ledger import Ledger, ledger_path, new_key
 from dataflow_magic.loop import LoopThread
+from dataflow_magic.masking import Parameter, Secret
 from dataflow_magic.models import Job, JobCondition, JobExecution
 from dataflow_magic.publish import Published, publish
 from dataflow_magic.record import RunRecord, record_of, view_of
@@ -234,6 +235,16 @@ class Session:
             As `start`.
         """
         view = self.find_run(text).view
+        gone = [
+            name
+            for name, value in view.parameters.items()
+            if isinstance(value, Secret) and not value.reveal()
+        ]
+        if gone:
+            raise errors.CellError(
+                f"run {view.run_id or view.key} had the secret parameter {', '.join(gone)}, whose value is kept nowhere; "
+                "run the cell that started it instead"
+            )
         request = RunRequest(
             JobRef(view.job_id, "id"), view.condition, view.parameters, view.trigger_id, view.workflow_id
         )
@@ -258,7 +269,8 @@ class Session:
         connection = self.connect(target)
         self._recover_soon()
         execution, found = self._loop.call(find_run_on(connection.client, run_id, job))
-        view = _listed(target, connection.endpoint, found, execution)
+        hidden = self._ledger.secret_names(execution.job_id or found.job_id)
+        view = _listed(target, connection.endpoint, found, execution, hidden)
         return self._loop.call(self._take(view, execution, connection))
 
     def records(self) -> list[RunRecord]:
@@ -274,8 +286,9 @@ class Session:
 
         async def question(client: Client) -> list[RunRecord]:
             found = await find_job(client, job)
+            hidden = await asyncio.to_thread(self._ledger.secret_names, found.job_id)
             return [
-                record_of(_listed(target, client.endpoint, found, execution))
+                record_of(_listed(target, client.endpoint, found, execution, hidden))
                 async for page in client.pages(found.job_id, most=MOST_PAGES)
                 for execution in page.items
             ]
@@ -513,14 +526,23 @@ def _several(text: str, ids: list[str]) -> errors.CellError:
     return errors.CellError(f"{len(ids)} runs begin with {text!r}: {shown}")
 
 
-def _listed(target: Target, endpoint: str, job: Job, execution: JobExecution) -> RunView:
+def _listed(
+    target: Target, endpoint: str, job: Job, execution: JobExecution, hidden: Collection[str]
+) -> RunView:
+    """Return a run as the service tells it; what was secret in a start of this machine is so here as well."""
+    parameters: dict[str, Parameter] = {
+        name: Secret() if name.removeprefix("$") in hidden else value
+        for name, value in execution.parameters.items()
+    }
+    if not parameters:  # they may be told later
+        parameters = {f"${name}": Secret() for name in hidden} if not execution.is_final else {}
     return RunView(
         target=target.name,
         endpoint=endpoint,
         job_id=execution.job_id or job.job_id,
         job_name=execution.job_name or job.name or job.job_id,
         condition=execution.job_condition or JobCondition(),
-        parameters=execution.parameters,
+        parameters=parameters,
         submitted_at=execution.created_date or datetime.now(KST),
         trigger_id=execution.trigger_id,
         workflow_id=execution.workflow_id,

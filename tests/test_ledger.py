@@ -4,6 +4,7 @@ import ctypes
 import sqlite3
 import subprocess
 import sys
+import time
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -12,7 +13,8 @@ from typing import Any
 import pytest
 
 from dataflow_magic.errors import ConfigError
-from dataflow_magic.ledger import Ledger, ledger_path, new_key
+from dataflow_magic.ledger import MIGRATIONS, Ledger, ledger_path, new_key
+from dataflow_magic.masking import Secret
 from dataflow_magic.models import JobCondition
 from dataflow_magic.view import NOT_STARTED, UNCLEAR, RunView
 from tests.helpers import execution
@@ -229,7 +231,7 @@ def test_a_ledger_of_a_newer_version_is_left_alone(path):
         db.execute("PRAGMA user_version = 99")
     db.close()
 
-    with pytest.raises(ConfigError, match="it is of version 99, this package knows 1"):
+    with pytest.raises(ConfigError, match="it is of version 99, this package knows 2"):
         Ledger(path).records()
 
 
@@ -355,3 +357,75 @@ except Exception as error:
 
     assert done.stdout.startswith(f"ConfigError the ledger of runs {path} cannot be written ("), done
     assert "no run is started that is not in a ledger" in done.stdout
+
+
+# Names that were used
+
+
+def test_the_names_of_jobs_and_of_their_parameters_are_told_in_order(ledger):
+    ledger.add(a_view("k1", parameters={"$table": "a", "day": 1}))
+    ledger.add(a_view("k2", parameters={"$token": Secret("gone")}))
+    ledger.add(a_view("k3", job_id="job000000002", job_name="weekly", parameters={"$week": 1}))
+
+    assert ledger.job_names() == ["daily", "weekly"]
+    assert ledger.parameter_names("daily") == ["day", "table", "token"]
+    assert ledger.parameter_names("job000000001") == ["day", "table", "token"]
+    assert ledger.parameter_names("hourly") == []
+    assert ledger.secret_names("job000000001") == ["token"]
+
+
+def test_a_start_that_is_taken_back_leaves_no_name_but_a_secret_one_stays_secret(ledger):
+    ledger.add(a_view("k1", parameters={"$tabel": "a", "$token": Secret("gone")}))
+    ledger.remove("k1")
+
+    assert ledger.job_names() == []
+    assert ledger.parameter_names("daily") == []
+    assert ledger.secret_names("job000000001") == ["token"]
+
+
+def test_a_ledger_of_the_first_version_tells_the_names_as_well(path):
+    path.parent.mkdir()
+    with sqlite3.connect(path) as db:
+        db.executescript(MIGRATIONS[0] + ";PRAGMA user_version = 1")
+        fields = (
+            "key, job, status, submitted, target, job_id, parameters, endpoint, more_condition, phase, is_live, story, "
+            "kernel, execution"
+        )
+        for key, parameters in (("k1", '{"$table":"a"}'), ("k2", '{"$table":"b","day":1}'), ("k3", "")):
+            db.execute(
+                f"INSERT INTO runs ({fields}) VALUES (?, 'daily', 'READY', 1, 'cloud', 'j', ?, '', '', '', 0, '', '', '')",  # noqa: S608 - fixed text
+                (key, parameters),
+            )
+    db.close()
+    ledger = Ledger(path)
+
+    assert ledger.job_names() == ["daily"]
+    assert ledger.parameter_names("daily") == ["day", "table"]
+    ledger.remove("k1")
+    assert ledger.parameter_names("daily") == ["day", "table"]
+    ledger.close()
+
+
+def test_the_newest_runs_are_told_first(ledger):
+    started(ledger, "k1", "run000000001", 1)
+    ledger.add(a_view("k2", 2))
+
+    assert ledger.newest(5) == [("k2", None), ("k1", "run000000001")]
+    assert ledger.newest(1) == [("k2", None)]
+
+
+def test_names_are_told_within_50_ms_of_a_hundred_thousand_runs(path, ledger):
+    ledger.add(a_view("k1", parameters={"$table": "a"}))
+    with sqlite3.connect(path) as db:
+        db.execute(
+            "WITH RECURSIVE more(n) AS (SELECT 1 UNION ALL SELECT n + 1 FROM more WHERE n < 100000) "
+            "INSERT INTO runs SELECT 'n' || n, NULL, job, status, n, running, ended, workers, timeout_minutes, error, "
+            "target, job_id, worker_type, nrn, script_path, log_path, trigger_id, workflow_id, parameters, notebook, "
+            "endpoint, more_condition, phase, 0, story, kernel, execution FROM runs, more WHERE key = 'k1'"
+        )
+    db.close()
+    began = time.perf_counter()
+    names = ledger.job_names(), ledger.parameter_names("daily"), len(ledger.newest(50))
+
+    assert names == (["daily"], ["table"], 50)
+    assert time.perf_counter() - began < 0.05

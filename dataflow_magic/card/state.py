@@ -14,7 +14,8 @@ from enum import StrEnum
 from typing import Final
 from urllib.parse import urlsplit
 
-from dataflow_magic.models import RunState, Scalar
+from dataflow_magic.masking import Parameter
+from dataflow_magic.models import RunState
 from dataflow_magic.view import KST, NOT_STARTED, SUBMITTING, UNCLEAR, RunView
 
 __all__ = ["CardState", "Kind", "Row", "card_state", "tick_seconds"]
@@ -279,7 +280,7 @@ def _day_and_clock(moment: datetime) -> str:
     return f"{moment.astimezone(KST):%Y-%m-%d %H:%M:%S} KST"
 
 
-def _spell(value: Scalar) -> str:
+def _spell(value: Parameter) -> str:
     """Write a value as its JSON would: a JSON block is sent with its own types."""
     if isinstance(value, bool):
         return "true" if value else "false"
