@@ -73,7 +73,7 @@ MIGRATIONS = (
     ) WITHOUT ROWID;
     INSERT INTO names
       SELECT job_id, ltrim(each.key, '$') AS name, job, count(*), 0
-      FROM runs, json_each(iif(parameters = '', '{}', parameters)) AS each GROUP BY job_id, name
+      FROM runs, json_each(coalesce(nullif(parameters, ''), '{}')) AS each GROUP BY job_id, name
       UNION ALL SELECT job_id, '', job, count(*), 0 FROM runs GROUP BY job_id;
     """,
 )

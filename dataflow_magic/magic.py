@@ -33,7 +33,7 @@ if TYPE_CHECKING:
     from dataflow_magic.session import Session
     from dataflow_magic.settings import Target
 
-__all__ = ["DataflowMagics", "load_ipython_extension", "unload_ipython_extension"]
+__all__ = ["DataflowMagic", "load_ipython_extension", "unload_ipython_extension"]
 
 
 ID_LENGTH = 12
@@ -48,8 +48,8 @@ class Detached(KeyboardInterrupt):
 
 
 @magics_class
-class DataflowMagics(Magics):
-    """The magics of dataflow-magic; ``%config DataflowMagics`` sets their defaults.
+class DataflowMagic(Magics):
+    """The magics of dataflow-magic; ``%config DataflowMagic`` sets their defaults.
 
     Parameters
     ----------
@@ -325,7 +325,7 @@ def _as_usage() -> Iterator[None]:
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """Register the magics; ``%load_ext dataflow_magic`` calls it. Prints nothing and does no I/O."""
     _forget(shell)  # or %config might set the options of an instance that no longer answers
-    DataflowMagics(shell).register()
+    DataflowMagic(shell).register()
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
@@ -335,13 +335,13 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
 
 def _forget(shell: InteractiveShell) -> None:
     manager = shell.magics_manager
-    for kind, names in DataflowMagics.magics.items():
+    for kind, names in DataflowMagic.magics.items():
         for name in names:
             manager.magics[kind].pop(name, None)
-    manager.registry.pop(DataflowMagics.__name__, None)
+    manager.registry.pop(DataflowMagic.__name__, None)
     matchers = shell.Completer.custom_matchers
-    matchers[:] = [m for m in matchers if not isinstance(getattr(m, "__self__", None), DataflowMagics)]
-    shell.configurables[:] = [c for c in shell.configurables if not isinstance(c, DataflowMagics)]
+    matchers[:] = [m for m in matchers if not isinstance(getattr(m, "__self__", None), DataflowMagic)]
+    shell.configurables[:] = [c for c in shell.configurables if not isinstance(c, DataflowMagic)]
 
 
 def _without_semicolon(text: str) -> tuple[str, bool]:

@@ -1,6 +1,6 @@
 """Which service runs go to, and with which keys. Reads the environment and one file it is handed; no network.
 
-Order of the target: the cell's ``--target`` or ``--profile`` > ``%config DataflowMagics.target`` > ``DATAFLOW_TARGET`` >
+Order of the target: the cell's ``--target`` or ``--profile`` > ``%config DataflowMagic.target`` > ``DATAFLOW_TARGET`` >
 ``cloud`` when credentials are found > ``local``. Order of credentials: ``NCLOUD_ACCESS_KEY`` and ``NCLOUD_SECRET_KEY``,
 then the profile of ``~/.ncloud/configure``. Whoever names the cloud or a profile never gets the local service instead.
 

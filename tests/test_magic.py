@@ -13,7 +13,7 @@ from IPython.core.completer import provisionalcompleter
 from dataflow_magic import api
 from dataflow_magic.errors import ConfigError, NotFound, OutcomeUnknown, RunFailed, WaitTimeout
 from dataflow_magic.handle import Run
-from dataflow_magic.magic import DataflowMagics, load_ipython_extension
+from dataflow_magic.magic import DataflowMagic, load_ipython_extension
 from dataflow_magic.session import Session
 from dataflow_magic.watch import Pace
 from tests.helpers import (
@@ -93,8 +93,8 @@ def test_unloading_leaves_nothing_behind(tmp_path):
 
         assert ran.error is None
         assert ours(notebook.shell) == {"line": set(), "cell": set()}
-        assert not any(isinstance(each, DataflowMagics) for each in notebook.shell.configurables)
-        assert "DataflowMagics" not in notebook.shell.magics_manager.registry
+        assert not any(isinstance(each, DataflowMagic) for each in notebook.shell.configurables)
+        assert "DataflowMagic" not in notebook.shell.magics_manager.registry
         assert api.get_session() is session, "its runs are not lost"
         api.close_session()
 
@@ -105,9 +105,9 @@ def test_loading_twice_and_reloading_leave_one_set_of_magics_that_config_reaches
         for again in (load_ipython_extension, lambda _: notebook.run("%reload_ext dataflow_magic")):
             again(notebook.shell)
             assert ours(notebook.shell) == MAGICS
-            assert sum(isinstance(each, DataflowMagics) for each in notebook.shell.configurables) == 1
+            assert sum(isinstance(each, DataflowMagic) for each in notebook.shell.configurables) == 1
 
-        notebook.run("%config DataflowMagics.target = 'nowhere'")
+        notebook.run("%config DataflowMagic.target = 'nowhere'")
         ran = notebook.run("%dataflow_jobs")
 
         assert isinstance(ran.error, ConfigError)
@@ -709,7 +709,7 @@ def test_several_jobs_of_one_name_are_one_line_with_their_ids(scene, terminal):
 def test_a_cells_target_goes_before_config_which_goes_before_the_environment(scene, terminal):
     scene.environment["DATAFLOW_TARGET"] = "from-environment"
     assert "'from-environment'" in terminal.run("%dataflow_run daily_sales").out
-    terminal.run("%config DataflowMagics.target = 'from-config'")
+    terminal.run("%config DataflowMagic.target = 'from-config'")
     assert "'from-config'" in terminal.run("%dataflow_run daily_sales").out
     assert "no profile 'from-profile'" in terminal.run("%dataflow_run daily_sales --profile from-profile").out
     assert "'from-cell'" in terminal.run("%dataflow_run daily_sales --target from-cell").out
