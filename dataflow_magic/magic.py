@@ -20,7 +20,7 @@ from IPython.core.magic import (
     needs_local_scope,
     no_var_expand,
 )
-from traitlets import Unicode
+from traitlets import Enum, TraitError, Unicode, validate
 
 from dataflow_magic import errors
 
@@ -60,6 +60,16 @@ class DataflowMagic(Magics):
     target = Unicode(
         "", help="Where runs go when a cell does not say: cloud, local, a profile's name or a URL."
     ).tag(config=True)
+    profile = Unicode(
+        "", help="The profile of ~/.ncloud/configure when a cell names neither one nor a target."
+    ).tag(config=True)
+    # The words of settings.py, which is not imported before a magic is used; a test compares them.
+    wait = Enum(
+        ["auto", "yes", "no"], "auto", help="Whether a cell waits for its run; auto: where nobody watches."
+    ).tag(config=True)
+    language = Enum(
+        ["auto", "en", "ko", "ja"], "auto", help="What cards are written in; auto: as the locale says."
+    ).tag(config=True)
 
     shell: InteractiveShell  # set by IPython; there is no magic without one
     _told_local = False
@@ -69,6 +79,23 @@ class DataflowMagic(Magics):
     ) -> None:
         super().__init__(shell, **traits)
         self._make_session = session
+
+    @validate("target", "profile")
+    def _check_place(self, proposal: Any) -> str:
+        from dataflow_magic.settings import Place, check_place
+
+        value: str = proposal["value"]
+        if value:
+            name = proposal["trait"].name
+            try:
+                check_place(Place(**{name: value}), self._session().configure_file)
+            except errors.ConfigError as error:
+                raise TraitError(f"DataflowMagic.{name}: {error}") from None
+        return value
+
+    @validate("wait", "language")
+    def _check_word(self, proposal: Any) -> str:
+        return str(proposal["value"])
 
     def register(self) -> None:
         """Bring the magics and their completion into the shell."""
@@ -211,6 +238,21 @@ class DataflowMagic(Magics):
                 print(self._describe())  # noqa: T201
 
     @line_magic
+    def dataflow_config(self, line: str) -> None:
+        """Show each setting, its value, where that comes from and what it overrides; ``%config DataflowMagic`` sets them."""
+        from dataflow_magic.describe import describe_settings
+
+        with _as_usage():
+            if line.strip():
+                raise errors.CellError(
+                    f"{line.strip()!r} is not understood; write %dataflow_config, or %config DataflowMagic.NAME = value"
+                )
+            names = ("target", "profile", "wait", "language")
+            session = self._session()
+            config = {name: getattr(self, name) for name in names}
+            print(describe_settings(config, session.environment, session.configure_file))  # noqa: T201
+
+    @line_magic
     def dataflow_cancel(self, line: str) -> None:
         """Ask the service to end a run: ``%dataflow_cancel RUN``, an id or its beginning, or ``@last``."""
         with _as_usage():
@@ -223,7 +265,11 @@ class DataflowMagic(Magics):
 
     def _run(self, options: CellOptions, *, silent: bool) -> Run | None:
         from dataflow_magic.present import is_headless
+        from dataflow_magic.settings import language, waits
 
+        # Before anything is sent: a word that is wrong there starts no run.
+        by_default = waits(self.wait, self._session().environment)
+        language(self.language, self._session().environment)
         session, target = self._session(), self._target(options.target, options.profile)
         if options.dry_run:
             from dataflow_magic.describe import dry_run
@@ -247,8 +293,8 @@ class DataflowMagic(Magics):
         if options.out:
             self.shell.user_ns[options.out] = run
         # A time to wait is given by who wants to wait.
-        waits = headless or options.wait_timeout is not None
-        if waits if options.wait is None else options.wait:
+        asked = True if options.wait is None and options.wait_timeout is not None else options.wait
+        if next((each for each in (asked, by_default) if each is not None), headless):
             self._wait(run, options, silent=silent)
         return run
 
@@ -304,7 +350,10 @@ class DataflowMagic(Magics):
         return get_session()
 
     def _target(self, choice: str | None = None, profile: str | None = None) -> Target:
-        return self._session().target(choice or (None if profile else self.target) or None, profile)
+        from dataflow_magic.settings import Place
+
+        place = Place(choice or None, profile or None).over(Place(self.target or None, self.profile or None))
+        return self._session().target(*place)
 
     def _describe(self) -> str:
         from dataflow_magic.describe import describe
@@ -325,7 +374,10 @@ def _as_usage() -> Iterator[None]:
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """Register the magics; ``%load_ext dataflow_magic`` calls it. Prints nothing and does no I/O."""
     _forget(shell)  # or %config might set the options of an instance that no longer answers
-    DataflowMagic(shell).register()
+    try:
+        DataflowMagic(shell).register()
+    except TraitError as error:  # in a configuration file
+        raise UsageError(str(error)) from None
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:

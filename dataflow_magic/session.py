@@ -124,6 +124,11 @@ class Session:
         """The jobs this process has heard of, without asking for more."""
         return self._job_names | {run.job for run in self.runs}
 
+    @property
+    def configure_file(self) -> Path:
+        """Where profiles are read from."""
+        return self._configure_file
+
     def target(self, choice: str | None = None, profile: str | None = None) -> Target:
         """Choose the target; see `settings.resolve_target`."""
         return resolve_target(choice, profile, self.environment, self._configure_file)
