@@ -228,6 +228,37 @@ class DataflowMagic(Magics):
             return jobs_frame(self._session().jobs(target))
 
     @line_magic
+    def dataflow_wait(self, line: str) -> None:
+        """Wait until runs are over, ``%dataflow_wait [RUN ...]``; without one, until all live runs of this kernel are.
+
+        A run that did not complete fails the cell once the wait is over. ``%dataflow_wait --help`` lists the options.
+        """
+        from dataflow_magic.view import KST
+        from dataflow_magic.waiting import in_rows, parse_wait, wait_help
+
+        with _as_usage():
+            wait = parse_wait(line)
+            if wait is None:
+                print(wait_help())  # noqa: T201
+                return
+            session = self._session()
+            named = [session.find_run(run) for run in wait.runs] or session.runs
+            runs = [run for run in dict.fromkeys(named) if wait.runs or not run.is_over]
+            seconds = None if wait.timeout is None else 60 * wait.timeout
+            if not runs:
+                print("no run of this kernel goes on")  # noqa: T201
+            elif len(runs) == 1:
+                self._wait(runs[0], seconds, f"%dataflow_status {_name(runs[0])} shows the end of")
+            else:
+                print(f"waiting for {len(runs)} runs; interrupt the kernel to stop waiting, they go on")  # noqa: T201
+                try:
+                    session.wait_for(runs, seconds, is_any=wait.is_any)
+                except KeyboardInterrupt:
+                    raise _detached([run for run in runs if not run.is_over]) from None
+                print(in_rows([run.view for run in runs], datetime.now(KST)))  # noqa: T201
+                _check(runs, wait.is_any, wait.timeout)
+
+    @line_magic
     def dataflow_status(self, line: str) -> None:
         """Show a run's card, ``%dataflow_status RUN``, or without one where runs go and with which key."""
         with _as_usage():
@@ -295,11 +326,16 @@ class DataflowMagic(Magics):
         # A time to wait is given by who wants to wait.
         asked = True if options.wait is None and options.wait_timeout is not None else options.wait
         if next((each for each in (asked, by_default) if each is not None), headless):
-            self._wait(run, options, silent=silent)
+            seconds = None if options.wait_timeout is None else 60 * options.wait_timeout
+            log_at = (
+                f"{options.out}.logs() has"
+                if options.out
+                else f"%dataflow_status {_name(run)} shows the end of"
+            )
+            self._wait(run, seconds, log_at, silent=silent)
         return run
 
-    def _wait(self, run: Run, options: CellOptions, *, silent: bool) -> None:
-        seconds = None if options.wait_timeout is None else 60 * options.wait_timeout
+    def _wait(self, run: Run, seconds: float | None, log_at: str, *, silent: bool = False) -> None:
         try:
             if silent:
                 run.wait(seconds)
@@ -307,18 +343,9 @@ class DataflowMagic(Magics):
                 run.show(kernel_waits=True)
                 run.wait_shown(seconds)
         except KeyboardInterrupt:
-            name = run.run_id or "@last"
-            raise Detached(
-                f"stopped waiting; run {name} goes on: %dataflow_status {name} shows it, "
-                f"%dataflow_cancel {name} ends it"
-            ) from None
+            raise _detached([run]) from None
         if run.status != "COMPLETED":
-            step = (
-                f"{options.out}.logs() has"
-                if options.out
-                else f"%dataflow_status {run.run_id} shows the end of"
-            )
-            raise run.failed(f"{step} its log")
+            raise run.failed(f"{log_at} its log")
 
     @context_matcher()
     def complete(self, context: CompletionContext) -> SimpleMatcherResult:
@@ -394,6 +421,40 @@ def _forget(shell: InteractiveShell) -> None:
     matchers = shell.Completer.custom_matchers
     matchers[:] = [m for m in matchers if not isinstance(getattr(m, "__self__", None), DataflowMagic)]
     shell.configurables[:] = [c for c in shell.configurables if not isinstance(c, DataflowMagic)]
+
+
+def _name(run: Run) -> str:
+    return run.run_id or run.key
+
+
+def _detached(runs: list[Run]) -> Detached:
+    from dataflow_magic.waiting import way_back
+
+    return Detached(
+        f"stopped waiting; {way_back(list(map(_name, runs)))}"
+        if runs
+        else "stopped waiting; all runs are over"
+    )
+
+
+def _check(runs: list[Run], is_any: bool, timeout: float | None) -> None:
+    """Fail the cell where a run did not complete, or the time was over before the wait."""
+    from dataflow_magic.waiting import way_back
+
+    over = [run for run in runs if run.is_over]
+    failed = [run for run in over if run.status != "COMPLETED"]
+    if failed:
+        ended = ", ".join(f"{_name(run)} {run.status}" for run in failed)
+        raise errors.RunFailed(
+            f"{len(failed)} of {len(runs)} runs did not complete: {ended}; "
+            f"%dataflow_status {_name(failed[0])} shows the end of its log",
+            run=failed[0],
+        )
+    live = [run for run in runs if run not in over]
+    if live and not (is_any and over):
+        raise errors.WaitTimeout(
+            f"the wait was over after {timeout:g} min; {way_back(list(map(_name, live)))}", run=live[0]
+        )
 
 
 def _without_semicolon(text: str) -> tuple[str, bool]:

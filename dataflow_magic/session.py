@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime
@@ -228,6 +229,28 @@ class Session:
         if records:
             raise _several(text, [record.run_id or record.key for record in records])
         raise errors.NoSuchRun(f"no run {text!r} was started here; %dataflow_runs --all lists them")
+
+    def wait_for(self, runs: Iterable[Run], seconds: float | None = None, *, is_any: bool = False) -> None:
+        """Return once all of the runs are over, or with ``is_any`` the first; at the latest after so many seconds."""
+
+        async def settle(run: Run) -> None:
+            with contextlib.suppress(errors.DataflowError):  # how it ended is asked for afterwards
+                await run
+
+        async def wait() -> None:
+            tasks = [asyncio.create_task(settle(run)) for run in runs]
+            until = asyncio.FIRST_COMPLETED if is_any else asyncio.ALL_COMPLETED
+            try:
+                await asyncio.wait(tasks, timeout=seconds, return_when=until)
+            finally:
+                for task in tasks:
+                    task.cancel()
+
+        waiting = self._submit(wait())
+        try:
+            waiting.result()
+        finally:
+            waiting.cancel()
 
     def start_again(self, text: str) -> Run:
         """Start the same as a run of this machine: its job, condition and parameters, at its target.

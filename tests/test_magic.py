@@ -40,6 +40,7 @@ MAGICS = {
         "dataflow_runs",
         "dataflow_script",
         "dataflow_status",
+        "dataflow_wait",
     },
     "cell": {"dataflow_run", "dataflow_script"},
 }
@@ -618,7 +619,8 @@ def test_an_interrupt_of_a_wait_detaches_says_so_and_cancels_nothing(scene, lab)
 
     assert isinstance(ran.error, KeyboardInterrupt)
     assert ran.out.splitlines()[-1] == (
-        f"stopped waiting; run {run.run_id} goes on: %dataflow_status {run.run_id} shows it, "
+        f"stopped waiting; run {run.run_id} goes on: %dataflow_wait {run.run_id} waits on, "
+        f"%dataflow_status {run.run_id} shows it, "
         f"%dataflow_cancel {run.run_id} ends it"
     )
     assert "Traceback" not in ran.out
@@ -628,7 +630,7 @@ def test_an_interrupt_of_a_wait_detaches_says_so_and_cancels_nothing(scene, lab)
     eventually(lambda: lab.shown[-1].text.startswith("COMPLETED"), "the card is painted on")
 
 
-def test_an_interrupt_while_a_lost_run_is_looked_for_names_it_as_the_last(scene, terminal):
+def test_an_interrupt_while_a_lost_run_is_looked_for_names_it_by_its_key(scene, terminal):
     scene.may_look.clear()
     scene.service.lost_requests = 1
     main = threading.get_ident()
@@ -645,7 +647,8 @@ def test_an_interrupt_while_a_lost_run_is_looked_for_names_it_as_the_last(scene,
     thread.join(10)
     scene.may_look.set()
 
-    assert "run @last goes on: %dataflow_status @last shows it" in ran.out
+    key = scene.session.runs[0].key
+    assert f"run {key} goes on: %dataflow_wait {key} waits on, %dataflow_status {key} shows it" in ran.out
 
 
 def test_an_interrupt_while_the_run_is_being_submitted_says_where_to_look(scene, terminal):
