@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from dataflow_magic.handle import Run
     from dataflow_magic.magic import load_ipython_extension, unload_ipython_extension
     from dataflow_magic.models import Job, JobCondition, JobExecution, Page, RunState
+    from dataflow_magic.values import secret
 
 __all__ = [
     "Client",
@@ -34,6 +35,7 @@ __all__ = [
     "local_path",
     "run",
     "runs",
+    "secret",
     "unload_ipython_extension",
 ]
 
@@ -53,6 +55,7 @@ _HOMES = {
     "local_path": "api",
     "run": "api",
     "runs": "api",
+    "secret": "values",
     "unload_ipython_extension": "magic",
 }
 

@@ -2,6 +2,7 @@
 
 A block whose first character is ``{`` is JSON and is sent as written. Any other block is Python assignments, one
 parameter each; a key gets the ``$`` the service expects and a value becomes a string by the table at `values.render`.
+``secret(...)`` there is always the one of `values`, whatever the notebook calls so: or a value might be sent in the clear.
 """
 
 from __future__ import annotations
@@ -16,13 +17,16 @@ import re
 import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 from pydantic import ValidationError
 
 from dataflow_magic.errors import CellError
-from dataflow_magic.models import JobCondition, Scalar
-from dataflow_magic.values import check_text, render
+from dataflow_magic.literal import is_written_out
+from dataflow_magic.masking import Parameter, Secret
+from dataflow_magic.models import JobCondition
+from dataflow_magic.values import check_text, parameter, secret
 
 __all__ = ["Block", "parse_block", "parse_mapping", "suggestion"]
 
@@ -43,7 +47,7 @@ class Block:
         One line each, for things that are sent all the same.
     """
 
-    parameters: Mapping[str, Scalar] = field(default_factory=dict)
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
     condition: JobCondition = field(default_factory=JobCondition)
     warnings: tuple[str, ...] = ()
 
@@ -70,7 +74,7 @@ def parse_block(text: str, namespace: Mapping[str, Any], *, first_line: int = 2)
     return Block(_parse_assignments(text, namespace, first_line))
 
 
-def parse_mapping(parameters: Mapping[Any, Any]) -> dict[str, Scalar]:
+def parse_mapping(parameters: Mapping[Any, Any]) -> dict[str, Parameter]:
     """Read parameters handed in from Python by the rule of assignments: a ``$`` on every key, values rendered.
 
     Raises
@@ -80,7 +84,7 @@ def parse_mapping(parameters: Mapping[Any, Any]) -> dict[str, Scalar]:
     """
     if not hasattr(parameters, "items"):
         raise CellError(f"parameters are a mapping of names to values, not {type(parameters).__name__}")
-    wire: dict[str, Scalar] = {}
+    wire: dict[str, Parameter] = {}
     for name, value in parameters.items():
         if not isinstance(name, str) or not name.strip("$"):
             raise CellError(f"a parameter's name is text, not {name!r}")
@@ -89,7 +93,7 @@ def parse_mapping(parameters: Mapping[Any, Any]) -> dict[str, Scalar]:
             raise CellError(f"the parameter {key} is given twice")
         try:
             check_text(key, "has a name that")
-            wire[key] = render(value)
+            wire[key] = parameter(value)
         except ValueError as error:
             raise CellError(f"the parameter {key if key.isprintable() else ascii(key)} {error}") from None
     return wire
@@ -104,9 +108,9 @@ def suggestion(word: str, known: list[str]) -> str:
 # Assignments
 
 
-def _parse_assignments(text: str, namespace: Mapping[str, Any], first_line: int) -> dict[str, Scalar]:
+def _parse_assignments(text: str, namespace: Mapping[str, Any], first_line: int) -> dict[str, Parameter]:
     offset = first_line - 1
-    parameters: dict[str, Scalar] = {}
+    parameters: dict[str, Parameter] = {}
     scope = dict(namespace)
     for statement in _statements(text, offset):
         line = statement.lineno + offset
@@ -115,10 +119,11 @@ def _parse_assignments(text: str, namespace: Mapping[str, Any], first_line: int)
             raise CellError(f"{name} is assigned twice; each parameter has one value", line=line)
         value = _evaluate(expression, scope, line, name)
         try:
-            parameters[f"${name}"] = render(value)
+            parameters[f"${name}"] = parameter(value)
         except ValueError as error:
             raise CellError(f"{name} {error}", line=line) from None
         scope[name] = value
+    _check_none_is_shown(parameters)
     return parameters
 
 
@@ -137,6 +142,8 @@ def _statements(text: str, offset: int) -> list[ast.stmt]:
 
 
 def _explain(wrong: str, error: SyntaxError) -> str:
+    if "secret" in wrong:  # and so perhaps with one written out
+        return f"the line with secret cannot be read as an assignment ({error.msg})"
     if wrong.startswith(("!", "%")):
         return f"{wrong!r} is a command; a parameter block takes only assignments, name = value"
     if re.match(r"\$?[^\s=]+\s*=(?!=)", wrong) and not re.match(r"\$?[^\W\d]\w*\s*=", wrong):
@@ -189,15 +196,67 @@ def _assignment(statement: ast.stmt, line: int) -> tuple[str, ast.expr]:
 
 
 def _evaluate(expression: ast.expr, scope: dict[str, Any], line: int, name: str) -> Any:
+    scope = {**scope, "secret": secret}
+    calls = _secret_calls(expression, scope, line)
     try:
         code = compile(ast.Expression(expression), "<parameter block>", "eval")
-        return eval(code, dict(scope))  # noqa: S307 - the user's own code, in the user's own kernel
+        return eval(code, scope)  # noqa: S307 - the user's own code, in the user's own kernel
+    except CellError as error:
+        raise CellError(f"{name}: {error}", line=line) from None
     except NameError as error:
         known = [n for n in scope if not n.startswith("_")]
         missing = getattr(error, "name", None) or ""
         raise CellError(f"{name}: {error}{suggestion(missing, known)}", line=line) from None
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the user's expression raises
-        raise CellError(f"{name}: {type(error).__name__}: {error}", line=line) from None
+        # What was raised may quote the value; a missing key is its name alone.
+        said = f": {error}" if not calls or isinstance(error, KeyError) else " beside secret(...)"
+        raise CellError(f"{name}: {type(error).__name__}{said}", line=line) from None
+
+
+# Secrets
+
+
+def _secret_calls(expression: ast.expr, scope: Mapping[str, Any], line: int) -> list[ast.Call]:
+    """Return where an expression makes a secret; one whose value is in the cell is none any more."""
+    calls = [
+        node
+        for node in ast.walk(expression)
+        if isinstance(node, ast.Call) and _named(node.func, scope) is secret
+    ]
+    called = [call.func for call in calls]
+    for node in ast.walk(expression):
+        if isinstance(node, ast.Name) and node.id == "secret" and node not in called:
+            raise CellError(
+                "secret is the function that masks a value here: secret(...); give the notebook's own another name",
+                line=line,
+            )
+    for call in calls:
+        if any(map(is_written_out, [*call.args, *(each.value for each in call.keywords)])):
+            raise CellError(
+                "a secret that is written in the cell is in the notebook and its history already: change it, and take "
+                'the new one from elsewhere, as in secret(os.environ["NAME"])',
+                line=line,
+            )
+    return calls
+
+
+def _named(function: ast.expr, scope: Mapping[str, Any]) -> object:
+    if isinstance(function, ast.Name):
+        return scope.get(function.id)
+    if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name):
+        module = scope.get(function.value.id)
+        return getattr(module, function.attr, None) if isinstance(module, ModuleType) else None
+    return None
+
+
+def _check_none_is_shown(parameters: Mapping[str, Parameter]) -> None:
+    hidden = {value.reveal(): name for name, value in parameters.items() if isinstance(value, Secret)}
+    for name, value in parameters.items():
+        if isinstance(value, str) and value in hidden:
+            raise CellError(
+                f"{name[1:]} has the value of the secret {hidden[value][1:]} and would show it; "
+                "make that one secret(...) as well, or take it from outside of the block"
+            )
 
 
 # JSON

@@ -18,7 +18,8 @@ from dataflow_magic import errors
 from dataflow_magic.card import Actions, tick_seconds
 from dataflow_magic.connection import Connection
 from dataflow_magic.diagnosis import diagnose
-from dataflow_magic.models import JobCondition, JobExecution, RunState, Scalar
+from dataflow_magic.masking import Parameter, masked
+from dataflow_magic.models import JobCondition, JobExecution, RunState
 from dataflow_magic.present import FrontEnd, Presenter, front_end
 from dataflow_magic.showing import Showing, Submit
 from dataflow_magic.storage import NoObject
@@ -99,8 +100,8 @@ class Run:
         return self._view.job_name
 
     @property
-    def parameters(self) -> Mapping[str, Scalar]:
-        """The parameters as sent, names with their ``$``."""
+    def parameters(self) -> Mapping[str, Parameter]:
+        """The parameters as sent, names with their ``$``; a secret one is shown as ``••••••``."""
         return MappingProxyType(dict(self._view.parameters))
 
     @property
@@ -214,6 +215,7 @@ class Run:
     def seen(self, execution: JobExecution) -> None:
         """Take a snapshot from the service."""
         view = self._view
+        execution = masked(execution, view.parameters)
         if (
             view.blind_since is None
             and view.execution is not None
@@ -419,7 +421,7 @@ class Run:
             raise errors.Unreachable(
                 f"the log {path!r} was not read within {LOG_SECONDS:g} s; try again"
             ) from None
-        return raw.decode("utf-8", "replace")
+        return self._view.without_secrets(raw.decode("utf-8", "replace"))
 
     async def _await(self) -> JobExecution:
         # A future of its own: who stops awaiting must not end the one that others wait on.

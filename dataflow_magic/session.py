@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime
@@ -27,6 +28,7 @@ from dataflow_magic.handle import Run
 from dataflow_magic.jobs import find_job, find_run_on
 from dataflow_magic.ledger import Ledger, ledger_path, new_key
 from dataflow_magic.loop import LoopThread
+from dataflow_magic.masking import Parameter, Secret
 from dataflow_magic.models import Job, JobCondition, JobExecution
 from dataflow_magic.publish import Published, publish
 from dataflow_magic.record import RunRecord, record_of, view_of
@@ -122,6 +124,11 @@ class Session:
     def job_names(self) -> set[str]:
         """The jobs this process has heard of, without asking for more."""
         return self._job_names | {run.job for run in self.runs}
+
+    @property
+    def configure_file(self) -> Path:
+        """Where profiles are read from."""
+        return self._configure_file
 
     def target(self, choice: str | None = None, profile: str | None = None) -> Target:
         """Choose the target; see `settings.resolve_target`."""
@@ -223,6 +230,28 @@ class Session:
             raise _several(text, [record.run_id or record.key for record in records])
         raise errors.NoSuchRun(f"no run {text!r} was started here; %dataflow_runs --all lists them")
 
+    def wait_for(self, runs: Iterable[Run], seconds: float | None = None, *, is_any: bool = False) -> None:
+        """Return once all of the runs are over, or with ``is_any`` the first; at the latest after so many seconds."""
+
+        async def settle(run: Run) -> None:
+            with contextlib.suppress(errors.DataflowError):  # how it ended is asked for afterwards
+                await run
+
+        async def wait() -> None:
+            tasks = [asyncio.create_task(settle(run)) for run in runs]
+            until = asyncio.FIRST_COMPLETED if is_any else asyncio.ALL_COMPLETED
+            try:
+                await asyncio.wait(tasks, timeout=seconds, return_when=until)
+            finally:
+                for task in tasks:
+                    task.cancel()
+
+        waiting = self._submit(wait())
+        try:
+            waiting.result()
+        finally:
+            waiting.cancel()
+
     def start_again(self, text: str) -> Run:
         """Start the same as a run of this machine: its job, condition and parameters, at its target.
 
@@ -237,6 +266,16 @@ class Session:
         return self._loop.submit(self._repeat(view)).result()
 
     async def _repeat(self, view: RunView) -> Run:
+        gone = [
+            name
+            for name, value in view.parameters.items()
+            if isinstance(value, Secret) and not value.reveal()
+        ]
+        if gone:
+            raise errors.CellError(
+                f"run {view.run_id or view.key} had the secret parameter {', '.join(gone)}, whose value is kept nowhere; "
+                "run the cell that started it instead"
+            )
         request = RunRequest(
             JobRef(view.job_id, "id"), view.condition, view.parameters, view.trigger_id, view.workflow_id
         )
@@ -261,7 +300,8 @@ class Session:
         connection = self.connect(target)
         self._recover_soon()
         execution, found = self._loop.call(find_run_on(connection.client, run_id, job))
-        view = _listed(target, connection.endpoint, found, execution)
+        hidden = self._ledger.secret_names(execution.job_id or found.job_id)
+        view = _listed(target, connection.endpoint, found, execution, hidden)
         return self._loop.call(self._take(view, execution, connection))
 
     def records(self) -> list[RunRecord]:
@@ -277,8 +317,9 @@ class Session:
 
         async def question(client: Client) -> list[RunRecord]:
             found = await find_job(client, job)
+            hidden = await asyncio.to_thread(self._ledger.secret_names, found.job_id)
             return [
-                record_of(_listed(target, client.endpoint, found, execution))
+                record_of(_listed(target, client.endpoint, found, execution, hidden))
                 async for page in client.pages(found.job_id, most=MOST_PAGES)
                 for execution in page.items
             ]
@@ -523,14 +564,23 @@ def _several(text: str, ids: list[str]) -> errors.CellError:
     return errors.CellError(f"{len(ids)} runs begin with {text!r}: {shown}")
 
 
-def _listed(target: Target, endpoint: str, job: Job, execution: JobExecution) -> RunView:
+def _listed(
+    target: Target, endpoint: str, job: Job, execution: JobExecution, hidden: Collection[str]
+) -> RunView:
+    """Return a run as the service tells it; what was secret in a start of this machine is so here as well."""
+    parameters: dict[str, Parameter] = {
+        name: Secret() if name.removeprefix("$") in hidden else value
+        for name, value in execution.parameters.items()
+    }
+    if not parameters:  # they may be told later
+        parameters = {f"${name}": Secret() for name in hidden} if not execution.is_final else {}
     return RunView(
         target=target.name,
         endpoint=endpoint,
         job_id=execution.job_id or job.job_id,
         job_name=execution.job_name or job.name or job.job_id,
         condition=execution.job_condition or JobCondition(),
-        parameters=execution.parameters,
+        parameters=parameters,
         submitted_at=execution.created_date or datetime.now(KST),
         trigger_id=execution.trigger_id,
         workflow_id=execution.workflow_id,

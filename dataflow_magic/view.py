@@ -6,10 +6,11 @@ The card, the table of runs and `Run` all tell the same story because each is ma
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from dataflow_magic.models import KST, JobCondition, JobExecution, RunState, Scalar, is_final
+from dataflow_magic.masking import Parameter, masked, masked_text, secret_names
+from dataflow_magic.models import KST, JobCondition, JobExecution, RunState, is_final
 
 __all__ = [
     "KST",
@@ -104,7 +105,7 @@ class RunView:
     condition
         The job condition as sent.
     parameters
-        As sent, names with their ``$``.
+        As sent, names with their ``$``. No other part holds the value of a secret one: what is put in is masked.
     submitted_at
         When the request was made, aware.
     key, notebook
@@ -142,7 +143,7 @@ class RunView:
     job_id: str
     job_name: str
     condition: JobCondition
-    parameters: Mapping[str, Scalar]
+    parameters: Mapping[str, Parameter]
     submitted_at: datetime
     key: str = ""
     notebook: str = ""
@@ -161,6 +162,26 @@ class RunView:
     past: Past | None = None
     log_tail: tuple[str, ...] | None = None
     remark: str = ""
+
+    def __post_init__(self) -> None:
+        if not secret_names(self.parameters):
+            return
+        masks = {
+            "execution": self.execution and masked(self.execution, self.parameters),
+            "blind_reason": self.without_secrets(self.blind_reason),
+            "failure": self.failure
+            and replace(
+                self.failure,
+                reason=self.without_secrets(self.failure.reason),
+                log_tail=tuple(map(self.without_secrets, self.failure.log_tail)),
+            ),
+        }
+        for name, value in masks.items():
+            object.__setattr__(self, name, value)
+
+    def without_secrets(self, text: str) -> str:
+        """Return a text of the service without the values of the run's secret parameters."""
+        return masked_text(text, self.parameters)
 
     @property
     def run_id(self) -> str | None:

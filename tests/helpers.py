@@ -38,7 +38,7 @@ from dataflow_magic.local.engine import Engine
 from dataflow_magic.local.pages import Contract
 from dataflow_magic.local.spark import Outcome, RunSpec
 from dataflow_magic.local.store import Store
-from dataflow_magic.magic import DataflowMagics
+from dataflow_magic.magic import DataflowMagic
 from dataflow_magic.models import JobExecution
 from dataflow_magic.session import LocalService, Session
 from dataflow_magic.settings import Target
@@ -412,7 +412,7 @@ def open_notebook(folder: Path, *, stdin: bool | None = None) -> Iterator[Notebo
 def notebook_with_magics(scene: Scene, *, stdin: bool | None = None) -> Iterator[Notebook]:
     """Give a shell with the magics, whose runs go to the scene's session."""
     with open_notebook(scene.folder, stdin=stdin) as notebook:
-        DataflowMagics(notebook.shell, lambda: scene.session).register()
+        DataflowMagic(notebook.shell, lambda: scene.session).register()
         yield notebook
 
 

@@ -13,8 +13,9 @@ from IPython.core.completer import provisionalcompleter
 from dataflow_magic import api
 from dataflow_magic.errors import ConfigError, NotFound, OutcomeUnknown, RunFailed, WaitTimeout
 from dataflow_magic.handle import Run
-from dataflow_magic.magic import DataflowMagics, load_ipython_extension
+from dataflow_magic.magic import DataflowMagic, load_ipython_extension
 from dataflow_magic.session import Session
+from dataflow_magic.settings import LANGUAGES, WAITS
 from dataflow_magic.watch import Pace
 from tests.helpers import (
     ACCESS_KEY,
@@ -33,11 +34,13 @@ MAGICS = {
     "line": {
         "dataflow_attach",
         "dataflow_cancel",
+        "dataflow_config",
         "dataflow_jobs",
         "dataflow_run",
         "dataflow_runs",
         "dataflow_script",
         "dataflow_status",
+        "dataflow_wait",
     },
     "cell": {"dataflow_run", "dataflow_script"},
 }
@@ -93,8 +96,8 @@ def test_unloading_leaves_nothing_behind(tmp_path):
 
         assert ran.error is None
         assert ours(notebook.shell) == {"line": set(), "cell": set()}
-        assert not any(isinstance(each, DataflowMagics) for each in notebook.shell.configurables)
-        assert "DataflowMagics" not in notebook.shell.magics_manager.registry
+        assert not any(isinstance(each, DataflowMagic) for each in notebook.shell.configurables)
+        assert "DataflowMagic" not in notebook.shell.magics_manager.registry
         assert api.get_session() is session, "its runs are not lost"
         api.close_session()
 
@@ -105,13 +108,92 @@ def test_loading_twice_and_reloading_leave_one_set_of_magics_that_config_reaches
         for again in (load_ipython_extension, lambda _: notebook.run("%reload_ext dataflow_magic")):
             again(notebook.shell)
             assert ours(notebook.shell) == MAGICS
-            assert sum(isinstance(each, DataflowMagics) for each in notebook.shell.configurables) == 1
+            assert sum(isinstance(each, DataflowMagic) for each in notebook.shell.configurables) == 1
 
-        notebook.run("%config DataflowMagics.target = 'nowhere'")
-        ran = notebook.run("%dataflow_jobs")
+        notebook.run("%config DataflowMagic.wait = 'no'")
 
-        assert isinstance(ran.error, ConfigError)
-        assert "'nowhere'" in str(ran.error)
+        assert notebook.run("%config DataflowMagic.wait").value == "no"
+
+
+@pytest.mark.parametrize(
+    ("setting", "kept", "said"),
+    [
+        ("wait = 'maybe'", "auto", "expected any of ['auto', 'yes', 'no'], not the str 'maybe'"),
+        ("language = 'de'", "auto", "expected any of ['auto', 'en', 'ko', 'ja'], not the str 'de'"),
+        (
+            "target = 'prd'",
+            "",
+            "DataflowMagic.target: no profile 'prd' in {file} (profiles: prod); did you mean 'prod'?",
+        ),
+        ("target = 'http://gw.example.com'", "", "is plain http to another machine; use https"),
+        ("profile = 'local'", "", "DataflowMagic.profile: no profile 'local' in {file} (profiles: prod)"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_at_once(scene, terminal, caplog, setting, kept, said):
+    scene.configure_file.write_text("[prod]\n")
+    terminal.run(f"%config DataflowMagic.{setting}")
+
+    assert terminal.run(f"%config DataflowMagic.{setting.split()[0]}").value == kept
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert said.format(file=scene.configure_file) in caplog.text
+    assert len(caplog.text.splitlines()) == 1
+
+
+def test_a_setting_of_a_configuration_file_that_cannot_be_is_one_line(tmp_path):
+    with open_notebook(tmp_path) as notebook:
+        notebook.shell.config.DataflowMagic.wait = "maybe"
+        ran = notebook.run("%load_ext dataflow_magic")
+
+    assert "expected any of ['auto', 'yes', 'no'], not the str 'maybe'" in str(ran.error)
+    assert "Traceback" not in ran.out + ran.err
+
+
+def test_the_words_of_config_are_those_of_the_settings():
+    assert DataflowMagic.wait.values == list(WAITS)
+    assert DataflowMagic.language.values == list(LANGUAGES)
+
+
+def test_config_says_whether_cells_wait_and_their_options_say_otherwise(scene, lab):
+    lab.run("%config DataflowMagic.wait = 'yes'")
+
+    assert lab.run("%dataflow_run daily_sales").value.status == "COMPLETED"
+    scene.environment["DATAFLOW_WAIT"] = "no"
+    assert lab.run("%dataflow_run daily_sales").value.status == "COMPLETED"
+    assert lab.run("%dataflow_run slow --no-wait").value.status != "COMPLETED"
+    lab.run("%config DataflowMagic.wait = 'auto'")
+    assert lab.run("%dataflow_run slow").value.status != "COMPLETED"
+
+
+def test_the_environment_turns_the_wait_off_where_nobody_watches(scene, headless):
+    scene.environment["DATAFLOW_WAIT"] = "no"
+
+    assert headless.run("%dataflow_run slow").value.status != "COMPLETED"
+
+
+@pytest.mark.parametrize("variable", ["DATAFLOW_WAIT", "DATAFLOW_LANGUAGE"])
+def test_a_variable_that_is_wrong_starts_no_run(scene, terminal, variable):
+    scene.environment[variable] = "maybe"
+    ran = terminal.run("%dataflow_run slow")
+
+    assert str(ran.error).startswith(f"{variable} says 'maybe', which is none of auto, ")
+    assert scene.service.starts == []
+
+
+def test_a_target_of_the_cell_is_taken_before_that_of_config(scene, terminal):
+    scene.configure_file.write_text("[prod]\n")
+    terminal.run("%config DataflowMagic.profile = 'prod'")
+
+    assert "profile 'prod'" in str(terminal.run("%dataflow_run slow").error)
+    assert terminal.run("%dataflow_run slow --target local").error is None
+
+
+def test_config_is_told_as_a_table(terminal):
+    terminal.run("%config DataflowMagic.language = 'ja'")
+    told = terminal.run("%dataflow_config").out.splitlines()
+
+    assert told[0].split() == ["setting", "value", "from", "instead", "of"]
+    assert "language       ja" in [line[:17] for line in told]
+    assert "'prod' is not understood" in str(terminal.run("%dataflow_config prod").error)
 
 
 def test_a_run_of_an_extension_that_was_unloaded_says_so_in_one_line(scene, terminal):
@@ -537,7 +619,8 @@ def test_an_interrupt_of_a_wait_detaches_says_so_and_cancels_nothing(scene, lab)
 
     assert isinstance(ran.error, KeyboardInterrupt)
     assert ran.out.splitlines()[-1] == (
-        f"stopped waiting; run {run.run_id} goes on: %dataflow_status {run.run_id} shows it, "
+        f"stopped waiting; run {run.run_id} goes on: %dataflow_wait {run.run_id} waits on, "
+        f"%dataflow_status {run.run_id} shows it, "
         f"%dataflow_cancel {run.run_id} ends it"
     )
     assert "Traceback" not in ran.out
@@ -547,7 +630,7 @@ def test_an_interrupt_of_a_wait_detaches_says_so_and_cancels_nothing(scene, lab)
     eventually(lambda: lab.shown[-1].text.startswith("COMPLETED"), "the card is painted on")
 
 
-def test_an_interrupt_while_a_lost_run_is_looked_for_names_it_as_the_last(scene, terminal):
+def test_an_interrupt_while_a_lost_run_is_looked_for_names_it_by_its_key(scene, terminal):
     scene.may_look.clear()
     scene.service.lost_requests = 1
     main = threading.get_ident()
@@ -566,7 +649,8 @@ def test_an_interrupt_while_a_lost_run_is_looked_for_names_it_as_the_last(scene,
     thread.join(10)
     scene.may_look.set()
 
-    assert "run @last goes on: %dataflow_status @last shows it" in ran.out
+    key = scene.session.runs[0].key
+    assert f"run {key} goes on: %dataflow_wait {key} waits on, %dataflow_status {key} shows it" in ran.out
 
 
 def test_an_interrupt_while_the_run_is_being_submitted_says_where_to_look(scene, terminal):
@@ -710,8 +794,9 @@ def test_several_jobs_of_one_name_are_one_line_with_their_ids(scene, terminal):
 
 def test_a_cells_target_goes_before_config_which_goes_before_the_environment(scene, terminal):
     scene.environment["DATAFLOW_TARGET"] = "from-environment"
+    scene.configure_file.write_text("[from-config]\n")
     assert "'from-environment'" in terminal.run("%dataflow_run daily_sales").out
-    terminal.run("%config DataflowMagics.target = 'from-config'")
+    terminal.run("%config DataflowMagic.target = 'from-config'")
     assert "'from-config'" in terminal.run("%dataflow_run daily_sales").out
     assert "no profile 'from-profile'" in terminal.run("%dataflow_run daily_sales --profile from-profile").out
     assert "'from-cell'" in terminal.run("%dataflow_run daily_sales --target from-cell").out

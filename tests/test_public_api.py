@@ -25,6 +25,7 @@ PUBLIC = [
     "local_path",
     "run",
     "runs",
+    "secret",
     "unload_ipython_extension",
 ]
 HEAVY = [

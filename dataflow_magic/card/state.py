@@ -16,7 +16,8 @@ from urllib.parse import urlsplit
 
 from dataflow_magic.card.advice import advice
 from dataflow_magic.card.words import ENGLISH, Words
-from dataflow_magic.models import RunState, Scalar
+from dataflow_magic.masking import Parameter
+from dataflow_magic.models import RunState
 from dataflow_magic.view import (
     KST,
     NOT_STARTED,
@@ -379,7 +380,7 @@ def _day_and_clock(moment: datetime) -> str:
     return f"{moment.astimezone(KST):%Y-%m-%d %H:%M:%S} KST"
 
 
-def _spell(value: Scalar) -> str:
+def _spell(value: Parameter) -> str:
     """Write a value as its JSON would: a JSON block is sent with its own types."""
     if isinstance(value, bool):
         return "true" if value else "false"
