@@ -15,7 +15,7 @@ from types import MappingProxyType
 from typing import Any
 
 from dataflow_magic import errors
-from dataflow_magic.card import Actions, tick_seconds
+from dataflow_magic.card import Actions, tick_seconds, words_of
 from dataflow_magic.connection import Connection
 from dataflow_magic.diagnosis import diagnose
 from dataflow_magic.masking import Parameter, masked
@@ -57,6 +57,7 @@ class Run:
         *,
         past: Callable[[RunView], Past | None] = lambda _: None,
         repeat: Callable[[RunView], Awaitable[Run]] | None = None,
+        language: Callable[[], str] = lambda: "en",
     ) -> None:
         self._view = view
         self._connection = connection
@@ -64,6 +65,7 @@ class Run:
         self._on_change = on_change
         self._past = past
         self._repeat = repeat
+        self._language = language
         self._waiters: tuple[concurrent.futures.Future[None], ...] = ()
         self._given_up: errors.DataflowError | None = None
         self._showing: Showing | None = None
@@ -289,7 +291,8 @@ class Run:
     def _shown(self) -> Showing:
         if self._showing is None:
             actions = Actions(self._click_cancel, self._click_again, self._click_logs)
-            self._showing = Showing(self, Presenter(actions, front_end(_shell())), self._submit)
+            presenter = Presenter(actions, front_end(_shell()), words=lambda: words_of(self._language()))
+            self._showing = Showing(self, presenter, self._submit)
         return self._showing
 
     # What a card asks for

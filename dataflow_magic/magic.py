@@ -370,8 +370,11 @@ class DataflowMagic(Magics):
         }
 
     def _session(self) -> Session:
-        if self._make_session:
-            return self._make_session()
+        session = self._make_session() if self._make_session else self._session_of_api()
+        session.language_choice = self.language
+        return session
+
+    def _session_of_api(self) -> Session:
         from dataflow_magic.api import get_session
 
         return get_session()

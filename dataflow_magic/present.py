@@ -58,7 +58,7 @@ class Presenter:
     where
         What looks at the output.
     words
-        The card's labels.
+        Gives the card's labels, anew for each painting.
     make_card
         Makes the card; the default is the one of ipywidgets.
     write
@@ -70,7 +70,7 @@ class Presenter:
         actions: Actions,
         where: FrontEnd,
         *,
-        words: Words = ENGLISH,
+        words: Callable[[], Words] = lambda: ENGLISH,
         make_card: Callable[..., LiveCard] | None = None,
         write: Callable[[str], object] = print,
     ) -> None:
@@ -128,7 +128,7 @@ class Presenter:
             self._card.offer_cancel()
 
     def _state(self, view: RunView, now: datetime, *, kernel_waits: bool) -> CardState:
-        return card_state(view, now, kernel_waits=kernel_waits, words=self._words)
+        return card_state(view, now, kernel_waits=kernel_waits, words=self._words())
 
     def _new_card(self, **options: Any) -> LiveCard:
         make = self._make_card

@@ -34,7 +34,7 @@ from dataflow_magic.publish import Published, publish
 from dataflow_magic.record import RunRecord, record_of, view_of
 from dataflow_magic.script import LOCAL_DEFAULTS, ScriptRequest
 from dataflow_magic.search import LOST, search, start_of
-from dataflow_magic.settings import Target, resolve_target
+from dataflow_magic.settings import Target, language, resolve_target
 from dataflow_magic.storage import FolderObjects
 from dataflow_magic.view import KST, Past, RunView
 from dataflow_magic.watch import Pace
@@ -94,6 +94,8 @@ class Session:
         answer_seconds: float = 30.0,
     ) -> None:
         self.environment = environment
+        self.language_choice = "auto"
+        """What cards are written in, as `settings.language` takes it."""
         self._configure_file = configure_file
         self._connections = Connections(
             self.target, attach, transport=transport, pace=pace, now=now, answer_seconds=answer_seconds
@@ -419,7 +421,21 @@ class Session:
         return run
 
     def _new_run(self, view: RunView, connection: Connection) -> Run:
-        return Run(view, connection, self._submit, self._book.note, past=self._past, repeat=self._repeat)
+        return Run(
+            view,
+            connection,
+            self._submit,
+            self._book.note,
+            past=self._past,
+            repeat=self._repeat,
+            language=self._language,
+        )
+
+    def _language(self) -> str:
+        try:
+            return language(self.language_choice, self.environment)
+        except errors.ConfigError:  # a card that is read in English is better than none
+            return "en"
 
     def _past(self, view: RunView) -> Past | None:
         try:

@@ -187,6 +187,14 @@ def test_a_target_of_the_cell_is_taken_before_that_of_config(scene, terminal):
     assert terminal.run("%dataflow_run slow --target local").error is None
 
 
+def test_cards_are_written_in_the_language_of_config_or_of_the_locale(scene, terminal):
+    scene.environment["LANG"] = "ja_JP.UTF-8"
+    assert "COMPLETED (完了)  daily_sales  実行 " in terminal.run("%dataflow_run daily_sales --wait").out
+
+    terminal.run("%config DataflowMagic.language = 'ko'")
+    assert "COMPLETED (완료)  daily_sales  실행 " in terminal.run("%dataflow_status @last").out
+
+
 def test_config_is_told_as_a_table(terminal):
     terminal.run("%config DataflowMagic.language = 'ja'")
     told = terminal.run("%dataflow_config").out.splitlines()
