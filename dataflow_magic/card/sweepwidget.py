@@ -265,11 +265,19 @@ class _Widgets:
         for key, rows in wanted.items():
             before, widget = self._parts.get(key, ((), None))
             if widget is None:
-                widget = self._spare.pop() if self._spare else HTML(**self._shared).add_class("dfm-part")
+                try:
+                    widget = self._spare.pop() if self._spare else HTML(**self._shared).add_class("dfm-part")
+                except LookupError:
+                    # Nor can ipykernel 7.0.1 make a widget there: these rows are shown at the end.
+                    continue
             if before != rows:
                 self._set(widget, "value", rows_html(state, rows))
                 self._parts[key] = rows, widget
-        self._set(self._rows, "children", (self._columns, *(self._parts[key][1] for key in wanted)))
+        self._set(
+            self._rows,
+            "children",
+            (self._columns, *(self._parts[key][1] for key in wanted if key in self._parts)),
+        )
 
     def _set(self, widget: Widget, trait: str, value: object) -> None:
         if getattr(widget, trait) != value:
