@@ -13,10 +13,11 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from dataflow_magic.api import connect, local_path, run, runs
     from dataflow_magic.client import Client
-    from dataflow_magic.errors import DataflowError, RunFailed, WaitTimeout
+    from dataflow_magic.errors import DataflowError, RunFailed, SweepFailed, WaitTimeout
     from dataflow_magic.handle import Run
     from dataflow_magic.magic import load_ipython_extension, unload_ipython_extension
     from dataflow_magic.models import Job, JobCondition, JobExecution, Page, RunState
+    from dataflow_magic.sweep import Sweep
     from dataflow_magic.values import secret
 
 __all__ = [
@@ -29,6 +30,8 @@ __all__ = [
     "Run",
     "RunFailed",
     "RunState",
+    "Sweep",
+    "SweepFailed",
     "WaitTimeout",
     "connect",
     "load_ipython_extension",
@@ -49,6 +52,8 @@ _HOMES = {
     "Run": "handle",
     "RunFailed": "errors",
     "RunState": "models",
+    "Sweep": "sweep",
+    "SweepFailed": "errors",
     "WaitTimeout": "errors",
     "connect": "api",
     "load_ipython_extension": "magic",

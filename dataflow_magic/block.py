@@ -2,6 +2,7 @@
 
 A block whose first character is ``{`` is JSON and is sent as written. Any other block is Python assignments, one
 parameter each; a key gets the ``$`` the service expects and a value becomes a string by the table at `values.render`.
+``name = each(...)`` and ``a, b = zipped(...)`` make a sweep: one combination of values per run.
 ``secret(...)`` there is always the one of `values`, whatever the notebook calls so: or a value might be sent in the clear.
 """
 
@@ -15,13 +16,14 @@ import keyword
 import math
 import re
 import tokenize
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
 from pydantic import ValidationError
 
+from dataflow_magic.combine import EACH, MOST_RUNS, ZIPPED, each_values, sweep_word, values_of, zipped_rows
 from dataflow_magic.errors import CellError
 from dataflow_magic.literal import is_written_out
 from dataflow_magic.masking import Parameter, Secret
@@ -45,11 +47,17 @@ class Block:
         The job condition when the block was the page's whole request body, else empty.
     warnings
         One line each, for things that are sent all the same.
+    swept
+        Keys of the parameters that a sweep gives several values, in the order written; empty where there is no sweep.
+    combinations
+        The parameters of each run of a sweep, the last written name varying fastest; ``parameters`` are the first.
     """
 
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     condition: JobCondition = field(default_factory=JobCondition)
     warnings: tuple[str, ...] = ()
+    swept: tuple[str, ...] = ()
+    combinations: tuple[Mapping[str, Parameter], ...] = ()
 
 
 def parse_block(text: str, namespace: Mapping[str, Any], *, first_line: int = 2) -> Block:
@@ -71,7 +79,7 @@ def parse_block(text: str, namespace: Mapping[str, Any], *, first_line: int = 2)
     """
     if text.lstrip().startswith("{"):
         return _parse_json(text, first_line)
-    return Block(_parse_assignments(text, namespace, first_line))
+    return _parse_assignments(text, namespace, first_line)
 
 
 def parse_mapping(parameters: Mapping[Any, Any]) -> dict[str, Parameter]:
@@ -108,23 +116,92 @@ def suggestion(word: str, known: list[str]) -> str:
 # Assignments
 
 
-def _parse_assignments(text: str, namespace: Mapping[str, Any], first_line: int) -> dict[str, Parameter]:
-    offset = first_line - 1
-    parameters: dict[str, Parameter] = {}
-    scope = dict(namespace)
+@dataclass(frozen=True, slots=True)
+class _Line:
+    """One assignment: to one name, or to those that ``zipped`` pairs."""
+
+    names: tuple[str, ...]
+    word: str
+    """``each`` or ``zipped``; empty where the line has one value."""
+    expression: ast.expr
+    number: int
+
+    def uses(self, names: set[str]) -> bool:
+        return any(isinstance(node, ast.Name) and node.id in names for node in ast.walk(self.expression))
+
+
+Values = dict[str, tuple[Any, Parameter]]
+"""The values of names: as they are, for the lines below, and as they are sent."""
+
+
+def _parse_assignments(text: str, namespace: Mapping[str, Any], first_line: int) -> Block:
+    combinations: list[Values] = [{}]
+    swept: list[str] = []
+    varying: set[str] = set()
+    """Names whose value depends on the combination."""
+    for line in _lines(text, first_line - 1):
+        # What uses no such name is evaluated once for all: a list that is read only once serves every combination.
+        uses = line.uses(varying)
+        choices = (
+            [_choices(line, namespace, each, _where(swept, each)) for each in combinations]
+            if uses
+            else [_choices(line, namespace, combinations[0], "")] * len(combinations)
+        )
+        if sum(map(len, choices)) > MOST_RUNS:
+            raise CellError(
+                f"with {', '.join(line.names)} these are more than {MOST_RUNS:,} runs, the most of one cell; split the sweep",
+                line=line.number,
+            )
+        combinations = [
+            each | values for each, some in zip(combinations, choices, strict=True) for values in some
+        ]
+        if line.word:
+            swept += line.names
+        if line.word or uses:
+            varying.update(line.names)
+    wires = tuple({f"${name}": wire for name, (_, wire) in each.items()} for each in combinations)
+    for wire in wires:
+        _check_none_is_shown(wire)
+    if not swept:
+        return Block(wires[0])
+    return Block(wires[0], swept=tuple(f"${name}" for name in swept), combinations=wires)
+
+
+def _lines(text: str, offset: int) -> Iterator[_Line]:
+    seen: set[str] = set()
     for statement in _statements(text, offset):
-        line = statement.lineno + offset
-        name, expression = _assignment(statement, line)
-        if f"${name}" in parameters:
-            raise CellError(f"{name} is assigned twice; each parameter has one value", line=line)
-        value = _evaluate(expression, scope, line, name)
-        try:
-            parameters[f"${name}"] = parameter(value)
-        except ValueError as error:
-            raise CellError(f"{name} {error}", line=line) from None
-        scope[name] = value
-    _check_none_is_shown(parameters)
-    return parameters
+        line = _assignment(statement, statement.lineno + offset)
+        for name in line.names:
+            if name in seen:
+                raise CellError(f"{name} is assigned twice; each parameter has one value", line=line.number)
+            seen.add(name)
+        yield line
+
+
+def _choices(line: _Line, namespace: Mapping[str, Any], known: Values, where: str) -> list[Values]:
+    """Return what the line's names may be in one combination of those above it."""
+    scope = {**namespace, **{name: value for name, (value, _) in known.items()}}
+    target = ", ".join(line.names) + where
+    try:
+        return [
+            {name: (value, parameter(value)) for name, value in zip(line.names, row, strict=True)}
+            for row in _rows(line, scope, target)
+        ]
+    except ValueError as error:
+        raise CellError(f"{target} {error}", line=line.number) from None
+
+
+def _rows(line: _Line, scope: dict[str, Any], target: str) -> list[tuple[Any, ...]]:
+    if not (line.word and isinstance(line.expression, ast.Call)):
+        return [(_evaluate(line.expression, scope, line.number, target),)]
+    given = _evaluate(values_of(line.expression), scope, line.number, target)
+    return (
+        zipped_rows(given, line.names) if line.word == ZIPPED else [(value,) for value in each_values(given)]
+    )
+
+
+def _where(swept: list[str], known: Values) -> str:
+    return f" (where {', '.join(f'{name} is {known[name][1]!s:.40}' for name in swept)})"
 
 
 def _statements(text: str, offset: int) -> list[ast.stmt]:
@@ -181,7 +258,7 @@ def _without_dollars(text: str) -> str:
 _LAYOUT = frozenset({tokenize.NL, tokenize.COMMENT, tokenize.INDENT, tokenize.DEDENT})
 
 
-def _assignment(statement: ast.stmt, line: int) -> tuple[str, ast.expr]:
+def _assignment(statement: ast.stmt, line: int) -> _Line:
     if not isinstance(statement, ast.Assign):
         what = "a typed assignment" if isinstance(statement, ast.AnnAssign) else "not an assignment"
         if isinstance(statement, ast.AugAssign):
@@ -189,10 +266,26 @@ def _assignment(statement: ast.stmt, line: int) -> tuple[str, ast.expr]:
         raise CellError(f"this is {what}; each line of a parameter block is name = value", line=line)
     if len(statement.targets) > 1:
         raise CellError("one name a line: a = b = value is two", line=line)
-    target = statement.targets[0]
-    if not isinstance(target, ast.Name):
-        raise CellError(f"{ast.unparse(target)!r} is not a plain name; each line is name = value", line=line)
-    return target.id, statement.value
+    word = sweep_word(statement.value)
+    for node in ast.walk(statement.value):
+        if node is not statement.value and (inner := sweep_word(node)):
+            raise CellError(
+                f"{inner}(...) stands inside an expression; give it a line of its own, name = {inner}(...), "
+                "and use the name",
+                line=line,
+            )
+    return _Line(_names(statement.targets[0], word, line), word, statement.value, line)
+
+
+def _names(target: ast.expr, word: str, line: int) -> tuple[str, ...]:
+    names = target.elts if word == ZIPPED and isinstance(target, ast.Tuple) else [target]
+    for each in names:
+        if not isinstance(each, ast.Name):
+            more = f"; {ZIPPED}(...) gives values to several" if word == EACH else ""
+            raise CellError(
+                f"{ast.unparse(each)!r} is not a plain name; each line is name = value{more}", line=line
+            )
+    return tuple(each.id for each in names if isinstance(each, ast.Name))
 
 
 def _evaluate(expression: ast.expr, scope: dict[str, Any], line: int, name: str) -> Any:

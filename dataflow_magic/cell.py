@@ -7,10 +7,10 @@ import keyword
 import re
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NoReturn
 
-from dataflow_magic.block import parse_block, parse_mapping, suggestion
+from dataflow_magic.block import Block, parse_block, parse_mapping, suggestion
 from dataflow_magic.errors import CellError
 from dataflow_magic.masking import Parameter
 from dataflow_magic.models import JobCondition
@@ -21,6 +21,7 @@ __all__ = [
     "JobRef",
     "LineParser",
     "RunRequest",
+    "SweepRequest",
     "add_condition",
     "add_place",
     "check_ranges",
@@ -98,6 +99,22 @@ class RunRequest:
 
 
 @dataclass(frozen=True, slots=True)
+class SweepRequest:
+    """Runs of one job to be started together.
+
+    Parameters
+    ----------
+    swept
+        The names, with their ``$``, of the parameters that tell the runs apart.
+    requests
+        One per combination of values, all of one job.
+    """
+
+    swept: tuple[str, ...]
+    requests: tuple[RunRequest, ...]
+
+
+@dataclass(frozen=True, slots=True)
 class CellOptions:
     """A cell, read.
 
@@ -111,6 +128,8 @@ class CellOptions:
         Name the run is bound to, None for none.
     again
         The run whose request is sent once more instead of ``request``, None for none.
+    sweep
+        All requests where the block makes a sweep, ``request`` being the first; None where it does not.
     """
 
     request: RunRequest
@@ -122,6 +141,7 @@ class CellOptions:
     target: str | None = None
     profile: str | None = None
     warnings: tuple[str, ...] = ()
+    sweep: SweepRequest | None = None
 
 
 def parse_cell(line: str, body: str, namespace: Mapping[str, Any]) -> CellOptions | None:
@@ -168,7 +188,13 @@ def parse_cell(line: str, body: str, namespace: Mapping[str, Any]) -> CellOption
         target=options.target,
         profile=options.profile,
         warnings=block.warnings,
+        sweep=_sweep_of(request, block),
     )
+
+
+def _sweep_of(request: RunRequest, block: Block) -> SweepRequest | None:
+    requests = tuple(replace(request, parameters=each) for each in block.combinations)
+    return SweepRequest(block.swept, requests) if block.swept else None
 
 
 def make_request(
@@ -316,7 +342,8 @@ def _parser() -> LineParser:
         "%%dataflow_run",
         usage="%%%%dataflow_run JOB [options]",
         description="Start a run of a Data Flow job. The cell below the line is the parameter block: "
-        "name = expression, one a line, or a JSON object.",
+        "name = expression, one a line, or a JSON object. name = each(a, b) starts a run per value, "
+        "a, b = zipped([1, 2], [3, 4]) per pair.",
     )
     add = parser.add_argument
     add("job", metavar="JOB", nargs="?", help="a job's name or id; name:X or id:X says which")

@@ -31,12 +31,18 @@ WAIT_WORDS = {True: "yes", False: "no", None: "auto: where nobody watches"}
 NOT_STARTED = "http://127.0.0.1:PORT"
 
 
-def dry_run(request: RunRequest, target: Target, environment: Mapping[str, str]) -> str:
-    """Return the request as curl, with a comment on what a real run reads first; holds neither secret nor signature."""
+def dry_run(request: RunRequest, target: Target, environment: Mapping[str, str], runs: int = 1) -> str:
+    """Return the request as curl, with a comment on what a real run reads first; holds neither secret nor signature.
+
+    Parameters
+    ----------
+    runs
+        How many the request is the first of.
+    """
     endpoint, access_key = _where(target, environment)
     condition = request.condition
     whole = None not in (condition.nrn, condition.script_path, condition.log_path)
-    notes = []
+    notes = [f"# the first of {runs:,} requests of a sweep"] if runs > 1 else []
     if not request.job.may_be_id:
         notes.append(f"# the job is looked up by its name first: {request.job.text}")
     if not whole:

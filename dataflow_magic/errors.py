@@ -18,6 +18,7 @@
     |   |-- Unreachable          the request never arrived
     |   '-- OutcomeUnknown       it may or may not have arrived
     |-- RunFailed                the run ended FAILED or CANCELED (.run)
+    |   '-- SweepFailed          not every run of a sweep completed (.sweep)
     '-- WaitTimeout              still running when the wait was over (.run)
 
 Messages say what happened with the value and what to do. They are shown as they are, alone, in a cell.
@@ -42,6 +43,7 @@ __all__ = [
     "RunFailed",
     "ServiceBroken",
     "ServiceError",
+    "SweepFailed",
     "TooManyRequests",
     "Unreachable",
     "WaitTimeout",
@@ -176,6 +178,22 @@ class RunFailed(DataflowError):
     def __init__(self, message: str, *, run: Any) -> None:
         self.run = run
         super().__init__(message)
+
+
+class SweepFailed(RunFailed):
+    """A sweep is over and not every run it was asked for completed.
+
+    Parameters
+    ----------
+    run
+        The first that did not, None where none was sent that did not.
+    sweep
+        The sweep, for its ``runs`` and ``retry_failed()``.
+    """
+
+    def __init__(self, message: str, *, run: Any, sweep: Any) -> None:
+        self.sweep = sweep
+        super().__init__(message, run=run)
 
 
 class WaitTimeout(DataflowError):

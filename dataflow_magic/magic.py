@@ -32,6 +32,7 @@ if TYPE_CHECKING:
     from dataflow_magic.handle import Run
     from dataflow_magic.session import Session
     from dataflow_magic.settings import Target
+    from dataflow_magic.sweep import Sweep
 
 __all__ = ["DataflowMagic", "load_ipython_extension", "unload_ipython_extension"]
 
@@ -109,10 +110,11 @@ class DataflowMagic(Magics):
     @line_cell_magic
     def dataflow_run(
         self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None
-    ) -> Run | None:
+    ) -> Run | Sweep | None:
         """Start a run of a Data Flow job and return its live handle at once.
 
         ``%%dataflow_run JOB [options]`` over a parameter block, or ``%dataflow_run JOB`` for a job without parameters.
+        A block with ``each`` or ``zipped`` starts a run per combination of values and returns a `Sweep`.
         ``%dataflow_run --help`` lists the options.
         """
         from dataflow_magic.cell import help_text, parse_cell
@@ -138,7 +140,7 @@ class DataflowMagic(Magics):
     @line_cell_magic
     def dataflow_script(
         self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None
-    ) -> Run | None:
+    ) -> Run | Sweep | None:
         """Write the cell as the script of a job, and create the job or change its condition.
 
         ``%%dataflow_script JOB [options]`` over the script; ``--run`` starts a run then. ``%dataflow_script --help``
@@ -294,9 +296,10 @@ class DataflowMagic(Magics):
             run.cancel()
             print(f"cancel sent to run {run.run_id} of {run.job}")  # noqa: T201
 
-    def _run(self, options: CellOptions, *, silent: bool) -> Run | None:
+    def _run(self, options: CellOptions, *, silent: bool) -> Run | Sweep | None:
         from dataflow_magic.present import is_headless
         from dataflow_magic.settings import language, waits
+        from dataflow_magic.sweep import Sweep
 
         # Before anything is sent: a word that is wrong there starts no run.
         by_default = waits(self.wait, self._session().environment)
@@ -305,18 +308,21 @@ class DataflowMagic(Magics):
         if options.dry_run:
             from dataflow_magic.describe import dry_run
 
-            print(dry_run(options.request, target, session.environment))  # noqa: T201
+            runs = len(options.sweep.requests) if options.sweep else 1
+            print(dry_run(options.request, target, session.environment, runs))  # noqa: T201
             return None
         headless = is_headless(self.shell)
         if headless and target.source == "no credentials found" and not self._told_local:
             self._told_local = True
             print("No credentials found: runs go to the local service on this machine.")  # noqa: T201
         try:
-            run = (
-                session.start_again(options.again)
-                if options.again
-                else session.start(options.request, target)
-            )
+            run: Run | Sweep
+            if options.sweep:
+                run = session.sweep(options.sweep, target)
+            elif options.again:
+                run = session.start_again(options.again)
+            else:
+                run = session.start(options.request, target)
         except KeyboardInterrupt:
             raise Detached(
                 "interrupted while the run was being submitted; %dataflow_runs lists it if it was sent"
@@ -329,13 +335,17 @@ class DataflowMagic(Magics):
             seconds = None if options.wait_timeout is None else 60 * options.wait_timeout
             log_at = (
                 f"{options.out}.logs() has"
-                if options.out
+                if options.out or isinstance(run, Sweep)
                 else f"%dataflow_status {_name(run)} shows the end of"
             )
             self._wait(run, seconds, log_at, silent=silent)
+        elif headless and isinstance(run, Sweep):
+            run.wait_sent()  # or a kernel that ends with this cell would take along what has not left
         return run
 
-    def _wait(self, run: Run, seconds: float | None, log_at: str, *, silent: bool = False) -> None:
+    def _wait(self, run: Run | Sweep, seconds: float | None, log_at: str, *, silent: bool = False) -> None:
+        from dataflow_magic.sweep import Sweep
+
         try:
             if silent:
                 run.wait(seconds)
@@ -343,8 +353,16 @@ class DataflowMagic(Magics):
                 run.show(kernel_waits=True)
                 run.wait_shown(seconds)
         except KeyboardInterrupt:
+            if isinstance(run, Sweep):
+                raise Detached(
+                    "stopped waiting; the sweep goes on: %dataflow_wait waits for its runs, %dataflow_runs lists them, "
+                    ".cancel() of the sweep ends them"
+                ) from None
             raise _detached([run]) from None
-        if run.status != "COMPLETED":
+        if isinstance(run, Sweep):
+            if not run.is_completed:
+                raise run.failed()
+        elif run.status != "COMPLETED":
             raise run.failed(f"{log_at} its log")
 
     @context_matcher()

@@ -20,7 +20,7 @@ import httpx
 from dataflow_magic import errors
 from dataflow_magic.answers import clock_words
 from dataflow_magic.book import Book
-from dataflow_magic.cell import JobRef, RunRequest
+from dataflow_magic.cell import JobRef, RunRequest, SweepRequest
 from dataflow_magic.client import Client
 from dataflow_magic.connection import Connection
 from dataflow_magic.connections import CLOSED, Connections, LocalService
@@ -36,6 +36,7 @@ from dataflow_magic.script import LOCAL_DEFAULTS, ScriptRequest
 from dataflow_magic.search import LOST, search, start_of
 from dataflow_magic.settings import Target, language, resolve_target
 from dataflow_magic.storage import FolderObjects
+from dataflow_magic.sweep import Sweep
 from dataflow_magic.view import KST, Past, RunView
 from dataflow_magic.watch import Pace
 
@@ -52,6 +53,10 @@ RECOVER_SECONDS = 30.0
 """How long after a look for runs of dead kernels the next one may be."""
 BREATH = 100
 """How many runs are taken over between two turns of the loop for others."""
+
+
+def _nobody(_run: Run) -> None:
+    """Be told of a run's changes, and do nothing."""
 
 
 class Session:
@@ -146,13 +151,22 @@ class Session:
         """
         connection = self.connect(target)
         self._recover_soon()
-        if _needs_no_job(request):
-            try:
-                return self._send(request, Job(job_id=request.job.text), connection)
-            except errors.NotFound:
-                if request.job.kind == "id":
-                    raise
-        return self._send(request, self._loop.call(find_job(connection.client, request.job)), connection)
+        return self._start(request, connection)[0]
+
+    def sweep(self, request: SweepRequest, target: Target) -> Sweep:
+        """Start the first run of a sweep, and have the others started by and by; the job is looked up once.
+
+        Raises
+        ------
+        DataflowError
+            The first was certainly not started, and so none is.
+        """
+        connection = self.connect(target)
+        self._recover_soon()
+        sweep = Sweep(request, self._submit)
+        first, job = self._start(request.requests[0], connection, sweep.note)
+        sweep.begin(first, lambda each, note: self._execute(each, job, connection, note))
+        return sweep
 
     def ask(self, target: Target, question: Callable[[Client], Awaitable[T]]) -> T:
         """Return what a target's client answers to one question."""
@@ -282,7 +296,8 @@ class Session:
             JobRef(view.job_id, "id"), view.condition, view.parameters, view.trigger_id, view.workflow_id
         )
         connection = await asyncio.to_thread(self._connect_again, view.target)
-        return await self._execute(request, Job(job_id=view.job_id, name=view.job_name), connection)
+        job = Job(job_id=view.job_id, name=view.job_name)
+        return await self._execute(request, job, connection, _nobody)
 
     def attach(self, run_id: str, target: Target, job: JobRef | None = None) -> Run:
         """Return a run the service knows and this machine does not, watched from now on.
@@ -374,11 +389,29 @@ class Session:
             raise
         return self._loop.submit(coroutine)
 
-    def _send(self, request: RunRequest, job: Job, connection: Connection) -> Run:
-        # Not cancelled by an interrupt: the request may be on its way, and the run must not be lost.
-        return self._loop.submit(self._execute(request, job, connection)).result()
+    def _start(
+        self, request: RunRequest, connection: Connection, note: Callable[[Run], None] = _nobody
+    ) -> tuple[Run, Job]:
+        """Return the started run and its job."""
+        if _needs_no_job(request):
+            job = Job(job_id=request.job.text)
+            try:
+                return self._send(request, job, connection, note), job
+            except errors.NotFound:
+                if request.job.kind == "id":
+                    raise
+        job = self._loop.call(find_job(connection.client, request.job))
+        return self._send(request, job, connection, note), job
 
-    async def _execute(self, request: RunRequest, job: Job, connection: Connection) -> Run:
+    def _send(
+        self, request: RunRequest, job: Job, connection: Connection, note: Callable[[Run], None] = _nobody
+    ) -> Run:
+        # Not cancelled by an interrupt: the request may be on its way, and the run must not be lost.
+        return self._loop.submit(self._execute(request, job, connection, note)).result()
+
+    async def _execute(
+        self, request: RunRequest, job: Job, connection: Connection, note: Callable[[Run], None]
+    ) -> Run:
         condition = request.condition.over(job.condition)
         view = RunView(
             target=connection.name,
@@ -395,7 +428,7 @@ class Session:
         )
         # Before anything leaves: who dies from here on leaves a trace of what may have been started.
         await self._book.intend(view)
-        run = self._new_run(view, connection)
+        run = self._new_run(view, connection, note)
         self._runs.append(run)
         try:
             execution = await connection.client.execute_job(
@@ -420,12 +453,16 @@ class Session:
             self._follow(run, execution, connection)
         return run
 
-    def _new_run(self, view: RunView, connection: Connection) -> Run:
+    def _new_run(self, view: RunView, connection: Connection, note: Callable[[Run], None] = _nobody) -> Run:
+        def changed(run: Run) -> None:
+            self._book.note(run)
+            note(run)
+
         return Run(
             view,
             connection,
             self._submit,
-            self._book.note,
+            changed,
             past=self._past,
             repeat=self._repeat,
             language=self._language,

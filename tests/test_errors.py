@@ -14,7 +14,8 @@ ALL = [
 
 def make(kind: type[DataflowError], message: str) -> DataflowError:
     parameters = inspect.signature(kind.__init__).parameters
-    given = {name: None if name == "run" else 400 for name in ("status", "run") if name in parameters}
+    fields = {"status": 400, "run": None, "sweep": None}
+    given = {name: value for name, value in fields.items() if name in parameters}
     return kind(message, **given)
 
 
@@ -46,6 +47,7 @@ def test_an_error_is_shown_as_its_message_alone(kind):
         (errors.ServiceBroken, errors.ServiceError),
         (errors.Unreachable, errors.ServiceError),
         (errors.OutcomeUnknown, errors.ServiceError),
+        (errors.SweepFailed, errors.RunFailed),
     ],
     ids=lambda kind: kind.__name__,
 )

@@ -19,6 +19,8 @@ PUBLIC = [
     "Run",
     "RunFailed",
     "RunState",
+    "Sweep",
+    "SweepFailed",
     "WaitTimeout",
     "connect",
     "load_ipython_extension",

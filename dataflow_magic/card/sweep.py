@@ -1,0 +1,352 @@
+"""What the card of a sweep says, in words ready to be shown. Pure, as `card.state`, whose cleaning it uses."""
+
+from __future__ import annotations
+
+from collections import Counter
+from collections.abc import Iterator
+from dataclasses import dataclass
+from datetime import datetime
+from enum import IntEnum
+from typing import Final
+
+from dataflow_magic.card.state import (
+    KINDS,
+    Kind,
+    _clock,
+    _cut,
+    _day_and_clock,
+    _line,
+    _row,
+    _short,
+    _spell,
+    _target,
+    tick_seconds,
+)
+from dataflow_magic.card.words import ENGLISH
+from dataflow_magic.models import RunState
+from dataflow_magic.view import KST, RunView
+
+__all__ = ["UNSENT", "Count", "Group", "Rows", "SweepRow", "SweepState", "SweepView", "sweep_state"]
+
+MOST_ROWS: Final = 200
+MOST_NAMES: Final = 8
+NOTE_LENGTH: Final = 160
+
+UNSENT: Final = "UNSENT"
+"""Word for the runs of a sweep whose request has not left; ours."""
+RETRIED: Final = "RETRIED"
+"""Word for the failed runs of a sweep that were started once more; ours."""
+
+
+class Group(IntEnum):
+    """Where a run stands in the table: who has to be looked at first comes first."""
+
+    FAILED = 0
+    RUNNING = 1
+    WAITING = 2
+    CANCELED = 3
+    COMPLETED = 4
+    RETRIED = 5
+
+
+@dataclass(frozen=True, slots=True)
+class SweepView:
+    """A sweep, as known now.
+
+    Parameters
+    ----------
+    swept
+        Names of the parameters that tell the runs apart, with their ``$``.
+    total
+        How many runs were asked for.
+    runs
+        What is known of those that were sent, by their number in the order asked for.
+    retried
+        Failed ones that another run has replaced, by the same numbers.
+    retrying
+        Numbers of failed ones that are being started again.
+    stopped
+        Why the rest is not sent, in words; empty while it is.
+    is_over
+        Whether nothing more will be known of any.
+    """
+
+    swept: tuple[str, ...]
+    total: int
+    runs: tuple[tuple[int, RunView], ...]
+    retried: tuple[tuple[int, RunView], ...] = ()
+    retrying: frozenset[int] = frozenset()
+    stopped: str = ""
+    is_over: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRow:
+    """One run's line of the table; nothing in it changes by itself as time passes.
+
+    Parameters
+    ----------
+    values
+        Of the swept parameters.
+    time
+        How long it took, or since when it runs.
+    note
+        Why it did not complete, or what it waits for; one line.
+    """
+
+    number: int
+    group: Group
+    state: str
+    kind: Kind
+    values: tuple[str, ...]
+    run_id: str
+    time: str
+    note: str
+
+
+@dataclass(frozen=True, slots=True)
+class Count:
+    """How many runs are in one state."""
+
+    word: str
+    kind: Kind
+    number: int
+
+
+@dataclass(frozen=True, slots=True)
+class SweepState:
+    """What the card of a sweep says, each part empty when there is nothing to say.
+
+    Parameters
+    ----------
+    state
+        One word for all.
+    counts
+        Per state, in the order of the table.
+    completed, over, total
+        Runs; what is over and not completed has failed or was canceled.
+    rows
+        At most 200.
+    more
+        What of each state is not among the rows.
+    notes
+        What there is to know beside: silence, the clock, why the rest is not sent.
+    can_cancel, can_retry
+        How many runs a cancel, or a start once more, would be of.
+    canceling
+        How many are told to end and have not.
+    tick
+        Seconds from one elapsed time to the next.
+    """
+
+    job: str
+    target: str
+    state: str
+    kind: Kind
+    elapsed: str
+    as_of: str
+    submitted: str
+    ended: str
+    counts: tuple[Count, ...]
+    completed: int
+    over: int
+    total: int
+    names: tuple[str, ...]
+    rows: tuple[SweepRow, ...]
+    more: tuple[Count, ...]
+    notes: tuple[str, ...]
+    can_cancel: int = 0
+    can_retry: int = 0
+    canceling: int = 0
+    tick: float = 1.0
+    is_over: bool = False
+    kernel_waits: bool = False
+
+
+class Rows:
+    """The lines of runs, each made anew only when more is known of its run."""
+
+    def __init__(self, swept: tuple[str, ...]) -> None:
+        self._swept = swept[:MOST_NAMES]
+        self._known: dict[tuple[int, bool], tuple[RunView, SweepRow]] = {}
+
+    def of(self, number: int, view: RunView, *, retried: bool = False) -> SweepRow:
+        """Return the line of a run."""
+        before = self._known.get((number, retried))
+        if before is not None and before[0] is view:
+            return before[1]
+        row = _sweep_row(number, view, self._swept, retried=retried)
+        if before is not None and before[1] == row:
+            row = before[1]
+        self._known[number, retried] = view, row
+        return row
+
+
+def sweep_state(
+    sweep: SweepView, now: datetime, *, rows: Rows | None = None, kernel_waits: bool = False
+) -> SweepState:
+    """Return what the card of a sweep says at one moment.
+
+    Parameters
+    ----------
+    now
+        Aware, in any zone.
+    rows
+        Remembers the lines from one call to the next.
+    kernel_waits
+        Whether the cell that shows the card blocks until all runs are over.
+
+    Raises
+    ------
+    ValueError
+        ``now`` has no zone, or no run was sent.
+    """
+    if now.tzinfo is None:
+        raise ValueError(f"now={now.isoformat()} has no time zone; pass an aware datetime")
+    if not sweep.runs:
+        raise ValueError("a sweep of which nothing was sent has no card")
+    views = [view for _, view in sweep.runs]
+    lines = _grouped(sweep, rows or Rows(sweep.swept))
+    counts = tuple(_counts(lines, sweep.total - len(views)))
+    drawn = tuple(lines[:MOST_ROWS])
+    end = _end(views) if sweep.is_over else None
+    completed = sum(view.status == RunState.COMPLETED for view in views)
+    live = [view for view in views if not view.is_final and not view.settled]
+    state, kind = _overall(sweep, lines, live)
+    began = min(view.submitted_at for view in views)
+    seconds = max(0.0, (now - began).total_seconds())
+    tick = tick_seconds(seconds)
+    return SweepState(
+        job=_short(views[0].job_name or views[0].job_id),
+        target=_target(views[0]),
+        state=state,
+        kind=kind,
+        elapsed=_seconds_of(end, began) if sweep.is_over else ENGLISH.duration(int(seconds // tick * tick)),
+        tick=tick,
+        as_of=_clock(now),
+        submitted=_day_and_clock(began),
+        ended=_day_and_clock(end) if end else "",
+        counts=counts,
+        completed=completed,
+        over=len(views) - len(live),
+        total=sweep.total,
+        names=tuple(_short(name.removeprefix("$")) for name in sweep.swept[:MOST_NAMES]),
+        rows=drawn,
+        more=tuple(_counts(lines[MOST_ROWS:], 0)),
+        notes=tuple(_notes(sweep, live)),
+        can_cancel=0 if sweep.is_over else sum(_can_cancel(view) for view in live),
+        can_retry=sum(
+            row.state == RunState.FAILED and row.group is Group.FAILED and row.number not in sweep.retrying
+            for row in lines
+        ),
+        canceling=sum(view.cancel_requested for view in live),
+        is_over=sweep.is_over,
+        kernel_waits=kernel_waits and not sweep.is_over,
+    )
+
+
+def _grouped(sweep: SweepView, rows: Rows) -> list[SweepRow]:
+    groups: dict[Group, list[SweepRow]] = {group: [] for group in Group}
+    for number, view in sweep.runs:
+        row = rows.of(number, view)
+        groups[row.group].append(row)
+    groups[Group.RETRIED] = [rows.of(number, view, retried=True) for number, view in sweep.retried]
+    return [row for group in Group for row in groups[group]]
+
+
+def _sweep_row(number: int, view: RunView, swept: tuple[str, ...], *, retried: bool) -> SweepRow:
+    group = Group.RETRIED if retried else _group(view)
+    return SweepRow(
+        number=number,
+        group=group,
+        state=_short(view.status) or "NO STATE",
+        kind=Kind.BLIND if view.is_lost and view.execution is None else KINDS.get(view.status, Kind.UNKNOWN),
+        values=tuple(_row(name, _spell(view.parameters.get(name, ""))).value for name in swept),
+        run_id=_short(view.run_id or ""),
+        time=_time(view),
+        note=_cut(_note(view, retried=retried), NOTE_LENGTH),
+    )
+
+
+def _group(view: RunView) -> Group:
+    if view.status == RunState.COMPLETED:
+        return Group.COMPLETED
+    if view.status == RunState.CANCELED:
+        return Group.CANCELED
+    if view.is_final or view.settled:
+        return Group.FAILED
+    return Group.WAITING if view.execution is None or view.status == RunState.READY else Group.RUNNING
+
+
+def _time(view: RunView) -> str:
+    end = view.execution.end_date if view.is_final and view.execution else None
+    if end is not None:
+        return _seconds_of(end, view.running_since or view.submitted_at)
+    if view.running_since is not None and not view.is_final:
+        return f"since {view.running_since.astimezone(KST):%H:%M:%S}"
+    return ""
+
+
+def _note(view: RunView, *, retried: bool) -> str:
+    if view.is_final:
+        detail = view.execution.status_detail if view.execution else ""
+        reason = view.failure.reason if view.failure else detail
+        said = "" if view.status == RunState.COMPLETED else _line(reason or "")
+        return f"retried{'; it was: ' if said else ''}{said}" if retried else said
+    if view.execution is None and (view.settled or view.is_lost):
+        return _line(view.blind_reason)
+    return "cancel sent" if view.cancel_requested else _line(view.waiting_for)
+
+
+def _counts(rows: list[SweepRow], unsent: int) -> Iterator[Count]:
+    for (word, kind), number in Counter(
+        (RETRIED, Kind.CANCELED) if row.group is Group.RETRIED else (row.state, row.kind) for row in rows
+    ).items():
+        yield Count(word, kind, number)
+    if unsent:
+        yield Count(UNSENT, Kind.WAITING, unsent)
+
+
+def _overall(sweep: SweepView, rows: list[SweepRow], live: list[RunView]) -> tuple[str, Kind]:
+    if not sweep.is_over:
+        silent = any(view.blind_since for view in live)
+        return RunState.RUNNING, Kind.BLIND if silent else Kind.RUNNING
+    first = rows[0].group
+    if first is Group.FAILED:
+        return RunState.FAILED, Kind.BAD
+    if first is Group.CANCELED:
+        return RunState.CANCELED, Kind.CANCELED
+    if len(sweep.runs) < sweep.total:
+        return UNSENT, Kind.BLIND
+    if first is Group.COMPLETED:
+        return RunState.COMPLETED, Kind.GOOD
+    return rows[0].state, Kind.BLIND  # nobody watches any more
+
+
+def _can_cancel(view: RunView) -> bool:
+    return view.run_id is not None and not view.cancel_requested
+
+
+def _notes(sweep: SweepView, live: list[RunView]) -> Iterator[str]:
+    unsent = sweep.total - len(sweep.runs)
+    if sweep.stopped:
+        yield f"{f'{unsent} not sent' if unsent else 'not started again'}: {_line(sweep.stopped)}"
+    silent = [view for view in live if view.blind_since and view.execution is not None]
+    if silent:
+        since = min(view.blind_since for view in silent if view.blind_since)
+        yield f"no news of {len(silent)} since {_clock(since)}: {_line(silent[0].blind_reason)}"
+    clock = next((view.clock for view in live if view.clock), "")
+    if clock:
+        yield _line(clock)
+
+
+def _end(views: list[RunView]) -> datetime | None:
+    return max(
+        (view.execution.end_date for view in views if view.execution and view.execution.end_date),
+        default=None,
+    )
+
+
+def _seconds_of(end: datetime | None, began: datetime) -> str:
+    # The service's end has whole seconds. Where it tells none, counting on would be a lie.
+    return ENGLISH.duration(max(0, int((end - began.replace(microsecond=0)).total_seconds()))) if end else ""

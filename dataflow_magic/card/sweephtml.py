@@ -1,0 +1,289 @@
+"""The card of a sweep as HTML and as plain text, and the pieces of HTML a living one repaints. Pure.
+
+As in `card.html`, the markup reads well without any style, and text is escaped by `card.html._element` alone.
+"""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Iterator
+from functools import cache
+from importlib.resources import files
+from itertools import islice
+from typing import Final
+
+from dataflow_magic.card.html import COLOURS, _element, _joined, _style
+from dataflow_magic.card.state import Kind
+from dataflow_magic.card.sweep import Count, Group, SweepRow, SweepState
+
+__all__ = [
+    "columns_html",
+    "parts",
+    "rows_html",
+    "summary_html",
+    "sweep_clock_html",
+    "sweep_html",
+    "sweep_line",
+    "sweep_rest_html",
+    "sweep_text",
+    "sweep_title_html",
+]
+
+TEXT_LINES: Final = 30
+PART: Final = 20
+"""Rows that are sent together."""
+STOP_WAITING: Final = "interrupt the kernel to stop waiting; the runs go on"
+
+
+def sweep_html(state: SweepState) -> str:
+    """Return the whole card as one piece of HTML that needs nothing else."""
+    table = _element(
+        "table",
+        _columns(state),
+        _head(state),
+        _element("tbody", *(_row(row) for row in state.rows)),
+        class_="dfm-runs",
+        aria_label="Runs of the sweep",
+    )
+    return _element(
+        "section",
+        _styles(),
+        _element("header", sweep_title_html(state), " ", sweep_clock_html(state), class_="dfm-head"),
+        summary_html(state),
+        # Where it scrolls, whoever has no mouse must be able to reach it.
+        _element(
+            "div", table, class_="dfm-rows", tabindex="0", role="region", aria_label="Runs of the sweep"
+        ),
+        sweep_rest_html(state),
+        class_="dfm-card dfm-sweep",
+        aria_label="Data Flow sweep",
+    )
+
+
+def sweep_title_html(state: SweepState) -> str:
+    """Return the one word for all, the job, how many runs and the target."""
+    badge = _element(
+        "strong",
+        state.state,
+        class_=f"dfm-badge dfm-{state.kind}",
+        style=f"background:{COLOURS[state.kind]};color:#fff;padding:1px 9px;border-radius:10px",
+        role="status",
+        aria_live="polite",
+    )
+    return _element(
+        "span",
+        badge,
+        " ",
+        _element("strong", _element("bdi", state.job), class_="dfm-job", title=state.job),
+        " ",
+        _element("span", f"sweep of {state.total} {_runs(state.total)} on {state.target}", class_="dfm-run"),
+        class_="dfm-title",
+    )
+
+
+def sweep_clock_html(state: SweepState) -> str:
+    """Return the elapsed time."""
+    return _element(
+        "span", state.elapsed, class_="dfm-clock", role="timer", title="since the first run was submitted"
+    )
+
+
+def summary_html(state: SweepState, *, live: bool = False) -> str:
+    """Return the counts per state, the bar, and the line of what there is to know beside.
+
+    Parameters
+    ----------
+    live
+        Whether somebody keeps repainting it; otherwise it says when it was.
+    """
+    counts = _element("p", _joined(*_spaced(_count(each) for each in state.counts)), class_="dfm-tallies")
+    return _joined(counts, _bar(state), _line(state, live=live))
+
+
+def columns_html(state: SweepState) -> str:
+    """Return the names of the table's columns as a table of its own, with the style sheets of the whole card."""
+    return _joined(_styles(), _element("table", _columns(state), _head(state), class_="dfm-runs"))
+
+
+def parts(state: SweepState) -> dict[tuple[Group, int], tuple[SweepRow, ...]]:
+    """Return the rows as a living card sends them, in order: a run that changes is of two parts at most."""
+    found: dict[tuple[Group, int], list[SweepRow]] = {}
+    for row in state.rows:
+        found.setdefault((row.group, row.number // PART), []).append(row)
+    return {key: tuple(rows) for key, rows in found.items()}
+
+
+def rows_html(state: SweepState, rows: tuple[SweepRow, ...]) -> str:
+    """Return some rows as a table of their own, under the columns of `columns_html`."""
+    return _element(
+        "table",
+        _columns(state),
+        _element("tbody", *(_row(row) for row in rows)),
+        class_="dfm-runs",
+        aria_label=f"{rows[0].group.name.lower()} runs",
+    )
+
+
+def sweep_rest_html(state: SweepState) -> str:
+    """Return what is not among the rows and where it is, or nothing."""
+    if not state.more:
+        return _joined()
+    return _element("p", _joined(*_rest(state)), class_="dfm-rest")
+
+
+def sweep_text(state: SweepState) -> str:
+    """Return the card as at most 30 lines of plain text, without colours: what did not complete, one a line."""
+    head = "  ".join(
+        part for part in (state.state, state.job, _over(state), state.elapsed, state.target) if part
+    )
+    lines = [head, f"  {_in_words(state.counts)}", *(f"  {note}" for note in state.notes)]
+    if not state.is_over:
+        lines.append(f"  as of {state.as_of}; show the sweep again to refresh")
+    if state.kernel_waits:
+        lines.append(f"  press Ctrl-C or {STOP_WAITING}")
+    failed = [row for row in state.rows if row.group in (Group.FAILED, Group.CANCELED)]
+    room = TEXT_LINES - len(lines) - 1
+    lines += [f"  {_row_text(state, row)}" for row in islice(failed, room)]
+    left = sum(count.number for count in state.counts if count.kind in (Kind.BAD, Kind.CANCELED)) - room
+    if len(failed) > room:
+        lines.append(f"  and {left} more; {_list_command(state)} lists all")
+    return "\n".join(lines)
+
+
+def sweep_line(state: SweepState) -> str:
+    """Return how far the sweep is, on one line."""
+    return "  ".join(
+        part
+        for part in (_over(state), state.job, _in_words(state.counts), state.elapsed, *state.notes)
+        if part
+    )
+
+
+def _over(state: SweepState) -> str:
+    return f"{state.over} of {state.total} {_runs(state.total)} over"
+
+
+def _runs(number: int) -> str:
+    return "run" if number == 1 else "runs"
+
+
+def _in_words(counts: tuple[Count, ...]) -> str:
+    return ", ".join(f"{count.number} {count.word}" for count in counts)
+
+
+def _row_text(state: SweepState, row: SweepRow) -> str:
+    values = " ".join(f"{name}={value}" for name, value in zip(state.names, row.values, strict=True))
+    return "  ".join(part for part in (row.state, values, row.run_id, row.note) if part)
+
+
+def _spaced(parts: Iterable[str]) -> Iterator[str]:
+    for number, part in enumerate(parts):
+        if number:
+            yield " "
+        yield part
+
+
+def _count(count: Count) -> str:
+    return _element(
+        "span",
+        _element("b", str(count.number)),
+        " ",
+        count.word,
+        class_=f"dfm-tally dfm-{count.kind}",
+        style=f"border-left:4px solid {COLOURS[count.kind]};padding-left:5px",
+    )
+
+
+def _bar(state: SweepState) -> str:
+    bad = state.over - state.completed
+    words = f"{_over(state)}: {state.completed} completed, {bad} not"
+    return _element(
+        "div",
+        *(
+            _element("i", class_=f"dfm-{kind}", style=f"width:{100 * number / state.total:.4g}%")
+            for kind, number in ((Kind.GOOD, state.completed), (Kind.BAD, bad))
+            if number
+        ),
+        class_="dfm-share",
+        role="progressbar",
+        aria_label="Runs that are over",
+        aria_valuemin="0",
+        aria_valuemax=str(state.total),
+        aria_valuenow=str(state.over),
+        aria_valuetext=words,
+        title=words,
+    )
+
+
+def _line(state: SweepState, *, live: bool) -> str:
+    note = " · ".join(state.notes)
+    return _element(
+        "p",
+        _element("span", note, class_="dfm-note", title=note) if note else "",
+        " " if note else "",
+        _element("small", _joined(*_when(state, live=live)), class_="dfm-when"),
+        class_="dfm-line",
+    )
+
+
+def _when(state: SweepState, *, live: bool) -> Iterator[str]:
+    yield f"submitted {state.submitted}"
+    if state.is_over:
+        if state.ended:
+            yield f" · ended {state.ended}"
+        if state.can_retry:
+            yield f" · .retry_failed() starts the {state.can_retry} failed again"
+    elif not live:
+        yield f" · as of {state.as_of}; show the sweep again to refresh"
+    if state.kernel_waits:
+        yield f" · {STOP_WAITING}"
+
+
+def _columns(state: SweepState) -> str:
+    named = [_element("col") for _ in state.names]
+    kinds = ("dfm-c-state", "", "dfm-c-run", "dfm-c-time", "dfm-c-note")
+    state_column, _, *rest = kinds
+    return _element(
+        "colgroup",
+        _element("col", class_=state_column),
+        *named,
+        *(_element("col", class_=kind) for kind in rest),
+    )
+
+
+def _head(state: SweepState) -> str:
+    names = ("state", *state.names, "run", "time", "")
+    return _element(
+        "thead", _element("tr", *(_element("th", name, scope="col", title=name) for name in names))
+    )
+
+
+def _row(row: SweepRow) -> str:
+    return _element(
+        "tr",
+        _element("th", row.state, scope="row", class_=f"dfm-{row.kind}"),
+        *(_element("td", _element("bdi", value), title=value) for value in row.values),
+        _element("td", _element("code", row.run_id) if row.run_id else ""),
+        _element("td", row.time),
+        _element("td", _element("bdi", row.note) if row.note else "", title=row.note),
+    )
+
+
+def _rest(state: SweepState) -> Iterator[str]:
+    yield f"and {', '.join(f'{count.number} more {count.word}' for count in state.more)}; "
+    yield _element("code", _list_command(state))
+    yield " shows all"
+
+
+def _list_command(state: SweepState) -> str:
+    return f"%dataflow_runs --job {state.job}"
+
+
+@cache
+def _styles() -> str:
+    sheet = files(__package__).joinpath("sweep.css").read_text("utf-8")
+    # No sign in it is one that has to be escaped.
+    return _joined(_style(), _element("style", _SPARE_CSS.sub("", sheet)))
+
+
+_SPARE_CSS: Final = re.compile(r"/[*].*?[*]/|^ +|\n", re.DOTALL | re.MULTILINE)

@@ -1,0 +1,546 @@
+"""`Sweep`, the live handle of many runs of one cell: starts them a few at a time, and tells of all together."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import logging
+import time
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from dataflow_magic import errors
+from dataflow_magic.card.sweep import UNSENT, Rows, SweepState, SweepView, sweep_state
+from dataflow_magic.card.sweephtml import sweep_line, sweep_text
+from dataflow_magic.cell import RunRequest, SweepRequest
+from dataflow_magic.handle import CHANGED, Run
+from dataflow_magic.models import JobExecution, RunState
+from dataflow_magic.present import FrontEnd, front_end
+from dataflow_magic.view import KST
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+    from dataflow_magic.card.sweepwidget import SweepCard
+
+__all__ = ["Sweep"]
+
+logger = logging.getLogger(__name__)
+
+AT_ONCE: Final = 4
+"""Requests of a sweep that are under way together."""
+LEAST_REST: Final = 0.1
+LONGEST_REST: Final = 60.0
+REST: Final = 2.0
+"""Seconds until what was refused as too many is sent again; doubled each time."""
+PAINT_SECONDS: Final = 0.5
+ROWS_SECONDS: Final = 1.0
+"""The rows are most of what a card sends."""
+
+Start = Callable[[RunRequest, Callable[[Run], None]], Awaitable[Run]]
+"""Starts a run, on the loop, and has somebody told of its changes."""
+Submit = Callable[[Coroutine[Any, Any, Any]], "concurrent.futures.Future[Any]"]
+
+
+class Sweep:
+    """Runs of one job that were started together, live.
+
+    The first is started when the sweep is made and the others by and by, whatever the notebook does meanwhile. Use
+    ``sweep.result()`` to wait for all, ``await sweep`` where awaiting is at home, ``sweep.cancel()`` to end them. Showing
+    it in a cell shows one card for all. Made by ``%%dataflow_run`` over a block with ``each`` or ``zipped``.
+    """
+
+    def __init__(self, request: SweepRequest, submit: Submit) -> None:
+        self._request = request
+        self._submit = submit
+        self._start: Start | None = None
+        self._runs: dict[int, Run] = {}
+        self._retried: list[tuple[int, Run]] = []
+        self._queue: deque[int] = deque(range(len(request.requests)))
+        """Numbers of the requests that are to be sent."""
+        self._again: set[int] = set()
+        """Numbers of failed runs that are to be started once more."""
+        self._stopped = ""
+        self._halt = asyncio.Event()
+        self._is_sending = False
+        self._sending: concurrent.futures.Future[None] | None = None
+        self._presenter: _Presenter | None = None
+        self._rows = Rows(request.swept)
+        self._news = asyncio.Event()
+        self._painting = False
+        self._waited_on = False
+        self._shown_in: object = None
+
+    def __repr__(self) -> str:
+        words = ", ".join(f"{number} {word}" for word, number in self.counts.items())
+        return f"<Sweep of {len(self._request.requests)} runs of {self.job}: {words}>"
+
+    @property
+    def job(self) -> str:
+        """The job's name."""
+        runs = self.runs
+        return runs[0].job if runs else self._request.requests[0].job.text
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """The runs that were sent, in the order the block gives; of one that was started again, the newest."""
+        return tuple(run for _, run in self._numbered())
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many runs are in each state; ``UNSENT`` are those whose request has not left."""
+        runs = self.runs
+        counts = Counter(run.status for run in runs)
+        if unsent := len(self._request.requests) - len(runs):
+            counts[UNSENT] = unsent
+        return MappingProxyType(dict(counts))
+
+    @property
+    def is_completed(self) -> bool:
+        """Whether every run that was asked for completed."""
+        return set(self.counts) == {RunState.COMPLETED}
+
+    @property
+    def error(self) -> str | None:
+        """Why the rest was not sent; None where there is nothing to tell."""
+        return self._stopped or None
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether runs are still being started."""
+        return self._is_sending
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will be known of any run."""
+        return not self.is_sending and all(run.is_over for run in list(self._runs.values()))
+
+    def result(self, timeout: float | None = None) -> tuple[JobExecution, ...]:
+        """Wait for all to end and return their last snapshots, in the order of `runs`.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait; None waits as long as the runs take.
+
+        Raises
+        ------
+        SweepFailed
+            Not every run that was asked for completed.
+        WaitTimeout
+            The wait is over; the runs go on.
+        """
+        self.wait(timeout)
+        return self._ended()
+
+    def wait(self, timeout: float | None = None, watch: Callable[[], None] | None = None) -> None:
+        """Wait for all to end, whatever the end is.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait; None waits as long as the runs take.
+        watch
+            Called in this thread twice a second at most, and once when all are over.
+
+        Raises
+        ------
+        WaitTimeout
+            Some still go on.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            over = self.is_over
+            if watch:
+                watch()
+            if over:
+                return
+            pause = PAINT_SECONDS if watch else None
+            if deadline is not None:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise self._still_going(timeout or 0.0)
+                pause = left if pause is None else min(pause, left)
+            with CHANGED:
+                CHANGED.wait_for(lambda: self.is_over, pause)
+
+    def wait_sent(self) -> None:
+        """Wait until every run is started, or it is known that the rest will not be."""
+        if self._sending is not None:
+            concurrent.futures.wait([self._sending])
+
+    def __await__(self) -> Generator[Any, None, tuple[JobExecution, ...]]:
+        """Wait for all to end without blocking; as `result`, on whatever loop awaits."""
+        return self._await().__await__()
+
+    def cancel(self) -> None:
+        """Start no more, and ask the service to end those that live; returns once it has answered for each.
+
+        Raises
+        ------
+        ServiceError
+            The service did not take all the requests; the message says how many.
+        """
+        self._submit(self._cancel()).result()
+
+    def retry_failed(self) -> Sweep:
+        """Start the same as each FAILED run once more, as a sweep of its own.
+
+        Raises
+        ------
+        BadState
+            None has failed.
+        DataflowError
+            The first was certainly not started, and so none.
+        """
+        requests = tuple(self._request.requests[number] for number, _ in self._failed())
+        if not requests or self._start is None:
+            raise errors.BadState(
+                "no run of the sweep has failed; there is nothing to start again", status=400
+            )
+        again, start = Sweep(SweepRequest(self._request.swept, requests), self._submit), self._start
+
+        async def start_first() -> Run:
+            return await start(requests[0], again.note)
+
+        again.begin(self._submit(start_first()).result(), start)
+        return again
+
+    def frame(self) -> pd.DataFrame:
+        """Return `runs` as a table; see `dataflow_magic.frame.records_frame`."""
+        # Late: pandas takes longer to import than all the rest.
+        from dataflow_magic.frame import runs_frame
+
+        return runs_frame(run.view for run in self.runs)
+
+    # Starting
+
+    def begin(self, first: Run, start: Start) -> None:
+        """Take the first run, which was started, and start the others."""
+        self._start = start
+        self._runs[self._queue.popleft()] = first
+        self._send_queue()
+
+    def note(self, _run: Run) -> None:
+        """Take note that more is known of a run; on the loop."""
+        self._news.set()
+
+    def _send_queue(self) -> None:
+        self._stopped = ""
+        self._is_sending = True
+        self._sending = self._submit(self._send_all())
+        self._sending.add_done_callback(self._sent)
+
+    def _sent(self, done: concurrent.futures.Future[None]) -> None:
+        if done.cancelled() or done.exception():
+            self._stopped = self._stopped or "the sending was ended"
+            logger.warning("the sending of %r: %s", self, "stopped" if done.cancelled() else done.exception())
+        with CHANGED:
+            self._is_sending = False
+            CHANGED.notify_all()
+
+    async def _send_all(self) -> None:
+        self._halt.clear()
+        try:
+            async with asyncio.TaskGroup() as group:
+                for _ in range(min(AT_ONCE, len(self._queue))):
+                    group.create_task(self._send_some())
+        finally:
+            self._queue.clear()
+            self._again.clear()
+            self._is_sending = False
+            self._news.set()
+
+    async def _send_some(self) -> None:
+        while self._queue:
+            number = self._queue.popleft()
+            try:
+                run = await self._send_one(self._request.requests[number])
+            except errors.DataflowError as error:
+                # The others differ in values alone: what one is refused for, all but surely are. Nor is it good to go on
+                # asking a service that is not to be reached.
+                self._stop(str(error))
+                return
+            if number in self._again:
+                self._again.discard(number)
+                self._retried.append((number, self._runs[number]))
+            self._runs[number] = run
+            self._news.set()
+
+    async def _send_one(self, request: RunRequest) -> Run:
+        assert self._start is not None  # noqa: S101 - set where the sweep begins
+        rest = REST
+        while True:
+            try:
+                return await self._start(request, self.note)
+            except errors.TooManyRequests as error:
+                # Not for good: there is room once runs of this sweep, or of others, are over.
+                pause = rest if error.retry_after is None else max(error.retry_after, LEAST_REST)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._halt.wait(), pause)
+                if self._halt.is_set():
+                    raise
+                rest = min(2 * rest, LONGEST_REST)
+
+    def _stop(self, why: str) -> None:
+        if not self._halt.is_set():
+            self._stopped = why
+        self._queue.clear()
+        self._halt.set()
+
+    async def _retry(self) -> None:
+        """Start the failed runs again in their own places."""
+        failed = [number for number, _ in self._failed() if number not in self._again]
+        self._again.update(failed)
+        self._queue.extend(failed)
+        if failed and not self._is_sending:
+            self._send_queue()
+
+    # Ending
+
+    async def _cancel(self) -> None:
+        if self._is_sending:
+            self._stop("the sweep was canceled")
+        await self._cancel_live()
+        if self._sending is not None:
+            # Starts that were under way are over now, and their runs are known.
+            await asyncio.wait([asyncio.wrap_future(self._sending)])
+            await self._cancel_live()
+
+    async def _cancel_live(self) -> None:
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def cancel(run: Run) -> errors.DataflowError | None:
+            async with gate:
+                try:
+                    await asyncio.to_thread(run.cancel)
+                except errors.DataflowError as error:
+                    return None if run.is_over else error
+                return None
+
+        live = [run for run in self.runs if not run.is_over and not run.view.cancel_requested]
+        wrong = [error for error in await asyncio.gather(*map(cancel, live)) if error is not None]
+        if wrong:
+            raise errors.ServiceError(f"{len(wrong)} of {len(live)} runs could not be canceled: {wrong[0]}")
+
+    async def _await(self) -> tuple[JobExecution, ...]:
+        while not self.is_over:
+            if self._sending is not None:
+                # Shielded: who stops awaiting must not end the starting.
+                with contextlib.suppress(Exception):
+                    await asyncio.shield(asyncio.wrap_future(self._sending))
+            for run in self.runs:
+                with contextlib.suppress(errors.DataflowError):
+                    await run
+        return self._ended()
+
+    def _ended(self) -> tuple[JobExecution, ...]:
+        if not self.is_completed:
+            raise self.failed()
+        return tuple(run.view.execution for run in self.runs if run.view.execution)
+
+    def failed(self) -> errors.SweepFailed:
+        """Return the error of a sweep that is over and did not complete: one line, with the first reason."""
+        total, counts = len(self._request.requests), self.counts
+        bad = {word: number for word, number in counts.items() if word != RunState.COMPLETED}
+        words = ", ".join(f"{number} {word}" for word, number in bad.items())
+        first = next(
+            iter(
+                [run for _, run in self._failed()]
+                or [run for run in self.runs if run.status != RunState.COMPLETED]
+            ),
+            None,
+        )
+        reason = " ".join((self._stopped if first is None else first.error or "").split())[:REASON_LENGTH]
+        where = f"run {first.run_id or first.key}" if first else "not sent"
+        said = f"; {where}: {reason}" if reason else ""
+        step = (
+            f"; .retry_failed() starts the {bad[RunState.FAILED]} failed again"
+            if RunState.FAILED in bad
+            else ""
+        )
+        return errors.SweepFailed(
+            f"{sum(bad.values())} of {total} runs of {self.job} did not complete ({words}){said}{step}",
+            run=first,
+            sweep=self,
+        )
+
+    def _still_going(self, timeout: float) -> errors.WaitTimeout:
+        live = len(self._request.requests) - sum(run.is_over for run in self.runs)
+        return errors.WaitTimeout(
+            f"{live} of {len(self._request.requests)} runs of {self.job} still go on after {timeout:g} s; wait again, or .cancel() of the sweep ends them",
+            run=self,
+        )
+
+    def _numbered(self) -> list[tuple[int, Run]]:
+        return sorted(self._runs.items())
+
+    def _failed(self) -> list[tuple[int, Run]]:
+        return [(number, run) for number, run in self._numbered() if run.status == RunState.FAILED]
+
+    # Showing
+
+    def show(self, *, kernel_waits: bool = False) -> None:
+        """Show the sweep below the running cell and keep it up to date there."""
+        shell = _shell()
+        if self._presenter is None:
+            self._presenter = _Presenter(self, front_end(shell))
+        self._waited_on = kernel_waits
+        # What a cell waits for is its value as well, and would be shown twice.
+        self._shown_in = getattr(shell, "execution_count", None) if kernel_waits else None
+        self._presenter.show(self._state(kernel_waits=kernel_waits))
+        if not kernel_waits:
+            self._paint_from_now_on()
+
+    def wait_shown(self, timeout: float | None = None) -> None:
+        """Wait for all to end, painting from this thread: while a cell blocks, only its own messages are its output."""
+        try:
+            self.wait(timeout, self._paint_waiting)
+        finally:
+            self._waited_on = False
+            if not self.is_over:
+                self._paint_from_now_on()
+
+    def cancel_from_button(self) -> None:
+        """Have all canceled; from any thread, returns at once."""
+        self._submit(self._cancel()).add_done_callback(self._after_button)
+
+    def retry_from_button(self) -> None:
+        """Have the failed runs started again as runs of this sweep; from any thread, returns at once."""
+        self._submit(self._retry()).add_done_callback(self._after_button)
+
+    def _after_button(self, done: concurrent.futures.Future[None]) -> None:
+        if done.cancelled() or done.exception():
+            logger.warning("a button of %r: %s", self, "stopped" if done.cancelled() else done.exception())
+        if self._presenter is not None:
+            self._presenter.offer()
+
+    def _ipython_display_(self) -> None:
+        shell = _shell()
+        shown_in, self._shown_in = self._shown_in, None
+        if shown_in is None or shown_in != getattr(shell, "execution_count", None):
+            self.show()
+        elif front_end(shell) is FrontEnd.TERMINAL:
+            raise NotImplementedError  # IPython's word for: the repr will do, since Out[n] is printed already
+
+    def _state(self, *, kernel_waits: bool = False) -> SweepState:
+        # Before the runs are read, so that what is said to be over is told with its end.
+        is_over = self.is_over
+        view = SweepView(
+            swept=self._request.swept,
+            total=len(self._request.requests),
+            runs=tuple((number, run.view) for number, run in self._numbered()),
+            retried=tuple((number, run.view) for number, run in self._retried),
+            retrying=frozenset(self._again),
+            stopped=self._stopped,
+            is_over=is_over,
+        )
+        return sweep_state(view, datetime.now(KST), rows=self._rows, kernel_waits=kernel_waits)
+
+    def _paint_waiting(self) -> None:
+        if self._presenter is not None:
+            self._presenter.update(self._state(kernel_waits=True))
+
+    def _paint_from_now_on(self) -> None:
+        if self._presenter is None or not self._presenter.is_shown:
+            return
+        if self.is_over:
+            self._paint_now(self._presenter)
+        else:
+            self._submit(self._paint(self._presenter))
+
+    async def _paint(self, presenter: _Presenter) -> None:
+        # Decided on the loop, so that a painter about to leave and one about to begin cannot miss each other.
+        if self._painting:
+            return
+        self._painting = True
+        try:
+            while not self._waited_on:
+                self._news.clear()
+                if self._paint_now(presenter):
+                    return
+                await asyncio.sleep(PAINT_SECONDS)
+                rest = max(0.0, presenter.seconds_to_next - PAINT_SECONDS)
+                with contextlib.suppress(TimeoutError):
+                    await asyncio.wait_for(self._news.wait(), rest)
+        finally:
+            self._painting = False
+
+    def _paint_now(self, presenter: _Presenter) -> bool:
+        try:
+            state = self._state()
+            presenter.update(state)
+        except Exception:  # the next change may be shown again
+            logger.debug("the card of %r could not be painted", self, exc_info=True)
+            return self.is_over
+        return state.is_over
+
+
+REASON_LENGTH: Final = 300
+
+
+class _Presenter:
+    """Shows one sweep and keeps what it showed up to date: a live card, a card without widgets, or a terminal's lines."""
+
+    def __init__(self, sweep: Sweep, where: FrontEnd) -> None:
+        self._sweep = sweep
+        self._where = where
+        self._card: SweepCard | None = None
+        self._told: object = None
+        self._rows_at = -ROWS_SECONDS
+        self.seconds_to_next = 1.0
+        """Until there is something to paint though nothing is known anew: the time, or rows that were put off."""
+
+    @property
+    def is_shown(self) -> bool:
+        """Whether there is a card that wants to be kept up to date."""
+        return self._card is not None
+
+    def show(self, state: SweepState) -> None:
+        if self._where is FrontEnd.TERMINAL:
+            self._told = state.counts, bool(state.notes)
+            print(sweep_text(state))  # noqa: T201
+            return
+        if self._card is None:
+            # Late: ipywidgets is only paid for by who sees a card.
+            from dataflow_magic.card.sweepwidget import SweepCard
+
+            self._card = SweepCard(
+                self._sweep.cancel_from_button,
+                self._sweep.retry_from_button,
+                interactive=self._where is FrontEnd.WIDGETS,
+            )
+        self._card.show(state)
+
+    def update(self, state: SweepState) -> None:
+        """Bring what was shown up to date; a terminal gets a line per change and the whole at the end."""
+        if self._card is None:
+            # Background work never prints: only a cell that waits has lines to tell.
+            told = state.counts, bool(state.notes)
+            if self._told is not None and told != self._told:
+                self._told = told
+                print(sweep_text(state) if state.is_over else sweep_line(state))  # noqa: T201
+        elif state.is_over:
+            self._card.finish(state)
+        else:
+            now = time.monotonic()
+            due = now - self._rows_at >= ROWS_SECONDS
+            if due:
+                self._rows_at = now
+            self._card.update(state, rows=due)
+            self.seconds_to_next = state.tick if due else self._rows_at + ROWS_SECONDS - now
+
+    def offer(self) -> None:
+        if self._card is not None:
+            self._card.offer()
+
+
+def _shell() -> Any:
+    # Late: a script that uses runs without a notebook need not load IPython.
+    from IPython import get_ipython
+
+    return get_ipython()

@@ -1,0 +1,277 @@
+"""Sweeps: starting many runs, waiting for them, ending them and starting those that failed again."""
+
+import asyncio
+import threading
+import time
+from typing import Any
+
+import httpx
+import pytest
+
+from dataflow_magic.cell import SweepRequest, make_request
+from dataflow_magic.errors import BadParameter, BadState, NotFound, SweepFailed, WaitTimeout
+from dataflow_magic.sweep import Sweep
+from tests.helpers import Scene, Sent, eventually
+
+REFUSED = {"error": {"errorCode": "bad-parameter", "message": "no"}}
+
+
+@pytest.fixture
+def scene(tmp_path):
+    with Scene(tmp_path) as scene:
+        yield scene
+
+
+def sweep_of(scene: Scene, job: str, *months: int, **options: Any) -> Sweep:
+    requests = tuple(make_request(job, {"table": "t", "month": month}, **options) for month in months)
+    return scene.session.sweep(SweepRequest(("$month",), requests), scene.local())
+
+
+def sent_months(scene: Scene) -> list[str]:
+    return sorted((sent.body["parameters"]["$month"] for sent in scene.service.starts), key=int)
+
+
+def refuse(scene: Scene, status: int, *, times: int, **headers: str) -> None:
+    scene.service.answers = [httpx.Response(status, json=REFUSED, headers=headers) for _ in range(times)]
+
+
+# Starting
+
+
+def test_one_run_is_started_per_request_and_the_job_is_looked_up_once(scene):
+    sweep = sweep_of(scene, "daily_sales", *range(1, 13))
+
+    assert [each.status for each in sweep.result(10)] == ["COMPLETED"] * 12
+    assert [run.parameters["$month"] for run in sweep.runs] == [str(month) for month in range(1, 13)]
+    assert sent_months(scene) == [str(month) for month in range(1, 13)]
+    assert [sent.path.rpartition("/v1")[2] for sent in scene.service.sent].count("/jobs") <= 1
+    assert sum(sent.query.get("name") == "daily_sales" for sent in scene.service.sent) == 1
+    assert sweep.counts == {"COMPLETED": 12}
+    assert repr(sweep) == "<Sweep of 12 runs of daily_sales: 12 COMPLETED>"
+
+
+def test_every_run_is_a_run_of_the_session_and_of_the_ledger(scene):
+    sweep = sweep_of(scene, "daily_sales", 1, 2, 3)
+    sweep.result(10)
+
+    assert set(scene.session.runs) == set(sweep.runs)
+    eventually(
+        lambda: [record.status for record in scene.session.records()] == ["COMPLETED"] * 3,
+        "the ledger holds all",
+    )
+    assert {record.key for record in scene.session.records()} == {run.key for run in sweep.runs}
+
+
+def test_at_most_four_requests_are_under_way_together(scene):
+    lock = threading.Lock()
+    under_way: list[Sent] = []
+    most: list[int] = []
+
+    def answer(sent: Sent) -> None:
+        if sent.is_start:
+            with lock:
+                under_way.append(sent)
+                most.append(len(under_way))
+            time.sleep(0.01)
+            with lock:
+                under_way.remove(sent)
+
+    scene.service.before_answer = answer
+    sweep_of(scene, "daily_sales", *range(20)).result(20)
+
+    assert 2 <= max(most) <= 4
+
+
+def test_a_refusal_of_the_first_fails_at_once_and_starts_nothing(scene):
+    refuse(scene, 400, times=1)
+
+    with pytest.raises(BadParameter):
+        sweep_of(scene, "daily_sales", 1, 2, 3)
+    assert len(scene.service.starts) == 1
+    assert scene.session.runs == []
+
+
+def test_a_job_that_is_not_there_fails_at_once(scene):
+    with pytest.raises(NotFound, match="no job is named 'nothing'"):
+        sweep_of(scene, "nothing", 1, 2)
+
+
+def test_a_later_refusal_stops_the_rest_and_what_was_started_goes_on(scene):
+    def then_refuse(sent: Sent) -> None:
+        if sent.is_start and len(scene.service.starts) == 1:
+            refuse(scene, 400, times=100)
+
+    scene.service.before_answer = then_refuse
+    sweep = sweep_of(scene, "slow", *range(10))
+    sweep.wait_sent()
+
+    assert sweep.counts["UNSENT"] == 9
+    assert sweep.error is not None
+    assert not sweep.is_over
+    assert len(scene.service.starts) <= 5
+
+    scene.service.finish.set()
+    with pytest.raises(SweepFailed) as caught:
+        sweep.result(10)
+    assert str(caught.value).startswith("9 of 10 runs of slow did not complete (9 UNSENT); not sent: ")
+    assert "\n" not in str(caught.value)
+    assert caught.value.sweep is sweep
+
+
+def test_what_is_refused_as_too_many_is_sent_again(scene):
+    def then_refuse(sent: Sent) -> None:
+        if sent.is_start and len(scene.service.starts) == 1:
+            refuse(scene, 429, times=8, **{"Retry-After": "0"})
+
+    scene.service.before_answer = then_refuse
+    sweep = sweep_of(scene, "daily_sales", 1, 2)
+
+    assert len(sweep.result(20)) == 2
+    assert len(scene.service.starts) == 10
+    assert sweep.error is None
+
+
+def test_a_start_whose_answer_was_lost_is_found_and_not_sent_twice(scene):
+    def then_lose(sent: Sent) -> None:
+        if sent.is_start and len(scene.service.starts) == 1:
+            scene.service.lost_answers = 2
+
+    scene.service.before_answer = then_lose
+    sweep = sweep_of(scene, "daily_sales", *range(6))
+
+    assert len(sweep.result(20)) == 6
+    assert sent_months(scene) == [str(month) for month in range(6)]
+
+
+def test_closing_the_session_ends_the_sending_and_every_wait(scene):
+    put_off(scene)
+    sweep = sweep_of(scene, "slow", *range(50))
+    eventually(lambda: was_put_off(scene), "a start was put off")
+    scene.session.close()
+    eventually(lambda: sweep.is_over, "the sweep is told that nobody goes on")
+
+    with pytest.raises(SweepFailed, match="UNSENT"):
+        sweep.result(5)
+
+
+def put_off(scene: Scene) -> None:
+    """Have all starts but the first refused for as long as the test goes on."""
+
+    def then_refuse(sent: Sent) -> None:
+        if sent.is_start:
+            refuse(scene, 429, times=1000, **{"Retry-After": "60"})
+
+    scene.service.before_answer = then_refuse
+
+
+def was_put_off(scene: Scene) -> bool:
+    return 0 < len(scene.service.answers) < 1000
+
+
+# Waiting
+
+
+def test_a_failed_sweep_raises_one_line_with_how_many_and_the_first_reason(scene):
+    sweep = sweep_of(scene, "broken", 1, 2, 3)
+
+    with pytest.raises(SweepFailed) as caught:
+        sweep.result(10)
+
+    assert str(caught.value) == (
+        f"3 of 3 runs of broken did not complete (3 FAILED); run {sweep.runs[0].run_id}: "
+        "ValueError: no such table: test.sales; .retry_failed() starts the 3 failed again"
+    )
+    assert caught.value.run is sweep.runs[0]
+
+
+def test_a_wait_that_is_over_says_so_and_the_runs_go_on(scene):
+    sweep = sweep_of(scene, "slow", 1, 2)
+    sweep.wait_sent()
+
+    with pytest.raises(WaitTimeout) as caught:
+        sweep.result(timeout=0.05)
+    assert str(caught.value) == (
+        "2 of 2 runs of slow still go on after 0.05 s; wait again, or .cancel() of the sweep ends them"
+    )
+    scene.service.finish.set()
+    assert len(sweep.result(10)) == 2
+
+
+def test_a_sweep_can_be_awaited_and_who_stops_awaiting_ends_nothing(scene):
+    sweep = sweep_of(scene, "slow", 1, 2, 3)
+
+    async def wait_a_moment_then_for_all() -> int:
+        with pytest.raises(TimeoutError):
+            await asyncio.wait_for(_result(sweep), 0.05)
+        scene.service.finish.set()
+        return len(await sweep)
+
+    assert asyncio.run(wait_a_moment_then_for_all()) == 3
+
+
+async def _result(sweep: Sweep) -> object:
+    return await sweep
+
+
+def test_the_table_has_a_row_per_run_in_the_order_asked_for(scene):
+    sweep = sweep_of(scene, "daily_sales", 3, 1, 2)
+    sweep.result(10)
+    frame = sweep.frame()
+
+    assert list(frame["param.month"]) == ["3", "1", "2"]
+    assert list(frame["status"]) == ["COMPLETED"] * 3
+
+
+# Ending, and starting again
+
+
+def test_cancel_ends_all_that_live_and_sends_no_more(scene):
+    sweep = sweep_of(scene, "slow", *range(8))
+    sweep.wait_sent()
+    sweep.cancel()
+    sweep.wait(10)
+
+    assert sweep.counts == {"CANCELED": 8}
+
+
+def test_cancel_while_runs_are_being_started_sends_no_more(scene):
+    put_off(scene)
+    sweep = sweep_of(scene, "slow", *range(50))
+    eventually(lambda: was_put_off(scene), "a start was put off")
+    sweep.cancel()
+    sweep.wait(10)
+
+    assert sweep.counts == {"CANCELED": 1, "UNSENT": 49}
+    assert sweep.error == "the sweep was canceled"
+
+
+def test_those_that_failed_are_started_again_as_a_sweep_of_their_own(scene):
+    sweep = sweep_of(scene, "broken", 1, 2, 3)
+    sweep.wait(10)
+    again = sweep.retry_failed()
+    again.wait(10)
+
+    assert [run.parameters["$month"] for run in again.runs] == ["1", "2", "3"]
+    assert set(again.runs).isdisjoint(sweep.runs)
+    assert len(scene.service.starts) == 6
+
+
+def test_where_none_failed_there_is_nothing_to_start_again(scene):
+    sweep = sweep_of(scene, "daily_sales", 1)
+    sweep.wait(10)
+
+    with pytest.raises(BadState, match="no run of the sweep has failed; there is nothing to start again"):
+        sweep.retry_failed()
+
+
+def test_the_button_starts_those_that_failed_again_in_their_places(scene):
+    sweep = sweep_of(scene, "mute", 1, 2)
+    sweep.wait(10)
+    before = sweep.runs
+    sweep.retry_from_button()
+    eventually(lambda: set(sweep.runs).isdisjoint(before), "both were replaced")
+    sweep.wait(10)
+
+    assert [run.parameters["$month"] for run in sweep.runs] == ["1", "2"]
+    assert sweep.counts == {"FAILED": 2}
+    assert len(scene.service.starts) == 4

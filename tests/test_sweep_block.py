@@ -1,0 +1,195 @@
+"""A parameter block that asks for many runs: which, in what order, and what is no such block."""
+
+from collections.abc import Iterator
+from datetime import date
+from typing import Any
+
+import numpy as np
+import pandas as pd
+import pytest
+
+from dataflow_magic.block import Block, parse_block
+from dataflow_magic.cell import CellOptions, JobRef, RunRequest, SweepRequest, parse_cell
+from dataflow_magic.errors import CellError
+
+
+def rows(text: str, **namespace: Any) -> list[str]:
+    """Return the values of each run, in order, as one string."""
+    return [" ".join(map(str, each.values())) for each in parse_block(text, namespace).combinations]
+
+
+def complaint(text: str, **namespace: Any) -> str:
+    with pytest.raises(CellError) as caught:
+        parse_block(text, namespace)
+    return str(caught.value)
+
+
+def test_each_makes_one_run_per_value():
+    assert parse_block("table = 't'\nmonth = each(1, 7)", {}) == Block(
+        {"$table": "t", "$month": "1"},
+        swept=("$month",),
+        combinations=({"$table": "t", "$month": "1"}, {"$table": "t", "$month": "7"}),
+    )
+
+
+def test_a_block_without_them_is_no_sweep():
+    block = parse_block("month = 7", {})
+
+    assert (block.swept, block.combinations) == ((), ())
+
+
+def test_one_value_makes_a_sweep_of_one():
+    assert parse_block("month = each(7)", {}) == Block(
+        {"$month": "7"}, swept=("$month",), combinations=({"$month": "7"},)
+    )
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("a = each([1, 2])", ["1", "2"]),
+        ("a = each(range(3))", ["0", "1", "2"]),
+        ("a = each(*range(2), 9)", ["0", "1", "9"]),
+        ("a = each(n * n for n in (2, 3))", ["4", "9"]),
+        ("a = each('JFK')", ["JFK"]),
+        ("a = each('JFK', 'EWR')", ["JFK", "EWR"]),
+        ("a = each(1.5)", ["1.5"]),
+        ("a = each(frame.origin)", ["JFK", "EWR"]),
+        ("a = each(frame.origin.unique())", ["JFK", "EWR"]),
+        ("a = each(np.arange(2))", ["0", "1"]),
+        ("a = each(np.int64(3))", ["3"]),
+        ("a = each(days)", ["2026-11-01T00:00:00", "2026-11-02T00:00:00"]),
+        ("a = each(1, 1)", ["1", "1"]),
+        ("$a = each(1, 2)", ["1", "2"]),
+        ("a = (each(\n  1,\n  2,\n))  # both", ["1", "2"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)
+def test_each_takes_values_or_one_thing_that_holds_them(text, expected):
+    frame = pd.DataFrame({"origin": ["JFK", "EWR"]})
+    assert rows(text, frame=frame, np=np, days=pd.date_range("2026-11-01", periods=2)) == expected
+
+
+def test_several_give_the_product_and_the_last_varies_fastest():
+    assert rows("a = each(1, 2)\nb = 'x'\nc = each('p', 'q')") == ["1 x p", "1 x q", "2 x p", "2 x q"]
+
+
+def test_zipped_pairs_values():
+    block = parse_block("a, b = zipped([1, 7], ['JFK', 'EWR'])\nc = each(True, False)", {})
+
+    assert block.swept == ("$a", "$b", "$c")
+    assert [" ".join(map(str, each.values())) for each in block.combinations] == [
+        "1 JFK true",
+        "1 JFK false",
+        "7 EWR true",
+        "7 EWR false",
+    ]
+
+
+def test_a_later_line_that_uses_a_swept_name_has_a_value_per_run():
+    text = "month = each(1, 7)\npath = f'out/{month}'\ndeep = path + '/x'\ndays = each(month, month + 1)"
+
+    assert rows(text) == ["1 out/1 out/1/x 1", "1 out/1 out/1/x 2", "7 out/7 out/7/x 7", "7 out/7 out/7/x 8"]
+    assert parse_block(text, {}).swept == ("$month", "$days")
+
+
+def test_a_line_that_uses_none_is_evaluated_once_for_all():
+    calls: list[int] = []
+
+    def batch() -> int:
+        calls.append(1)
+        return len(calls)
+
+    once = (n for n in (8, 9))
+
+    assert rows("a = each(1, 2)\nb = batch()\nc = each(once)", batch=batch, once=once) == [
+        "1 1 8",
+        "1 1 9",
+        "2 1 8",
+        "2 1 9",
+    ]
+
+
+def test_the_words_are_those_of_the_block_whatever_the_notebook_calls_so():
+    namespace = {"each": 3, "zipped": print}
+
+    assert rows("a = each(1, 2)\nb = each", **namespace) == ["1 3", "2 3"]
+    assert rows("each = 5\na = each(1, 2)", **namespace) == ["5 1", "5 2"]
+    assert namespace == {"each": 3, "zipped": print}
+
+
+def test_without_a_sweep_the_words_are_no_names():
+    assert complaint("a = each") == "line 2: a: name 'each' is not defined"
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        ("a = each()", "line 2: a has no values in each(...), so nothing would run; give at least one"),
+        ("a = 1\nb = each([])", "line 3: b has no values in each(...), so nothing would run; give at least one"),
+        ("a = each(x=1)", "line 2: a gives x=1 by name; each(...) and zipped(...) take values alone"),
+        ("a = each(1, None)", "line 2: a is None, which has no string form here; give text, a number, a bool, a date or a path (or str(...) of it)"),
+        ("a = each({'x': 1})", "line 2: a has values in a dict, which is no plain list of them; give one"),
+        ("a = each(frame)", "line 2: a has values in a DataFrame, which is no plain list of them; give one"),
+        ("a = each(broken())", "line 2: a cannot be listed: ZeroDivisionError: division by zero"),
+        ("a = each(1 / 0)", "line 2: a: ZeroDivisionError: division by zero"),
+        ("a = str(each(1, 2))", "line 2: each(...) stands inside an expression; give it a line of its own, name = each(...), and use the name"),
+        ("a = 1\nb = each(each(1), 2)", "line 3: each(...) stands inside an expression; give it a line of its own, name = each(...), and use the name"),
+        ("a = [zipped([1])]", "line 2: zipped(...) stands inside an expression; give it a line of its own, name = zipped(...), and use the name"),
+        ("a, b = each(1, 2)", "line 2: '(a, b)' is not a plain name; each line is name = value; zipped(...) gives values to several"),
+        ("a = b = each(1, 2)", "line 2: one name a line: a = b = value is two"),
+        ("a, b = [1, 2]", "line 2: '(a, b)' is not a plain name; each line is name = value"),
+        ("a, b = zipped([1, 2], [3])", "line 2: a, b have 2, 1 values; zipped(...) pairs lists of one length"),
+        ("a, b = zipped([1, 2])", "line 2: a, b are 2 names for 1 lists; zipped(...) takes a list for each: a, b = zipped([1, 2], [3, 4])"),
+        ("a = zipped([1], [2])", "line 2: a are 1 names for 2 lists; zipped(...) takes a list for each: a, b = zipped([1, 2], [3, 4])"),
+        ("a, b = zipped([], [])", "line 2: a, b have no values in zipped(...), so nothing would run; give at least one each"),
+        ("a, *b = zipped([1], [2])", "line 2: '*b' is not a plain name; each line is name = value"),
+        ("a, a = zipped([1], [2])", "line 2: a is assigned twice; each parameter has one value"),
+        ("a = each(1, 2)\na = 3", "line 3: a is assigned twice; each parameter has one value"),
+        ("a = each(1, 0)\nb = 1 / a", "line 3: b (where a is 0): ZeroDivisionError: division by zero"),
+        ("a = each(1, 0)\nb = [a]", "line 3: b (where a is 1) is a list, which has no string form here; give text, a number, a bool, a date or a path (or str(...) of it)"),
+        ("a = each(range(1001))", "line 2: with a these are more than 1,000 runs, the most of one cell; split the sweep"),
+        ("a = each(range(32))\nb = each(range(32))", "line 3: with b these are more than 1,000 runs, the most of one cell; split the sweep"),
+        ("a = each(forever())", "line 2: with a these are more than 1,000 runs, the most of one cell; split the sweep"),
+        ("a += each(1, 2)", "line 2: this is a change of a value; each line of a parameter block is name = value"),
+    ],
+    ids=lambda value: ascii(value)[:32],
+)  # fmt: skip
+def test_what_is_no_sweep_is_refused_with_the_cells_own_line(text, said):
+    def broken() -> Iterator[int]:
+        yield int(1 / 0)
+
+    def forever() -> Iterator[int]:
+        while True:
+            yield 1
+
+    frame = pd.DataFrame({"origin": ["JFK"]})
+    assert complaint(text, broken=broken, forever=forever, frame=frame) == said
+
+
+def test_a_thousand_runs_can_be_asked_for():
+    assert len(rows("a = each(range(40))\nb = each(range(25))")) == 1000
+
+
+def test_json_knows_no_sweep():
+    assert parse_block('{"$a": "each(1, 2)"}', {}) == Block({"$a": "each(1, 2)"})
+
+
+def test_a_cell_with_a_sweep_holds_every_request():
+    job = JobRef("daily")
+
+    assert parse_cell("daily", "day = each(d)", {"d": [date(2026, 11, 1), date(2026, 11, 2)]}) == CellOptions(
+        request=RunRequest(job, parameters={"$day": "2026-11-01"}),
+        sweep=SweepRequest(
+            ("$day",),
+            (
+                RunRequest(job, parameters={"$day": "2026-11-01"}),
+                RunRequest(job, parameters={"$day": "2026-11-02"}),
+            ),
+        ),
+    )
+
+
+def test_force_does_not_lift_the_limit():
+    with pytest.raises(CellError, match="more than 1,000 runs"):
+        parse_cell("daily --force", "a = each(range(1001))", {})

@@ -1,0 +1,671 @@
+"""What a sweep's card says, how it says it in HTML and text, how little it sends, and how its widgets live and end."""
+
+from __future__ import annotations
+
+import json
+import re
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import replace
+from datetime import datetime, timedelta
+from html.parser import HTMLParser
+from typing import Any
+
+import ipywidgets
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataflow_magic.card.sweep import Count, Group, Rows, SweepState, SweepView, sweep_state
+from dataflow_magic.card.sweephtml import (
+    columns_html,
+    parts,
+    rows_html,
+    summary_html,
+    sweep_html,
+    sweep_line,
+    sweep_text,
+)
+from dataflow_magic.card.sweepwidget import MOST_RETIRED, SweepCard
+from dataflow_magic.models import JobCondition, JobExecution
+from dataflow_magic.view import KST, Failure, RunView
+
+NOON = datetime(2026, 11, 1, 12, 0, 0, tzinfo=KST)
+WIDGET = "application/vnd.jupyter.widget-view+json"
+STARTED = NOON + timedelta(seconds=5)
+
+
+def run(number: int, status: str = "", **fields: Any) -> RunView:
+    """Return a run of January to December, as told by the service; without a status it is being submitted."""
+    view = RunView(
+        target="local",
+        endpoint="http://127.0.0.1:4242",
+        job_id="gqigvHq1w2e3",
+        job_name="daily_delays",
+        condition=JobCondition(num_worker=4),
+        parameters={"$month": str(number + 1), "$table": "flights"},
+        submitted_at=NOON,
+        key=f"k{number}",
+    )
+    if not status:
+        return replace(view, **fields)
+    is_over = status in ("COMPLETED", "FAILED", "CANCELED")
+    return replace(
+        view,
+        execution=JobExecution(
+            job_execution_id=f"run{number:09}",
+            status=status,
+            status_detail="starting Spark" if status == "READY" else None,
+            end_date=NOON + timedelta(seconds=65) if is_over else None,
+        ),
+        running_since=None if status == "READY" else STARTED,
+        failure=Failure("ValueError: no flights") if status == "FAILED" else None,
+        **fields,
+    )
+
+
+def sweep_view(*views: RunView, total: int = 0, **fields: Any) -> SweepView:
+    return SweepView(("$month",), total or len(views), tuple(enumerate(views)), **fields)
+
+
+def at(seconds: float, view: SweepView, **options: Any) -> SweepState:
+    return sweep_state(view, NOON + timedelta(seconds=seconds), **options)
+
+
+MIXED = sweep_view(
+    run(0, "COMPLETED"),
+    run(1, "RUNNING"),
+    run(2, "FAILED"),
+    run(3, "READY"),
+    run(4),
+    run(5, "CANCELED"),
+    total=8,
+)
+DONE = sweep_view(run(0, "COMPLETED"), run(1, "COMPLETED"), is_over=True)
+BROKEN = sweep_view(run(0, "COMPLETED"), run(1, "FAILED"), is_over=True)
+
+
+class TestState:
+    def test_who_has_to_be_looked_at_first_stands_first(self):
+        assert [(row.state, row.values) for row in at(9, MIXED).rows] == [
+            ("FAILED", ("3",)),
+            ("RUNNING", ("2",)),
+            ("READY", ("4",)),
+            ("SUBMITTING", ("5",)),
+            ("CANCELED", ("6",)),
+            ("COMPLETED", ("1",)),
+        ]
+
+    def test_each_state_is_counted_and_so_is_what_was_not_sent(self):
+        state = at(9, MIXED)
+
+        assert [(count.word, count.number) for count in state.counts] == [
+            ("FAILED", 1),
+            ("RUNNING", 1),
+            ("READY", 1),
+            ("SUBMITTING", 1),
+            ("CANCELED", 1),
+            ("COMPLETED", 1),
+            ("UNSENT", 2),
+        ]
+        assert (state.completed, state.over, state.total) == (1, 3, 8)
+        assert (state.can_cancel, state.can_retry) == (2, 1)
+
+    def test_a_row_tells_the_swept_values_alone_the_id_how_long_and_why(self):
+        failed, running, ready, submitting, canceled, completed = at(9, MIXED).rows
+
+        assert (failed.run_id, failed.time, failed.note) == (
+            "run000000002",
+            "1 min 00 s",
+            "ValueError: no flights",
+        )
+        assert (running.time, running.note) == ("since 12:00:05", "")
+        assert (ready.time, ready.note) == ("", "starting Spark")
+        assert (submitting.run_id, submitting.note) == ("", "the service's answer")
+        assert (canceled.time, canceled.note) == ("1 min 00 s", "")
+        assert (completed.time, completed.note) == ("1 min 00 s", "")
+
+    def test_nothing_in_a_row_changes_as_time_passes(self):
+        assert at(9, MIXED).rows == at(900, MIXED).rows
+
+    def test_elapsed_time_moves_by_its_tick_and_ends_with_the_last_run(self):
+        assert at(65.2, MIXED).elapsed == "1 min 05 s"
+        assert at(137, MIXED).elapsed == "2 min 10 s"
+        assert at(900, DONE).elapsed == "1 min 05 s"
+        assert (at(65, MIXED).tick, at(137, MIXED).tick) == (1.0, 10.0)
+
+    @pytest.mark.parametrize(
+        ("view", "state"),
+        [
+            (MIXED, "RUNNING"),
+            (DONE, "COMPLETED"),
+            (BROKEN, "FAILED"),
+            (sweep_view(run(0, "COMPLETED"), run(1, "CANCELED"), is_over=True), "CANCELED"),
+            (sweep_view(run(0, "COMPLETED"), total=3, stopped="no", is_over=True), "UNSENT"),
+            (sweep_view(run(0, settled="UNCLEAR"), is_over=True), "FAILED"),
+        ],
+        ids=["live", "completed", "failed", "canceled", "not all sent", "unclear"],
+    )
+    def test_one_word_tells_of_all(self, view, state):
+        assert at(99, view).state == state
+
+    def test_silence_is_told_once_for_all_and_not_in_each_row(self):
+        silent = {"blind_since": NOON + timedelta(seconds=20), "blind_reason": "connection refused"}
+        view = sweep_view(run(0, "RUNNING", **silent), run(1, "RUNNING", **silent), run(2, "COMPLETED"))
+
+        assert at(30, view).notes == ("no news of 2 since 12:00:20 KST: connection refused",)
+        assert at(30, view).kind == "blind"
+        assert (
+            at(30, view).rows
+            == at(30, sweep_view(run(0, "RUNNING"), run(1, "RUNNING"), run(2, "COMPLETED"))).rows
+        )
+
+    def test_why_the_rest_was_not_sent_is_told(self):
+        assert at(9, replace(MIXED, stopped="400: no\nsuch role")).notes == ("2 not sent: 400: no such role",)
+        assert at(9, replace(BROKEN, stopped="no answer")).notes == ("not started again: no answer",)
+
+    def test_a_clock_that_is_off_is_told_once(self):
+        assert at(
+            9, sweep_view(run(0, "RUNNING", clock="2 min slow"), run(1, "READY", clock="2 min slow"))
+        ).notes == ("2 min slow",)
+
+    def test_a_failed_run_that_another_replaced_is_marked_and_counts_no_more(self):
+        state = at(9, replace(DONE, retried=((1, run(1, "FAILED")),)))
+
+        assert state.state == "COMPLETED"
+        assert state.counts[-1] == Count("RETRIED", state.counts[-1].kind, 1)
+        assert (state.rows[-1].state, state.rows[-1].note) == (
+            "FAILED",
+            "retried; it was: ValueError: no flights",
+        )
+        assert state.can_retry == 0
+
+    def test_a_failed_run_that_is_being_started_again_is_not_offered_twice(self):
+        assert at(9, replace(BROKEN, is_over=False)).can_retry == 1
+        assert at(9, replace(BROKEN, is_over=False, retrying=frozenset({1}))).can_retry == 0
+
+    def test_no_more_than_two_hundred_rows_are_drawn_and_the_rest_is_counted(self):
+        views = [run(number, "FAILED" if number < 3 else "COMPLETED") for number in range(1000)]
+        state = at(99, sweep_view(*views))
+
+        assert len(state.rows) == 200
+        assert [row.state for row in state.rows[:4]] == ["FAILED"] * 3 + ["COMPLETED"]
+        assert [(count.word, count.number) for count in state.more] == [("COMPLETED", 800)]
+
+    def test_a_row_is_made_anew_only_when_more_is_known_of_its_run(self):
+        rows, view = Rows(("$month",)), run(0, "RUNNING")
+        row = rows.of(0, view)
+
+        assert rows.of(0, view) is row
+        assert rows.of(0, replace(view, blind_since=NOON)) is row
+        assert rows.of(0, run(0, "COMPLETED")).state == "COMPLETED"
+
+    def test_a_moment_without_a_zone_and_a_sweep_without_a_run_are_refused(self):
+        with pytest.raises(ValueError, match="has no time zone"):
+            sweep_state(MIXED, datetime(2026, 11, 1))  # noqa: DTZ001
+        with pytest.raises(ValueError, match="has no card"):
+            at(0, sweep_view(total=3))
+
+
+class Read(HTMLParser):
+    """Reads HTML as a browser would: tags, attributes and text."""
+
+    def __init__(self, html: str) -> None:
+        super().__init__()
+        self.tags: list[str] = []
+        self.found: list[dict[str, str | None]] = []
+        self._text: list[str] = []
+        self.cells: list[str] = []
+        self._in_style = False
+        self._cell: list[str] | None = None
+        self.feed(html)
+
+    @property
+    def text(self) -> str:
+        return " ".join("".join(self._text).split())
+
+    def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
+        self.tags.append(tag)
+        self.found.append({"tag": tag, **dict(attrs)})
+        self._in_style = tag == "style"
+        if tag in ("td", "th"):
+            self._cell = []
+        if tag in ("td", "th", "p", "tr"):
+            self._text.append(" ")
+
+    def handle_endtag(self, tag: str) -> None:
+        self._in_style = False
+        if tag in ("td", "th") and self._cell is not None:
+            self.cells.append("".join(self._cell))
+            self._cell = None
+
+    def handle_data(self, data: str) -> None:
+        if not self._in_style:
+            self._text.append(data)
+            if self._cell is not None:
+                self._cell.append(data)
+
+
+TAGS = {
+    "section", "style", "header", "span", "strong", "bdi", "p", "b", "div", "i", "small", "table", "colgroup", "col",
+    "thead", "tbody", "tr", "th", "td", "code",
+}  # fmt: skip
+
+
+class TestHtml:
+    def test_it_reads_well_without_any_style(self):
+        assert Read(sweep_html(at(70, BROKEN))).text == (
+            "FAILED daily_delays sweep of 2 runs on local 1 min 05 s 1 FAILED 1 COMPLETED "
+            "submitted 2026-11-01 12:00:00 KST · ended 2026-11-01 12:01:05 KST"
+            " · .retry_failed() starts the 1 failed again "
+            "state month run time "
+            "FAILED 2 run000000001 1 min 00 s ValueError: no flights "
+            "COMPLETED 1 run000000000 1 min 00 s"
+        )
+
+    def test_one_bar_tells_how_much_is_over_in_words_too(self):
+        (bar,) = [
+            found for found in Read(sweep_html(at(9, MIXED))).found if found.get("role") == "progressbar"
+        ]
+
+        assert (bar["aria-valuemin"], bar["aria-valuemax"], bar["aria-valuenow"]) == ("0", "8", "3")
+        assert bar["aria-valuetext"] == "3 of 8 runs over: 1 completed, 2 not"
+        assert bar["aria-label"] == "Runs that are over"
+        assert re.findall(r"width:[\d.]+%", summary_html(at(9, MIXED))) == ["width:12.5%", "width:25%"]
+
+    def test_a_bar_of_nothing_over_is_empty(self):
+        assert "width" not in summary_html(at(0, sweep_view(run(0))))
+
+    def test_a_static_card_that_lives_says_when_it_was_and_a_live_one_does_not(self):
+        assert "as of 12:00:09 KST; show the sweep again to refresh" in Read(sweep_html(at(9, MIXED))).text
+        assert "as of" not in summary_html(at(9, MIXED), live=True)
+
+    def test_what_is_not_drawn_is_told_with_where_it_is(self):
+        views = [run(number, "COMPLETED") for number in range(300)]
+
+        assert Read(sweep_html(at(99, sweep_view(*views, is_over=True)))).text.endswith(
+            "and 100 more COMPLETED; %dataflow_runs --job daily_delays shows all"
+        )
+
+    def test_while_a_cell_waits_it_says_how_to_stop_that(self):
+        assert "interrupt the kernel to stop waiting; the runs go on" in summary_html(
+            at(9, MIXED, kernel_waits=True)
+        )
+
+    def test_a_run_that_changes_is_of_two_parts(self):
+        views = [run(number, "READY") for number in range(1000)]
+        before = parts(at(9, sweep_view(*views)))
+        views[7] = run(7, "RUNNING")
+        after = parts(at(9, sweep_view(*views)))
+
+        assert len(before) == 10
+        assert {key for key in before | after if before.get(key) != after.get(key)} == {
+            (Group.RUNNING, 0),
+            (Group.WAITING, 0),
+        }
+
+    def test_parts_have_the_columns_of_the_whole(self):
+        state = at(9, MIXED)
+        whole = Read(sweep_html(state))
+        part = Read("".join(rows_html(state, rows) for rows in parts(state).values()))
+
+        assert whole.cells == Read(columns_html(state)).cells + part.cells
+        assert part.tags.count("col") == 5 * part.tags.count("table")
+
+    def test_the_style_sheet_survives_the_escaping(self):
+        html = sweep_html(at(9, MIXED))
+
+        assert ".dfm-card .dfm-rows {max-height: 320px;" in html
+        assert "&" not in html.split("</style>")[1].split("<style>")[-1]
+
+
+class TestText:
+    def test_it_tells_how_far_it_is_and_what_did_not_complete(self):
+        assert sweep_text(at(9, MIXED, kernel_waits=True)) == (
+            "RUNNING  daily_delays  3 of 8 runs over  9 s  local\n"
+            "  1 FAILED, 1 RUNNING, 1 READY, 1 SUBMITTING, 1 CANCELED, 1 COMPLETED, 2 UNSENT\n"
+            "  as of 12:00:09 KST; show the sweep again to refresh\n"
+            "  press Ctrl-C or interrupt the kernel to stop waiting; the runs go on\n"
+            "  FAILED  month=3  run000000002  ValueError: no flights\n"
+            "  CANCELED  month=6  run000000005"
+        )
+
+    def test_one_line_tells_how_far_it_is(self):
+        assert sweep_line(at(9, replace(BROKEN, is_over=False))) == (
+            "2 of 2 runs over  daily_delays  1 FAILED, 1 COMPLETED  9 s"
+        )
+
+    def test_it_never_exceeds_thirty_lines(self):
+        views = [run(number, "FAILED") for number in range(500)]
+        lines = sweep_text(at(99, sweep_view(*views, is_over=True))).splitlines()
+
+        assert len(lines) == 30
+        assert lines[-1] == "  and 473 more; %dataflow_runs --job daily_delays lists all"
+
+
+# Surrogates too: text from a notebook or a log may hold them.
+ANY_TEXT = st.text(st.characters(), max_size=200)
+
+
+@given(name=ANY_TEXT, value=ANY_TEXT, word=ANY_TEXT, state=ANY_TEXT, reason=ANY_TEXT)
+def test_no_text_breaks_the_encoding_the_markup_or_the_layout(name, value, word, state, reason):
+    view = replace(
+        run(0),
+        job_name=name,
+        parameters={name: value},
+        execution=JobExecution(job_execution_id=word, status=state, status_detail=reason, end_date=NOON),
+        blind_reason=reason,
+        clock=reason,
+    )
+    live = replace(view, blind_since=NOON, execution=JobExecution(job_execution_id=word, status=state))
+    both = SweepView((name,), 3, ((0, view), (1, live)), stopped=reason)
+    shown = at(0, both)
+
+    html, text = sweep_html(shown), sweep_text(shown)
+    html.encode()
+    text.encode()
+    assert set(Read(html).tags) <= TAGS
+    assert [c for c in text if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") and c != "\n"] == []
+
+
+# The widgets
+
+
+class Outputs:
+    """A front end's outputs by display id, instead of IPython's `display`."""
+
+    def __init__(self) -> None:
+        self.bundles: dict[str, dict[str, Any]] = {}
+        self.calls = 0
+        self.out_of_context = False
+
+    def __call__(self, bundle: dict[str, Any], *, display_id: str, update: bool, **_: Any) -> None:
+        if self.out_of_context:
+            raise LookupError("no parent header")
+        assert (display_id in self.bundles) is update
+        self.bundles[display_id] = bundle
+        self.calls += 1
+
+
+class Comm:
+    """The wire to the browser, which fails like ipykernel 7.0.1 outside a cell's context."""
+
+    out_of_context = False
+
+    def __init__(self, comm_id: str) -> None:
+        self.comm_id = comm_id
+        self.sent: list[dict[str, Any]] = []
+
+    def on_msg(self, _callback: object) -> None: ...
+
+    def close(self) -> None: ...
+
+    def send(self, data: dict[str, Any], **_: object) -> None:
+        if self.out_of_context:
+            raise LookupError("no parent header")
+        self.sent.append(data["state"])
+
+
+@pytest.fixture(autouse=True)
+def made() -> Iterator[list[ipywidgets.Widget]]:
+    """Every widget that is made during the test; closed after it."""
+    widgets: list[ipywidgets.Widget] = []
+    ipywidgets.Widget.on_widget_constructed(widgets.append)
+    yield widgets
+    ipywidgets.Widget.on_widget_constructed(None)
+    for widget in widgets:
+        widget.close()
+
+
+@pytest.fixture
+def outputs() -> Outputs:
+    return Outputs()
+
+
+@pytest.fixture
+def clicks() -> list[str]:
+    return []
+
+
+@pytest.fixture
+def card(outputs: Outputs, clicks: list[str]) -> SweepCard:
+    return SweepCard(lambda: clicks.append("cancel"), lambda: clicks.append("retry"), display=outputs)
+
+
+def wired(made: list[ipywidgets.Widget]) -> list[Comm]:
+    """Return the wires of all widgets there are, from now on."""
+    wires = []
+    for widget in made:
+        if widget.comm is None:
+            continue
+        widget.comm = wire = Comm(widget.comm.comm_id)
+        wires.append(wire)
+    return wires
+
+
+def messages(wires: list[Comm]) -> list[dict[str, Any]]:
+    return [state for wire in wires for state in wire.sent]
+
+
+def button(made: list[ipywidgets.Widget], words: str) -> Any:
+    head = next(widget for widget in made if isinstance(widget, ipywidgets.HBox))
+    return next((each for each in head.children if getattr(each, "description", "").startswith(words)), None)
+
+
+def buttons(made: list[ipywidgets.Widget]) -> list[str]:
+    head = next(widget for widget in made if isinstance(widget, ipywidgets.HBox))
+    return [each.description for each in head.children if isinstance(each, ipywidgets.Button)]
+
+
+def shown_text(made: list[ipywidgets.Widget]) -> str:
+    return " ".join(Read(widget.value).text for widget in made if isinstance(widget, ipywidgets.HTML))
+
+
+class TestSweepCard:
+    def test_one_output_holds_the_widget_and_what_to_read_without_it(self, card, outputs):
+        card.show(at(9, MIXED))
+
+        (bundle,) = outputs.bundles.values()
+        assert set(bundle) == {WIDGET, "text/html", "text/plain"}
+        assert bundle["text/plain"] == sweep_text(at(9, MIXED))
+        assert bundle[WIDGET]["model_id"] in ipywidgets.Widget.get_manager_state()["state"]
+
+    def test_the_widgets_say_what_the_static_card_says(self, card, made):
+        card.show(at(9, MIXED))
+
+        text = shown_text(made)
+        assert "RUNNING daily_delays sweep of 8 runs on local" in text
+        assert "1 FAILED 1 RUNNING 1 READY" in text
+        assert "FAILED 3 run000000002 1 min 00 s ValueError: no flights" in text
+
+    def test_an_update_that_tells_nothing_new_sends_nothing(self, card, made):
+        card.show(at(9.1, MIXED))
+        wires = wired(made)
+        card.update(at(9.8, MIXED))
+
+        assert messages(wires) == []
+
+    def test_a_tick_repaints_the_clock_alone(self, card, made):
+        card.show(at(9, MIXED))
+        wires = wired(made)
+        card.update(at(10, MIXED))
+
+        assert [Read(state["value"]).text for state in messages(wires)] == ["10 s"]
+
+    def test_a_run_of_a_thousand_that_changes_costs_few_and_small_messages(self, card, made):
+        views = [run(number, "RUNNING" if number < 20 else "READY") for number in range(1000)]
+        card.show(at(9.1, sweep_view(*views)))
+        wires = wired(made)
+        views[3] = run(3, "COMPLETED")
+        card.update(at(9.2, sweep_view(*views)))
+
+        sent = messages(wires)
+        new = [widget for widget in made[len(wires) :] if isinstance(widget, ipywidgets.HTML)]
+        assert len(sent) == 4, "the counts, the part it left, which parts there are, and what is not drawn"
+        assert len(new) == 1, "the part of the one that can be seen now"
+        assert len(json.dumps(sent)) + len(new[0].value) < 10_000
+
+    def test_an_update_without_rows_leaves_them_to_a_later_one(self, card, made):
+        card.show(at(9.1, MIXED))
+        changed = replace(MIXED, runs=(*MIXED.runs[:3], (3, run(3, "RUNNING")), *MIXED.runs[4:]))
+        wires = wired(made)
+        card.update(at(9.2, changed), rows=False)
+        assert ["2 RUNNING" in Read(state["value"]).text for state in messages(wires)] == [True]
+
+        card.update(at(9.3, changed))
+        assert len(messages(wires)) > 1
+        assert "RUNNING 4 run000000003 since 12:00:05" in shown_text(made)
+
+    def test_rows_move_between_parts_and_no_widget_is_left_over(self, card, made):
+        ready = sweep_view(*(run(number, "READY") for number in range(40)))
+        card.show(at(9, ready))
+        before = len(made)
+        for status in ("RUNNING", "COMPLETED", "FAILED"):
+            card.update(at(9, sweep_view(*(run(number, status) for number in range(40)))))
+
+        assert len(made) == before, "the parts that were left are used again"
+        rows = next(each for each in made if "dfm-rows" in getattr(each, "_dom_classes", ()))
+        assert [Read(part.value).tags.count("tr") for part in rows.children] == [1, 20, 20]
+
+    def test_canceling_all_is_asked_about_once(self, card, made, clicks):
+        card.show(at(9, MIXED))
+        assert buttons(made) == ["Retry failed (1)", "Cancel all"]
+
+        button(made, "Cancel").click()
+        assert buttons(made) == ["Retry failed (1)", "Cancel 2 runs?", "Keep"]
+        assert clicks == []
+
+        button(made, "Cancel").click()
+        button(made, "Cancel").click()
+        assert clicks == ["cancel"]
+        assert buttons(made) == ["Retry failed (1)", "Cancelling…"]
+        assert button(made, "Cancel").disabled
+
+    def test_keep_takes_the_question_back(self, card, made, clicks):
+        card.show(at(9, MIXED))
+        button(made, "Cancel").click()
+        button(made, "Keep").click()
+
+        assert buttons(made) == ["Retry failed (1)", "Cancel all"]
+        assert clicks == []
+
+    def test_a_question_says_of_how_many_it_is_now(self, card, made):
+        card.show(at(9, MIXED))
+        button(made, "Cancel").click()
+        card.update(at(9, sweep_view(run(0, "RUNNING"), run(1, "COMPLETED"), total=3)))
+
+        assert buttons(made) == ["Cancel 1 run?", "Keep"]
+
+    def test_what_was_refused_can_be_asked_again(self, card, made, clicks):
+        card.show(at(9, MIXED))
+        for _ in range(2):
+            button(made, "Cancel").click()
+        card.offer()
+        for _ in range(2):
+            button(made, "Cancel").click()
+
+        assert clicks == ["cancel", "cancel"]
+
+    def test_runs_that_are_told_to_end_are_not_offered_again(self, card, made):
+        card.show(at(9, sweep_view(run(0, "RUNNING", cancel_requested=True))))
+
+        assert buttons(made) == ["Cancelling…"]
+        assert button(made, "Cancel").disabled
+
+    def test_retrying_is_done_at_once(self, card, made, clicks):
+        card.show(at(9, MIXED))
+        button(made, "Retry").click()
+        button(made, "Retry").click()
+
+        assert clicks == ["retry"]
+        assert button(made, "Retry").disabled
+
+    def test_a_click_that_could_not_be_handed_on_gives_the_button_back(self, made, outputs, caplog):
+        def fail() -> None:
+            raise RuntimeError("the loop is gone")
+
+        SweepCard(fail, fail, display=outputs).show(at(9, MIXED))
+        button(made, "Retry").click()
+
+        assert not button(made, "Retry").disabled
+        assert "the loop is gone" in caplog.text
+
+    def test_while_a_cell_waits_there_are_no_buttons(self, card, made):
+        card.show(at(9, MIXED, kernel_waits=True))
+        assert buttons(made) == []
+
+        card.update(at(9, MIXED))
+        assert buttons(made) == ["Retry failed (1)", "Cancel all"]
+
+    def test_every_output_ends_as_plain_html_and_text(self, card, outputs):
+        card.show(at(4, MIXED))
+        card.show(at(5, MIXED))
+        card.finish(at(99, BROKEN))
+
+        assert [set(bundle) for bundle in outputs.bundles.values()] == [{"text/html", "text/plain"}] * 2
+        assert all("ValueError: no flights" in bundle["text/html"] for bundle in outputs.bundles.values())
+
+    def test_after_the_end_nothing_moves(self, card, made, outputs, clicks):
+        card.show(at(4, MIXED))
+        asked = button(made, "Cancel")
+        card.finish(at(99, DONE))
+        calls = outputs.calls
+        card.finish(at(99, DONE))
+        card.update(at(100, MIXED))
+        asked.click()
+        card.offer()
+
+        assert outputs.calls == calls
+        assert clicks == []
+
+    def test_the_end_leaves_four_models_and_those_only_of_the_newest_cards(self, outputs, made):
+        for _ in range(MOST_RETIRED + 3):
+            card = SweepCard(lambda: None, lambda: None, display=outputs)
+            card.show(at(4, MIXED))
+            card.finish(at(99, DONE))
+
+        alive = ipywidgets.Widget.get_manager_state()["state"]
+        assert sum(widget.model_id in alive for widget in made if widget.comm) == 4 * MOST_RETIRED
+
+    def test_a_card_of_what_is_over_needs_no_widget(self, card, made, outputs):
+        card.show(at(99, DONE))
+
+        assert made == []
+        assert [set(bundle) for bundle in outputs.bundles.values()] == [{"text/html", "text/plain"}]
+
+    def test_what_could_not_be_sent_is_sent_by_the_next_update_that_can(self, card, made):
+        card.show(at(4, MIXED))
+        wires = wired(made)
+        Comm.out_of_context = True
+        try:
+            card.update(at(5, MIXED))
+        finally:
+            Comm.out_of_context = False
+        card.update(at(5.5, MIXED))
+
+        assert ["5 s" in state["value"] for state in messages(wires)] == [True]
+
+    def test_what_changed_is_said_again_now_and_then_for_pages_that_missed_it(self, card, made):
+        card.show(at(0, MIXED))
+        card.update(at(0, MIXED))
+        wires = wired(made)
+        for second in range(1, 10):
+            card.update(at(second, MIXED))
+        first = len(messages(wires))
+        for second in range(10, 20):
+            card.update(at(second, MIXED))
+
+        assert first > 9
+        assert len(messages(wires)) - first <= 11 + 1, "nothing but the clock had changed since"
+
+    def test_without_widgets_it_repaints_news_but_not_the_passing_of_time(self, outputs, made):
+        card = SweepCard(lambda: None, lambda: None, display=outputs, interactive=False)
+        card.show(at(4, MIXED))
+        card.update(at(5, MIXED))
+        card.update(at(5, DONE), rows=False)
+        assert outputs.calls == 1
+
+        card.update(at(6, BROKEN))
+        card.finish(at(6, BROKEN))
+        assert outputs.calls == 2
+        assert made == []

@@ -1,0 +1,192 @@
+"""Sweeps as cells write them, in a real IPython shell, against the real local service with scripted runs."""
+
+import os
+import re
+import signal
+import threading
+
+import pytest
+from IPython.core.error import UsageError
+
+from dataflow_magic.errors import SweepFailed, WaitTimeout
+from dataflow_magic.sweep import Sweep
+from tests.helpers import Scene, eventually, notebook_with_magics
+
+BLOCK = "table = 't'\nmonth = each(1, 7)\npath = f'out/{month}'\n"
+
+
+@pytest.fixture
+def scene(tmp_path):
+    with Scene(tmp_path) as scene:
+        yield scene
+
+
+@pytest.fixture
+def terminal(scene):
+    with notebook_with_magics(scene) as notebook:
+        yield notebook
+
+
+@pytest.fixture
+def lab(scene):
+    """A kernel with somebody before it."""
+    with notebook_with_magics(scene, stdin=True) as notebook:
+        yield notebook
+
+
+@pytest.fixture
+def headless(scene):
+    """A kernel as nbclient runs it."""
+    with notebook_with_magics(scene, stdin=False) as notebook:
+        yield notebook
+
+
+def test_a_cell_with_a_sweep_starts_a_run_per_combination_and_returns_a_sweep(scene, lab):
+    ran = lab.run(f"%%dataflow_run daily_sales --workers 3 -o sweep\n{BLOCK}")
+
+    assert isinstance(ran.value, Sweep)
+    assert lab.shell.user_ns["sweep"] is ran.value
+    ran.value.wait(10)
+    bodies = [sent.body for sent in scene.service.starts]
+    assert [body["parameters"] for body in bodies] == [
+        {"$table": "t", "$month": "1", "$path": "out/1"},
+        {"$table": "t", "$month": "7", "$path": "out/7"},
+    ]
+    assert {body["jobCondition"]["numWorker"] for body in bodies} == {3}
+    assert len({shown.display_id for shown in ran.shown}) == 1
+
+
+def test_the_card_ends_as_plain_html_and_text(lab):
+    ran = lab.run(f"%%dataflow_run daily_sales\n{BLOCK}")
+    ran.value.wait(10)
+    eventually(lambda: any(shown.is_update for shown in lab.shown), "the output is replaced")
+
+    last = lab.shown[-1]
+    assert set(last.data) == {"text/html", "text/plain"}
+    assert last.text.startswith("COMPLETED  daily_sales  2 of 2 runs over")
+    assert last.thread == "dataflow-magic"
+
+
+def test_a_mistake_in_any_combination_starts_nothing(scene, lab):
+    ran = lab.run("%%dataflow_run daily_sales\nday = each(1, 0)\npart = 1 / day\n")
+
+    assert isinstance(ran.error, UsageError)
+    assert str(ran.error) == "line 3: part (where day is 0): ZeroDivisionError: division by zero"
+    assert scene.service.sent == []
+
+
+def test_a_job_that_is_not_there_fails_the_cell(lab):
+    ran = lab.run(f"%%dataflow_run nothing\n{BLOCK}")
+
+    assert "no job is named 'nothing'" in str(ran.error)
+    assert ran.shown == []
+
+
+def test_waiting_blocks_until_all_are_over_and_shows_the_card_once(lab):
+    ran = lab.run(f"%%dataflow_run daily_sales --wait\n{BLOCK}")
+
+    assert ran.value.is_completed
+    assert len({shown.display_id for shown in ran.shown}) == 1
+    assert {shown.thread for shown in ran.shown} == {"MainThread"}
+    assert ran.shown[-1].text.startswith("COMPLETED")
+
+
+def test_a_failed_sweep_fails_the_cell_in_one_line_and_is_bound_all_the_same(lab):
+    ran = lab.run(f"%%dataflow_run broken --wait -o sweep\n{BLOCK}")
+
+    assert isinstance(ran.error, SweepFailed)
+    assert str(ran.error).startswith("2 of 2 runs of broken did not complete (2 FAILED); run ")
+    assert lab.shell.user_ns["sweep"].counts == {"FAILED": 2}
+
+
+def test_a_wait_that_is_bounded_ends_and_the_runs_go_on(lab):
+    ran = lab.run(f"%%dataflow_run slow --wait-timeout 0.002\n{BLOCK}")
+
+    assert isinstance(ran.error, WaitTimeout)
+    assert "runs of slow still go on" in str(ran.error)
+
+
+def test_an_interrupt_ends_the_waiting_alone(scene, lab):
+    def interrupt() -> None:
+        eventually(lambda: len(scene.service.starts) == 2, "both were started")
+        os.kill(os.getpid(), signal.SIGINT)
+
+    threading.Thread(target=interrupt).start()
+    ran = lab.run(f"%%dataflow_run slow --wait -o sweep\n{BLOCK}")
+
+    assert str(ran.error) == (
+        "stopped waiting; the sweep goes on: %dataflow_wait waits for its runs, %dataflow_runs lists them, "
+        ".cancel() of the sweep ends them"
+    )
+    scene.service.finish.set()
+    assert len(lab.shell.user_ns["sweep"].result(10)) == 2
+
+
+def test_headless_waits_by_itself(headless):
+    ran = headless.run(f"%%dataflow_run daily_sales\n{BLOCK}")
+
+    assert ran.value.is_completed
+    assert set(ran.shown[-1].data) == {"text/html", "text/plain"}
+
+
+def test_headless_without_waiting_has_everything_sent_when_the_cell_is_done(scene, headless):
+    ran = headless.run("%%dataflow_run slow --no-wait\nmonth = each(range(9))\n")
+
+    assert len(scene.service.starts) == 9
+    assert not ran.value.is_sending
+
+
+def test_a_semicolon_mutes(lab):
+    ran = lab.run("%%dataflow_run daily_sales --wait -o sweep\nmonth = each(1, 7);\n")
+
+    assert (ran.error, ran.value, ran.out, ran.shown) == (None, None, "", [])
+    assert lab.shell.user_ns["sweep"].is_completed
+
+
+def test_a_dry_run_shows_the_first_request_and_how_many_there_are(scene, lab):
+    ran = lab.run(f"%%dataflow_run daily_sales --dry-run\n{BLOCK}")
+
+    assert ran.out.splitlines()[0] == "# the first of 2 requests of a sweep"
+    assert '"$month": "1"' in ran.out
+    assert '"$month": "7"' not in ran.out
+    assert scene.service.sent == []
+
+
+def test_a_terminal_is_told_each_change_while_it_waits_and_the_failed_at_the_end(terminal):
+    ran = terminal.run(f"%%dataflow_run broken --wait\n{BLOCK}")
+
+    first, *_ = ran.out.splitlines()
+    assert re.match(r"RUNNING  broken  \d of 2 runs over", first)
+    last = ran.out[ran.out.index("FAILED  broken  2 of 2 runs over") :]
+    assert re.search(
+        r"^  FAILED  month=1  \w{12}  ValueError: no such table: test.sales$", last, re.MULTILINE
+    )
+    assert re.search(
+        r"^  FAILED  month=7  \w{12}  ValueError: no such table: test.sales$", last, re.MULTILINE
+    )
+    assert ran.shown == []
+
+
+def test_a_terminal_that_does_not_wait_is_told_how_far_it_is_and_nothing_later(scene, terminal):
+    ran = terminal.run(f"%%dataflow_run slow -o sweep\n{BLOCK}")
+    assert "of 2 runs over" in ran.out
+    scene.service.finish.set()
+    sweep = terminal.shell.user_ns["sweep"]
+
+    assert terminal.run("sweep.wait(10)").out == ""
+    assert "COMPLETED  slow  2 of 2 runs over" in terminal.run("sweep").out
+    assert repr(sweep) == "<Sweep of 2 runs of slow: 2 COMPLETED>"
+
+
+def test_again_takes_no_block_of_a_sweep(lab):
+    lab.run("%dataflow_run daily_sales --wait")
+    ran = lab.run("%%dataflow_run --again @last\nmonth = each(1, 2)\n")
+
+    assert "a block has no place beside it" in str(ran.error)
+
+
+def test_the_runs_of_a_sweep_are_in_the_table_of_runs(lab):
+    lab.run(f"%%dataflow_run daily_sales --wait\n{BLOCK}")
+
+    frame = lab.run("%dataflow_runs").value
+    assert list(frame["param.month"]) == ["1", "7"]
