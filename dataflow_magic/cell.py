@@ -316,7 +316,7 @@ def _parser() -> LineParser:
         "%%dataflow_run",
         usage="%%%%dataflow_run JOB [options]",
         description="Start a run of a Data Flow job. The cell below the line is the parameter block: "
-        "name = expression, one a line, or a JSON object.",
+        "name = expression, one a line, or a JSON object. name = secret(expression) sends a value and shows it nowhere.",
     )
     add = parser.add_argument
     add("job", metavar="JOB", nargs="?", help="a job's name or id; name:X or id:X says which")
