@@ -16,7 +16,7 @@ import keyword
 import math
 import re
 import tokenize
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
@@ -30,7 +30,7 @@ from dataflow_magic.masking import Parameter, Secret
 from dataflow_magic.models import JobCondition
 from dataflow_magic.values import check_text, parameter, secret
 
-__all__ = ["Block", "parse_block", "parse_mapping", "suggestion"]
+__all__ = ["Block", "near_names", "parse_block", "parse_mapping", "suggestion"]
 
 JSON_HINT = "a name Python cannot spell needs the JSON form of the block"
 
@@ -111,6 +111,23 @@ def suggestion(word: str, known: list[str]) -> str:
     """Return ``; did you mean 'x'?`` for the nearest known word, or nothing."""
     near = difflib.get_close_matches(word, known, n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def near_names(job: str, given: Iterable[str], known: Collection[str]) -> list[str]:
+    """Return a line for each parameter a job was never given before that is nearly one it was.
+
+    Parameters
+    ----------
+    given, known
+        Names, with or without their ``$``.
+    """
+    names = [name.removeprefix("$") for name in given]
+    others = [name for name in known if name not in names]
+    return [
+        f"parameter {name!r} was never used with {job} before{near}"
+        for name in names
+        if name not in known and (near := suggestion(name, others))
+    ]
 
 
 # Assignments

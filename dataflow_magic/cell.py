@@ -343,7 +343,7 @@ def _parser() -> LineParser:
         usage="%%%%dataflow_run JOB [options]",
         description="Start a run of a Data Flow job. The cell below the line is the parameter block: "
         "name = expression, one a line, or a JSON object. name = each(a, b) starts a run per value, "
-        "a, b = zipped([1, 2], [3, 4]) per pair.",
+        "a, b = zipped([1, 2], [3, 4]) per pair. name = secret(expression) sends a value and shows it nowhere.",
     )
     add = parser.add_argument
     add("job", metavar="JOB", nargs="?", help="a job's name or id; name:X or id:X says which")

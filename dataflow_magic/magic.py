@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import tokenize
 from collections.abc import Callable, Iterator
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from IPython.core.interactiveshell import InteractiveShell
 
-    from dataflow_magic.cell import CellOptions
+    from dataflow_magic.cell import CellOptions, RunRequest
     from dataflow_magic.handle import Run
     from dataflow_magic.session import Session
     from dataflow_magic.settings import Target
@@ -113,9 +114,30 @@ class DataflowMagic(Magics):
     ) -> Run | Sweep | None:
         """Start a run of a Data Flow job and return its live handle at once.
 
-        ``%%dataflow_run JOB [options]`` over a parameter block, or ``%dataflow_run JOB`` for a job without parameters.
-        A block with ``each`` or ``zipped`` starts a run per combination of values and returns a `Sweep`.
-        ``%dataflow_run --help`` lists the options.
+        ::
+
+            %%dataflow_run JOB [options]
+            name  = expression
+            token = secret(os.environ["TOKEN"])
+
+        The block under the line holds the parameters: an assignment a line, or a JSON object. Without parameters it is
+        ``%dataflow_run JOB``. With ``name = each(a, b)`` or ``a, b = zipped([1, 2], [3, 4])`` in it a run is started per
+        combination of values, and a `Sweep` returned. A word ``$name`` or ``{expression}`` of the line is replaced by its value.
+
+        ::
+
+            JOB                          a job's name or id; name:X or id:X says which
+            --workers N, --timeout MIN   and --worker-type, --nrn, --script-path, --log-path: the job condition, by
+                                         default what the job has stored; --force sends values outside the ranges
+            --trigger-id, --workflow-id  what the run belongs to
+            --again RUN                  start the same as this run once more, without JOB and block
+            --wait, --no-wait            block until the run is over; --wait-timeout MINUTES bounds that
+            --out NAME                   bind the run to a name
+            --dry-run                    show the request and send nothing
+            --target, --profile          where to: cloud, local, a profile's name or a URL
+
+        ``%dataflow_run --help`` says more of each. ``run.result()`` and ``%dataflow_wait`` wait for the run,
+        ``%dataflow_cancel`` ends it, ``%dataflow_runs`` lists all.
         """
         from dataflow_magic.cell import help_text, parse_cell
 
@@ -191,6 +213,8 @@ class DataflowMagic(Magics):
                 records = session.records()
             else:
                 records = [record_of(run.view) for run in session.runs]
+            for note in listing.notes(records):
+                print(f"Note: {note}")  # noqa: T201
             frame = records_frame(listing.of(records))
             columns = listing.pick(map(str, frame.columns))
         return frame if columns is None else frame[columns]
@@ -315,6 +339,8 @@ class DataflowMagic(Magics):
         if headless and target.source == "no credentials found" and not self._told_local:
             self._told_local = True
             print("No credentials found: runs go to the local service on this machine.")  # noqa: T201
+        if not options.again:
+            self._tell_near_names(options.request)
         try:
             run: Run | Sweep
             if options.sweep:
@@ -343,6 +369,14 @@ class DataflowMagic(Magics):
             run.wait_sent()  # or a kernel that ends with this cell would take along what has not left
         return run
 
+    def _tell_near_names(self, request: RunRequest) -> None:
+        from dataflow_magic.block import near_names
+
+        job = request.job.text
+        known = self._session().parameter_names(job)
+        for warning in near_names(job, request.parameters, known):
+            print(f"Note: {warning}")  # noqa: T201
+
     def _wait(self, run: Run | Sweep, seconds: float | None, log_at: str, *, silent: bool = False) -> None:
         from dataflow_magic.sweep import Sweep
 
@@ -367,22 +401,27 @@ class DataflowMagic(Magics):
 
     @context_matcher()
     def complete(self, context: CompletionContext) -> SimpleMatcherResult:
-        """Offer options, jobs and runs on a line of ours; asks no service."""
+        """Offer options, jobs and runs on a line of ours, and the names of parameters in a block; asks no service."""
         line = context.text_until_cursor
-        if "%dataflow_" not in line:
+        if "%dataflow_" not in line and not context.full_text.lstrip().startswith("%%dataflow_run"):
             return {"completions": []}
-        from dataflow_magic.complete import complete
+        from dataflow_magic.complete import complete, complete_block
 
         session = self._session()
-        words = complete(
-            line, jobs=session.job_names, runs=[run.run_id for run in session.runs if run.run_id]
+        lines = context.full_text.splitlines()
+        here = context.cursor_line
+        is_block = "%dataflow_" not in line
+        words = (
+            complete_block(lines[:here], line, lines[here + 1 :], session)
+            if is_block
+            else complete(line, session)
         )
-        if words is None:
+        if words is None or (is_block and not words):
             return {"completions": []}
         return {
             "completions": [SimpleCompletion(word) for word in words],
             # The whole word: IPython's own ends at a sign such as @.
-            "matched_fragment": line.split(" ")[-1],
+            "matched_fragment": re.split(r"\s", line)[-1],
             # Nothing else fits there: no file, no name of the notebook.
             "suppress": True,
         }

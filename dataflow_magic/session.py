@@ -34,7 +34,7 @@ from dataflow_magic.publish import Published, publish
 from dataflow_magic.record import RunRecord, record_of, view_of
 from dataflow_magic.script import LOCAL_DEFAULTS, ScriptRequest
 from dataflow_magic.search import LOST, search, start_of
-from dataflow_magic.settings import Target, language, resolve_target
+from dataflow_magic.settings import Target, language, profiles, resolve_target
 from dataflow_magic.storage import FolderObjects
 from dataflow_magic.sweep import Sweep
 from dataflow_magic.view import KST, Past, RunView
@@ -49,6 +49,8 @@ T = TypeVar("T")
 MOST_PAGES = 1000
 """Of a job's runs, when all are asked for: a million at most."""
 MOST_NAMED = 10
+MOST_OFFERED = 50
+"""Runs of the ledger that may be named without their whole table."""
 RECOVER_SECONDS = 30.0
 """How long after a look for runs of dead kernels the next one may be."""
 BREATH = 100
@@ -109,7 +111,8 @@ class Session:
         self._sleep = sleep
         self._loop = LoopThread()
         self._runs: list[Run] = []
-        self._job_names: set[str] = set()
+        self._jobs: dict[str, Job] = {}
+        """By id: as they were last read, for what may be named."""
         self._scripts: dict[str, dict[str, str]] = {}
         """By target and key: a digest of what this process last wrote or found there."""
         self._ledger = Ledger(ledger_path(environment))
@@ -127,10 +130,38 @@ class Session:
         """The runs this process started, oldest first."""
         return list(self._runs)
 
-    @property
     def job_names(self) -> set[str]:
-        """The jobs this process has heard of, without asking for more."""
-        return self._job_names | {run.job for run in self.runs}
+        """Return the jobs this machine has started runs of and those this process has read, without asking a service."""
+        heard = {job.name for job in list(self._jobs.values()) if job.name} | {run.job for run in self.runs}
+        return heard.union(self._from_ledger(self._ledger.job_names))
+
+    def run_names(self) -> list[str]:
+        """Return ids and keys of the newest runs of this process and this machine, the newest first."""
+        here = [name for run in reversed(self.runs) for name in (run.run_id, run.key)]
+        newest = self._from_ledger(lambda: self._ledger.newest(MOST_OFFERED))
+        there = [name for key, run_id in newest for name in (run_id, key)]
+        return list(dict.fromkeys(name for name in [*here, *there] if name))
+
+    def profile_names(self) -> list[str]:
+        """Return the profiles of the configure file."""
+        return profiles(self._configure_file)
+
+    def parameter_names(self, job: str) -> list[str]:
+        """Return the parameters that runs of a job, by its name or id, were given here, and its stored ones if it was read."""
+        names = self._from_ledger(lambda: self._ledger.parameter_names(job))
+        for read in list(self._jobs.values()):
+            stored = (read.condition.model_extra or {}).get("parameters")
+            if job in {read.job_id, read.name} and isinstance(stored, Mapping):
+                names += [str(name).removeprefix("$") for name in stored]
+        return sorted(set(names))
+
+    def _from_ledger(self, read: Callable[[], list[T]]) -> list[T]:
+        """Return what is offered out of the ledger: nothing where it cannot be read, which whoever starts a run is told."""
+        try:
+            return read()
+        except errors.ConfigError:
+            logger.debug("the ledger could not be read", exc_info=True)
+            return []
 
     @property
     def configure_file(self) -> Path:
@@ -168,6 +199,9 @@ class Session:
         sweep.begin(first, lambda each, note: self._execute(each, job, connection, note))
         return sweep
 
+    def _heard_of(self, jobs: Iterable[Job]) -> None:
+        self._jobs |= {job.job_id: job for job in jobs}
+
     def ask(self, target: Target, question: Callable[[Client], Awaitable[T]]) -> T:
         """Return what a target's client answers to one question."""
         connection = self.connect(target)
@@ -197,7 +231,7 @@ class Session:
             return await publish(connection.client, objects, request, seen=seen, defaults=defaults)
 
         published = self._loop.call(write())
-        self._job_names.add(published.job.name)
+        self._heard_of([published.job])
         return published
 
     def jobs(self, target: Target) -> list[Job]:
@@ -207,7 +241,7 @@ class Session:
             return (await client.list_jobs()).items
 
         jobs = self.ask(target, question)
-        self._job_names.update(job.name for job in jobs)
+        self._heard_of(jobs)
         return jobs
 
     def find_run(self, text: str) -> Run:
@@ -401,6 +435,7 @@ class Session:
                 if request.job.kind == "id":
                     raise
         job = self._loop.call(find_job(connection.client, request.job))
+        self._heard_of([job])
         return self._send(request, job, connection, note), job
 
     def _send(

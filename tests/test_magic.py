@@ -11,6 +11,7 @@ import pytest
 from IPython.core.completer import provisionalcompleter
 
 from dataflow_magic import api
+from dataflow_magic.cell import option_strings
 from dataflow_magic.errors import ConfigError, NotFound, OutcomeUnknown, RunFailed, WaitTimeout
 from dataflow_magic.handle import Run
 from dataflow_magic.magic import DataflowMagic, load_ipython_extension
@@ -230,8 +231,80 @@ def test_the_tab_key_offers_what_is_known_and_asks_no_service(scene, terminal):
     assert completions(terminal, "%dataflow_cancel @") == ["@last"]
     assert completions(terminal, f"%dataflow_status {run.run_id[:4]}") == [run.run_id]
     assert "print" in completions(terminal, "%%dataflow_run slow\nx = prin")
+    assert completions(terminal, f"%dataflow_wait {run.key[:5]}") == [run.key]
     # All that goes out meanwhile is the watch over the run.
     assert all(sent.path.endswith(f"/executions/{run.run_id}") for sent in scene.service.sent[asked:])
+
+
+def test_what_earlier_kernels_started_is_completed(scene, terminal):
+    run = scene.start("daily_sales", {"table": "a", "day": 1})
+    run.wait()
+    scene.session.close()
+    scene.session = scene.new_session()
+    sent = len(scene.service.sent)
+
+    assert completions(terminal, "%%dataflow_run dai") == ["daily_sales"]
+    assert completions(terminal, f"%dataflow_wait {run.key[:5]}") == [run.key]
+    assert completions(terminal, "%%dataflow_run daily_sales\nta") == ["table"]
+    assert completions(terminal, "%%dataflow_run daily_sales\n$") == ["$day", "$table"]
+    assert completions(terminal, "%%dataflow_run daily_sales\ntable = 1\n") == ["day"]
+    assert len(scene.service.sent) == sent, "no service is asked"
+
+
+def test_parameters_a_job_has_stored_are_completed_once_it_was_read(scene, terminal):
+    scene.service.store.add_job(
+        "stored",
+        "SCRIPT",
+        max_concurrent_runs=None,
+        condition={**CONDITION, "parameters": {"$region": "kr"}},
+        extra={},
+    )
+    terminal.run("%dataflow_jobs local")
+
+    assert completions(terminal, "%%dataflow_run stored\nre") == ["region"]
+
+
+def test_nothing_is_offered_where_the_ledger_cannot_be_read(scene, terminal):
+    (scene.folder / "home").mkdir()
+    (scene.folder / "home" / "ledger.sqlite3").write_text(
+        "this is no database, and long enough to be told so" * 9
+    )
+
+    assert completions(terminal, "%dataflow_wait ") == ["@last"]
+    assert "table" not in completions(terminal, "%%dataflow_run x\nta")
+
+
+def test_a_name_that_is_nearly_one_used_before_is_told_and_the_run_is_started(scene, terminal):
+    assert "Note" not in terminal.run("%%dataflow_run daily_sales\ntable_name = 1\nday = 2").out
+    told = terminal.run("%%dataflow_run daily_sales\ntabel_name = 1\nday = 2").out
+
+    note = "Note: parameter 'tabel_name' was never used with daily_sales before; did you mean 'table_name'?"
+    assert told.splitlines()[0] == note
+    assert len(scene.service.starts) == 2
+    assert "Note" not in terminal.run("%%dataflow_run daily_sales\ntabel_name = 1").out, "it was used by now"
+    assert "Note" not in terminal.run("%%dataflow_run daily_sales\nregion = 1").out, (
+        "a new name is no mistake"
+    )
+    assert "Note" not in terminal.run("%%dataflow_run slow\ntable_nam = 1").out, "that job has no runs yet"
+
+
+def test_a_filter_that_is_nearly_a_word_there_is_says_so(terminal):
+    terminal.run("%dataflow_run daily_sales;")
+
+    assert terminal.run("%dataflow_runs --job daily_sale").out.startswith(
+        "Note: no run here is of job 'daily_sale'; did you mean 'daily_sales'?\n"
+    )
+    assert terminal.run("%dataflow_runs --status runing").out.startswith(
+        "Note: no run here is in state 'RUNING'; did you mean 'RUNNING'?\n"
+    )
+    assert "Note" not in terminal.run("%dataflow_runs --status failed --job other").out
+
+
+def test_the_docstring_names_every_option():
+    shown = DataflowMagic.dataflow_run.__doc__
+
+    assert shown is not None
+    assert [option for option in option_strings() if option not in shown] == []
 
 
 def test_the_tab_key_forgets_us_with_the_magics(tmp_path):
