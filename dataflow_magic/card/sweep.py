@@ -305,7 +305,9 @@ def _note(view: RunView, *, retried: bool) -> str:
         return f"retried{'; it was: ' if said else ''}{said}" if retried else said
     if view.execution is None and (view.settled or view.is_lost):
         return _line(view.blind_reason)
-    return "cancel sent" if view.cancel_requested else _line(view.waiting_for)
+    if view.cancel_requested:
+        return "cancel sent"
+    return f"waiting for: {_line(view.waiting_for)}" if view.waiting_for else ""
 
 
 def _counts(rows: list[SweepRow], unsent: int) -> Iterator[Count]:
