@@ -31,7 +31,7 @@ from dataflow_magic.card.sweep import Rows, SweepState, SweepView, sweep_state
 from dataflow_magic.card.sweephtml import rows_html, sweep_html
 from dataflow_magic.card.sweepwidget import SweepCard
 from dataflow_magic.models import KST, JobCondition, JobExecution
-from dataflow_magic.sweep import PAINT_SECONDS, ROWS_SECONDS
+from dataflow_magic.sweeppresent import PAINT_SECONDS, ROWS_SECONDS
 from dataflow_magic.view import RunView
 
 SIZES = (100, 1000)
