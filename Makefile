@@ -29,6 +29,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/load.py
 	$(BIN)/python benchmarks/ledger.py
 	$(BIN)/python benchmarks/watch.py
+	$(BIN)/python benchmarks/sweep.py
 	$(BIN)/python benchmarks/local.py
 
 clean:

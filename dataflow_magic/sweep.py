@@ -15,17 +15,15 @@ from typing import TYPE_CHECKING, Any, Final
 
 from dataflow_magic import errors
 from dataflow_magic.card.sweep import UNSENT, Rows, SweepState, SweepView, sweep_state
-from dataflow_magic.card.sweephtml import sweep_line, sweep_text
 from dataflow_magic.cell import RunRequest, SweepRequest
 from dataflow_magic.handle import CHANGED, Run
 from dataflow_magic.models import JobExecution, RunState
 from dataflow_magic.present import FrontEnd, front_end
+from dataflow_magic.sweeppresent import PAINT_SECONDS, SweepPresenter
 from dataflow_magic.view import KST
 
 if TYPE_CHECKING:
     import pandas as pd
-
-    from dataflow_magic.card.sweepwidget import SweepCard
 
 __all__ = ["Sweep"]
 
@@ -37,9 +35,7 @@ LEAST_REST: Final = 0.1
 LONGEST_REST: Final = 60.0
 REST: Final = 2.0
 """Seconds until what was refused as too many is sent again; doubled each time."""
-PAINT_SECONDS: Final = 0.5
-ROWS_SECONDS: Final = 1.0
-"""The rows are most of what a card sends."""
+REASON_LENGTH: Final = 300
 
 Start = Callable[[RunRequest, Callable[[Run], None]], Awaitable[Run]]
 """Starts a run, on the loop, and has somebody told of its changes."""
@@ -68,7 +64,7 @@ class Sweep:
         self._halt = asyncio.Event()
         self._is_sending = False
         self._sending: concurrent.futures.Future[None] | None = None
-        self._presenter: _Presenter | None = None
+        self._presenter: SweepPresenter | None = None
         self._rows = Rows(request.swept)
         self._news = asyncio.Event()
         self._painting = False
@@ -293,7 +289,9 @@ class Sweep:
         self._halt.set()
 
     async def _retry(self) -> None:
-        """Start the failed runs again in their own places."""
+        """Start the failed runs again in their own places; where all are over, the card has ended and takes no more."""
+        if self.is_over:
+            return
         failed = [number for number, _ in self._failed() if number not in self._again]
         self._again.update(failed)
         self._queue.extend(failed)
@@ -388,7 +386,9 @@ class Sweep:
         """Show the sweep below the running cell and keep it up to date there."""
         shell = _shell()
         if self._presenter is None:
-            self._presenter = _Presenter(self, front_end(shell))
+            self._presenter = SweepPresenter(
+                self._cancel_from_button, self._retry_from_button, front_end(shell)
+            )
         self._waited_on = kernel_waits
         # What a cell waits for is its value as well, and would be shown twice.
         self._shown_in = getattr(shell, "execution_count", None) if kernel_waits else None
@@ -405,12 +405,11 @@ class Sweep:
             if not self.is_over:
                 self._paint_from_now_on()
 
-    def cancel_from_button(self) -> None:
-        """Have all canceled; from any thread, returns at once."""
+    def _cancel_from_button(self) -> None:
+        # A button's callback comes from any thread and must return at once.
         self._submit(self._cancel()).add_done_callback(self._after_button)
 
-    def retry_from_button(self) -> None:
-        """Have the failed runs started again as runs of this sweep; from any thread, returns at once."""
+    def _retry_from_button(self) -> None:
         self._submit(self._retry()).add_done_callback(self._after_button)
 
     def _after_button(self, done: concurrent.futures.Future[None]) -> None:
@@ -443,7 +442,7 @@ class Sweep:
 
     def _paint_waiting(self) -> None:
         if self._presenter is not None:
-            self._presenter.update(self._state(kernel_waits=True))
+            self._presenter.update(self._state(kernel_waits=True), kernel_waits=True)
 
     def _paint_from_now_on(self) -> None:
         if self._presenter is None or not self._presenter.is_shown:
@@ -453,7 +452,7 @@ class Sweep:
         else:
             self._submit(self._paint(self._presenter))
 
-    async def _paint(self, presenter: _Presenter) -> None:
+    async def _paint(self, presenter: SweepPresenter) -> None:
         # Decided on the loop, so that a painter about to leave and one about to begin cannot miss each other.
         if self._painting:
             return
@@ -470,7 +469,7 @@ class Sweep:
         finally:
             self._painting = False
 
-    def _paint_now(self, presenter: _Presenter) -> bool:
+    def _paint_now(self, presenter: SweepPresenter) -> bool:
         try:
             state = self._state()
             presenter.update(state)
@@ -478,65 +477,6 @@ class Sweep:
             logger.debug("the card of %r could not be painted", self, exc_info=True)
             return self.is_over
         return state.is_over
-
-
-REASON_LENGTH: Final = 300
-
-
-class _Presenter:
-    """Shows one sweep and keeps what it showed up to date: a live card, a card without widgets, or a terminal's lines."""
-
-    def __init__(self, sweep: Sweep, where: FrontEnd) -> None:
-        self._sweep = sweep
-        self._where = where
-        self._card: SweepCard | None = None
-        self._told: object = None
-        self._rows_at = -ROWS_SECONDS
-        self.seconds_to_next = 1.0
-        """Until there is something to paint though nothing is known anew: the time, or rows that were put off."""
-
-    @property
-    def is_shown(self) -> bool:
-        """Whether there is a card that wants to be kept up to date."""
-        return self._card is not None
-
-    def show(self, state: SweepState) -> None:
-        if self._where is FrontEnd.TERMINAL:
-            self._told = state.counts, bool(state.notes)
-            print(sweep_text(state))  # noqa: T201
-            return
-        if self._card is None:
-            # Late: ipywidgets is only paid for by who sees a card.
-            from dataflow_magic.card.sweepwidget import SweepCard
-
-            self._card = SweepCard(
-                self._sweep.cancel_from_button,
-                self._sweep.retry_from_button,
-                interactive=self._where is FrontEnd.WIDGETS,
-            )
-        self._card.show(state)
-
-    def update(self, state: SweepState) -> None:
-        """Bring what was shown up to date; a terminal gets a line per change and the whole at the end."""
-        if self._card is None:
-            # Background work never prints: only a cell that waits has lines to tell.
-            told = state.counts, bool(state.notes)
-            if self._told is not None and told != self._told:
-                self._told = told
-                print(sweep_text(state) if state.is_over else sweep_line(state))  # noqa: T201
-        elif state.is_over:
-            self._card.finish(state)
-        else:
-            now = time.monotonic()
-            due = now - self._rows_at >= ROWS_SECONDS
-            if due:
-                self._rows_at = now
-            self._card.update(state, rows=due)
-            self.seconds_to_next = state.tick if due else self._rows_at + ROWS_SECONDS - now
-
-    def offer(self) -> None:
-        if self._card is not None:
-            self._card.offer()
 
 
 def _shell() -> Any:

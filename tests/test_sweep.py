@@ -3,15 +3,21 @@
 import asyncio
 import threading
 import time
+from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 
+from dataflow_magic.card.sweep import SweepState, SweepView, sweep_state
 from dataflow_magic.cell import SweepRequest, make_request
 from dataflow_magic.errors import BadParameter, BadState, NotFound, SweepFailed, WaitTimeout
+from dataflow_magic.models import JobCondition
+from dataflow_magic.present import FrontEnd
 from dataflow_magic.sweep import Sweep
-from tests.helpers import Scene, Sent, eventually
+from dataflow_magic.sweeppresent import SweepPresenter
+from dataflow_magic.view import KST, RunView
+from tests.helpers import Scene, Sent, eventually, execution
 
 REFUSED = {"error": {"errorCode": "bad-parameter", "message": "no"}}
 
@@ -154,12 +160,12 @@ def test_closing_the_session_ends_the_sending_and_every_wait(scene):
         sweep.result(5)
 
 
-def put_off(scene: Scene) -> None:
-    """Have all starts but the first refused for as long as the test goes on."""
+def put_off(scene: Scene, *, seconds: int = 60, times: int = 1000) -> None:
+    """Have starts after the first refused, to be sent again after so long."""
 
     def then_refuse(sent: Sent) -> None:
-        if sent.is_start:
-            refuse(scene, 429, times=1000, **{"Retry-After": "60"})
+        if sent.is_start and len(scene.service.starts) == 1:
+            refuse(scene, 429, times=times, **{"Retry-After": str(seconds)})
 
     scene.service.before_answer = then_refuse
 
@@ -265,13 +271,145 @@ def test_where_none_failed_there_is_nothing_to_start_again(scene):
 
 
 def test_the_button_starts_those_that_failed_again_in_their_places(scene):
-    sweep = sweep_of(scene, "mute", 1, 2)
-    sweep.wait(10)
-    before = sweep.runs
-    sweep.retry_from_button()
-    eventually(lambda: set(sweep.runs).isdisjoint(before), "both were replaced")
+    put_off(scene, seconds=1, times=4)
+    sweep = sweep_of(scene, "mute", *range(5))
+    first = sweep.runs[0]
+    eventually(lambda: first.status == "FAILED" and not scene.service.answers, "one failed, and four wait")
+    sweep._retry_from_button()
+    sweep._retry_from_button()
     sweep.wait(10)
 
-    assert [run.parameters["$month"] for run in sweep.runs] == ["1", "2"]
-    assert sweep.counts == {"FAILED": 2}
-    assert len(scene.service.starts) == 4
+    assert sweep.runs[0] is not first
+    assert [run.parameters["$month"] for run in sweep.runs] == ["0", "1", "2", "3", "4"]
+    assert sweep.counts == {"FAILED": 5}
+    assert len(scene.service.starts) == 1 + 4 + 5
+
+
+def test_where_all_are_over_the_button_has_left_and_starts_nothing(scene):
+    sweep = sweep_of(scene, "mute", 1)
+    sweep.wait(10)
+    sweep._retry_from_button()
+    sweep._cancel_from_button()
+    sweep.wait(10)
+
+    assert len(scene.service.starts) == 1
+
+
+# Showing
+
+
+class Card:
+    """Notes what it is told."""
+
+    def __init__(self, *_: object, interactive: bool) -> None:
+        self.interactive = interactive
+        self.told: list[object] = []
+
+    def show(self, state: SweepState) -> None:
+        self.told.append(("show", state.state))
+
+    def update(self, _state: SweepState, *, rows: bool) -> None:
+        self.told.append(("update", rows))
+
+    def finish(self, state: SweepState) -> None:
+        self.told.append(("finish", state.state))
+
+    def offer(self) -> None:
+        self.told.append("offer")
+
+
+class Stage:
+    """A presenter with a card, a clock and a terminal of a test's own."""
+
+    def __init__(self, where: FrontEnd) -> None:
+        self.now = 0.0
+        self.lines: list[str] = []
+        self.cards: list[Card] = []
+        self.presenter = SweepPresenter(
+            lambda: None,
+            lambda: None,
+            where,
+            make_card=self._make_card,
+            write=self.lines.append,
+            clock=lambda: self.now,
+        )
+
+    def _make_card(self, *callbacks: object, interactive: bool) -> Any:
+        self.cards.append(Card(*callbacks, interactive=interactive))
+        return self.cards[-1]
+
+
+NOON = datetime(2026, 11, 1, 12, tzinfo=KST)
+
+
+def state_of(*statuses: str, is_over: bool = False, seconds: float = 1) -> SweepState:
+    runs = tuple(
+        (
+            number,
+            RunView(
+                "local",
+                "http://x",
+                "job000000001",
+                "daily",
+                JobCondition(),
+                {"$month": number},
+                NOON,
+                execution=execution(
+                    status, f"run00000000{number}", endDate="2026-11-01T12:00:09+09:00" if is_over else None
+                ),
+            ),
+        )
+        for number, status in enumerate(statuses)
+    )
+    view = SweepView(("$month",), len(runs), runs, is_over=is_over)
+    return sweep_state(view, NOON + timedelta(seconds=seconds))
+
+
+def test_rows_are_painted_once_a_second_at_most_and_what_was_put_off_is_not_forgotten():
+    stage = Stage(FrontEnd.WIDGETS)
+    stage.presenter.show(state_of("READY"))
+    for now in (0.0, 0.5, 1.0, 1.5):
+        stage.now = now
+        stage.presenter.update(state_of("RUNNING"))
+    waits = stage.presenter.seconds_to_next
+    stage.now = 2.0
+    stage.presenter.update(state_of("RUNNING", seconds=200))
+
+    (card,) = stage.cards
+    assert card.told == [
+        ("show", "RUNNING"),
+        *(("update", rows) for rows in (True, False, True, False, True)),
+    ]
+    assert (waits, stage.presenter.seconds_to_next) == (0.5, 10.0)
+
+
+@pytest.mark.parametrize(("where", "interactive"), [(FrontEnd.WIDGETS, True), (FrontEnd.STATIC, False)])
+def test_a_card_is_made_once_and_finished_and_nothing_is_printed(where, interactive):
+    stage = Stage(where)
+    assert not stage.presenter.is_shown
+    stage.presenter.offer()
+    stage.presenter.show(state_of("READY"))
+    stage.presenter.show(state_of("RUNNING"))
+    stage.presenter.offer()
+    stage.presenter.update(state_of("COMPLETED", is_over=True))
+
+    (card,) = stage.cards
+    assert card.interactive is interactive
+    assert card.told == [("show", "RUNNING"), ("show", "RUNNING"), "offer", ("finish", "COMPLETED")]
+    assert stage.lines == []
+
+
+def test_a_terminal_gets_a_line_per_change_while_a_cell_waits_and_the_whole_at_the_end():
+    stage = Stage(FrontEnd.TERMINAL)
+    stage.presenter.show(state_of("READY", "READY"))
+    stage.presenter.update(state_of("RUNNING", "READY", seconds=5))
+    for seconds in (7, 8):
+        stage.presenter.update(state_of("RUNNING", "READY", seconds=seconds), kernel_waits=True)
+    for _ in range(2):
+        stage.presenter.update(state_of("FAILED", "COMPLETED", is_over=True), kernel_waits=True)
+
+    assert stage.cards == []
+    assert stage.lines[1:] == [
+        "0 of 2 runs over  daily  1 RUNNING, 1 READY  7 s",
+        "FAILED  daily  2 of 2 runs over  9 s  local\n  1 FAILED, 1 COMPLETED\n  FAILED  month=0  run000000000",
+    ]

@@ -120,8 +120,8 @@ class TestState:
             "ValueError: no flights",
         )
         assert (running.time, running.note) == ("since 12:00:05", "")
-        assert (ready.time, ready.note) == ("", "starting Spark")
-        assert (submitting.run_id, submitting.note) == ("", "the service's answer")
+        assert (ready.time, ready.note) == ("", "waiting for: starting Spark")
+        assert (submitting.run_id, submitting.note) == ("", "waiting for: the service's answer")
         assert (canceled.time, canceled.note) == ("1 min 00 s", "")
         assert (completed.time, completed.note) == ("1 min 00 s", "")
 
@@ -315,7 +315,7 @@ class TestHtml:
     def test_the_style_sheet_survives_the_escaping(self):
         html = sweep_html(at(9, MIXED))
 
-        assert ".dfm-card .dfm-rows {max-height: 320px;" in html
+        assert ".dfm-rows.dfm-rows {box-sizing: border-box;max-height: 320px;" in html
         assert "&" not in html.split("</style>")[1].split("<style>")[-1]
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from datetime import datetime
 from enum import IntEnum
@@ -205,20 +205,18 @@ def sweep_state(
         raise ValueError(f"now={now.isoformat()} has no time zone; pass an aware datetime")
     if not sweep.runs:
         raise ValueError("a sweep of which nothing was sent has no card")
-    views = [view for _, view in sweep.runs]
-    lines = _grouped(sweep, rows or Rows(sweep.swept))
-    counts = tuple(_counts(lines, sweep.total - len(views)))
-    drawn = tuple(lines[:MOST_ROWS])
-    end = _end(views) if sweep.is_over else None
-    completed = sum(view.status == RunState.COMPLETED for view in views)
-    live = [view for view in views if not view.is_final and not view.settled]
-    state, kind = _overall(sweep, lines, live)
-    began = min(view.submitted_at for view in views)
+    table = _grouped(sweep, rows or Rows(sweep.swept))
+    lines = [row for group in Group for row in table.groups[group]]
+    first = sweep.runs[0][1]
+    # The first to be sent is the first of the list, or was replaced.
+    began = min(view.submitted_at for view in (first, *(view for _, view in sweep.retried)))
+    end = _end(view for _, view in sweep.runs) if sweep.is_over else None
     seconds = max(0.0, (now - began).total_seconds())
     tick = tick_seconds(seconds)
+    state, kind = _overall(sweep, lines, table.live)
     return SweepState(
-        job=_short(views[0].job_name or views[0].job_id),
-        target=_target(views[0]),
+        job=_short(first.job_name or first.job_id),
+        target=_target(first),
         state=state,
         kind=kind,
         elapsed=_seconds_of(end, began) if sweep.is_over else ENGLISH.duration(int(seconds // tick * tick)),
@@ -226,32 +224,44 @@ def sweep_state(
         as_of=_clock(now),
         submitted=_day_and_clock(began),
         ended=_day_and_clock(end) if end else "",
-        counts=counts,
-        completed=completed,
-        over=len(views) - len(live),
+        counts=tuple(_counts(lines, sweep.total - len(sweep.runs))),
+        completed=len(table.groups[Group.COMPLETED]),
+        over=len(sweep.runs) - len(table.live),
         total=sweep.total,
         names=tuple(_short(name.removeprefix("$")) for name in sweep.swept[:MOST_NAMES]),
-        rows=drawn,
+        rows=tuple(lines[:MOST_ROWS]),
         more=tuple(_counts(lines[MOST_ROWS:], 0)),
-        notes=tuple(_notes(sweep, live)),
-        can_cancel=0 if sweep.is_over else sum(_can_cancel(view) for view in live),
+        notes=tuple(_notes(sweep, table.live)),
+        can_cancel=0 if sweep.is_over else sum(_can_cancel(view) for view in table.live),
         can_retry=sum(
-            row.state == RunState.FAILED and row.group is Group.FAILED and row.number not in sweep.retrying
-            for row in lines
+            row.state == RunState.FAILED and row.number not in sweep.retrying
+            for row in table.groups[Group.FAILED]
         ),
-        canceling=sum(view.cancel_requested for view in live),
+        canceling=sum(view.cancel_requested for view in table.live),
         is_over=sweep.is_over,
         kernel_waits=kernel_waits and not sweep.is_over,
     )
 
 
-def _grouped(sweep: SweepView, rows: Rows) -> list[SweepRow]:
-    groups: dict[Group, list[SweepRow]] = {group: [] for group in Group}
+@dataclass(frozen=True, slots=True)
+class _Table:
+    """The rows by group, and what is known of those that go on."""
+
+    groups: list[list[SweepRow]]
+    live: list[RunView]
+
+
+def _grouped(sweep: SweepView, rows: Rows) -> _Table:
+    # A list, not a mapping: the hash of an enum's member is a function in Python, and this is done for each of many runs.
+    groups: list[list[SweepRow]] = [[] for _ in Group]
+    live = []
     for number, view in sweep.runs:
         row = rows.of(number, view)
         groups[row.group].append(row)
+        if row.group is Group.RUNNING or row.group is Group.WAITING:
+            live.append(view)
     groups[Group.RETRIED] = [rows.of(number, view, retried=True) for number, view in sweep.retried]
-    return [row for group in Group for row in groups[group]]
+    return _Table(groups, live)
 
 
 def _sweep_row(number: int, view: RunView, swept: tuple[str, ...], *, retried: bool) -> SweepRow:
@@ -295,14 +305,16 @@ def _note(view: RunView, *, retried: bool) -> str:
         return f"retried{'; it was: ' if said else ''}{said}" if retried else said
     if view.execution is None and (view.settled or view.is_lost):
         return _line(view.blind_reason)
-    return "cancel sent" if view.cancel_requested else _line(view.waiting_for)
+    if view.cancel_requested:
+        return "cancel sent"
+    return f"waiting for: {_line(view.waiting_for)}" if view.waiting_for else ""
 
 
 def _counts(rows: list[SweepRow], unsent: int) -> Iterator[Count]:
-    for (word, kind), number in Counter(
-        (RETRIED, Kind.CANCELED) if row.group is Group.RETRIED else (row.state, row.kind) for row in rows
-    ).items():
-        yield Count(word, kind, number)
+    kinds = {row.state: row.kind for row in rows if row.group is not Group.RETRIED}
+    words = Counter([RETRIED if row.group is Group.RETRIED else row.state for row in rows])
+    for word, number in words.items():
+        yield Count(word, kinds.get(word, Kind.CANCELED), number)
     if unsent:
         yield Count(UNSENT, Kind.WAITING, unsent)
 
@@ -340,7 +352,7 @@ def _notes(sweep: SweepView, live: list[RunView]) -> Iterator[str]:
         yield _line(clock)
 
 
-def _end(views: list[RunView]) -> datetime | None:
+def _end(views: Iterable[RunView]) -> datetime | None:
     return max(
         (view.execution.end_date for view in views if view.execution and view.execution.end_date),
         default=None,

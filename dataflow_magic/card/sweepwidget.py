@@ -164,10 +164,11 @@ class _Widgets:
         self._clock, self._summary = HTML(**self._shared), HTML(**self._shared)
         self._columns, self._rest = HTML(**self._shared), HTML(**self._shared)
         self._columns.add_class("dfm-columns")
+        self._clock.add_class("dfm-time")
         self._buttons = {name: self._button(name, on_click) for name in (RETRY, CANCEL, KEEP)}
         self._head = HBox([], layout=self._title.layout).add_class("dfm-head")
         # As high from the beginning as it will be: nothing below it moves.
-        height = min(MOST_HEIGHT, ROW_HEIGHT * (state.total + 1) + 2)
+        height = min(MOST_HEIGHT, ROW_HEIGHT * (state.total + 1) + 1)
         self._rows = VBox([], layout=Layout(height=f"{height}px", overflow="auto")).add_class("dfm-rows")
         self._card = VBox(
             [self._head, self._summary, self._rows, self._rest], layout=self._title.layout
