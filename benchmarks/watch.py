@@ -72,6 +72,8 @@ MOST_NAIVE = 1000
 """Runs the naive peer is measured with; more of them only take longer."""
 AT_ONCE = 10
 CHANGES = 40
+MOST_STARTED = 200
+"""Runs that may be started at the service and go on at once, beside those it is seeded with."""
 
 PATIENCE_SECONDS = 120.0
 """Until a process that waits in vain gives up."""
@@ -190,7 +192,7 @@ async def serve(folder: Path, runs: int, jobs: int) -> None:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind((HOST, 0))
     listener.listen(128)
-    async with Engine(store, folder, carry_out, slots=runs + CHANGES) as engine:
+    async with Engine(store, folder, carry_out, slots=runs + MOST_STARTED) as engine:
         while store.runs_in(RunState.READY):  # noqa: ASYNC110 - the engine tells nobody
             await asyncio.sleep(0.05)
         spread_starts(folder / "state.sqlite3", runs)

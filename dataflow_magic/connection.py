@@ -18,6 +18,8 @@ from dataflow_magic.watch import Listener, Pace, Watch
 
 __all__ = ["Connection"]
 
+PROGRESS_SECONDS = 0.1
+
 
 class Connection:
     """A target's client and the watches over the runs started through it.
@@ -53,6 +55,7 @@ class Connection:
         self._transport = transport
         self._now = now
         self._answer_seconds = answer_seconds
+        self._next_turn = 0.0
         self._watches: dict[str, tuple[Watch, asyncio.Task[None]]] = {}
         self.client = self._make_client(endpoint)
 
@@ -81,12 +84,19 @@ class Connection:
     async def progress(self, job_id: str, run_id: str) -> Progress | None:
         """Return how far a run is; None where the service does not tell: only a local one does.
 
+        However many runs are asked about, it is ten times a second at most: the others wait for their turn.
+
         Raises
         ------
         DataflowError
             It gives no answer this time.
         """
-        return await self.client.local_progress(job_id, run_id) if is_loopback(self.endpoint) else None
+        if not is_loopback(self.endpoint):
+            return None
+        now = asyncio.get_running_loop().time()
+        turn, self._next_turn = self._next_turn, max(now, self._next_turn) + PROGRESS_SECONDS
+        await asyncio.sleep(turn - now)
+        return await self.client.local_progress(job_id, run_id)
 
     def follow(self, job_id: str, run_id: str, listener: Listener) -> None:
         """Watch a run until it is over; on the loop."""
