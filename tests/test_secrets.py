@@ -283,6 +283,8 @@ def test_a_line_that_is_wrong_is_told_without_the_value(line, message):
 def test_a_secret_that_another_parameter_shows_is_refused():
     with pytest.raises(CellError, match="password has the value of the secret token and would show it"):
         parsed("password = x\ntoken = secret(password)", x="value")
+    with pytest.raises(CellError, match="password has the value of the secret token and would show it"):
+        parse_mapping({"password": "value", "token": dataflow_magic.secret("value")})
 
 
 # After the kernel's end
