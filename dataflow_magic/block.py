@@ -104,6 +104,7 @@ def parse_mapping(parameters: Mapping[Any, Any]) -> dict[str, Parameter]:
             wire[key] = parameter(value)
         except ValueError as error:
             raise CellError(f"the parameter {key if key.isprintable() else ascii(key)} {error}") from None
+    _check_none_is_shown(wire)
     return wire
 
 

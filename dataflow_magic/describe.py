@@ -121,7 +121,7 @@ def _place_rows(
     config: Mapping[str, str], environment: Mapping[str, str], configure_file: Path
 ) -> Iterator[Cells]:
     layers = [
-        ("%config", Place(config["target"] or None, config["profile"] or None)),
+        ("%config", Place.standing(config["target"], config["profile"])),
         ("the environment", place_of(environment)),
     ]
     said = [(source, place) for source, place in layers if any(place)]

@@ -18,7 +18,7 @@ from dataflow_magic import errors
 from dataflow_magic.card import Actions, tick_seconds, words_of
 from dataflow_magic.connection import Connection
 from dataflow_magic.diagnosis import diagnose
-from dataflow_magic.masking import Parameter, masked
+from dataflow_magic.masking import Parameter, is_any_unknown, masked
 from dataflow_magic.models import JobCondition, JobExecution, RunState
 from dataflow_magic.present import FrontEnd, Presenter, front_end
 from dataflow_magic.showing import Showing, Submit
@@ -414,6 +414,11 @@ class Run:
         path = _log_path(execution)
         if path is None:
             return ""
+        view = self._view
+        if execution is not None and is_any_unknown(view.parameters):
+            # A script may have printed it, and only the service can still tell what it is.
+            client = self._connection.client
+            masked(await client.get_execution(view.job_id, execution.job_execution_id), view.parameters)
         try:
             async with asyncio.timeout(LOG_SECONDS):
                 objects = await self._connection.objects()

@@ -439,7 +439,7 @@ class DataflowMagic(Magics):
     def _target(self, choice: str | None = None, profile: str | None = None) -> Target:
         from dataflow_magic.settings import Place
 
-        place = Place(choice or None, profile or None).over(Place(self.target or None, self.profile or None))
+        place = Place(choice or None, profile or None).over(Place.standing(self.target, self.profile))
         return self._session().target(*place)
 
     def _describe(self) -> str:

@@ -17,7 +17,7 @@ from urllib.parse import quote
 
 from dataflow_magic.models import JobExecution, Scalar
 
-__all__ = ["MASK", "Parameter", "Secret", "masked", "masked_text", "secret_names"]
+__all__ = ["MASK", "Parameter", "Secret", "is_any_unknown", "masked", "masked_text", "secret_names"]
 
 MASK: Final = "••••••"
 """What is shown of any secret: it tells no length."""
@@ -48,7 +48,7 @@ class Secret:
     Parameters
     ----------
     mark
-        Equal for equal values; empty for a value of which only that it is secret is known.
+        Equal for equal values; empty where only that a value is secret matters.
     """
 
     mark: str = ""
@@ -60,6 +60,11 @@ class Secret:
             mark = _marks.setdefault(value, secrets.token_hex(8))
             _values[mark] = value
         return cls(mark)
+
+    @classmethod
+    def unknown(cls) -> Secret:
+        """Return a secret of its own whose value nobody here was given; a service may tell it."""
+        return cls(secrets.token_hex(8))
 
     def reveal(self) -> str | None:
         """Return the value; None where another process was given it. For who writes a request's body."""
@@ -79,6 +84,14 @@ Parameter = Scalar | Secret
 def secret_names(parameters: Mapping[str, Parameter]) -> list[str]:
     """Return the names of the parameters that are secret, without their ``$``."""
     return [name.removeprefix("$") for name, value in parameters.items() if isinstance(value, Secret)]
+
+
+def is_any_unknown(parameters: Mapping[str, Parameter]) -> bool:
+    """Say whether a secret is among the parameters that another process was given and no service has told here yet."""
+    return any(
+        isinstance(value, Secret) and value.reveal() is None and not _told.get(value.mark)
+        for value in parameters.values()
+    )
 
 
 def masked_text(text: str, parameters: Mapping[str, Parameter]) -> str:

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime
@@ -351,7 +351,8 @@ class Session:
         connection = self.connect(target)
         self._recover_soon()
         execution, found = self._loop.call(find_run_on(connection.client, run_id, job))
-        hidden = self._ledger.secret_names(execution.job_id or found.job_id)
+        names = self._ledger.secret_names(execution.job_id or found.job_id)
+        hidden = {name: Secret.unknown() for name in names}
         view = _listed(target, connection.endpoint, found, execution, hidden)
         return self._loop.call(self._take(view, execution, connection))
 
@@ -368,7 +369,8 @@ class Session:
 
         async def question(client: Client) -> list[RunRecord]:
             found = await find_job(client, job)
-            hidden = await asyncio.to_thread(self._ledger.secret_names, found.job_id)
+            names = await asyncio.to_thread(self._ledger.secret_names, found.job_id)
+            hidden = dict.fromkeys(names, Secret())
             return [
                 record_of(_listed(target, client.endpoint, found, execution, hidden))
                 async for page in client.pages(found.job_id, most=MOST_PAGES)
@@ -653,15 +655,14 @@ def _several(text: str, ids: list[str]) -> errors.CellError:
 
 
 def _listed(
-    target: Target, endpoint: str, job: Job, execution: JobExecution, hidden: Collection[str]
+    target: Target, endpoint: str, job: Job, execution: JobExecution, hidden: Mapping[str, Secret]
 ) -> RunView:
     """Return a run as the service tells it; what was secret in a start of this machine is so here as well."""
     parameters: dict[str, Parameter] = {
-        name: Secret() if name.removeprefix("$") in hidden else value
-        for name, value in execution.parameters.items()
+        name: hidden.get(name.removeprefix("$"), value) for name, value in execution.parameters.items()
     }
     if not parameters:  # they may be told later
-        parameters = {f"${name}": Secret() for name in hidden} if not execution.is_final else {}
+        parameters = {f"${name}": secret for name, secret in hidden.items()} if not execution.is_final else {}
     return RunView(
         target=target.name,
         endpoint=endpoint,

@@ -65,6 +65,11 @@ class Place(NamedTuple):
     target: str | None = None
     profile: str | None = None
 
+    @classmethod
+    def standing(cls, target: str, profile: str) -> Place:
+        """Return the place of settings that stand for many cells: the local service just needs no profile then."""
+        return cls(target or None, profile or None) if target != "local" else cls(target)
+
     def over(self, lower: Place) -> Place:
         """Return what counts of two layers: a target or a profile that is named here replaces both."""
         return self if self.target or self.profile else lower
@@ -150,7 +155,7 @@ def resolve_target(
 
 def place_of(environment: Mapping[str, str]) -> Place:
     """Return where the environment says runs go."""
-    return Place(environment.get("DATAFLOW_TARGET") or None, environment.get("DATAFLOW_PROFILE") or None)
+    return Place.standing(environment.get("DATAFLOW_TARGET", ""), environment.get("DATAFLOW_PROFILE", ""))
 
 
 def check_place(place: Place, configure_file: Path) -> None:

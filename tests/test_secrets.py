@@ -50,7 +50,9 @@ def forget(scene: Scene) -> None:
     """Leave the ledger as another process would have: what its marks stand for is not known here."""
     with sqlite3.connect(ledger_path(scene.environment)) as db:
         changed = db.execute(
-            """UPDATE runs SET parameters = '{"$token":{"secret":"gone"},"$day":"1"}' WHERE parameters LIKE '%"secret"%'"""
+            "UPDATE runs SET parameters = ? WHERE parameters LIKE '%\"secret\"%'",
+            # One that no other test has learned the value of.
+            (f'{{"$token":{{"secret":"{os.urandom(8).hex()}"}},"$day":"1"}}',),
         )
         assert changed.rowcount >= 1
     db.close()
@@ -283,6 +285,8 @@ def test_a_line_that_is_wrong_is_told_without_the_value(line, message):
 def test_a_secret_that_another_parameter_shows_is_refused():
     with pytest.raises(CellError, match="password has the value of the secret token and would show it"):
         parsed("password = x\ntoken = secret(password)", x="value")
+    with pytest.raises(CellError, match="password has the value of the secret token and would show it"):
+        parse_mapping({"password": "value", "token": dataflow_magic.secret("value")})
 
 
 # After the kernel's end
@@ -298,6 +302,32 @@ def test_a_run_of_another_kernel_is_masked_though_its_value_is_not_known(scene):
     assert repr(run.parameters) == "mappingproxy({'$token': ••••••, '$day': '1'})"
     assert records_frame(scene.session.records())["param.token"].tolist() == ["••••••"]
     assert_not_in_files(scene)
+
+
+def test_the_log_of_a_run_that_ended_under_another_kernel_is_masked(scene):
+    run_id = start(scene, "broken").run_id
+    scene.session.runs[0].wait()
+    restart(scene)
+    log = scene.session.find_run(run_id).logs()
+
+    assert "using ••••••" in log
+    assert_nothing_of_it(log)
+
+
+def test_a_run_started_elsewhere_is_masked_where_a_start_of_its_job_was_secret(scene):
+    scene.start("broken", {"token": MARKER, "day": "2"}).wait()
+    elsewhere = scene.session.runs[-1].run_id
+    start(scene, "broken").wait()
+    scene.session.close()
+    with sqlite3.connect(ledger_path(scene.environment)) as db:
+        db.execute("DELETE FROM runs")
+    db.close()
+    scene.session = scene.new_session()
+    run = scene.session.attach(elsewhere, scene.session.target("local"))
+    run.wait()
+
+    assert repr(run.parameters) == "mappingproxy({'$token': ••••••, '$day': '2'})"
+    assert "using ••••••" in run.logs()
 
 
 def test_what_a_service_lists_of_a_job_is_masked_where_a_start_of_it_was_secret(scene):

@@ -80,6 +80,7 @@ DEV = ("dev", "cloud", "DEVACCESS", "dev%secret$")
         (None, None, {**ENVIRONMENT, "DATAFLOW_PROFILE": "dev"}, DEV),
         ("cloud", None, {**ENVIRONMENT, "DATAFLOW_PROFILE": "dev"}, CLOUD),
         ("local", None, {**ENVIRONMENT, "DATAFLOW_PROFILE": "dev"}, LOCAL),
+        (None, None, {"DATAFLOW_TARGET": "local", "DATAFLOW_PROFILE": "dev"}, LOCAL),
     ],
     ids=[
         "the file when nothing else says",
@@ -100,6 +101,7 @@ DEV = ("dev", "cloud", "DEVACCESS", "dev%secret$")
         "a profile by its own variable",
         "the cloud before a profile of the environment",
         "local before a profile of the environment",
+        "local beside a profile, all of the environment",
     ],
 )
 def test_the_first_that_says_something_wins(configure, choice, profile, env, expected):
