@@ -262,11 +262,50 @@ def test_those_that_failed_are_started_again_as_a_sweep_of_their_own(scene):
     assert len(scene.service.starts) == 6
 
 
+def test_what_was_not_sent_is_sent_by_a_sweep_of_its_own(scene):
+    def then_refuse(sent: Sent) -> None:
+        if sent.is_start and len(scene.service.starts) == 1:
+            refuse(scene, 400, times=100)
+
+    scene.service.before_answer = then_refuse
+    sweep = sweep_of(scene, "daily_sales", *range(7))
+    sweep.wait(10)
+    scene.service.answers = []
+    scene.service.before_answer = lambda _: None
+    rest = sweep.send_rest()
+
+    assert len(rest.result(10)) == 6
+    assert [run.parameters["$month"] for run in rest.runs] == ["1", "2", "3", "4", "5", "6"]
+
+
+def test_where_all_were_sent_there_is_no_rest(scene):
+    sweep = sweep_of(scene, "daily_sales", 1)
+    sweep.wait(10)
+
+    with pytest.raises(BadState, match="nothing of the sweep was left unsent; there is nothing to start"):
+        sweep.send_rest()
+
+
+def test_who_awaits_a_sweep_whose_session_is_closed_is_told(scene):
+    put_off(scene)
+    sweep = sweep_of(scene, "slow", *range(9))
+    eventually(lambda: was_put_off(scene), "a start was put off")
+
+    async def await_and_close() -> None:
+        waiting = asyncio.ensure_future(_result(sweep))
+        await asyncio.sleep(0.05)
+        await asyncio.to_thread(scene.session.close)
+        with pytest.raises(SweepFailed, match="8 UNSENT"):
+            await waiting
+
+    asyncio.run(await_and_close())
+
+
 def test_where_none_failed_there_is_nothing_to_start_again(scene):
     sweep = sweep_of(scene, "daily_sales", 1)
     sweep.wait(10)
 
-    with pytest.raises(BadState, match="no run of the sweep has failed; there is nothing to start again"):
+    with pytest.raises(BadState, match="no run of the sweep has failed; there is nothing to start"):
         sweep.retry_failed()
 
 
