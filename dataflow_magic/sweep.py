@@ -320,15 +320,17 @@ class Sweep:
     # Ending
 
     async def _cancel(self) -> None:
-        if self._is_sending:
+        if self._is_sending and self._sending is not None:
             self._stop("the sweep was canceled")
-        await self._cancel_live()
-        if self._sending is not None:
-            # Starts that were under way are over now, and their runs are known.
-            await asyncio.wait([asyncio.wrap_future(self._sending)])
             await self._cancel_live()
+            # Starts that were under way are over then, and their runs are known.
+            await asyncio.wait([asyncio.wrap_future(self._sending)])
+        wrong = await self._cancel_live()
+        if wrong:
+            raise errors.ServiceError(f"{len(wrong)} of the runs could not be canceled: {wrong[0]}")
 
-    async def _cancel_live(self) -> None:
+    async def _cancel_live(self) -> list[errors.DataflowError]:
+        """Return why those that still live could not be canceled."""
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def cancel(run: Run) -> errors.DataflowError | None:
@@ -340,9 +342,7 @@ class Sweep:
                 return None
 
         live = [run for run in self.runs if not run.is_over and not run.view.cancel_requested]
-        wrong = [error for error in await asyncio.gather(*map(cancel, live)) if error is not None]
-        if wrong:
-            raise errors.ServiceError(f"{len(wrong)} of {len(live)} runs could not be canceled: {wrong[0]}")
+        return [error for error in await asyncio.gather(*map(cancel, live)) if error is not None]
 
     async def _await(self) -> tuple[JobExecution, ...]:
         while not self.is_over:
