@@ -47,7 +47,7 @@ import psutil
 import uvicorn
 from pydantic import SecretStr
 
-from dataflow_magic.card import CardState
+from dataflow_magic.card import Actions, CardState
 from dataflow_magic.cell import JobRef, RunRequest
 from dataflow_magic.client import Client
 from dataflow_magic.errors import ConfigError
@@ -63,6 +63,7 @@ from dataflow_magic.present import FrontEnd, Presenter
 from dataflow_magic.record import record_of
 from dataflow_magic.session import LocalService, Session
 from dataflow_magic.settings import LOCAL_ACCESS_KEY, LOCAL_SECRET_KEY
+from dataflow_magic.showing import Showing
 from dataflow_magic.view import RunView
 
 SIZES = (10, 100, 1000, 10_000)
@@ -503,7 +504,8 @@ def one(run: Run, service: ServiceProcess, number: int, to_view: list[float], to
     seen: dict[str, float] = {}
     card = NotingCard()
     # Set before it is shown, so that this card is the one that is shown.
-    run._presenter = Presenter(lambda: None, FrontEnd.WIDGETS, make_card=lambda *_, **__: card)  # noqa: SLF001
+    presenter = Presenter(Actions(), FrontEnd.WIDGETS, make_card=lambda *_, **__: card)
+    run._showing = Showing(run, presenter, run._submit)  # noqa: SLF001
     run.show()
     waiter = threading.Thread(
         target=run.wait,

@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from dataflow_magic.magic import load_ipython_extension, unload_ipython_extension
     from dataflow_magic.models import Job, JobCondition, JobExecution, Page, RunState
     from dataflow_magic.sweep import Sweep
+    from dataflow_magic.values import secret
 
 __all__ = [
     "Client",
@@ -37,6 +38,7 @@ __all__ = [
     "local_path",
     "run",
     "runs",
+    "secret",
     "unload_ipython_extension",
 ]
 
@@ -58,6 +60,7 @@ _HOMES = {
     "local_path": "api",
     "run": "api",
     "runs": "api",
+    "secret": "values",
     "unload_ipython_extension": "magic",
 }
 

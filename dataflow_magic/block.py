@@ -3,6 +3,7 @@
 A block whose first character is ``{`` is JSON and is sent as written. Any other block is Python assignments, one
 parameter each; a key gets the ``$`` the service expects and a value becomes a string by the table at `values.render`.
 ``name = each(...)`` and ``a, b = zipped(...)`` make a sweep: one combination of values per run.
+``secret(...)`` there is always the one of `values`, whatever the notebook calls so: or a value might be sent in the clear.
 """
 
 from __future__ import annotations
@@ -15,18 +16,21 @@ import keyword
 import math
 import re
 import tokenize
-from collections.abc import Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
+from types import ModuleType
 from typing import Any
 
 from pydantic import ValidationError
 
 from dataflow_magic.combine import EACH, MOST_RUNS, ZIPPED, each_values, sweep_word, values_of, zipped_rows
 from dataflow_magic.errors import CellError
-from dataflow_magic.models import JobCondition, Scalar
-from dataflow_magic.values import check_text, render
+from dataflow_magic.literal import is_written_out
+from dataflow_magic.masking import Parameter, Secret
+from dataflow_magic.models import JobCondition
+from dataflow_magic.values import check_text, parameter, secret
 
-__all__ = ["Block", "parse_block", "parse_mapping", "suggestion"]
+__all__ = ["Block", "near_names", "parse_block", "parse_mapping", "suggestion"]
 
 JSON_HINT = "a name Python cannot spell needs the JSON form of the block"
 
@@ -49,11 +53,11 @@ class Block:
         The parameters of each run of a sweep, the last written name varying fastest; ``parameters`` are the first.
     """
 
-    parameters: Mapping[str, Scalar] = field(default_factory=dict)
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
     condition: JobCondition = field(default_factory=JobCondition)
     warnings: tuple[str, ...] = ()
     swept: tuple[str, ...] = ()
-    combinations: tuple[Mapping[str, Scalar], ...] = ()
+    combinations: tuple[Mapping[str, Parameter], ...] = ()
 
 
 def parse_block(text: str, namespace: Mapping[str, Any], *, first_line: int = 2) -> Block:
@@ -78,7 +82,7 @@ def parse_block(text: str, namespace: Mapping[str, Any], *, first_line: int = 2)
     return _parse_assignments(text, namespace, first_line)
 
 
-def parse_mapping(parameters: Mapping[Any, Any]) -> dict[str, Scalar]:
+def parse_mapping(parameters: Mapping[Any, Any]) -> dict[str, Parameter]:
     """Read parameters handed in from Python by the rule of assignments: a ``$`` on every key, values rendered.
 
     Raises
@@ -88,7 +92,7 @@ def parse_mapping(parameters: Mapping[Any, Any]) -> dict[str, Scalar]:
     """
     if not hasattr(parameters, "items"):
         raise CellError(f"parameters are a mapping of names to values, not {type(parameters).__name__}")
-    wire: dict[str, Scalar] = {}
+    wire: dict[str, Parameter] = {}
     for name, value in parameters.items():
         if not isinstance(name, str) or not name.strip("$"):
             raise CellError(f"a parameter's name is text, not {name!r}")
@@ -97,7 +101,7 @@ def parse_mapping(parameters: Mapping[Any, Any]) -> dict[str, Scalar]:
             raise CellError(f"the parameter {key} is given twice")
         try:
             check_text(key, "has a name that")
-            wire[key] = render(value)
+            wire[key] = parameter(value)
         except ValueError as error:
             raise CellError(f"the parameter {key if key.isprintable() else ascii(key)} {error}") from None
     return wire
@@ -107,6 +111,23 @@ def suggestion(word: str, known: list[str]) -> str:
     """Return ``; did you mean 'x'?`` for the nearest known word, or nothing."""
     near = difflib.get_close_matches(word, known, n=1)
     return f"; did you mean {near[0]!r}?" if near else ""
+
+
+def near_names(job: str, given: Iterable[str], known: Collection[str]) -> list[str]:
+    """Return a line for each parameter a job was never given before that is nearly one it was.
+
+    Parameters
+    ----------
+    given, known
+        Names, with or without their ``$``.
+    """
+    names = [name.removeprefix("$") for name in given]
+    others = [name for name in known if name not in names]
+    return [
+        f"parameter {name!r} was never used with {job} before{near}"
+        for name in names
+        if name not in known and (near := suggestion(name, others))
+    ]
 
 
 # Assignments
@@ -126,7 +147,7 @@ class _Line:
         return any(isinstance(node, ast.Name) and node.id in names for node in ast.walk(self.expression))
 
 
-Values = dict[str, tuple[Any, str]]
+Values = dict[str, tuple[Any, Parameter]]
 """The values of names: as they are, for the lines below, and as they are sent."""
 
 
@@ -156,6 +177,8 @@ def _parse_assignments(text: str, namespace: Mapping[str, Any], first_line: int)
         if line.word or uses:
             varying.update(line.names)
     wires = tuple({f"${name}": wire for name, (_, wire) in each.items()} for each in combinations)
+    for wire in wires:
+        _check_none_is_shown(wire)
     if not swept:
         return Block(wires[0])
     return Block(wires[0], swept=tuple(f"${name}" for name in swept), combinations=wires)
@@ -178,7 +201,7 @@ def _choices(line: _Line, namespace: Mapping[str, Any], known: Values, where: st
     target = ", ".join(line.names) + where
     try:
         return [
-            {name: (value, render(value)) for name, value in zip(line.names, row, strict=True)}
+            {name: (value, parameter(value)) for name, value in zip(line.names, row, strict=True)}
             for row in _rows(line, scope, target)
         ]
     except ValueError as error:
@@ -195,7 +218,7 @@ def _rows(line: _Line, scope: dict[str, Any], target: str) -> list[tuple[Any, ..
 
 
 def _where(swept: list[str], known: Values) -> str:
-    return f" (where {', '.join(f'{name} is {known[name][1]:.40}' for name in swept)})"
+    return f" (where {', '.join(f'{name} is {known[name][1]!s:.40}' for name in swept)})"
 
 
 def _statements(text: str, offset: int) -> list[ast.stmt]:
@@ -213,6 +236,8 @@ def _statements(text: str, offset: int) -> list[ast.stmt]:
 
 
 def _explain(wrong: str, error: SyntaxError) -> str:
+    if "secret" in wrong:  # and so perhaps with one written out
+        return f"the line with secret cannot be read as an assignment ({error.msg})"
     if wrong.startswith(("!", "%")):
         return f"{wrong!r} is a command; a parameter block takes only assignments, name = value"
     if re.match(r"\$?[^\s=]+\s*=(?!=)", wrong) and not re.match(r"\$?[^\W\d]\w*\s*=", wrong):
@@ -281,15 +306,67 @@ def _names(target: ast.expr, word: str, line: int) -> tuple[str, ...]:
 
 
 def _evaluate(expression: ast.expr, scope: dict[str, Any], line: int, name: str) -> Any:
+    scope = {**scope, "secret": secret}
+    calls = _secret_calls(expression, scope, line)
     try:
         code = compile(ast.Expression(expression), "<parameter block>", "eval")
-        return eval(code, dict(scope))  # noqa: S307 - the user's own code, in the user's own kernel
+        return eval(code, scope)  # noqa: S307 - the user's own code, in the user's own kernel
+    except CellError as error:
+        raise CellError(f"{name}: {error}", line=line) from None
     except NameError as error:
         known = [n for n in scope if not n.startswith("_")]
         missing = getattr(error, "name", None) or ""
         raise CellError(f"{name}: {error}{suggestion(missing, known)}", line=line) from None
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the user's expression raises
-        raise CellError(f"{name}: {type(error).__name__}: {error}", line=line) from None
+        # What was raised may quote the value; a missing key is its name alone.
+        said = f": {error}" if not calls or isinstance(error, KeyError) else " beside secret(...)"
+        raise CellError(f"{name}: {type(error).__name__}{said}", line=line) from None
+
+
+# Secrets
+
+
+def _secret_calls(expression: ast.expr, scope: Mapping[str, Any], line: int) -> list[ast.Call]:
+    """Return where an expression makes a secret; one whose value is in the cell is none any more."""
+    calls = [
+        node
+        for node in ast.walk(expression)
+        if isinstance(node, ast.Call) and _named(node.func, scope) is secret
+    ]
+    called = [call.func for call in calls]
+    for node in ast.walk(expression):
+        if isinstance(node, ast.Name) and node.id == "secret" and node not in called:
+            raise CellError(
+                "secret is the function that masks a value here: secret(...); give the notebook's own another name",
+                line=line,
+            )
+    for call in calls:
+        if any(map(is_written_out, [*call.args, *(each.value for each in call.keywords)])):
+            raise CellError(
+                "a secret that is written in the cell is in the notebook and its history already: change it, and take "
+                'the new one from elsewhere, as in secret(os.environ["NAME"])',
+                line=line,
+            )
+    return calls
+
+
+def _named(function: ast.expr, scope: Mapping[str, Any]) -> object:
+    if isinstance(function, ast.Name):
+        return scope.get(function.id)
+    if isinstance(function, ast.Attribute) and isinstance(function.value, ast.Name):
+        module = scope.get(function.value.id)
+        return getattr(module, function.attr, None) if isinstance(module, ModuleType) else None
+    return None
+
+
+def _check_none_is_shown(parameters: Mapping[str, Parameter]) -> None:
+    hidden = {value.reveal(): name for name, value in parameters.items() if isinstance(value, Secret)}
+    for name, value in parameters.items():
+        if isinstance(value, str) and value in hidden:
+            raise CellError(
+                f"{name[1:]} has the value of the secret {hidden[value][1:]} and would show it; "
+                "make that one secret(...) as well, or take it from outside of the block"
+            )
 
 
 # JSON

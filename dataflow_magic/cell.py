@@ -12,7 +12,8 @@ from typing import Any, Literal, NoReturn
 
 from dataflow_magic.block import Block, parse_block, parse_mapping, suggestion
 from dataflow_magic.errors import CellError
-from dataflow_magic.models import JobCondition, Scalar
+from dataflow_magic.masking import Parameter
+from dataflow_magic.models import JobCondition
 from dataflow_magic.values import render
 
 __all__ = [
@@ -27,6 +28,7 @@ __all__ = [
     "condition_of",
     "help_text",
     "make_request",
+    "minutes",
     "option_strings",
     "parse_cell",
     "split_line",
@@ -91,7 +93,7 @@ class RunRequest:
 
     job: JobRef
     condition: JobCondition = field(default_factory=JobCondition)
-    parameters: Mapping[str, Scalar] = field(default_factory=dict)
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
     trigger_id: str | None = None
     workflow_id: str | None = None
 
@@ -341,7 +343,7 @@ def _parser() -> LineParser:
         usage="%%%%dataflow_run JOB [options]",
         description="Start a run of a Data Flow job. The cell below the line is the parameter block: "
         "name = expression, one a line, or a JSON object. name = each(a, b) starts a run per value, "
-        "a, b = zipped([1, 2], [3, 4]) per pair.",
+        "a, b = zipped([1, 2], [3, 4]) per pair. name = secret(expression) sends a value and shows it nowhere.",
     )
     add = parser.add_argument
     add("job", metavar="JOB", nargs="?", help="a job's name or id; name:X or id:X says which")
@@ -363,7 +365,7 @@ def _parser() -> LineParser:
         "(the default where nobody watches: nbclient, papermill, nbconvert)",
     )
     here(
-        "--wait-timeout", type=_minutes, metavar="MINUTES", help="stop waiting after so long; the run goes on"
+        "--wait-timeout", type=minutes, metavar="MINUTES", help="stop waiting after so long; the run goes on"
     )
     here("--out", "-o", metavar="NAME", help="bind the run to this name, also when it fails")
     here("--dry-run", action="store_true", help="show the request as curl and send nothing")
@@ -380,14 +382,15 @@ def _integer(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
 
 
-def _minutes(text: str) -> float:
+def minutes(text: str) -> float:
+    """Return the value of an option that takes minutes; argparse tells what is wrong with another."""
     try:
-        minutes = float(text)
+        value = float(text)
     except ValueError:
-        minutes = -1.0
-    if not 0 <= minutes < float("inf"):
+        value = -1.0
+    if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes")
-    return minutes
+    return value
 
 
 def _check_alone(options: argparse.Namespace, body: str) -> None:

@@ -26,7 +26,8 @@ from pydantic import BaseModel, SecretStr
 
 from dataflow_magic import errors
 from dataflow_magic.answers import clock_offset, raise_for
-from dataflow_magic.models import Job, JobCondition, JobExecution, News, Page, Scalar
+from dataflow_magic.masking import Parameter, Secret, masked, masked_text, secret_names
+from dataflow_magic.models import Job, JobCondition, JobExecution, News, Page
 from dataflow_magic.settings import CLOUD_ENDPOINT, is_loopback, mask
 from dataflow_magic.signing import (
     ACCESS_KEY_HEADER,
@@ -35,6 +36,7 @@ from dataflow_magic.signing import (
     TIMESTAMP_HEADER,
     sign,
 )
+from dataflow_magic.view import Progress
 
 __all__ = ["Client", "SignedAuth", "as_curl", "execution_body"]
 
@@ -204,7 +206,7 @@ class Client:
         self,
         job_id: str,
         condition: JobCondition | None = None,
-        parameters: Mapping[str, Scalar] | None = None,
+        parameters: Mapping[str, Parameter] | None = None,
         *,
         trigger_id: str | None = None,
         workflow_id: str | None = None,
@@ -216,7 +218,8 @@ class Client:
         condition
             Sent as it is. The executeJob page requires ``nrn``, ``scriptPath`` and ``logPath`` in it.
         parameters
-            Sent as they are, so with the ``$`` of the page's example in each name.
+            Sent as they are, so with the ``$`` of the page's example in each name; a secret one by its value, which
+            neither the answer nor an error tells.
 
         Raises
         ------
@@ -226,7 +229,8 @@ class Client:
         """
         query = {"triggerId": trigger_id, "workflowId": workflow_id}
         body = execution_body(condition, parameters)
-        return await self._change(JobExecution, f"/jobs/{_segment(job_id)}/executions", body, query)
+        execution = await self._change(JobExecution, f"/jobs/{_segment(job_id)}/executions", body, query)
+        return masked(execution, parameters or {})
 
     async def get_execution(self, job_id: str, execution_id: str) -> JobExecution:
         """Return one run: ``GET /jobs/{jobId}/executions/{executionId}``."""
@@ -364,6 +368,28 @@ class Client:
         except (errors.RequestRejected, ValueError, TypeError, KeyError, RecursionError):
             return None
 
+    async def local_progress(self, job_id: str, execution_id: str) -> Progress | None:
+        """Return how far a run of a local service is; None where the service is not a local one, or knows no such run.
+
+        Raises
+        ------
+        ServiceError
+            It gives no answer.
+        """
+        path = f"/local/v1/jobs/{_segment(job_id)}/executions/{_segment(execution_id)}/progress"
+        try:
+            told = (await self._repeat("GET", path, api="")).json()
+            return Progress(
+                stages_done=int(told["stagesDone"]),
+                stages_total=int(told["stagesTotal"]),
+                tasks_done=int(told["tasksDone"]),
+                tasks_total=int(told["tasksTotal"]),
+                attempts_failed=int(told["tasksFailed"]),
+                doing=", ".join(str(stage["name"]) for stage in told["running"]),
+            )
+        except (errors.RequestRejected, ValueError, TypeError, KeyError, RecursionError):
+            return None
+
     async def _get(self, path: str, query: Mapping[str, Any] | None = None) -> httpx.Response:
         return await self._repeat("GET", path, query)
 
@@ -419,12 +445,16 @@ class Client:
         """Send once, or twice when the clock was wrong and ``correction`` still holds the call's one for that."""
         # httpx sends a None as an empty value, which would be signed and refused.
         given = _given(query or {})
-        content = None if body is None else encode(body)
         headers = {} if body is None else {"content-type": "application/json"}
 
         async def answer() -> tuple[httpx.Response, float | None]:
             request = self._http.build_request(
-                method, path, params=given or None, content=content, headers=headers
+                method,
+                path,
+                params=given or None,
+                # Nowhere else: a traceback with its variables would show what is secret in it.
+                content=None if body is None else encode(body),
+                headers=headers,
             )
             sent = self._now()
             try:
@@ -441,7 +471,7 @@ class Client:
             # A refused signature was not carried out, so even a start may be sent once more.
             response, _ = await answer()
         if not response.is_success:
-            raise_for(response, self._now() + self.clock_offset)
+            raise_for(_without_secrets(response, body), self._now() + self.clock_offset)
         return response
 
     def _corrects_clock(self, offset: float | None) -> bool:
@@ -466,7 +496,9 @@ class Client:
         )
 
 
-def execution_body(condition: JobCondition | None, parameters: Mapping[str, Scalar] | None) -> dict[str, Any]:
+def execution_body(
+    condition: JobCondition | None, parameters: Mapping[str, Parameter] | None
+) -> dict[str, Any]:
     """Return the body of executeJob, its fields in the page's order, without what nobody set."""
     body: dict[str, Any] = {}
     if condition is not None:
@@ -478,7 +510,9 @@ def execution_body(condition: JobCondition | None, parameters: Mapping[str, Scal
 
 def encode(body: Mapping[str, Any]) -> bytes:
     """Return the bytes of a JSON body: UTF-8, compact, order kept."""
-    return json.dumps(body, ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode()
+    return json.dumps(
+        body, ensure_ascii=False, separators=(",", ":"), allow_nan=False, default=_revealed
+    ).encode()
 
 
 def as_curl(
@@ -489,7 +523,7 @@ def as_curl(
     url = f"{endpoint}{API}{path}"
     if given:
         url += "?" + str(httpx.QueryParams(given))
-    data = json.dumps(body, ensure_ascii=False, indent=2)
+    data = json.dumps(body, ensure_ascii=False, indent=2, default=repr)
     words = [
         f"curl --request POST {shlex.quote(url)}",
         f"--header '{TIMESTAMP_HEADER}: <milliseconds since 1970>'",
@@ -512,6 +546,32 @@ def _certificates(environment: Mapping[str, str]) -> ssl.SSLContext | bool:
         raise errors.ConfigError(
             f"cannot read the certificates of SSL_CERT_FILE={file} ({error.strerror or error})"
         ) from None
+
+
+def _revealed(value: object) -> str:
+    if not isinstance(value, Secret):
+        raise TypeError(f"{type(value).__name__} is no JSON")
+    text = value.reveal()
+    if text is None:
+        raise errors.CellError("the value of a secret parameter is not known in this process")
+    return text
+
+
+def _without_secrets(response: httpx.Response, body: Mapping[str, Any] | None) -> httpx.Response:
+    """Return an answer that quotes no secret of what it answers: before its words are cut and put on one line."""
+    parameters = (body or {}).get("parameters") or {}
+    if not secret_names(parameters):
+        return response
+    text = masked_text(response.content.decode(errors="replace"), parameters)
+    return httpx.Response(
+        response.status_code,
+        headers={name: value for name, value in response.headers.items() if name not in _OF_BYTES},
+        content=text.encode(),
+        request=response.request,
+    )
+
+
+_OF_BYTES = frozenset({"content-encoding", "content-length", "content-type", "transfer-encoding"})
 
 
 def _given(fields: Mapping[str, Any]) -> dict[str, Any]:

@@ -13,6 +13,7 @@ from pydantic import SecretStr
 from dataflow_magic.client import Client
 from dataflow_magic.settings import is_loopback
 from dataflow_magic.storage import CloudObjects, FolderObjects, Objects
+from dataflow_magic.view import Progress
 from dataflow_magic.watch import Listener, Pace, Watch
 
 __all__ = ["Connection"]
@@ -76,6 +77,16 @@ class Connection:
             folder = await self.client.local_objects() if is_loopback(self.endpoint) else None
             self._objects = FolderObjects(folder) if folder else CloudObjects(*self._keys)
         return self._objects
+
+    async def progress(self, job_id: str, run_id: str) -> Progress | None:
+        """Return how far a run is; None where the service does not tell: only a local one does.
+
+        Raises
+        ------
+        DataflowError
+            It gives no answer this time.
+        """
+        return await self.client.local_progress(job_id, run_id) if is_loopback(self.endpoint) else None
 
     def follow(self, job_id: str, run_id: str, listener: Listener) -> None:
         """Watch a run until it is over; on the loop."""

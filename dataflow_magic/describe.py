@@ -2,18 +2,32 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Callable, Iterator, Mapping
+from pathlib import Path
 from urllib.parse import quote
 
 from dataflow_magic.cell import RunRequest
 from dataflow_magic.client import as_curl, execution_body
 from dataflow_magic.errors import ConfigError
+from dataflow_magic.ledger import ledger_path
 from dataflow_magic.local.attach import check_installed, default_folder, peek
 from dataflow_magic.local.java import java_in_words
-from dataflow_magic.settings import Target, mask
+from dataflow_magic.masking import MASK
+from dataflow_magic.settings import (
+    Place,
+    Target,
+    key_sources,
+    language,
+    locale_variable,
+    mask,
+    place_of,
+    resolve_target,
+    waits,
+)
 
-__all__ = ["describe", "dry_run", "in_lines"]
+__all__ = ["describe", "describe_settings", "dry_run", "in_lines"]
 
+WAIT_WORDS = {True: "yes", False: "no", None: "auto: where nobody watches"}
 NOT_STARTED = "http://127.0.0.1:PORT"
 
 
@@ -70,10 +84,106 @@ def describe(target: Target, environment: Mapping[str, str], clock: str = "") ->
     return in_lines(facts)
 
 
+def describe_settings(config: Mapping[str, str], environment: Mapping[str, str], configure_file: Path) -> str:
+    """Return each setting, its value, where that comes from and what it overrides, one a line; keys masked.
+
+    Parameters
+    ----------
+    config
+        What ``%config`` has set, by the trait's name: empty text or ``auto`` for nothing.
+    """
+    wait, tongue = config["wait"], config["language"]
+    rows = [
+        ("setting", "value", "from", "instead of"),
+        *_place_rows(config, environment, configure_file),
+        _row("wait", wait, "DATAFLOW_WAIT", environment, lambda: WAIT_WORDS[waits(wait, environment)]),
+        _row("language", tongue, "DATAFLOW_LANGUAGE", environment, lambda: language(tongue, environment)),
+        ("ledger", str(ledger_path(environment)), *_home(environment)),
+        ("local service", str(default_folder(environment).path), *_home(environment)),
+    ]
+    widths = [max(len(row[column]) for row in rows) for column in range(4)]
+    return "\n".join(
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
+
+
 def in_lines(facts: Mapping[str, str]) -> str:
     """Return named facts, one a line."""
     width = max(map(len, facts))
     return "\n".join(f"{name:<{width}}  {fact}" for name, fact in facts.items())
+
+
+Cells = tuple[str, str, str, str]
+
+
+def _place_rows(
+    config: Mapping[str, str], environment: Mapping[str, str], configure_file: Path
+) -> Iterator[Cells]:
+    layers = [
+        ("%config", Place(config["target"] or None, config["profile"] or None)),
+        ("the environment", place_of(environment)),
+    ]
+    said = [(source, place) for source, place in layers if any(place)]
+    place = said[0][1] if said else Place()
+    beneath = ", ".join(_in_words(lower, source) for source, lower in said[1:])
+    try:
+        target = resolve_target(*place, environment, configure_file)
+    except ConfigError as error:
+        yield "target", f"none: {error}", _source(said, "default"), beneath
+        return
+    yield (
+        "target",
+        target.name,
+        _source(said, f"default ({'no ' * (target.kind == 'local')}credentials found)"),
+        beneath,
+    )
+    if target.kind == "local":
+        yield "access key", "made when the service starts", "default", ""
+        return
+    yield (
+        "endpoint",
+        target.endpoint,
+        "DATAFLOW_ENDPOINT" if environment.get("DATAFLOW_ENDPOINT") else "default",
+        "",
+    )
+    others = [each for each in key_sources(environment, configure_file) if each != target.source]
+    yield "access key", mask(target.access_key), target.source, ", ".join(others)
+    yield "secret key", MASK, target.source, ", ".join(others)
+
+
+def _row(
+    name: str, chosen: str, variable: str, environment: Mapping[str, str], count: Callable[[], str]
+) -> Cells:
+    said = environment.get(variable, "")
+    try:
+        value = count()
+    except ConfigError as error:
+        value = f"none: {error}"
+    if chosen != "auto":
+        return name, value, "%config", f"{variable} {said!r}" if said else ""
+    default = (locale_variable(environment) if name == "language" else "") or "default"
+    return name, value, variable if said not in {"", "auto"} else default, ""
+
+
+def _source(said: list[tuple[str, Place]], default: str) -> str:
+    if not said:
+        return default
+    source, place = said[0]
+    if source == "%config":
+        return source
+    names = {"DATAFLOW_TARGET": place.target, "DATAFLOW_PROFILE": place.profile}
+    return " and ".join(name for name, value in names.items() if value)
+
+
+def _in_words(place: Place, source: str) -> str:
+    # An address may hold a password, which is refused where it counts.
+    shown = [word if "@" not in word else MASK for word in place if word]
+    return f"{_source([(source, place)], '')} {' and '.join(map(repr, shown))}"
+
+
+def _home(environment: Mapping[str, str]) -> tuple[str, str]:
+    return ("DATAFLOW_MAGIC_HOME" if environment.get("DATAFLOW_MAGIC_HOME") else "default"), ""
 
 
 def _where(target: Target, environment: Mapping[str, str]) -> tuple[str, str]:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
@@ -10,7 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dataflow_magic.models import Job
-from dataflow_magic.record import RunRecord, record_of
+from dataflow_magic.record import RunRecord, parameters_of, record_of
 from dataflow_magic.view import RunView
 
 if TYPE_CHECKING:
@@ -154,7 +153,7 @@ def _microseconds(values: Sequence[int | None], dtype: str) -> npt.NDArray[Any]:
 
 def _parameters(texts: Sequence[str]) -> dict[str, pd.Series[Any]]:
     """Return a column per name without its ``$``: runs that sent a name with and without it share one."""
-    read = {text: _as_text(json.loads(text)) for text in set(texts) if text}
+    read = {text: _as_text(parameters_of(text)) for text in set(texts) if text}
     names = dict.fromkeys(name for text in dict.fromkeys(texts) if text for name in read[text])
     empty: dict[str, str] = {}
     rows = [read.get(text, empty) for text in texts]

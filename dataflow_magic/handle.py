@@ -8,20 +8,22 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
 
 from dataflow_magic import errors
-from dataflow_magic.card import tick_seconds
+from dataflow_magic.card import Actions, tick_seconds, words_of
 from dataflow_magic.connection import Connection
 from dataflow_magic.diagnosis import diagnose
-from dataflow_magic.models import JobCondition, JobExecution, RunState, Scalar
+from dataflow_magic.masking import Parameter, masked
+from dataflow_magic.models import JobCondition, JobExecution, RunState
 from dataflow_magic.present import FrontEnd, Presenter, front_end
+from dataflow_magic.showing import Showing, Submit
 from dataflow_magic.storage import NoObject
-from dataflow_magic.view import KST, Failure, RunView
+from dataflow_magic.view import KST, Failure, Past, Progress, RunView
 
 __all__ = ["Run"]
 
@@ -30,14 +32,13 @@ logger = logging.getLogger(__name__)
 LOG_BYTES = 1 << 18
 """How much of a log's end is read for a failure: far more than 20 lines, far less than a script can print."""
 LOG_SECONDS = 10.0
-PAINT_SECONDS = 0.5
+TAIL_BYTES = 1 << 14
+TAIL_LINES = 20
 REASON_LENGTH = 300
 """Characters of a reason in an error's one line; the card and `Run.error` have all of it."""
 
 CHANGED = threading.Condition()
 """Tells threads that wait of any run's change: one of its own would be a good part of what a run takes."""
-
-Submit = Callable[[Coroutine[Any, Any, Any]], "concurrent.futures.Future[Any]"]
 
 
 class Run:
@@ -53,17 +54,21 @@ class Run:
         connection: Connection,
         submit: Submit,
         on_change: Callable[[Run], None] = lambda _: None,
+        *,
+        past: Callable[[RunView], Past | None] = lambda _: None,
+        repeat: Callable[[RunView], Awaitable[Run]] | None = None,
+        language: Callable[[], str] = lambda: "en",
     ) -> None:
         self._view = view
         self._connection = connection
         self._submit = submit
         self._on_change = on_change
+        self._past = past
+        self._repeat = repeat
+        self._language = language
         self._waiters: tuple[concurrent.futures.Future[None], ...] = ()
         self._given_up: errors.DataflowError | None = None
-        self._presenter: Presenter | None = None
-        self._painting = False
-        self._news: asyncio.Event | None = None
-        self._waited_on = False
+        self._showing: Showing | None = None
         self._shown_in: object = None
         self._concluding: asyncio.Task[None] | None = None
 
@@ -97,8 +102,8 @@ class Run:
         return self._view.job_name
 
     @property
-    def parameters(self) -> Mapping[str, Scalar]:
-        """The parameters as sent, names with their ``$``."""
+    def parameters(self) -> Mapping[str, Parameter]:
+        """The parameters as sent, names with their ``$``; a secret one is shown as ``••••••``."""
         return MappingProxyType(dict(self._view.parameters))
 
     @property
@@ -212,6 +217,7 @@ class Run:
     def seen(self, execution: JobExecution) -> None:
         """Take a snapshot from the service."""
         view = self._view
+        execution = masked(execution, view.parameters)
         if (
             view.blind_since is None
             and view.execution is not None
@@ -254,34 +260,25 @@ class Run:
         self._view = replace(self._view, settled=settled)
         self.blind(str(error))
         self._end()
-        if self._presenter:
-            self._paint_now(self._presenter)
+        if self._showing:
+            self._showing.paint_now()
 
     # Showing
 
     def show(self, *, kernel_waits: bool = False) -> None:
         """Show the run below the running cell and keep it up to date there."""
-        shell = _shell()
-        if self._presenter is None:
-            self._presenter = Presenter(self._cancel_from_button, front_end(shell))
-        self._waited_on = kernel_waits
         # What a cell waits for is its value as well, and would be shown twice.
-        self._shown_in = getattr(shell, "execution_count", None) if kernel_waits else None
-        self._presenter.show(self._view, _now(), kernel_waits=kernel_waits)
-        if not kernel_waits:
-            self._paint_from_now_on()
+        self._shown_in = getattr(_shell(), "execution_count", None) if kernel_waits else None
+        self._shown().show(kernel_waits=kernel_waits)
 
     def wait_shown(self, timeout: float | None = None) -> None:
         """Wait for the end, painting from this thread: while a cell blocks, only its own messages are its output."""
-        presenter = self._presenter
+        showing = self._showing
         try:
-            self.wait(
-                timeout, lambda view: presenter.update(view, _now(), kernel_waits=True) if presenter else None
-            )
+            self.wait(timeout, lambda _: showing.paint() if showing else None)
         finally:
-            self._waited_on = False
-            if not self.is_over:
-                self._paint_from_now_on()
+            if showing:
+                showing.stop_waiting()
 
     def _ipython_display_(self) -> None:
         shell = _shell()
@@ -291,84 +288,114 @@ class Run:
         elif front_end(shell) is FrontEnd.TERMINAL:
             raise NotImplementedError  # IPython's word for: the repr will do, since Out[n] is printed already
 
-    def _paint_from_now_on(self) -> None:
-        presenter = self._presenter
-        if presenter is None or not presenter.is_shown:
+    def _shown(self) -> Showing:
+        if self._showing is None:
+            actions = Actions(self._click_cancel, self._click_again, self._click_logs)
+            presenter = Presenter(actions, front_end(_shell()), words=lambda: words_of(self._language()))
+            self._showing = Showing(self, presenter, self._submit)
+        return self._showing
+
+    # What a card asks for
+
+    def tell(self, **changes: Any) -> None:
+        """Take what only the card tells, as fields of the view; on the loop. The ledger does not hear of it."""
+        view = replace(self._view, **changes)
+        if view != self._view:
+            self._take(view)
+
+    def read_past(self) -> Past | None:
+        """Return how long its job took before, None where that is not known. Blocks."""
+        return self._past(self._view)
+
+    async def read_progress(self) -> Progress | None:
+        """Return how far it is, None where nobody will tell."""
+        if self._view.run_id is None:
+            return None
+        return await self._connection.progress(self._view.job_id, self._view.run_id)
+
+    async def read_log_tail(self) -> tuple[str, ...]:
+        """Return the last lines of its log, oldest first, at most 20."""
+        text = await self._read_log(self._view.execution, TAIL_BYTES)
+        return tuple(text.splitlines()[-TAIL_LINES:])
+
+    # Buttons: a click comes from any thread, and must return at once
+
+    def _click_cancel(self) -> None:
+        self._submit(self._cancel_clicked())
+
+    def _click_again(self) -> None:
+        self._submit(self._again_clicked())
+
+    def _click_logs(self, wanted: bool) -> None:
+        self._shown().look_at_log(wanted)
+
+    async def _cancel_clicked(self) -> None:
+        try:
+            await self._cancel()
+        except errors.DataflowError as error:
+            logger.warning("cancel of %r: %s", self, error)
+            self.tell(remark=f"the cancel was not taken: {error}")
+            self._shown().presenter.offer_cancel()
+
+    async def _again_clicked(self) -> None:
+        if self._repeat is None:
             return
-        if self.is_over:
-            self._paint_now(presenter)
+        try:
+            run = await self._repeat(self._view)
+        except errors.DataflowError as error:
+            self.tell(remark=f"not started again: {error}")
         else:
-            self._submit(self._paint(presenter))
-
-    async def _paint(self, presenter: Presenter) -> None:
-        # Decided on the loop, so that a painter about to leave and one about to begin cannot miss each other.
-        if self._painting:
-            return
-        self._painting = True
-        try:
-            await self._keep_painting(presenter)
-        finally:
-            self._painting = False
-
-    async def _keep_painting(self, presenter: Presenter) -> None:
-        painted: RunView | None = None
-        since = changed = 0.0
-        self._news = news = asyncio.Event()
-        while not self._waited_on:
-            news.clear()
-            over, view, now = self.is_over, self._view, time.monotonic()
-            if view is not painted or now - since >= tick_seconds(view.elapsed_seconds(_now())):
-                changed = changed if view is painted else now
-                painted, since = view, now
-                self._paint_now(presenter)
-            if over:
-                return
-            # A change is shown at once, and the next one not before this time is over.
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(news.wait(), PAINT_SECONDS)
-            await asyncio.sleep(max(0.0, changed + PAINT_SECONDS - time.monotonic()))
-
-    def _paint_now(self, presenter: Presenter) -> None:
-        try:
-            presenter.update(self._view, _now())
-        except Exception:  # the next change may be shown again
-            logger.debug("the card of %r could not be painted", self, exc_info=True)
+            self.tell(remark="")
+            run._shown().show(beside=self._shown())  # noqa: SLF001 - of this class
 
     # Work
 
     def _set(self, view: RunView) -> None:
         if view != self._view:
-            with CHANGED:
-                self._view = view
-                CHANGED.notify_all()
-            if self._news is not None:
-                self._news.set()
+            self._take(view)
             self._on_change(self)
         if view.is_final:
             self._end()
+
+    def _take(self, view: RunView) -> None:
+        with CHANGED:
+            self._view = view
+            CHANGED.notify_all()
+        if self._showing is not None:
+            self._showing.changed()
 
     def _end(self) -> None:
         with CHANGED:
             waiters, self._waiters = self._waiters, ()
             CHANGED.notify_all()
-        if self._news is not None:
-            self._news.set()
+        if self._showing is not None:
+            self._showing.changed()
         for waiter in waiters:
             if waiter.set_running_or_notify_cancel():
                 waiter.set_result(None)
 
     async def _conclude(self, execution: JobExecution) -> None:
         failure = await self._diagnose(execution)
+        progress = await self._last_progress()
         self._set(
             replace(
                 self._view,
                 execution=execution,
                 failure=failure,
+                progress=progress,
+                log_tail=None,
                 blind_since=None,
                 blind_reason="",
                 cancel_requested=False,
             )
         )
+
+    async def _last_progress(self) -> Progress | None:
+        # Where a card told it: the last look at it may be a second old.
+        if self._view.progress is not None:
+            with contextlib.suppress(errors.DataflowError):
+                return await self.read_progress() or self._view.progress
+        return self._view.progress
 
     async def _diagnose(self, execution: JobExecution) -> Failure | None:
         detail = execution.status_detail or ""
@@ -383,21 +410,21 @@ class Run:
             log = ""
         return diagnose(log, detail, execution.status)
 
-    async def _read_log(self, execution: JobExecution | None) -> str:
+    async def _read_log(self, execution: JobExecution | None, most: int = LOG_BYTES) -> str:
         path = _log_path(execution)
         if path is None:
             return ""
         try:
             async with asyncio.timeout(LOG_SECONDS):
                 objects = await self._connection.objects()
-                raw = await objects.tail(path, LOG_BYTES)
+                raw = await objects.tail(path, most)
         except NoObject:
             return ""
         except TimeoutError:
             raise errors.Unreachable(
                 f"the log {path!r} was not read within {LOG_SECONDS:g} s; try again"
             ) from None
-        return raw.decode("utf-8", "replace")
+        return self._view.without_secrets(raw.decode("utf-8", "replace"))
 
     async def _await(self) -> JobExecution:
         # A future of its own: who stops awaiting must not end the one that others wait on.
@@ -440,16 +467,7 @@ class Run:
             )
         await self._connection.client.cancel_execution(view.job_id, view.run_id)
         if not self._view.is_final:
-            self._set(replace(self._view, cancel_requested=True))
-
-    def _cancel_from_button(self) -> None:
-        # A button's callback comes from any thread and must return at once.
-        self._submit(self._cancel()).add_done_callback(self._after_button)
-
-    def _after_button(self, done: concurrent.futures.Future[None]) -> None:
-        if self._presenter is not None and (done.cancelled() or done.exception()):
-            logger.warning("cancel of %r: %s", self, "stopped" if done.cancelled() else done.exception())
-            self._presenter.offer_cancel()
+            self._set(replace(self._view, cancel_requested=True, remark=""))
 
 
 def _log_path(execution: JobExecution | None) -> str | None:

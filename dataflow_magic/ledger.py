@@ -1,7 +1,7 @@
 """The record on disk of every run this machine started: the only place that knows its schema.
 
 SQLite in WAL mode, so that several kernels write at once. What `add` was given is on the disk when it returns: a request
-may leave only after that. Keys of an account never come here.
+may leave only after that. Neither keys of an account nor values of secret parameters ever come here.
 """
 
 from __future__ import annotations
@@ -15,14 +15,17 @@ import threading
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
+from statistics import median
 from typing import NamedTuple
 
 import platformdirs
 
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.locks import is_locked, try_lock
-from dataflow_magic.record import RunRecord, record_of
-from dataflow_magic.view import UNCLEAR, RunView
+from dataflow_magic.masking import secret_names
+from dataflow_magic.models import RunState
+from dataflow_magic.record import RunRecord, parameters_of, record_of
+from dataflow_magic.view import UNCLEAR, Past, RunView
 
 __all__ = ["Ledger", "Standing", "ledger_path", "new_key"]
 
@@ -61,11 +64,27 @@ MIGRATIONS = (
     CREATE INDEX runs_by_time ON runs (submitted);
     CREATE INDEX live_runs ON runs (job_id) WHERE is_live;
     """,
+    """
+    CREATE TABLE names (
+      job_id TEXT NOT NULL,
+      name TEXT NOT NULL,
+      job TEXT NOT NULL,
+      uses INTEGER NOT NULL,
+      is_secret INTEGER NOT NULL,
+      PRIMARY KEY (job_id, name)
+    ) WITHOUT ROWID;
+    INSERT INTO names
+      SELECT job_id, ltrim(each.key, '$') AS name, job, count(*), 0
+      FROM runs, json_each(coalesce(nullif(parameters, ''), '{}')) AS each GROUP BY job_id, name
+      UNION ALL SELECT job_id, '', job, count(*), 0 FROM runs GROUP BY job_id;
+    """,
 )
 """Each brings a file from one version to the next; a file tells its version in ``PRAGMA user_version``."""
 
 BUSY_SECONDS = 30.0
 """How long a writer waits for others; one transaction takes milliseconds."""
+MOST_PAST = 20
+"""Runs of a job that tell how long it takes."""
 LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 """Of keys: none that are taken for each other."""
 
@@ -75,6 +94,10 @@ TABLE_FIELDS = FIELDS.replace("execution", "''")
 CHANGING = (
     "run_id", "job", "status", "running", "ended", "error", "phase", "is_live", "story", "endpoint", "execution"
 )  # fmt: skip
+COUNT = (
+    "INSERT INTO names VALUES (?, ?, ?, 1, ?) ON CONFLICT DO UPDATE SET "
+    "uses = uses + 1, job = excluded.job, is_secret = max(is_secret, excluded.is_secret)"
+)
 INSERT = f"INSERT INTO runs ({FIELDS}) VALUES ({', '.join('?' * len(RunRecord._fields))})"  # noqa: S608 - fixed text
 UPDATE = (
     f"UPDATE runs SET {', '.join(f'{name} = :{name}' for name in CHANGING)} WHERE key = :key "  # noqa: S608 - fixed text
@@ -145,8 +168,12 @@ class Ledger:
 
     def add(self, view: RunView) -> None:
         """Write down a run that is about to be started; it is on the disk when this returns."""
+        hidden = secret_names(view.parameters)
+        # The empty name counts the runs of the job.
+        names = ["", *(name.removeprefix("$") for name in view.parameters)]
         with self._writing() as db:
             db.execute(INSERT, record_of(view, self.kernel))
+            db.executemany(COUNT, [(view.job_id, name, view.job_name, name in hidden) for name in names])
 
     def update(self, views: Iterable[RunView]) -> None:
         """Write down the newest of runs, in one transaction; a run that is not here is left out.
@@ -170,7 +197,40 @@ class Ledger:
     def remove(self, key: str) -> None:
         """Take back a run that was certainly not started."""
         with self._writing() as db:
-            db.execute("DELETE FROM runs WHERE key = ?", (key,))
+            gone = db.execute(
+                "DELETE FROM runs WHERE key = ? RETURNING job_id, parameters", (key,)
+            ).fetchall()
+            for job_id, parameters in gone:
+                names = ["", *(name.removeprefix("$") for name in parameters_of(parameters))]
+                db.executemany(
+                    "UPDATE names SET uses = uses - 1 WHERE job_id = ? AND name = ?",
+                    [(job_id, name) for name in names],
+                )
+
+    def parameter_names(self, job: str) -> list[str]:
+        """Return the parameters that runs of a job, by its name or id, were given, without their ``$``, in order."""
+        return self._names("name", "(job_id = ?1 OR job = ?1) AND name <> '' AND uses > 0", job)
+
+    def secret_names(self, job_id: str) -> list[str]:
+        """Return the parameters of a job that were secret in some start, without their ``$``."""
+        return self._names("name", "job_id = ? AND is_secret", job_id)
+
+    def job_names(self) -> list[str]:
+        """Return the jobs that runs were started of, in order."""
+        return self._names("job", "name = '' AND uses > 0")
+
+    def newest(self, most: int) -> list[tuple[str, str | None]]:
+        """Return the keys and ids of the newest runs, the newest first."""
+        with self._reading() as db:
+            return db.execute(
+                "SELECT key, run_id FROM runs ORDER BY submitted DESC LIMIT ?", (most,)
+            ).fetchall()
+
+    def _names(self, column: str, where: str, *values: str) -> list[str]:
+        # A table of its own, since it is asked at each press of the Tab key: the runs are too many to be read then.
+        query = f"SELECT DISTINCT {column} FROM names WHERE {where} ORDER BY 1"  # noqa: S608 - fixed text
+        with self._reading() as db:
+            return [name for (name,) in db.execute(query, values)]
 
     def records(self) -> list[RunRecord]:
         """Return every run, oldest first, without its snapshot."""
@@ -187,6 +247,17 @@ class Ledger:
         order = "ORDER BY notebook IS ? DESC, submitted DESC LIMIT 1"
         found = self._read(f"SELECT {FIELDS} FROM runs {order}", notebook or None)  # noqa: S608 - fixed text
         return found[0] if found else None
+
+    def past(self, job_id: str, target: str) -> Past:
+        """Return how long the newest runs of a job that completed took, at most 20 of them."""
+        with self._reading() as db:
+            rows = db.execute(
+                "SELECT ended - submitted FROM runs WHERE job_id = ? AND target = ? AND status = ? AND ended IS NOT NULL "
+                "ORDER BY submitted DESC LIMIT ?",
+                (job_id, target, RunState.COMPLETED, MOST_PAST),
+            ).fetchall()
+        seconds = [took / 1e6 for (took,) in rows] or [0.0]
+        return Past(median(seconds), min(seconds), max(seconds), len(rows))
 
     def standing(self, key: str, job_id: str, run_ids: Iterable[str]) -> Standing:
         """Tell what of a job's runs may belong to others than the start with this key."""

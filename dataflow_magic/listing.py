@@ -11,10 +11,10 @@ from datetime import datetime, timedelta
 from dataflow_magic.block import suggestion
 from dataflow_magic.cell import JobRef, LineParser
 from dataflow_magic.errors import CellError
-from dataflow_magic.models import KST
+from dataflow_magic.models import KST, RunState
 from dataflow_magic.record import RunRecord, microseconds
 
-__all__ = ["Listing", "listing_help", "parse_listing"]
+__all__ = ["Listing", "listing_help", "listing_option_strings", "parse_listing"]
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -66,6 +66,20 @@ class Listing:
             len(found) - self.limit :
         ]
         return [found[place] for place in sorted(newest)]
+
+    def notes(self, records: Iterable[RunRecord]) -> list[str]:
+        """Return a line for each job or state that is asked for and of no record, while another has nearly that name."""
+        records = list(records)
+        jobs = dict.fromkeys(name for record in records for name in (record.job, record.job_id))
+        states = dict.fromkeys([*map(str, RunState), *(record.status.upper() for record in records)])
+        asked = [(word, "is in state", states) for word in sorted(self.statuses or ())]
+        if self.job is not None:
+            asked.append((self.job, "is of job", jobs))
+        return [
+            f"no run here {what} {word!r}{near}"
+            for word, what, known in asked
+            if word not in known and (near := suggestion(word, list(known)))
+        ]
 
     def pick(self, known: Iterable[str]) -> list[str] | None:
         """Return the columns to show, None for all.
@@ -125,6 +139,11 @@ def parse_listing(line: str, now: datetime) -> Listing | None:
 def listing_help() -> str:
     """Return the help of ``%dataflow_runs``, made from the options themselves."""
     return _parser().format_help()
+
+
+def listing_option_strings() -> list[str]:
+    """Return every long option of ``%dataflow_runs``, in the order of its help."""
+    return _parser().flags()
 
 
 def _parser() -> LineParser:

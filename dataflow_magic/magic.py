@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import shlex
 import tokenize
 from collections.abc import Callable, Iterator
@@ -20,7 +21,7 @@ from IPython.core.magic import (
     needs_local_scope,
     no_var_expand,
 )
-from traitlets import Unicode
+from traitlets import Enum, TraitError, Unicode, validate
 
 from dataflow_magic import errors
 
@@ -28,13 +29,13 @@ if TYPE_CHECKING:
     import pandas as pd
     from IPython.core.interactiveshell import InteractiveShell
 
-    from dataflow_magic.cell import CellOptions
+    from dataflow_magic.cell import CellOptions, RunRequest
     from dataflow_magic.handle import Run
     from dataflow_magic.session import Session
     from dataflow_magic.settings import Target
     from dataflow_magic.sweep import Sweep
 
-__all__ = ["DataflowMagics", "load_ipython_extension", "unload_ipython_extension"]
+__all__ = ["DataflowMagic", "load_ipython_extension", "unload_ipython_extension"]
 
 
 ID_LENGTH = 12
@@ -49,8 +50,8 @@ class Detached(KeyboardInterrupt):
 
 
 @magics_class
-class DataflowMagics(Magics):
-    """The magics of dataflow-magic; ``%config DataflowMagics`` sets their defaults.
+class DataflowMagic(Magics):
+    """The magics of dataflow-magic; ``%config DataflowMagic`` sets their defaults.
 
     Parameters
     ----------
@@ -61,6 +62,16 @@ class DataflowMagics(Magics):
     target = Unicode(
         "", help="Where runs go when a cell does not say: cloud, local, a profile's name or a URL."
     ).tag(config=True)
+    profile = Unicode(
+        "", help="The profile of ~/.ncloud/configure when a cell names neither one nor a target."
+    ).tag(config=True)
+    # The words of settings.py, which is not imported before a magic is used; a test compares them.
+    wait = Enum(
+        ["auto", "yes", "no"], "auto", help="Whether a cell waits for its run; auto: where nobody watches."
+    ).tag(config=True)
+    language = Enum(
+        ["auto", "en", "ko", "ja"], "auto", help="What cards are written in; auto: as the locale says."
+    ).tag(config=True)
 
     shell: InteractiveShell  # set by IPython; there is no magic without one
     _told_local = False
@@ -70,6 +81,23 @@ class DataflowMagics(Magics):
     ) -> None:
         super().__init__(shell, **traits)
         self._make_session = session
+
+    @validate("target", "profile")
+    def _check_place(self, proposal: Any) -> str:
+        from dataflow_magic.settings import Place, check_place
+
+        value: str = proposal["value"]
+        if value:
+            name = proposal["trait"].name
+            try:
+                check_place(Place(**{name: value}), self._session().configure_file)
+            except errors.ConfigError as error:
+                raise TraitError(f"DataflowMagic.{name}: {error}") from None
+        return value
+
+    @validate("wait", "language")
+    def _check_word(self, proposal: Any) -> str:
+        return str(proposal["value"])
 
     def register(self) -> None:
         """Bring the magics and their completion into the shell."""
@@ -86,9 +114,30 @@ class DataflowMagics(Magics):
     ) -> Run | Sweep | None:
         """Start a run of a Data Flow job and return its live handle at once.
 
-        ``%%dataflow_run JOB [options]`` over a parameter block, or ``%dataflow_run JOB`` for a job without parameters.
-        A block with ``each`` or ``zipped`` starts a run per combination of values and returns a `Sweep`.
-        ``%dataflow_run --help`` lists the options.
+        ::
+
+            %%dataflow_run JOB [options]
+            name  = expression
+            token = secret(os.environ["TOKEN"])
+
+        The block under the line holds the parameters: an assignment a line, or a JSON object. Without parameters it is
+        ``%dataflow_run JOB``. With ``name = each(a, b)`` or ``a, b = zipped([1, 2], [3, 4])`` in it a run is started per
+        combination of values, and a `Sweep` returned. A word ``$name`` or ``{expression}`` of the line is replaced by its value.
+
+        ::
+
+            JOB                          a job's name or id; name:X or id:X says which
+            --workers N, --timeout MIN   and --worker-type, --nrn, --script-path, --log-path: the job condition, by
+                                         default what the job has stored; --force sends values outside the ranges
+            --trigger-id, --workflow-id  what the run belongs to
+            --again RUN                  start the same as this run once more, without JOB and block
+            --wait, --no-wait            block until the run is over; --wait-timeout MINUTES bounds that
+            --out NAME                   bind the run to a name
+            --dry-run                    show the request and send nothing
+            --target, --profile          where to: cloud, local, a profile's name or a URL
+
+        ``%dataflow_run --help`` says more of each. ``run.result()`` and ``%dataflow_wait`` wait for the run,
+        ``%dataflow_cancel`` ends it, ``%dataflow_runs`` lists all.
         """
         from dataflow_magic.cell import help_text, parse_cell
 
@@ -164,6 +213,8 @@ class DataflowMagics(Magics):
                 records = session.records()
             else:
                 records = [record_of(run.view) for run in session.runs]
+            for note in listing.notes(records):
+                print(f"Note: {note}")  # noqa: T201
             frame = records_frame(listing.of(records))
             columns = listing.pick(map(str, frame.columns))
         return frame if columns is None else frame[columns]
@@ -203,6 +254,37 @@ class DataflowMagics(Magics):
             return jobs_frame(self._session().jobs(target))
 
     @line_magic
+    def dataflow_wait(self, line: str) -> None:
+        """Wait until runs are over, ``%dataflow_wait [RUN ...]``; without one, until all live runs of this kernel are.
+
+        A run that did not complete fails the cell once the wait is over. ``%dataflow_wait --help`` lists the options.
+        """
+        from dataflow_magic.view import KST
+        from dataflow_magic.waiting import in_rows, parse_wait, wait_help
+
+        with _as_usage():
+            wait = parse_wait(line)
+            if wait is None:
+                print(wait_help())  # noqa: T201
+                return
+            session = self._session()
+            named = [session.find_run(run) for run in wait.runs] or session.runs
+            runs = [run for run in dict.fromkeys(named) if wait.runs or not run.is_over]
+            seconds = None if wait.timeout is None else 60 * wait.timeout
+            if not runs:
+                print("no run of this kernel goes on")  # noqa: T201
+            elif len(runs) == 1:
+                self._wait(runs[0], seconds, f"%dataflow_status {_name(runs[0])} shows the end of")
+            else:
+                print(f"waiting for {len(runs)} runs; interrupt the kernel to stop waiting, they go on")  # noqa: T201
+                try:
+                    session.wait_for(runs, seconds, is_any=wait.is_any)
+                except KeyboardInterrupt:
+                    raise _detached([run for run in runs if not run.is_over]) from None
+                print(in_rows([run.view for run in runs], datetime.now(KST)))  # noqa: T201
+                _check(runs, wait.is_any, wait.timeout)
+
+    @line_magic
     def dataflow_status(self, line: str) -> None:
         """Show a run's card, ``%dataflow_status RUN``, or without one where runs go and with which key."""
         with _as_usage():
@@ -211,6 +293,21 @@ class DataflowMagics(Magics):
                 self._session().find_run(run).show()
             else:
                 print(self._describe())  # noqa: T201
+
+    @line_magic
+    def dataflow_config(self, line: str) -> None:
+        """Show each setting, its value, where that comes from and what it overrides; ``%config DataflowMagic`` sets them."""
+        from dataflow_magic.describe import describe_settings
+
+        with _as_usage():
+            if line.strip():
+                raise errors.CellError(
+                    f"{line.strip()!r} is not understood; write %dataflow_config, or %config DataflowMagic.NAME = value"
+                )
+            names = ("target", "profile", "wait", "language")
+            session = self._session()
+            config = {name: getattr(self, name) for name in names}
+            print(describe_settings(config, session.environment, session.configure_file))  # noqa: T201
 
     @line_magic
     def dataflow_cancel(self, line: str) -> None:
@@ -225,8 +322,12 @@ class DataflowMagics(Magics):
 
     def _run(self, options: CellOptions, *, silent: bool) -> Run | Sweep | None:
         from dataflow_magic.present import is_headless
+        from dataflow_magic.settings import language, waits
         from dataflow_magic.sweep import Sweep
 
+        # Before anything is sent: a word that is wrong there starts no run.
+        by_default = waits(self.wait, self._session().environment)
+        language(self.language, self._session().environment)
         session, target = self._session(), self._target(options.target, options.profile)
         if options.dry_run:
             from dataflow_magic.describe import dry_run
@@ -238,6 +339,8 @@ class DataflowMagics(Magics):
         if headless and target.source == "no credentials found" and not self._told_local:
             self._told_local = True
             print("No credentials found: runs go to the local service on this machine.")  # noqa: T201
+        if not options.again:
+            self._tell_near_names(options.request)
         try:
             run: Run | Sweep
             if options.sweep:
@@ -253,17 +356,30 @@ class DataflowMagics(Magics):
         if options.out:
             self.shell.user_ns[options.out] = run
         # A time to wait is given by who wants to wait.
-        waits = headless or options.wait_timeout is not None
-        if waits if options.wait is None else options.wait:
-            self._wait(run, options, silent=silent)
+        asked = True if options.wait is None and options.wait_timeout is not None else options.wait
+        if next((each for each in (asked, by_default) if each is not None), headless):
+            seconds = None if options.wait_timeout is None else 60 * options.wait_timeout
+            log_at = (
+                f"{options.out}.logs() has"
+                if options.out or isinstance(run, Sweep)
+                else f"%dataflow_status {_name(run)} shows the end of"
+            )
+            self._wait(run, seconds, log_at, silent=silent)
         elif headless and isinstance(run, Sweep):
             run.wait_sent()  # or a kernel that ends with this cell would take along what has not left
         return run
 
-    def _wait(self, run: Run | Sweep, options: CellOptions, *, silent: bool) -> None:
+    def _tell_near_names(self, request: RunRequest) -> None:
+        from dataflow_magic.block import near_names
+
+        job = request.job.text
+        known = self._session().parameter_names(job)
+        for warning in near_names(job, request.parameters, known):
+            print(f"Note: {warning}")  # noqa: T201
+
+    def _wait(self, run: Run | Sweep, seconds: float | None, log_at: str, *, silent: bool = False) -> None:
         from dataflow_magic.sweep import Sweep
 
-        seconds = None if options.wait_timeout is None else 60 * options.wait_timeout
         try:
             if silent:
                 run.wait(seconds)
@@ -272,57 +388,59 @@ class DataflowMagics(Magics):
                 run.wait_shown(seconds)
         except KeyboardInterrupt:
             if isinstance(run, Sweep):
-                step = f"{options.out}.cancel() ends them" if options.out else "%dataflow_cancel RUN ends one"
                 raise Detached(
-                    f"stopped waiting; the sweep goes on: %dataflow_runs lists its runs, {step}"
+                    "stopped waiting; the sweep goes on: %dataflow_wait waits for its runs, %dataflow_runs lists them, "
+                    ".cancel() of the sweep ends them"
                 ) from None
-            name = run.run_id or "@last"
-            raise Detached(
-                f"stopped waiting; run {name} goes on: %dataflow_status {name} shows it, "
-                f"%dataflow_cancel {name} ends it"
-            ) from None
+            raise _detached([run]) from None
         if isinstance(run, Sweep):
             if not run.is_completed:
                 raise run.failed()
         elif run.status != "COMPLETED":
-            step = (
-                f"{options.out}.logs() has"
-                if options.out
-                else f"%dataflow_status {run.run_id} shows the end of"
-            )
-            raise run.failed(f"{step} its log")
+            raise run.failed(f"{log_at} its log")
 
     @context_matcher()
     def complete(self, context: CompletionContext) -> SimpleMatcherResult:
-        """Offer options, jobs and runs on a line of ours; asks no service."""
+        """Offer options, jobs and runs on a line of ours, and the names of parameters in a block; asks no service."""
         line = context.text_until_cursor
-        if "%dataflow_" not in line:
+        if "%dataflow_" not in line and not context.full_text.lstrip().startswith("%%dataflow_run"):
             return {"completions": []}
-        from dataflow_magic.complete import complete
+        from dataflow_magic.complete import complete, complete_block
 
         session = self._session()
-        words = complete(
-            line, jobs=session.job_names, runs=[run.run_id for run in session.runs if run.run_id]
+        lines = context.full_text.splitlines()
+        here = context.cursor_line
+        is_block = "%dataflow_" not in line
+        words = (
+            complete_block(lines[:here], line, lines[here + 1 :], session)
+            if is_block
+            else complete(line, session)
         )
-        if words is None:
+        if words is None or (is_block and not words):
             return {"completions": []}
         return {
             "completions": [SimpleCompletion(word) for word in words],
             # The whole word: IPython's own ends at a sign such as @.
-            "matched_fragment": line.split(" ")[-1],
+            "matched_fragment": re.split(r"\s", line)[-1],
             # Nothing else fits there: no file, no name of the notebook.
             "suppress": True,
         }
 
     def _session(self) -> Session:
-        if self._make_session:
-            return self._make_session()
+        session = self._make_session() if self._make_session else self._session_of_api()
+        session.language_choice = self.language
+        return session
+
+    def _session_of_api(self) -> Session:
         from dataflow_magic.api import get_session
 
         return get_session()
 
     def _target(self, choice: str | None = None, profile: str | None = None) -> Target:
-        return self._session().target(choice or (None if profile else self.target) or None, profile)
+        from dataflow_magic.settings import Place
+
+        place = Place(choice or None, profile or None).over(Place(self.target or None, self.profile or None))
+        return self._session().target(*place)
 
     def _describe(self) -> str:
         from dataflow_magic.describe import describe
@@ -343,7 +461,10 @@ def _as_usage() -> Iterator[None]:
 def load_ipython_extension(shell: InteractiveShell) -> None:
     """Register the magics; ``%load_ext dataflow_magic`` calls it. Prints nothing and does no I/O."""
     _forget(shell)  # or %config might set the options of an instance that no longer answers
-    DataflowMagics(shell).register()
+    try:
+        DataflowMagic(shell).register()
+    except TraitError as error:  # in a configuration file
+        raise UsageError(str(error)) from None
 
 
 def unload_ipython_extension(shell: InteractiveShell) -> None:
@@ -353,13 +474,47 @@ def unload_ipython_extension(shell: InteractiveShell) -> None:
 
 def _forget(shell: InteractiveShell) -> None:
     manager = shell.magics_manager
-    for kind, names in DataflowMagics.magics.items():
+    for kind, names in DataflowMagic.magics.items():
         for name in names:
             manager.magics[kind].pop(name, None)
-    manager.registry.pop(DataflowMagics.__name__, None)
+    manager.registry.pop(DataflowMagic.__name__, None)
     matchers = shell.Completer.custom_matchers
-    matchers[:] = [m for m in matchers if not isinstance(getattr(m, "__self__", None), DataflowMagics)]
-    shell.configurables[:] = [c for c in shell.configurables if not isinstance(c, DataflowMagics)]
+    matchers[:] = [m for m in matchers if not isinstance(getattr(m, "__self__", None), DataflowMagic)]
+    shell.configurables[:] = [c for c in shell.configurables if not isinstance(c, DataflowMagic)]
+
+
+def _name(run: Run) -> str:
+    return run.run_id or run.key
+
+
+def _detached(runs: list[Run]) -> Detached:
+    from dataflow_magic.waiting import way_back
+
+    return Detached(
+        f"stopped waiting; {way_back(list(map(_name, runs)))}"
+        if runs
+        else "stopped waiting; all runs are over"
+    )
+
+
+def _check(runs: list[Run], is_any: bool, timeout: float | None) -> None:
+    """Fail the cell where a run did not complete, or the time was over before the wait."""
+    from dataflow_magic.waiting import way_back
+
+    over = [run for run in runs if run.is_over]
+    failed = [run for run in over if run.status != "COMPLETED"]
+    if failed:
+        ended = ", ".join(f"{_name(run)} {run.status}" for run in failed)
+        raise errors.RunFailed(
+            f"{len(failed)} of {len(runs)} runs did not complete: {ended}; "
+            f"%dataflow_status {_name(failed[0])} shows the end of its log",
+            run=failed[0],
+        )
+    live = [run for run in runs if run not in over]
+    if live and not (is_any and over):
+        raise errors.WaitTimeout(
+            f"the wait was over after {timeout:g} min; {way_back(list(map(_name, live)))}", run=live[0]
+        )
 
 
 def _without_semicolon(text: str) -> tuple[str, bool]:

@@ -8,7 +8,7 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from dataflow_magic.card import CardState, card_state, to_text
+from dataflow_magic.card import ENGLISH, Actions, CardState, Words, card_state, to_text
 from dataflow_magic.view import RunView
 
 if TYPE_CHECKING:
@@ -53,10 +53,12 @@ class Presenter:
 
     Parameters
     ----------
-    on_cancel
-        What the card's button does; returns at once.
+    actions
+        What the card's buttons do.
     where
         What looks at the output.
+    words
+        Gives the card's labels, anew for each painting.
     make_card
         Makes the card; the default is the one of ipywidgets.
     write
@@ -65,14 +67,16 @@ class Presenter:
 
     def __init__(
         self,
-        on_cancel: Callable[[], None],
+        actions: Actions,
         where: FrontEnd,
         *,
+        words: Callable[[], Words] = lambda: ENGLISH,
         make_card: Callable[..., LiveCard] | None = None,
         write: Callable[[str], object] = print,
     ) -> None:
-        self._on_cancel = on_cancel
+        self._actions = actions
         self._where = where
+        self._words = words
         self._make_card = make_card
         self._write = write
         self._card: LiveCard | None = None
@@ -83,12 +87,23 @@ class Presenter:
         """Whether there is a card that wants to be kept up to date."""
         return self._card is not None
 
-    def show(self, view: RunView, now: datetime, *, kernel_waits: bool = False) -> None:
-        """Show the run below the running cell."""
-        state = card_state(view, now, kernel_waits=kernel_waits)
+    @property
+    def is_live(self) -> bool:
+        """Whether somebody looks at a card that changes as it is told."""
+        return self._card is not None and self._where is FrontEnd.WIDGETS
+
+    def show(
+        self, view: RunView, now: datetime, *, kernel_waits: bool = False, beside: Presenter | None = None
+    ) -> None:
+        """Show the run below the running cell, or below the card of another run in that one's outputs."""
+        state = self._state(view, now, kernel_waits=kernel_waits)
         if self._where is FrontEnd.TERMINAL:
             self._told = _news(view)
             self._write(to_text(state))
+            return
+        if beside is not None and self._card is None and (other := beside._card) is not None:  # noqa: SLF001
+            self._card = self._new_card(beside=other)
+            self._card.show_beside(state)
             return
         if self._card is None:
             self._card = self._new_card()
@@ -96,7 +111,7 @@ class Presenter:
 
     def update(self, view: RunView, now: datetime, *, kernel_waits: bool = False) -> None:
         """Bring what was shown up to date; a terminal gets a line per change and the whole at the end."""
-        state = card_state(view, now, kernel_waits=kernel_waits)
+        state = self._state(view, now, kernel_waits=kernel_waits)
         if self._card is None:
             # Background work never prints: only a cell that waits has lines to tell.
             if kernel_waits and _news(view) != self._told:
@@ -112,14 +127,17 @@ class Presenter:
         if self._card is not None:
             self._card.offer_cancel()
 
-    def _new_card(self) -> LiveCard:
+    def _state(self, view: RunView, now: datetime, *, kernel_waits: bool) -> CardState:
+        return card_state(view, now, kernel_waits=kernel_waits, words=self._words())
+
+    def _new_card(self, **options: Any) -> LiveCard:
         make = self._make_card
         if make is None:
             # Late: ipywidgets is only paid for by who sees a card.
             from dataflow_magic.card.widget import LiveCard
 
             make = LiveCard
-        return make(self._on_cancel, interactive=self._where is FrontEnd.WIDGETS)
+        return make(self._actions, interactive=self._where is FrontEnd.WIDGETS, **options)
 
 
 def _news(view: RunView) -> tuple[str, bool]:

@@ -7,6 +7,7 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
+from dataflow_magic.masking import Parameter, Secret
 from dataflow_magic.models import JobCondition, JobExecution, RunState, Scalar
 from dataflow_magic.signing import MAX_SKEW_MS
 from dataflow_magic.view import RunView
@@ -141,7 +142,8 @@ def _in_time(created: datetime | None, made: Iterable[datetime]) -> bool:
 
 def _request(view: RunView) -> tuple[object, ...]:
     condition = view.condition.to_wire()
-    return condition, _as_text(view.parameters), view.trigger_id, view.workflow_id
+    # A secret that another kernel was given equals itself alone: of two such starts nobody can say that they are alike.
+    return condition, _as_text(view.parameters), _secrets(view.parameters), view.trigger_id, view.workflow_id
 
 
 def _is_untold(execution: JobExecution) -> bool:
@@ -160,8 +162,11 @@ def _may_be_condition(sent: JobCondition, told: JobCondition | None) -> bool:
     )
 
 
-def _may_be_parameters(sent: Mapping[str, Scalar], told: Mapping[str, Scalar]) -> bool:
-    """Compare the names both have: a service may tell stored parameters as well, and only those it has read."""
+def _may_be_parameters(sent: Mapping[str, Parameter], told: Mapping[str, Scalar]) -> bool:
+    """Compare the names both have: a service may tell stored parameters as well, and only those it has read.
+
+    A secret whose value another kernel took with it may be any value.
+    """
     ours, theirs = _as_text(sent), _as_text(told)
     return all(_is_same(text, theirs[name]) for name, text in ours.items() if name in theirs)
 
@@ -176,9 +181,18 @@ def _is_same(ours: str, theirs: str) -> bool:
         return False
 
 
-def _as_text(parameters: Mapping[str, Scalar]) -> dict[str, str]:
+def _as_text(parameters: Mapping[str, Parameter]) -> dict[str, str]:
     # Whether the service gives a number back as a number, and a name with its $, its pages do not say.
-    return {
-        name.removeprefix("$"): value if isinstance(value, str) else json.dumps(value)
+    known = {
+        name.removeprefix("$"): value.reveal() if isinstance(value, Secret) else value
         for name, value in parameters.items()
     }
+    return {
+        name: value if isinstance(value, str) else json.dumps(value)
+        for name, value in known.items()
+        if value is not None
+    }
+
+
+def _secrets(parameters: Mapping[str, Parameter]) -> dict[str, Secret]:
+    return {name: value for name, value in parameters.items() if isinstance(value, Secret)}

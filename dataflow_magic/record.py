@@ -6,10 +6,11 @@ import json
 from datetime import UTC, datetime, timedelta
 from typing import NamedTuple
 
+from dataflow_magic.masking import Parameter, Secret
 from dataflow_magic.models import KST, JobCondition, JobExecution
 from dataflow_magic.view import Failure, RunView
 
-__all__ = ["RunRecord", "microseconds", "record_of", "view_of"]
+__all__ = ["RunRecord", "microseconds", "parameters_of", "record_of", "view_of"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -28,7 +29,7 @@ class RunRecord(NamedTuple):
         Microseconds since 1970, UTC. ``ended`` is never before ``running``: the service tells whole seconds.
     parameters, more_condition, execution
         JSON objects as on the wire; ``more_condition`` has what no column of its own has, ``execution`` is the newest
-        snapshot. Empty where there is none.
+        snapshot. Empty where there is none. A secret parameter is an object ``{"secret": mark}``, and its value nowhere.
     phase
         ``sending`` until the start is answered, ``lost`` while its answer is looked for, ``started`` once the run's
         id is known, ``settled`` when the search is over without one.
@@ -131,7 +132,7 @@ def view_of(record: RunRecord) -> RunView:
         job_id=record.job_id,
         job_name=record.job,
         condition=JobCondition.model_validate(condition),
-        parameters=json.loads(record.parameters) if record.parameters else {},
+        parameters=parameters_of(record.parameters),
         submitted_at=_moment(record.submitted),
         key=record.key,
         notebook=record.notebook or "",
@@ -146,6 +147,14 @@ def view_of(record: RunRecord) -> RunView:
     )
 
 
+def parameters_of(text: str) -> dict[str, Parameter]:
+    """Return the parameters a row holds as JSON, empty for none."""
+    told = json.loads(text) if text else {}
+    return {
+        name: Secret(value["secret"]) if isinstance(value, dict) else value for name, value in told.items()
+    }
+
+
 def _phase(view: RunView) -> str:
     if view.execution:
         return "started"
@@ -156,7 +165,13 @@ def _phase(view: RunView) -> str:
 
 def _json(fields: dict[str, object]) -> str:
     # ASCII, so that half a surrogate pair stays what it was.
-    return json.dumps(fields, separators=(",", ":")) if fields else ""
+    return json.dumps(fields, separators=(",", ":"), default=_marked) if fields else ""
+
+
+def _marked(value: object) -> dict[str, str]:
+    if not isinstance(value, Secret):
+        raise TypeError(f"{type(value).__name__} is no JSON")
+    return {"secret": value.mark}
 
 
 def microseconds(moment: datetime) -> int:

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Mapping
+from collections.abc import Awaitable, Callable, Collection, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime
@@ -27,15 +28,16 @@ from dataflow_magic.handle import Run
 from dataflow_magic.jobs import find_job, find_run_on
 from dataflow_magic.ledger import Ledger, ledger_path, new_key
 from dataflow_magic.loop import LoopThread
+from dataflow_magic.masking import Parameter, Secret
 from dataflow_magic.models import Job, JobCondition, JobExecution
 from dataflow_magic.publish import Published, publish
 from dataflow_magic.record import RunRecord, record_of, view_of
 from dataflow_magic.script import LOCAL_DEFAULTS, ScriptRequest
 from dataflow_magic.search import LOST, search, start_of
-from dataflow_magic.settings import Target, resolve_target
+from dataflow_magic.settings import Target, language, profiles, resolve_target
 from dataflow_magic.storage import FolderObjects
 from dataflow_magic.sweep import Sweep
-from dataflow_magic.view import KST, RunView
+from dataflow_magic.view import KST, Past, RunView
 from dataflow_magic.watch import Pace
 
 __all__ = ["LocalService", "Session"]
@@ -47,6 +49,8 @@ T = TypeVar("T")
 MOST_PAGES = 1000
 """Of a job's runs, when all are asked for: a million at most."""
 MOST_NAMED = 10
+MOST_OFFERED = 50
+"""Runs of the ledger that may be named without their whole table."""
 RECOVER_SECONDS = 30.0
 """How long after a look for runs of dead kernels the next one may be."""
 BREATH = 100
@@ -97,6 +101,8 @@ class Session:
         answer_seconds: float = 30.0,
     ) -> None:
         self.environment = environment
+        self.language_choice = "auto"
+        """What cards are written in, as `settings.language` takes it."""
         self._configure_file = configure_file
         self._connections = Connections(
             self.target, attach, transport=transport, pace=pace, now=now, answer_seconds=answer_seconds
@@ -105,7 +111,8 @@ class Session:
         self._sleep = sleep
         self._loop = LoopThread()
         self._runs: list[Run] = []
-        self._job_names: set[str] = set()
+        self._jobs: dict[str, Job] = {}
+        """By id: as they were last read, for what may be named."""
         self._scripts: dict[str, dict[str, str]] = {}
         """By target and key: a digest of what this process last wrote or found there."""
         self._ledger = Ledger(ledger_path(environment))
@@ -123,10 +130,43 @@ class Session:
         """The runs this process started, oldest first."""
         return list(self._runs)
 
-    @property
     def job_names(self) -> set[str]:
-        """The jobs this process has heard of, without asking for more."""
-        return self._job_names | {run.job for run in self.runs}
+        """Return the jobs this machine has started runs of and those this process has read, without asking a service."""
+        heard = {job.name for job in list(self._jobs.values()) if job.name} | {run.job for run in self.runs}
+        return heard.union(self._from_ledger(self._ledger.job_names))
+
+    def run_names(self) -> list[str]:
+        """Return ids and keys of the newest runs of this process and this machine, the newest first."""
+        here = [name for run in reversed(self.runs) for name in (run.run_id, run.key)]
+        newest = self._from_ledger(lambda: self._ledger.newest(MOST_OFFERED))
+        there = [name for key, run_id in newest for name in (run_id, key)]
+        return list(dict.fromkeys(name for name in [*here, *there] if name))
+
+    def profile_names(self) -> list[str]:
+        """Return the profiles of the configure file."""
+        return profiles(self._configure_file)
+
+    def parameter_names(self, job: str) -> list[str]:
+        """Return the parameters that runs of a job, by its name or id, were given here, and its stored ones if it was read."""
+        names = self._from_ledger(lambda: self._ledger.parameter_names(job))
+        for read in list(self._jobs.values()):
+            stored = (read.condition.model_extra or {}).get("parameters")
+            if job in {read.job_id, read.name} and isinstance(stored, Mapping):
+                names += [str(name).removeprefix("$") for name in stored]
+        return sorted(set(names))
+
+    def _from_ledger(self, read: Callable[[], list[T]]) -> list[T]:
+        """Return what is offered out of the ledger: nothing where it cannot be read, which whoever starts a run is told."""
+        try:
+            return read()
+        except errors.ConfigError:
+            logger.debug("the ledger could not be read", exc_info=True)
+            return []
+
+    @property
+    def configure_file(self) -> Path:
+        """Where profiles are read from."""
+        return self._configure_file
 
     def target(self, choice: str | None = None, profile: str | None = None) -> Target:
         """Choose the target; see `settings.resolve_target`."""
@@ -159,6 +199,9 @@ class Session:
         sweep.begin(first, lambda each, note: self._execute(each, job, connection, note))
         return sweep
 
+    def _heard_of(self, jobs: Iterable[Job]) -> None:
+        self._jobs |= {job.job_id: job for job in jobs}
+
     def ask(self, target: Target, question: Callable[[Client], Awaitable[T]]) -> T:
         """Return what a target's client answers to one question."""
         connection = self.connect(target)
@@ -188,7 +231,7 @@ class Session:
             return await publish(connection.client, objects, request, seen=seen, defaults=defaults)
 
         published = self._loop.call(write())
-        self._job_names.add(published.job.name)
+        self._heard_of([published.job])
         return published
 
     def jobs(self, target: Target) -> list[Job]:
@@ -198,7 +241,7 @@ class Session:
             return (await client.list_jobs()).items
 
         jobs = self.ask(target, question)
-        self._job_names.update(job.name for job in jobs)
+        self._heard_of(jobs)
         return jobs
 
     def find_run(self, text: str) -> Run:
@@ -237,6 +280,28 @@ class Session:
             raise _several(text, [record.run_id or record.key for record in records])
         raise errors.NoSuchRun(f"no run {text!r} was started here; %dataflow_runs --all lists them")
 
+    def wait_for(self, runs: Iterable[Run], seconds: float | None = None, *, is_any: bool = False) -> None:
+        """Return once all of the runs are over, or with ``is_any`` the first; at the latest after so many seconds."""
+
+        async def settle(run: Run) -> None:
+            with contextlib.suppress(errors.DataflowError):  # how it ended is asked for afterwards
+                await run
+
+        async def wait() -> None:
+            tasks = [asyncio.create_task(settle(run)) for run in runs]
+            until = asyncio.FIRST_COMPLETED if is_any else asyncio.ALL_COMPLETED
+            try:
+                await asyncio.wait(tasks, timeout=seconds, return_when=until)
+            finally:
+                for task in tasks:
+                    task.cancel()
+
+        waiting = self._submit(wait())
+        try:
+            waiting.result()
+        finally:
+            waiting.cancel()
+
     def start_again(self, text: str) -> Run:
         """Start the same as a run of this machine: its job, condition and parameters, at its target.
 
@@ -248,11 +313,25 @@ class Session:
             As `start`.
         """
         view = self.find_run(text).view
+        return self._loop.submit(self._repeat(view)).result()
+
+    async def _repeat(self, view: RunView) -> Run:
+        gone = [
+            name
+            for name, value in view.parameters.items()
+            if isinstance(value, Secret) and not value.reveal()
+        ]
+        if gone:
+            raise errors.CellError(
+                f"run {view.run_id or view.key} had the secret parameter {', '.join(gone)}, whose value is kept nowhere; "
+                "run the cell that started it instead"
+            )
         request = RunRequest(
             JobRef(view.job_id, "id"), view.condition, view.parameters, view.trigger_id, view.workflow_id
         )
-        connection = self.connect(self.target(view.target))
-        return self._send(request, Job(job_id=view.job_id, name=view.job_name), connection)
+        connection = await asyncio.to_thread(self._connect_again, view.target)
+        job = Job(job_id=view.job_id, name=view.job_name)
+        return await self._execute(request, job, connection, _nobody)
 
     def attach(self, run_id: str, target: Target, job: JobRef | None = None) -> Run:
         """Return a run the service knows and this machine does not, watched from now on.
@@ -272,7 +351,8 @@ class Session:
         connection = self.connect(target)
         self._recover_soon()
         execution, found = self._loop.call(find_run_on(connection.client, run_id, job))
-        view = _listed(target, connection.endpoint, found, execution)
+        hidden = self._ledger.secret_names(execution.job_id or found.job_id)
+        view = _listed(target, connection.endpoint, found, execution, hidden)
         return self._loop.call(self._take(view, execution, connection))
 
     def records(self) -> list[RunRecord]:
@@ -288,8 +368,9 @@ class Session:
 
         async def question(client: Client) -> list[RunRecord]:
             found = await find_job(client, job)
+            hidden = await asyncio.to_thread(self._ledger.secret_names, found.job_id)
             return [
-                record_of(_listed(target, client.endpoint, found, execution))
+                record_of(_listed(target, client.endpoint, found, execution, hidden))
                 async for page in client.pages(found.job_id, most=MOST_PAGES)
                 for execution in page.items
             ]
@@ -354,6 +435,7 @@ class Session:
                 if request.job.kind == "id":
                     raise
         job = self._loop.call(find_job(connection.client, request.job))
+        self._heard_of([job])
         return self._send(request, job, connection, note), job
 
     def _send(
@@ -411,7 +493,28 @@ class Session:
             self._book.note(run)
             note(run)
 
-        return Run(view, connection, self._submit, changed)
+        return Run(
+            view,
+            connection,
+            self._submit,
+            changed,
+            past=self._past,
+            repeat=self._repeat,
+            language=self._language,
+        )
+
+    def _language(self) -> str:
+        try:
+            return language(self.language_choice, self.environment)
+        except errors.ConfigError:  # a card that is read in English is better than none
+            return "en"
+
+    def _past(self, view: RunView) -> Past | None:
+        try:
+            return self._ledger.past(view.job_id, view.target)
+        except errors.DataflowError:  # a card says less then
+            logger.debug("the past of %r could not be read", view.job_name, exc_info=True)
+            return None
 
     def _follow(self, run: Run, execution: JobExecution, connection: Connection) -> None:
         run.seen(execution)
@@ -549,14 +652,23 @@ def _several(text: str, ids: list[str]) -> errors.CellError:
     return errors.CellError(f"{len(ids)} runs begin with {text!r}: {shown}")
 
 
-def _listed(target: Target, endpoint: str, job: Job, execution: JobExecution) -> RunView:
+def _listed(
+    target: Target, endpoint: str, job: Job, execution: JobExecution, hidden: Collection[str]
+) -> RunView:
+    """Return a run as the service tells it; what was secret in a start of this machine is so here as well."""
+    parameters: dict[str, Parameter] = {
+        name: Secret() if name.removeprefix("$") in hidden else value
+        for name, value in execution.parameters.items()
+    }
+    if not parameters:  # they may be told later
+        parameters = {f"${name}": Secret() for name in hidden} if not execution.is_final else {}
     return RunView(
         target=target.name,
         endpoint=endpoint,
         job_id=execution.job_id or job.job_id,
         job_name=execution.job_name or job.name or job.job_id,
         condition=execution.job_condition or JobCondition(),
-        parameters=execution.parameters,
+        parameters=parameters,
         submitted_at=execution.created_date or datetime.now(KST),
         trigger_id=execution.trigger_id,
         workflow_id=execution.workflow_id,

@@ -1,8 +1,11 @@
-"""Which service runs go to, and with which keys. Reads the environment and one file it is handed; no network.
+"""What the layers of settings come to, above all which service runs go to. Reads one file it is handed; no network.
 
-Order of the target: the cell's ``--target`` or ``--profile`` > ``%config DataflowMagics.target`` > ``DATAFLOW_TARGET`` >
-``cloud`` when credentials are found > ``local``. Order of credentials: ``NCLOUD_ACCESS_KEY`` and ``NCLOUD_SECRET_KEY``,
-then the profile of ``~/.ncloud/configure``. Whoever names the cloud or a profile never gets the local service instead.
+The nearest layer that says something counts: an option of the cell > ``%config DataflowMagic`` > the environment
+(``DATAFLOW_TARGET``, ``DATAFLOW_PROFILE``, ``DATAFLOW_WAIT``, ``DATAFLOW_LANGUAGE``) > the default. Target and profile are one
+setting: the layer that names either decides both. The default target is ``cloud`` when credentials are found, else ``local``;
+whoever names the cloud or a profile never gets the local service instead. Credentials come from ``NCLOUD_ACCESS_KEY`` and
+``NCLOUD_SECRET_KEY``, then from a profile of ``~/.ncloud/configure``. Nothing but its keys is read there: the
+``ncloud_api_url`` of the vendor's CLI is another service's address.
 
 Sources: the variables of the vendor's Terraform provider; the file of its CLI and Python SDK
 (``NaverCloudPlatform/ncloud-sdk-python``, README), with or without a ``[DEFAULT]`` line.
@@ -11,12 +14,13 @@ Sources: the variables of the vendor's Terraform provider; the file of its CLI a
 from __future__ import annotations
 
 import configparser
+import difflib
 import ipaddress
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal
+from typing import Literal, NamedTuple
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -25,12 +29,22 @@ from dataflow_magic.errors import ConfigError
 
 __all__ = [
     "CLOUD_ENDPOINT",
+    "LANGUAGES",
     "LOCAL_ACCESS_KEY",
     "LOCAL_SECRET_KEY",
+    "WAITS",
+    "Place",
     "Target",
+    "check_place",
     "is_loopback",
+    "key_sources",
+    "language",
+    "locale_variable",
     "mask",
+    "place_of",
+    "profiles",
     "resolve_target",
+    "waits",
 ]
 
 CLOUD_ENDPOINT = "https://dataflow.apigw.ntruss.com"
@@ -38,6 +52,22 @@ CLOUD_ENDPOINT = "https://dataflow.apigw.ntruss.com"
 LOCAL_ACCESS_KEY = "LOCAL-ACCESS-KEY"
 LOCAL_SECRET_KEY = "LOCAL-SECRET-KEY"  # noqa: S105 - documented, and only a service on loopback takes it
 """The keys of ``dataflow-magic local`` when its environment names none."""
+
+
+WAITS = ("auto", "yes", "no")
+LANGUAGES = ("auto", "en", "ko", "ja")
+Language = Literal["en", "ko", "ja"]
+
+
+class Place(NamedTuple):
+    """What one layer of settings says about where runs go; None where it says nothing."""
+
+    target: str | None = None
+    profile: str | None = None
+
+    def over(self, lower: Place) -> Place:
+        """Return what counts of two layers: a target or a profile that is named here replaces both."""
+        return self if self.target or self.profile else lower
 
 
 @dataclass(frozen=True, slots=True)
@@ -80,7 +110,8 @@ def resolve_target(
     Parameters
     ----------
     choice
-        ``cloud``, ``local``, a profile's name or a URL; None lets the environment and the credentials decide.
+        ``cloud``, ``local``, a profile's name or a URL; None and no profile let the environment and the credentials
+        decide.
     profile
         A profile of the configure file; names the cloud by itself.
     configure_file
@@ -91,7 +122,7 @@ def resolve_target(
     ConfigError
         For half a key pair, a profile that is not there, or an address that is not http(s).
     """
-    wanted = choice or (None if profile else environment.get("DATAFLOW_TARGET")) or None
+    wanted, profile = Place(choice or None, profile or None).over(place_of(environment))
     if wanted == "local":
         if profile:
             raise ConfigError(f"--target local takes no --profile ({profile!r}); leave one of them out")
@@ -115,6 +146,97 @@ def resolve_target(
     access_key, secret_key, source = keys
     endpoint = _checked_endpoint(environment.get("DATAFLOW_ENDPOINT") or CLOUD_ENDPOINT, "DATAFLOW_ENDPOINT")
     return Target(profile or "cloud", "cloud", endpoint, access_key, secret_key, source)
+
+
+def place_of(environment: Mapping[str, str]) -> Place:
+    """Return where the environment says runs go."""
+    return Place(environment.get("DATAFLOW_TARGET") or None, environment.get("DATAFLOW_PROFILE") or None)
+
+
+def check_place(place: Place, configure_file: Path) -> None:
+    """Refuse a target or a profile that cannot be one, whatever credentials there are by now.
+
+    Raises
+    ------
+    ConfigError
+        As `resolve_target`.
+    """
+    if place.target and "://" in place.target:
+        _checked_endpoint(place.target, "target")
+    elif place.target not in {None, "", "cloud", "local"}:
+        _check_known(str(place.target), configure_file)
+    if place.profile:
+        _check_known(place.profile, configure_file)
+
+
+def profiles(configure_file: Path) -> list[str]:
+    """Return the names of the configure file's profiles, none where it cannot be read."""
+    try:
+        return list(_read_configure(configure_file))
+    except ConfigError:
+        return []
+
+
+def waits(choice: str, environment: Mapping[str, str]) -> bool | None:
+    """Say whether cells wait for their runs; None where nobody decided, so that it depends on whether somebody watches.
+
+    Parameters
+    ----------
+    choice
+        ``auto``, ``yes`` or ``no``, of ``%config``; ``auto`` leaves it to ``DATAFLOW_WAIT``.
+
+    Raises
+    ------
+    ConfigError
+        It is none of these.
+    """
+    word = _one_of(WAITS, choice, "DATAFLOW_WAIT", environment)
+    return None if word == "auto" else word == "yes"
+
+
+def language(choice: str, environment: Mapping[str, str]) -> Language:
+    """Return the language of what people read.
+
+    Parameters
+    ----------
+    choice
+        ``auto``, ``en``, ``ko`` or ``ja``, of ``%config``; ``auto`` leaves it to ``DATAFLOW_LANGUAGE``, and that to the
+        locale: the first of ``LC_ALL``, ``LC_MESSAGES`` and ``LANG`` that is set, as POSIX has it. English where
+        that names another language.
+
+    Raises
+    ------
+    ConfigError
+        It is none of these.
+    """
+    word = _one_of(LANGUAGES, choice, "DATAFLOW_LANGUAGE", environment)
+    if word == "auto":
+        locale = environment.get(locale_variable(environment), "")
+        word = re.split(r"[_.@-]", locale)[0].lower()
+    return "ko" if word == "ko" else "ja" if word == "ja" else "en"
+
+
+def locale_variable(environment: Mapping[str, str]) -> str:
+    """Return the name of the variable that says what people read, empty where none does."""
+    return next((name for name in ("LC_ALL", "LC_MESSAGES", "LANG") if environment.get(name)), "")
+
+
+def key_sources(environment: Mapping[str, str], configure_file: Path) -> list[str]:
+    """Return where keys for the cloud are found when no profile is asked for, the first being the one that counts."""
+    found = []
+    if all(environment.get(name, "").strip() for name in ("NCLOUD_ACCESS_KEY", "NCLOUD_SECRET_KEY")):
+        found.append("NCLOUD_ACCESS_KEY and NCLOUD_SECRET_KEY")
+    if "DEFAULT" in profiles(configure_file):
+        found.append(f"profile 'DEFAULT' of {_tilde(configure_file)}")
+    return found
+
+
+def _one_of(words: tuple[str, ...], choice: str, variable: str, environment: Mapping[str, str]) -> str:
+    said = environment.get(variable, "").strip().lower()
+    for word, where in ((choice, "%config"), (said, variable)):
+        if word and word not in words:
+            raise ConfigError(f"{where} says {word!r}, which is none of {', '.join(words)}")
+    return choice if choice not in {"", "auto"} else said or "auto"
 
 
 def mask(key: str) -> str:
@@ -186,14 +308,10 @@ def _credentials(
             raise ConfigError(
                 f"NCLOUD_{there}_KEY is set and NCLOUD_{missing}_KEY is not; set both or neither"
             )
-    sections = _read_configure(configure_file)
     name = profile or "DEFAULT"
-    if name not in sections:
-        if profile is None:
-            return None
-        known = ", ".join(sections) or "none"
-        raise ConfigError(f"no profile {profile!r} in {_tilde(configure_file)} (profiles: {known})")
-    values = sections[name]
+    if profile is not None:
+        _check_known(profile, configure_file)
+    values = _read_configure(configure_file).get(name, {})
     access_key, secret_key = (
         values.get(name, "") for name in ("ncloud_access_key_id", "ncloud_secret_access_key")
     )
@@ -203,6 +321,15 @@ def _credentials(
         missing = "ncloud_secret_access_key" if access_key else "ncloud_access_key_id"
         raise ConfigError(f"profile {name!r} of {_tilde(configure_file)} has no {missing}")
     return access_key, SecretStr(secret_key), f"profile {name!r} of {_tilde(configure_file)}"
+
+
+def _check_known(profile: str, configure_file: Path) -> None:
+    sections = list(_read_configure(configure_file))
+    if profile not in sections:
+        known = ", ".join(sections) or "none"
+        near = difflib.get_close_matches(profile, [*sections, "cloud", "local"], n=1)
+        hint = f"; did you mean {near[0]!r}?" if near else ""
+        raise ConfigError(f"no profile {profile!r} in {_tilde(configure_file)} (profiles: {known}){hint}")
 
 
 def _read_configure(file: Path) -> dict[str, dict[str, str]]:

@@ -1,4 +1,4 @@
-"""What a parameter's value becomes on the wire: Python value to string. Pure; imports neither numpy nor pandas."""
+"""What a parameter's value becomes on the wire: Python value to string. Imports neither numpy nor pandas."""
 
 from __future__ import annotations
 
@@ -9,7 +9,56 @@ from decimal import Decimal
 from enum import Enum
 from typing import Any
 
-__all__ = ["check_text", "render"]
+from dataflow_magic.errors import CellError
+from dataflow_magic.masking import MASK, Secret
+
+__all__ = ["check_text", "parameter", "render", "secret"]
+
+
+def secret(value: object) -> Secret:
+    """Return a parameter's value that is sent and never shown.
+
+    Parameters
+    ----------
+    value
+        What is sent, by the table at `render`. In a parameter block it must not be written out, since the cell is
+        in the notebook and its history.
+
+    Returns
+    -------
+    Secret
+        Shown as ``••••••`` on the card, in tables, messages and files.
+
+    Raises
+    ------
+    CellError
+        There is no value, or it has no string form.
+
+    Examples
+    --------
+    >>> secret(os.environ["HOME"])
+    ••••••
+    """
+    if isinstance(value, Secret):
+        return value
+    try:
+        text = render(value)
+    except ValueError as error:
+        raise CellError(f"the secret {error}") from None
+    if not text:
+        raise CellError("the secret is empty; check where it is taken from")
+    return Secret.of(text)
+
+
+def parameter(value: object) -> str | Secret:
+    """Return what a parameter's value is sent as: a string by the table at `render`, or a secret as it is.
+
+    Raises
+    ------
+    ValueError
+        As `render`.
+    """
+    return value if isinstance(value, Secret) else render(value)
 
 
 def render(value: object) -> str:  # noqa: C901 - one table, one case a row
@@ -35,6 +84,8 @@ def render(value: object) -> str:  # noqa: C901 - one table, one case a row
         For anything else, completing the sentence "the parameter $x ...".
     """
     match value:
+        case Secret():
+            raise ValueError("is a secret, which only a parameter of a run may be")
         case Enum():
             return render(value.value)
         case str():
@@ -109,6 +160,10 @@ def check_text(text: str, what: str) -> str:
     """
     if "\0" in text:
         raise ValueError(f"{what} holds a NUL character")
+    if MASK in text:
+        raise ValueError(
+            f"{what} holds {MASK}, the mask of a secret and not its value; a secret is a whole value: name = secret(...)"
+        )
     try:
         text.encode()
     except UnicodeEncodeError as error:

@@ -6,12 +6,24 @@ The card, the table of runs and `Run` all tell the same story because each is ma
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 
-from dataflow_magic.models import KST, JobCondition, JobExecution, RunState, Scalar, is_final
+from dataflow_magic.masking import Parameter, masked, masked_text, secret_names
+from dataflow_magic.models import KST, JobCondition, JobExecution, RunState, is_final
 
-__all__ = ["KST", "NOT_STARTED", "SUBMITTING", "UNCLEAR", "Failure", "RunView"]
+__all__ = [
+    "KST",
+    "NOT_STARTED",
+    "SUBMITTING",
+    "UNCLEAR",
+    "WAITS_FOR_ANSWER",
+    "WAITS_FOR_START",
+    "Failure",
+    "Past",
+    "Progress",
+    "RunView",
+]
 
 SUBMITTING = "SUBMITTING"
 """State of a run whose request has left and has no answer yet; ours, never on the wire."""
@@ -19,6 +31,9 @@ NOT_STARTED = "NOT_STARTED"
 """State of a run whose answer was lost and that no list shows; ours."""
 UNCLEAR = "UNCLEAR"
 """State of a run whose answer was lost and that several runs of the list may be; ours."""
+
+WAITS_FOR_ANSWER = "the service's answer"
+WAITS_FOR_START = "the service to start it"
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,6 +53,44 @@ class Failure:
 
 
 @dataclass(frozen=True, slots=True)
+class Progress:
+    """How far a run's Spark application is, of the Spark jobs it has begun so far; so totals grow.
+
+    Parameters
+    ----------
+    attempts_failed
+        Attempts at tasks that failed; Spark tries such a task again.
+    doing
+        What the stages that run do, as Spark names it: ``count at daily.py:14``; empty when none runs.
+    """
+
+    stages_done: int
+    stages_total: int
+    tasks_done: int
+    tasks_total: int
+    attempts_failed: int = 0
+    doing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Past:
+    """How long a job's newest completed runs took, from their start here to their end.
+
+    Parameters
+    ----------
+    median, shortest, longest
+        Seconds.
+    runs
+        How many there were; the times are 0 where there was none.
+    """
+
+    median: float
+    shortest: float
+    longest: float
+    runs: int
+
+
+@dataclass(frozen=True, slots=True)
 class RunView:
     """One run, as known now.
 
@@ -52,7 +105,7 @@ class RunView:
     condition
         The job condition as sent.
     parameters
-        As sent, names with their ``$``.
+        As sent, names with their ``$``. No other part holds the value of a secret one: what is put in is masked.
     submitted_at
         When the request was made, aware.
     key, notebook
@@ -75,6 +128,14 @@ class RunView:
         By how much this machine's clock is off, in words; empty where it is right.
     failure
         Set once a FAILED or CANCELED run's log was looked at.
+    progress
+        How far it is; None where nobody tells.
+    past
+        How long its job took before; None where that is not known, or was not asked for.
+    log_tail
+        The last lines of its console log while somebody looks at them, oldest first; None while nobody does.
+    remark
+        What became of the last click on its card, in words, where that is not the run's state by now.
     """
 
     target: str
@@ -82,7 +143,7 @@ class RunView:
     job_id: str
     job_name: str
     condition: JobCondition
-    parameters: Mapping[str, Scalar]
+    parameters: Mapping[str, Parameter]
     submitted_at: datetime
     key: str = ""
     notebook: str = ""
@@ -97,6 +158,30 @@ class RunView:
     clock: str = ""
     cancel_requested: bool = False
     failure: Failure | None = None
+    progress: Progress | None = None
+    past: Past | None = None
+    log_tail: tuple[str, ...] | None = None
+    remark: str = ""
+
+    def __post_init__(self) -> None:
+        if not secret_names(self.parameters):
+            return
+        masks = {
+            "execution": self.execution and masked(self.execution, self.parameters),
+            "blind_reason": self.without_secrets(self.blind_reason),
+            "failure": self.failure
+            and replace(
+                self.failure,
+                reason=self.without_secrets(self.failure.reason),
+                log_tail=tuple(map(self.without_secrets, self.failure.log_tail)),
+            ),
+        }
+        for name, value in masks.items():
+            object.__setattr__(self, name, value)
+
+    def without_secrets(self, text: str) -> str:
+        """Return a text of the service without the values of the run's secret parameters."""
+        return masked_text(text, self.parameters)
 
     @property
     def run_id(self) -> str | None:
@@ -117,9 +202,9 @@ class RunView:
     def waiting_for(self) -> str:
         """What the run waits for, in words; empty once it runs or is over, and while it is looked for."""
         if self.execution is None:
-            return "" if self.settled or self.is_lost else "the service's answer"
+            return "" if self.settled or self.is_lost else WAITS_FOR_ANSWER
         if self.status == RunState.READY:
-            return self.execution.status_detail or "the service to start it"
+            return self.execution.status_detail or WAITS_FOR_START
         return ""
 
     def elapsed_seconds(self, now: datetime) -> float:

@@ -38,7 +38,7 @@ from dataflow_magic.local.engine import Engine
 from dataflow_magic.local.pages import Contract
 from dataflow_magic.local.spark import Outcome, RunSpec
 from dataflow_magic.local.store import Store
-from dataflow_magic.magic import DataflowMagics
+from dataflow_magic.magic import DataflowMagic
 from dataflow_magic.models import JobExecution
 from dataflow_magic.session import LocalService, Session
 from dataflow_magic.settings import Target
@@ -137,6 +137,13 @@ class ScriptedService(httpx.AsyncBaseTransport):
         log = self.folder / "objects" / "bucket" / "logs" / str(run_id) / "console.log"
         log.parent.mkdir(parents=True)
         log.write_bytes(text)
+
+    def write_events(self, run_id: str | None, *lines: bytes) -> None:
+        """Append to a run's event log, as Spark does."""
+        log = self.folder / "objects" / "bucket" / "logs" / str(run_id) / "events" / "eventlog_v2_local-1"
+        log.mkdir(parents=True, exist_ok=True)
+        with (log / "events_1_local-1").open("ab") as events:
+            events.writelines(lines)
 
     @property
     def starts(self) -> list[Sent]:
@@ -405,7 +412,7 @@ def open_notebook(folder: Path, *, stdin: bool | None = None) -> Iterator[Notebo
 def notebook_with_magics(scene: Scene, *, stdin: bool | None = None) -> Iterator[Notebook]:
     """Give a shell with the magics, whose runs go to the scene's session."""
     with open_notebook(scene.folder, stdin=stdin) as notebook:
-        DataflowMagics(notebook.shell, lambda: scene.session).register()
+        DataflowMagic(notebook.shell, lambda: scene.session).register()
         yield notebook
 
 

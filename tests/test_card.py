@@ -5,9 +5,10 @@ from __future__ import annotations
 import re
 import unicodedata
 from collections.abc import Callable, Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
+from string import Formatter
 from typing import Any
 
 import ipywidgets
@@ -15,10 +16,21 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflow_magic.card import CardState, Kind, Row, card_state, tick_seconds, to_html, to_text
+from dataflow_magic.card import (
+    ENGLISH,
+    Actions,
+    CardState,
+    Kind,
+    Row,
+    card_state,
+    tick_seconds,
+    to_html,
+    to_text,
+    words_of,
+)
 from dataflow_magic.card.widget import MOST_RETIRED, LiveCard
 from dataflow_magic.models import JobCondition, JobExecution
-from dataflow_magic.view import KST, Failure, RunView
+from dataflow_magic.view import KST, Failure, Past, Progress, RunView
 
 NOON = datetime(2026, 11, 1, 12, 0, 0, tzinfo=KST)
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -51,6 +63,7 @@ RUNNING = told("RUNNING")
 BLIND = replace(RUNNING, blind_since=NOON + timedelta(seconds=20), blind_reason="connection refused")
 CANCELING = replace(RUNNING, cancel_requested=True)
 COMPLETED = told("COMPLETED", end_date=NOON + timedelta(seconds=187))
+HALF_WAY = replace(RUNNING, progress=Progress(1, 3, 50, 200, doing="count at daily.py:14"))
 FAILED = replace(
     told("FAILED", end_date=NOON + timedelta(seconds=187)),
     failure=Failure(
@@ -113,6 +126,40 @@ class TestState:
         shown = at(1, view)
 
         assert (shown.state, shown.kind) == (state, kind)
+
+    @pytest.mark.parametrize(
+        ("past", "seconds", "shown", "is_late"),
+        [
+            (None, 10, "", False),
+            (Past(0, 0, 0, 0), 10, "no completed run before to compare with", False),
+            (Past(95.4, 95.4, 95.4, 1), 10, "1 min 35 s the last time", False),
+            (Past(95.4, 95.4, 95.4, 1), 500, "1 min 35 s the last time", False),
+            (Past(185, 130, 300, 8), 300, "usually 3 min 05 s (2 min 10 s to 5 min 00 s in 8 runs)", False),
+            (Past(185, 130, 300, 8), 310, "longer than its last 8 completed runs (at most 5 min 00 s)", True),
+        ],
+    )
+    def test_how_long_it_takes_is_told_beside_how_long_it_took_before(self, past, seconds, shown, is_late):
+        state = at(seconds, replace(RUNNING, past=past))
+
+        assert (state.past, state.is_late) == (shown, is_late)
+
+    @pytest.mark.parametrize(
+        ("progress", "shown"),
+        [
+            (Progress(1, 3, 50, 200), "50 of 200 tasks · 1 of 3 stages"),
+            (Progress(1, 3, 50, 200, 2), "50 of 200 tasks · 1 of 3 stages · 2 attempts failed"),
+        ],
+    )
+    def test_how_far_it_is_is_told_in_tasks_and_stages(self, progress, shown):
+        bar = at(4, replace(RUNNING, progress=progress)).bar
+
+        assert bar is not None
+        assert (bar.done, bar.total, bar.text) == (50, 200, shown)
+
+    def test_what_became_of_a_click_is_told(self):
+        view = replace(RUNNING, remark="the cancel was not taken:\n no answer")
+
+        assert "the cancel was not taken: no answer" in to_text(at(4, view))
 
     def test_a_silent_service_is_told_with_the_time_and_the_reason(self):
         assert at(95, BLIND).blind == "no news since 12:00:20 KST: connection refused"
@@ -276,9 +323,63 @@ class TestState:
         assert at(200, told("COMPLETED", status_detail="fine")).reason == ""
 
 
+class TestLanguages:
+    @pytest.mark.parametrize(
+        ("wanted", "language"),
+        [
+            ("ko_KR.UTF-8", "ko"),
+            ("ja", "ja"),
+            ("JA-jp", "ja"),
+            ("en_US", "en"),
+            ("C", "en"),
+            ("", "en"),
+            ("de", "en"),
+        ],
+    )
+    def test_a_language_without_words_is_told_in_english(self, wanted, language):
+        assert words_of(wanted).language == language
+
+    @pytest.mark.parametrize("language", ["en", "ko", "ja"])
+    def test_every_language_takes_what_the_english_words_take(self, language):
+        words = words_of(language)
+        for field in fields(ENGLISH):
+            said, told = getattr(ENGLISH, field.name), getattr(words, field.name)
+            if isinstance(said, str):
+                assert told
+                names = {name for _, name, *_ in Formatter().parse(told)} - {None}
+                assert names == {name for _, name, *_ in Formatter().parse(said)} - {None}
+
+    @pytest.mark.parametrize(
+        ("state", "korean", "japanese"),
+        [
+            ("READY", "대기 중", "待機中"),
+            ("RUNNING", "실행 중", "実行中"),
+            ("COMPLETED", "완료", "完了"),
+            ("FAILED", "실패", "失敗"),
+            ("CANCELED", "취소", "キャンセル"),
+            ("SUSPENDED", "", ""),
+        ],
+    )
+    def test_a_state_keeps_the_services_word_beside_its_meaning(self, state, korean, japanese):
+        for language, gloss in (("ko", korean), ("ja", japanese), ("en", "")):
+            shown = at(4, told(state), words=words_of(language))
+            assert (shown.state, shown.gloss) == (state, gloss)
+
+    def test_a_card_in_japanese(self):
+        view = replace(HALF_WAY, past=Past(185, 130, 300, 8))
+
+        assert to_text(at(12, view, words=words_of("ja"))) == (
+            "RUNNING (実行中)  daily_delays  実行 7Hk2mQx9LpZa  12秒  local\n"
+            "  table_name  test.flights\n"
+            "  (ワーカー数 4, タイムアウト 60分)\n"
+            "  タスク 50/200 · ステージ 1/3 · 通常 3分05秒 (直近 8 回は 2分10秒~5分00秒)\n"
+            "  12:00:12 KST 時点; 更新: %dataflow_status 7Hk2mQx9LpZa"
+        )
+
+
 TAGS = {
     *("section", "style", "header", "div", "p", "pre"),
-    *("strong", "small", "span", "code", "bdi"),
+    *("strong", "small", "span", "code", "bdi", "b", "details", "summary"),
     *("table", "caption", "tbody", "tr", "th", "td"),
 }
 
@@ -315,7 +416,7 @@ class Read(HTMLParser):
 class TestMarkup:
     def test_it_reads_well_without_any_style(self):
         assert Read(to_html(at(4, READY))).text == (
-            "READY daily_delays run 7Hk2mQx9LpZa on local 4 s"
+            "◌ READY daily_delays run 7Hk2mQx9LpZa on local 4 s"
             "waiting for: starting Spark as of 12:00:04 KST · refresh with %dataflow_status 7Hk2mQx9LpZa"
             "Parameterstable_nametest.flightsJob conditionworkers4timeout60 min"
         )
@@ -323,15 +424,46 @@ class TestMarkup:
     def test_a_failed_run_shows_its_reason_and_its_log(self):
         text = Read(to_html(at(200, FAILED))).text
 
-        assert "ValueError: no flightsTraceback (most recent call last):\nValueError: no flights" in text
+        assert "ValueError: no flightsWhat to try: read the end of the log; again with %dataflow_run" in text
+        assert "Last 2 lines of the logTraceback (most recent call last):\nValueError: no flights" in text
         assert "submitted 2026-11-01 12:00:00 KST · ended 2026-11-01 12:03:07 KST" in text
         assert "refresh" not in text
 
     def test_the_state_is_announced_and_the_clock_is_not(self):
         markup = to_html(at(4, RUNNING))
 
-        assert re.search(r'<strong [^>]*role="status" aria-live="polite">RUNNING</strong>', markup)
+        assert re.search(r'<strong [^>]*role="status" aria-live="polite"><span [^>]*aria-hidden', markup)
+        assert '</span> <span class="dfm-word">RUNNING</span></strong>' in markup
         assert re.search(r'<span [^>]*role="timer"[^>]*>4 s</span>', markup)
+
+    def test_a_bar_is_there_only_for_tasks_that_are_known(self):
+        assert "progressbar" not in to_html(at(4, RUNNING))
+        assert "progressbar" not in to_html(at(4, replace(RUNNING, progress=Progress(0, 0, 0, 0))))
+
+        markup = to_html(at(4, HALF_WAY))
+        (bar,) = re.findall(r"<span [^>]*progressbar[^>]*>", markup)
+        assert 'aria-valuemin="0" aria-valuenow="50" aria-valuemax="200"' in bar
+        assert 'aria-valuetext="50 of 200 tasks · 1 of 3 stages"' in bar
+        assert 'style="width:25%"' in markup
+        assert 'title="count at daily.py:14">50 of 200 tasks · 1 of 3 stages</span>' in markup
+
+    def test_the_place_of_the_bar_is_kept_while_nothing_is_known(self):
+        assert '<div class="dfm-progress"></div>' in to_html(at(4, RUNNING))
+
+    def test_ids_and_commands_can_be_selected_by_one_click(self):
+        whole = r'<code style="user-select:all;[^"]*">([^<]*)</code>'
+
+        assert re.findall(whole, to_html(at(4, RUNNING))) == ["7Hk2mQx9LpZa", "%dataflow_status 7Hk2mQx9LpZa"]
+        assert re.findall(whole, to_html(at(200, COMPLETED))) == [
+            "7Hk2mQx9LpZa",
+            "%dataflow_run --again 7Hk2mQx9LpZa",
+        ]
+
+    def test_a_card_says_in_which_language_it_speaks(self):
+        read = to_html(at(4, READY, words=words_of("ko_KR.UTF-8")))
+
+        assert 'aria-label="Data Flow 실행" lang="ko"' in read
+        assert Read(read).text.startswith("◌ READY 대기 중 daily_delays 실행 7Hk2mQx9LpZa · local 4초")
 
     def test_names_are_row_headers(self):
         assert '<th scope="row" title="table_name">table_name</th>' in to_html(at(4, RUNNING))
@@ -387,6 +519,7 @@ class TestText:
             "  (workers 4, timeout 60 min)\n"
             "  submitted 2026-11-01 12:00:00 KST, ended 2026-11-01 12:03:07 KST\n"
             "  ValueError: no flights\n"
+            "  What to try: read the end of the log; again with %dataflow_run --again 7Hk2mQx9LpZa\n"
             "  | Traceback (most recent call last):\n"
             "  | ValueError: no flights"
         )
@@ -397,7 +530,7 @@ class TestText:
             "  (workers 4, timeout 60 min)\n"
             "  no news since 12:00:20 KST: connection refused\n"
             "  as of 12:01:35 KST; refresh with %dataflow_status 7Hk2mQx9LpZa\n"
-            "  press Ctrl-C or interrupt the kernel to stop waiting; the run goes on"
+            "  Ctrl-C: interrupt the kernel to stop waiting; the run goes on"
         )
 
     def test_it_never_exceeds_thirty_lines_and_keeps_the_end_of_the_log(self):
@@ -499,15 +632,33 @@ def clicks() -> list[str]:
 
 @pytest.fixture
 def card(outputs: Outputs, clicks: list[str]) -> LiveCard:
-    return LiveCard(lambda: clicks.append("cancel"), display=outputs)
+    return LiveCard(
+        Actions(
+            cancel=lambda: clicks.append("cancel"),
+            again=lambda: clicks.append("again"),
+            logs=lambda wanted: clicks.append(f"logs {wanted}"),
+        ),
+        display=outputs,
+    )
 
 
-def button(made: list[ipywidgets.Widget]) -> Any:
-    return next(widget for widget in made if isinstance(widget, ipywidgets.Button))
+def button(made: list[ipywidgets.Widget], number: int = 0) -> Any:
+    """One of Cancel, the button that confirms it, Run again and Logs."""
+    return [widget for widget in made if isinstance(widget, ipywidgets.Button)][number]
 
 
-def is_offered(made: list[ipywidgets.Widget]) -> bool:
-    return any(button(made) in widget.children for widget in made if isinstance(widget, ipywidgets.Box))
+CONFIRM, AGAIN, LOGS = 1, 2, 3
+
+
+def offered(made: list[ipywidgets.Widget]) -> list[str]:
+    """What the buttons say that can be seen, in their order."""
+    boxes = [widget for widget in made if isinstance(widget, ipywidgets.HBox)]
+    return [each.description for box in boxes for each in box.children if isinstance(each, ipywidgets.Button)]
+
+
+def cancel(made: list[ipywidgets.Widget]) -> None:
+    button(made).click()
+    button(made, CONFIRM).click()
 
 
 def shown_text(made: list[ipywidgets.Widget]) -> str:
@@ -559,33 +710,53 @@ class TestLiveCard:
 
         assert changes_during(made, lambda: card.update(at(137, RUNNING))) == []
 
-    def test_a_click_disables_the_button_at_once_and_cancels_once(self, card, made, clicks):
+    def test_a_cancel_is_asked_for_and_only_the_confirmed_one_is_sent(self, card, made, clicks):
+        card.show(at(12, RUNNING))
+        button(made).click()
+        assert (offered(made), clicks) == (["Keep running", "Yes, cancel it"], [])
+
+        button(made, CONFIRM).click()
+        button(made, CONFIRM).click()
+
+        assert clicks == ["cancel"]
+        assert offered(made) == ["Cancelling…", "Run again", "Logs"]
+        assert button(made).disabled
+
+    def test_two_hasty_clicks_cancel_nothing(self, card, made, clicks):
         card.show(at(12, RUNNING))
         button(made).click()
         button(made).click()
 
-        assert clicks == ["cancel"]
-        assert (button(made).disabled, button(made).description) == (True, "Cancelling…")
+        assert clicks == []
+        assert offered(made) == ["Cancel", "Run again", "Logs"]
+
+    def test_a_question_that_outlived_its_run_is_not_asked_any_more(self, card, made, clicks):
+        card.show(at(12, RUNNING))
+        button(made).click()
+        card.finish(at(190, COMPLETED))
+        button(made, CONFIRM).click()
+
+        assert clicks == []
 
     def test_the_button_stays_so_while_the_service_has_not_heard_of_it(self, card, made):
         card.show(at(12, RUNNING))
-        button(made).click()
+        cancel(made)
         card.update(at(13, RUNNING))
 
         assert (button(made).disabled, button(made).description) == (True, "Cancelling…")
 
     def test_a_refused_cancel_can_be_tried_again(self, card, made, clicks):
         card.show(at(12, RUNNING))
-        button(made).click()
+        cancel(made)
         card.offer_cancel()
         assert (button(made).disabled, button(made).description) == (False, "Cancel")
 
-        button(made).click()
+        cancel(made)
         assert clicks == ["cancel", "cancel"]
 
     def test_a_cancel_that_was_sent_and_came_to_nothing_can_be_tried_again(self, card, made):
         card.show(at(12, RUNNING))
-        button(made).click()
+        cancel(made)
         card.update(at(13, CANCELING))
         card.update(at(14, RUNNING))
 
@@ -595,30 +766,45 @@ class TestLiveCard:
         def fail() -> None:
             raise RuntimeError("the loop is gone")
 
-        LiveCard(fail, display=outputs).show(at(12, RUNNING))
-        button(made).click()
+        LiveCard(Actions(cancel=fail), display=outputs).show(at(12, RUNNING))
+        cancel(made)
 
-        assert button(made).disabled is False
+        assert (button(made).disabled, button(made).description) == (False, "Cancel")
         assert "the loop is gone" in caplog.text
+
+    def test_the_log_can_be_looked_at_and_put_away(self, card, made, clicks):
+        card.show(at(12, RUNNING))
+        button(made, LOGS).click()
+        assert (offered(made)[2], clicks) == ("Hide logs", ["logs True"])
+
+        card.update(at(13, replace(RUNNING, log_tail=())))
+        assert "the log is empty so far" in shown_text(made)
+        card.update(at(13, replace(RUNNING, log_tail=("reading", "writing"))))
+        assert "reading\nwriting" in shown_text(made)
+
+        button(made, LOGS).click()
+        card.update(at(14, RUNNING))
+        assert (offered(made)[2], clicks) == ("Logs", ["logs True", "logs False"])
+        assert "writing" not in shown_text(made)
 
     def test_there_is_nothing_to_cancel_before_the_run_has_an_id(self, card, made):
         card.show(at(1, SENT))
 
-        assert button(made).disabled is True
+        assert [button(made, number).disabled for number in (0, AGAIN, LOGS)] == [True, True, True]
 
     def test_while_a_cell_waits_the_button_makes_room_for_the_way_to_stop_waiting(self, card, made):
         card.show(at(12, RUNNING, kernel_waits=True))
-        assert not is_offered(made)
+        assert offered(made) == []
         assert "interrupt the kernel to stop waiting; the run goes on" in shown_text(made)
 
         card.update(at(13, RUNNING))
-        assert is_offered(made)
+        assert offered(made) == ["Cancel", "Run again", "Logs"]
 
     def test_the_button_leaves_with_the_run(self, card, made):
         card.show(at(12, RUNNING))
         card.update(at(190, COMPLETED))
 
-        assert not is_offered(made)
+        assert offered(made) == []
 
     def test_every_output_ends_as_plain_html_and_text(self, card, outputs):
         card.show(at(4, READY))
@@ -649,7 +835,7 @@ class TestLiveCard:
         card.show(at(192, COMPLETED))
 
         assert outputs.kinds == [{"text/html", "text/plain"}] * 2
-        assert all(text.startswith("COMPLETED") for text in outputs.html)
+        assert all(text.startswith("✓ COMPLETED") for text in outputs.html)
 
     def test_a_run_that_is_over_already_needs_no_widget(self, card, made, outputs):
         card.show(at(190, COMPLETED))
@@ -664,11 +850,12 @@ class TestLiveCard:
 
         alive = ipywidgets.Widget.get_manager_state()["state"]
         (child,) = alive[model_id]["state"]["children"]
+        (child,) = alive[child.removeprefix("IPY_MODEL_")]["state"]["children"]
         assert alive[child.removeprefix("IPY_MODEL_")]["state"]["value"] == to_html(at(190, FAILED))
-        assert sum(widget.model_id in alive for widget in made if widget.comm) == 4
+        assert sum(widget.model_id in alive for widget in made if widget.comm) == 5
 
     def test_of_many_finished_cards_the_oldest_lose_that_too(self, outputs):
-        cards = [LiveCard(lambda: None, display=outputs) for _ in range(MOST_RETIRED + 1)]
+        cards = [LiveCard(Actions(), display=outputs) for _ in range(MOST_RETIRED + 1)]
         for card in cards:
             card.show(at(4, READY))
         first, *_, last = (bundle[WIDGET]["model_id"] for bundle in outputs.bundles.values())
@@ -685,7 +872,45 @@ class TestLiveCard:
         card.update(at(5, RUNNING))
         card.finish(at(190, COMPLETED))
 
-        assert outputs.html[0].startswith("COMPLETED")
+        assert outputs.html[0].startswith("✓ COMPLETED")
+
+
+class TestCardsInOneOutput:
+    """A run that was started from a card has no cell of its own to be shown below."""
+
+    @pytest.fixture
+    def second(self, card, outputs):
+        card.show(at(4, RUNNING))
+        second = LiveCard(Actions(), display=outputs, beside=card)
+        second.show_beside(at(5, SECOND))
+        return second
+
+    @pytest.mark.usefixtures("second")
+    def test_it_is_shown_below_the_card_it_was_started_from(self, outputs, made):
+        assert len(outputs.bundles) == 1
+        (bundle,) = outputs.bundles.values()
+        alive = ipywidgets.Widget.get_manager_state()["state"]
+        assert len(alive[bundle[WIDGET]["model_id"]]["state"]["children"]) == 2
+        assert "secondRun001" in shown_text(made)
+
+    def test_the_output_stays_live_until_both_are_over_and_has_both_then(self, card, second, outputs):
+        card.finish(at(190, FAILED))
+        assert outputs.kinds == [{WIDGET, "text/html", "text/plain"}]
+
+        second.finish(at(200, replace(SECOND, execution=COMPLETED.execution)))
+        assert outputs.kinds == [{"text/html", "text/plain"}]
+        assert re.findall("FAILED|COMPLETED", outputs.html[0]) == ["FAILED", "COMPLETED"]
+
+    def test_another_output_of_either_has_both(self, second, outputs):
+        second.show(at(6, SECOND))
+
+        texts = [bundle["text/plain"] for bundle in outputs.bundles.values()]
+        assert [text.count("RUNNING") for text in texts] == [1, 2]
+
+
+SECOND = replace(
+    SENT, execution=JobExecution(job_execution_id="secondRun001", status="RUNNING"), key="second01"
+)
 
 
 class Comm:
@@ -747,7 +972,7 @@ def test_everything_is_said_again_now_and_then_for_pages_that_missed_it(card, ma
 class TestWithoutWidgets:
     @pytest.fixture
     def static_card(self, outputs: Outputs) -> LiveCard:
-        return LiveCard(lambda: None, display=outputs, interactive=False)
+        return LiveCard(Actions(), display=outputs, interactive=False)
 
     def test_it_makes_no_widget(self, static_card, made, outputs):
         static_card.show(at(4, READY))
@@ -756,7 +981,7 @@ class TestWithoutWidgets:
 
         assert made == []
         assert outputs.kinds == [{"text/html", "text/plain"}]
-        assert outputs.html[0].startswith("COMPLETED")
+        assert outputs.html[0].startswith("✓ COMPLETED")
 
     def test_it_repaints_news_but_not_the_passing_of_time(self, static_card, outputs):
         static_card.show(at(4, READY))

@@ -1,9 +1,20 @@
 import pytest
 
-from dataflow_magic.complete import complete
+from dataflow_magic.complete import FREE, MAGICS, VALUES, complete, complete_block
 
-JOBS = ["slow_count", "daily_sales", "daily_delays"]
-RUNS = ["p4Y5PkAAAAAA", "mY3275GiRXkm"]
+
+class Known:
+    def job_names(self) -> list[str]:
+        return ["slow_count", "daily_sales", "daily_delays", "slow_count"]
+
+    def run_names(self) -> list[str]:
+        return ["p4Y5PkAAAAAA", "k2345678", "mY3275GiRXkm"]
+
+    def profile_names(self) -> list[str]:
+        return ["DEFAULT", "prod"]
+
+    def parameter_names(self, job: str) -> list[str]:
+        return {"daily_delays": ["month", "origin", "not-a-name"]}.get(job, [])
 
 
 @pytest.mark.parametrize(
@@ -18,16 +29,34 @@ RUNS = ["p4Y5PkAAAAAA", "mY3275GiRXkm"]
             ["--workers", "--worker-type", "--workflow-id", "--wait", "--wait-timeout"],
         ),
         ("%%dataflow_run daily_sales --workers 3 --work", ["--worker-type", "--workflow-id"]),
-        ("%%dataflow_run daily_sales --target ", ["cloud", "local"]),
+        ("%%dataflow_run daily_sales --target ", ["cloud", "local", "DEFAULT", "prod"]),
         ("%%dataflow_run daily_sales --target l", ["local"]),
         ("%%dataflow_run daily_sales ", []),
         ("%%dataflow_script sl", ["slow_count"]),
         ("%%dataflow_script slow_count --r", ["--run"]),
-        ("%%dataflow_script slow_count --target ", ["cloud", "local"]),
-        ("%dataflow_cancel ", ["@last", "p4Y5PkAAAAAA", "mY3275GiRXkm"]),
+        ("%%dataflow_script slow_count --target ", ["cloud", "local", "DEFAULT", "prod"]),
+        ("%dataflow_cancel ", ["@last", "p4Y5PkAAAAAA", "k2345678", "mY3275GiRXkm"]),
         ("%dataflow_cancel @", ["@last"]),
         ("%dataflow_status p4", ["p4Y5PkAAAAAA"]),
-        ("%dataflow_runs ", None),
+        ("%dataflow_runs ", []),
+        ("%dataflow_runs --al", ["--all"]),
+        ("%dataflow_runs --all --job sl", ["slow_count"]),
+        ("%dataflow_runs --remote daily_s", ["daily_sales"]),
+        ("%dataflow_runs --status C", ["COMPLETED", "CANCELED"]),
+        ("%dataflow_run daily_sales --profile p", ["prod"]),
+        ("%dataflow_run --again k", ["k2345678"]),
+        ("%dataflow_run daily_sales --worker-type D", ["DEFAULT", "DATAFLOW"]),
+        ("%dataflow_run --workers 3 daily_s", ["daily_sales"]),
+        ("%dataflow_run daily_sales --out c", []),
+        ("%dataflow_wait k", ["k2345678"]),
+        ("%dataflow_wait @last p", ["p4Y5PkAAAAAA"]),
+        ("%dataflow_wait @last --", ["--timeout", "--any", "--help"]),
+        ("%dataflow_wait --timeout 3 @", ["@last"]),
+        ("%dataflow_wait --timeout ", []),
+        ("%dataflow_attach m", ["mY3275GiRXkm"]),
+        ("%dataflow_attach mY3275GiRXkm slow", ["slow_count"]),
+        ("%dataflow_jobs p", ["prod"]),
+        ("%dataflow_config ", None),
         ("%%dataflow_runner ", None),
         ("print(", None),
     ],
@@ -47,10 +76,68 @@ RUNS = ["p4Y5PkAAAAAA", "mY3275GiRXkm"]
         "runs, the newest by its other name",
         "the newest",
         "runs that begin so",
+        "nothing where only options may stand",
+        "options of the table",
+        "a job of the table",
+        "a job of the service",
+        "states",
+        "profiles",
+        "a run to start again",
+        "kinds of workers",
+        "a job behind an option with its value",
+        "nothing for a new name",
+        "keys",
+        "further runs",
+        "options of the wait",
+        "a run behind an option with its value",
+        "nothing for a number",
+        "runs to attach to",
+        "a job behind a run",
+        "targets of the jobs",
         "a magic without arguments",
         "another magic",
         "other code",
     ],
 )
 def test_a_line_of_ours_is_completed(line, offered):
-    assert complete(line, jobs=JOBS, runs=RUNS) == offered
+    assert complete(line, Known()) == offered
+
+
+@pytest.mark.parametrize(
+    ("above", "line", "below", "offered"),
+    [
+        (["%%dataflow_run daily_delays --workers 3"], "", [], ["month", "origin"]),
+        (["%%dataflow_run daily_delays"], "mo", [], ["month"]),
+        (["%%dataflow_run name:daily_delays"], "$mo", [], ["$month"]),
+        (["%%dataflow_run daily_delays", "month = 1"], "", [], ["origin"]),
+        (["%%dataflow_run daily_delays"], "", ["$origin = 2"], ["month"]),
+        (["%%dataflow_run daily_delays"], "month = o", [], None),
+        (["%%dataflow_run daily_delays", "{"], "mo", [], None),
+        (["%%dataflow_run other"], "mo", [], []),
+        (["%%dataflow_script daily_delays"], "mo", [], None),
+        (["x = 1"], "mo", [], None),
+    ],
+    ids=[
+        "all",
+        "those that begin so",
+        "with their $",
+        "not those above",
+        "not those below",
+        "nothing in an expression",
+        "nothing in JSON",
+        "nothing of an unknown job",
+        "nothing in a script",
+        "nothing elsewhere",
+    ],
+)
+def test_names_of_parameters_are_offered_where_a_name_may_stand(above, line, below, offered):
+    assert complete_block(above, line, below, Known()) == offered
+
+
+def test_it_is_known_of_each_option_whether_it_takes_a_value():
+    flags = {flag for magic in MAGICS.values() for flag in magic.options()}
+
+    assert flags - {*VALUES, *FREE} == {
+        "--all", "--any", "--dry-run", "--force", "--help", "--no-wait", "--run", "--wait"
+    }  # fmt: skip
+    assert {*VALUES, *FREE} - flags == {"-o", "-w"}

@@ -11,7 +11,7 @@ import pytest
 from pydantic import SecretStr
 
 from dataflow_magic.cell import make_request
-from dataflow_magic.describe import describe, dry_run
+from dataflow_magic.describe import describe, describe_settings, dry_run
 from dataflow_magic.local.folder import Address, DataFolder
 from dataflow_magic.locks import try_lock
 from dataflow_magic.settings import Target
@@ -180,3 +180,72 @@ def test_nothing_told_holds_the_secret(environment, served):
         assert SECRET not in describe(target, environment)
         assert SECRET not in dry_run(request, target, environment)
     assert served.read_address() is not None
+
+
+# Settings
+
+NOTHING_SET = {"target": "", "profile": "", "wait": "auto", "language": "auto"}
+
+
+def rows(text: str) -> list[list[str]]:
+    return [re.split(r"  +", line) for line in text.splitlines()]
+
+
+def test_settings_nobody_set_are_told_with_their_defaults(tmp_path):
+    told = describe_settings(NOTHING_SET, {"DATAFLOW_MAGIC_HOME": str(tmp_path)}, tmp_path / "configure")
+
+    assert rows(told) == [
+        ["setting", "value", "from", "instead of"],
+        ["target", "local", "default (no credentials found)"],
+        ["access key", "made when the service starts", "default"],
+        ["wait", "auto: where nobody watches", "default"],
+        ["language", "en", "default"],
+        ["ledger", str(tmp_path / "ledger.sqlite3"), "DATAFLOW_MAGIC_HOME"],
+        ["local service", str(tmp_path / "local"), "DATAFLOW_MAGIC_HOME"],
+    ]
+
+
+def test_each_setting_tells_where_it_comes_from_and_what_it_overrides(tmp_path):
+    file = tmp_path / "configure"
+    file.write_text(
+        "".join(
+            f"[{name}]\nncloud_access_key_id = {name}-KEY-1\nncloud_secret_access_key = {SECRET}\n"
+            for name in ("DEFAULT", "prod")
+        )
+    )
+    config = {"target": "", "profile": "prod", "wait": "yes", "language": "auto"}
+    environment = {
+        "DATAFLOW_MAGIC_HOME": str(tmp_path),
+        "DATAFLOW_TARGET": "https://user:password@host",
+        "DATAFLOW_WAIT": "no",
+        "LANG": "ko_KR.UTF-8",
+        "NCLOUD_ACCESS_KEY": "ENVIRONMENT-KEY",
+        "NCLOUD_SECRET_KEY": SECRET,
+    }
+    told = describe_settings(config, environment, file)
+
+    others = f"NCLOUD_ACCESS_KEY and NCLOUD_SECRET_KEY, profile 'DEFAULT' of {file}"
+    assert rows(told)[1:6] == [
+        ["target", "prod", "%config", "DATAFLOW_TARGET '••••••'"],
+        ["endpoint", "https://dataflow.apigw.ntruss.com", "default"],
+        ["access key", "prod****", f"profile 'prod' of {file}", others],
+        ["secret key", "••••••", f"profile 'prod' of {file}", others],
+        ["wait", "yes", "%config", "DATAFLOW_WAIT 'no'"],
+    ]
+    assert rows(told)[6] == ["language", "ko", "LANG"]
+    assert SECRET not in told
+    assert "password" not in told
+
+
+def test_a_setting_that_is_wrong_is_told_with_what_is_wrong(tmp_path):
+    environment = {"DATAFLOW_TARGET": "dev", "DATAFLOW_WAIT": "maybe"}
+    told = rows(describe_settings(NOTHING_SET, environment, tmp_path / "configure"))
+
+    assert told[1][1:] == [
+        f"none: no profile 'dev' in {tmp_path / 'configure'} (profiles: none)",
+        "DATAFLOW_TARGET",
+    ]
+    assert told[2][1:] == [
+        "none: DATAFLOW_WAIT says 'maybe', which is none of auto, yes, no",
+        "DATAFLOW_WAIT",
+    ]

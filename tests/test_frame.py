@@ -205,7 +205,7 @@ def test_hundreds_of_parameters_make_no_warning():
 TEXT = st.text(st.characters(exclude_categories=["Cs"]), max_size=5)
 
 
-@settings(max_examples=30, deadline=None)
+@settings(max_examples=30)
 @given(
     st.lists(
         st.dictionaries(TEXT, TEXT | st.booleans() | st.integers() | st.floats(), max_size=3), max_size=4

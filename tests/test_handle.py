@@ -23,7 +23,7 @@ from dataflow_magic.errors import (
 from dataflow_magic.handle import Run
 from dataflow_magic.models import JobCondition
 from dataflow_magic.storage import NoObject
-from dataflow_magic.view import KST, RunView
+from dataflow_magic.view import KST, Progress, RunView
 from tests.helpers import FAILED_LOG, Scene, eventually, execution, open_notebook
 
 LOGGED: dict[str, Any] = {"jobCondition": {"consoleLogPath": "bucket/logs/run000000001/console.log"}}
@@ -469,6 +469,10 @@ async def test_a_run_is_not_over_before_its_reason_is_known():
 # Showing: painted by the waiting thread, or from the background
 
 
+def paints(run: Run) -> bool:
+    return run._showing is not None and run._showing._is_painting
+
+
 def test_outside_ipython_a_run_is_shown_as_text(scene, capsys):
     run = scene.start("daily_sales")
     run.result()
@@ -529,7 +533,7 @@ def test_while_a_cell_waits_only_its_own_thread_paints(scene):
         scene.service.finish.set()
         run.wait_shown(10)
 
-        assert [shown.thread for shown in notebook.shown] == ["MainThread", "MainThread"]
+        assert {shown.thread for shown in notebook.shown} == {"MainThread"}
         assert "interrupt the kernel to stop waiting" in notebook.shown[0].text
         assert notebook.shown[-1].text.startswith("COMPLETED")
 
@@ -538,9 +542,9 @@ def test_a_cell_that_waits_for_a_run_shown_before_takes_the_painting_over(scene)
     with open_notebook(scene.folder, stdin=False) as notebook:
         run = running(scene)
         run.show()
-        eventually(lambda: run._painting, "the background painter is there")
+        eventually(lambda: paints(run), "the background painter is there")
         run.show(kernel_waits=True)
-        eventually(lambda: not run._painting, "the background painter has left")
+        eventually(lambda: not paints(run), "the background painter has left")
         scene.service.finish.set()
         run.wait_shown(10)
 
@@ -570,7 +574,7 @@ def test_a_run_that_was_given_up_is_painted_once_more_and_then_left(scene):
         run.show()
         scene.may_look.set()
         eventually(lambda: "it was not started" in notebook.shown[-1].text, "the verdict is painted")
-        eventually(lambda: not run._painting, "the painter has left")
+        eventually(lambda: not paints(run), "the painter has left")
 
         assert run.status == "NOT_STARTED"
 
@@ -607,30 +611,125 @@ def test_waiting_for_a_run_that_is_not_shown_shows_nothing(scene):
         assert notebook.shown == []
 
 
-# The card's button
+# The card's buttons
 
 
-def button() -> Button:
-    return next(widget for widget in reversed(_instances.values()) if isinstance(widget, Button))
+def click(*descriptions: str) -> None:
+    for description in descriptions:
+        button(description).click()
+
+
+def button(description: str) -> Button:
+    eventually(lambda: found(description), f"the button {description!r} is offered")
+    return found(description)[-1]
+
+
+def found(description: str) -> list[Button]:
+    widgets = list(_instances.values())
+    return [each for each in widgets if isinstance(each, Button) and each.description == description]
 
 
 def test_the_button_cancels_the_run_and_returns_at_once(scene):
     with open_notebook(scene.folder, stdin=True):
         run = running(scene)
         run.show()
-        button().click()
+        click("Cancel", "Yes, cancel it")
         eventually(lambda: run.status == "CANCELED", "canceled")
 
         assert sum(sent.path.endswith("/cancel") for sent in scene.service.sent) == 1
 
 
-def test_the_button_comes_back_when_the_cancel_failed(scene, caplog):
+def test_the_button_comes_back_when_the_cancel_failed_and_the_card_says_why(scene, caplog):
+    with open_notebook(scene.folder, stdin=True) as notebook:
+        run = running(scene)
+        run.show()
+        scene.service.is_down = True
+        click("Cancel", "Yes, cancel it")
+        eventually(lambda: run.view.remark, "the remark is there")
+
+        assert button("Cancel").disabled is False
+        assert run.view.remark.startswith("the cancel was not taken: ")
+        run.show()
+        assert "the cancel was not taken" in notebook.shown[-1].text
+        assert any("cancel of <Run" in record.getMessage() for record in caplog.records)
+        assert run.status == "RUNNING"
+
+
+def test_run_again_starts_the_same_and_shows_it_below(scene):
+    with open_notebook(scene.folder, stdin=True) as notebook:
+        run = scene.start("slow", {"day": "2026-11-01"})
+        eventually(lambda: run.status == "RUNNING", "running")
+        run.show()
+        click("Run again")
+        eventually(lambda: len(scene.session.runs) == 2, "started again")
+        again = scene.session.runs[-1]
+        scene.service.finish.set()
+        run.result(10)
+        again.result(10)
+        eventually(lambda: notebook.shown[-1].text.count("COMPLETED") == 2, "both are shown")
+
+        assert (again.job, again.parameters, again.condition) == (run.job, run.parameters, run.condition)
+        assert {shown.display_id for shown in notebook.shown} == {notebook.shown[0].display_id}
+        assert again.run_id in notebook.shown[-1].text
+
+
+def test_a_run_that_cannot_be_started_again_says_why_on_the_card_it_was_asked_from(scene):
     with open_notebook(scene.folder, stdin=True):
         run = running(scene)
         run.show()
         scene.service.is_down = True
-        button().click()
-        eventually(lambda: not button().disabled, "the button is back")
+        click("Run again")
+        eventually(lambda: run.view.remark.startswith("not started again: "), "the remark is there")
 
-        assert any("cancel of <Run" in record.getMessage() for record in caplog.records)
-        assert run.status == "RUNNING"
+        assert scene.session.runs == [run]
+
+
+def test_the_log_is_read_while_somebody_looks_at_it(scene):
+    with open_notebook(scene.folder, stdin=True):
+        run = running(scene)
+        run.show()
+        click("Logs")
+        eventually(lambda: run.view.log_tail is not None, "read")
+        click("Hide logs")
+        eventually(lambda: run.view.log_tail is None, "put away")
+
+
+def test_a_card_is_told_how_far_the_run_is_and_how_long_its_job_took_before(scene):
+    with open_notebook(scene.folder, stdin=True) as notebook:
+        scene.service.finish.set()
+        scene.start("slow").result(10)
+        scene.service.finish.clear()
+        run = running(scene)
+        eventually(lambda: (past := run.read_past()) and past.runs, "the end of the first is written down")
+        scene.service.write_events(run.run_id, START, SUBMITTED, TASK_DONE)
+        run.show()
+        eventually(lambda: run.view.progress and run.view.past, "told")
+        scene.service.write_events(run.run_id, TASK_DONE)
+        scene.service.finish.set()
+        run.result(10)
+        eventually(lambda: notebook.shown[-1].text.startswith("COMPLETED"), "the end is shown")
+
+        assert run.view.progress == Progress(0, 1, 2, 4)
+        assert "  2 of 4 tasks · 0 of 1 stages · 0 s the last time\n" in notebook.shown[-1].text
+
+
+def test_nobody_is_asked_how_far_a_run_is_that_no_card_shows(scene):
+    with open_notebook(scene.folder, stdin=False):
+        run = running(scene)
+        run.show()
+        scene.service.finish.set()
+        run.result(10)
+
+        assert run.view.progress is None
+        assert not [sent for sent in scene.service.sent if sent.path.endswith("/progress")]
+
+
+START = (
+    b'{"Event":"SparkListenerJobStart","Job ID":0,"Stage Infos":[{"Stage ID":0,"Stage Attempt ID":0,'
+    b'"Stage Name":"count at daily.py:7","Number of Tasks":4}]}\n'
+)
+SUBMITTED = (
+    b'{"Event":"SparkListenerStageSubmitted","Stage Info":{"Stage ID":0,"Stage Attempt ID":0,'
+    b'"Stage Name":"count at daily.py:7","Number of Tasks":4}}\n'
+)
+TASK_DONE = b'{"Event":"SparkListenerTaskEnd","Stage ID":0,"Stage Attempt ID":0,"Task End Reason":{"Reason":"Success"}}\n'

@@ -12,9 +12,10 @@ from typing import Any
 import pytest
 
 from dataflow_magic.errors import ConfigError
-from dataflow_magic.ledger import Ledger, ledger_path, new_key
+from dataflow_magic.ledger import MIGRATIONS, Ledger, ledger_path, new_key
+from dataflow_magic.masking import Secret
 from dataflow_magic.models import JobCondition
-from dataflow_magic.view import NOT_STARTED, UNCLEAR, RunView
+from dataflow_magic.view import NOT_STARTED, UNCLEAR, Past, RunView
 from tests.helpers import execution
 
 SUBMITTED = datetime(2026, 11, 2, 1, 0, tzinfo=UTC)
@@ -229,7 +230,7 @@ def test_a_ledger_of_a_newer_version_is_left_alone(path):
         db.execute("PRAGMA user_version = 99")
     db.close()
 
-    with pytest.raises(ConfigError, match="it is of version 99, this package knows 1"):
+    with pytest.raises(ConfigError, match="it is of version 99, this package knows 2"):
         Ledger(path).records()
 
 
@@ -355,3 +356,79 @@ except Exception as error:
 
     assert done.stdout.startswith(f"ConfigError the ledger of runs {path} cannot be written ("), done
     assert "no run is started that is not in a ledger" in done.stdout
+
+
+def ran(ledger: Ledger, number: int, seconds: int, status: str = "COMPLETED", **fields: Any) -> None:
+    view = a_view(f"k{number:07}", minutes=number, **fields)
+    ended = (view.submitted_at + timedelta(seconds=seconds)).isoformat(timespec="seconds")
+    ledger.add(view)
+    ledger.update([replace(view, execution=execution(status, f"run{number:09}", endDate=ended))])
+
+
+def test_the_past_of_a_job_is_that_of_its_newest_completed_runs_at_one_target(ledger):
+    assert ledger.past("job000000001", "cloud") == Past(0, 0, 0, 0)
+
+    ran(ledger, 1, 7_000)  # too long ago
+    for number in range(2, 22):
+        ran(ledger, number, number)
+    ran(ledger, 30, 9_000, status="FAILED")
+    ran(ledger, 31, 9_000, job_id="job000000002")
+    ran(ledger, 32, 9_000, target="local")
+    ledger.add(a_view("k9999999", minutes=99))
+
+    assert ledger.past("job000000001", "cloud") == Past(11.5, 2.0, 21.0, 20)
+
+
+# Names that were used
+
+
+def test_the_names_of_jobs_and_of_their_parameters_are_told_in_order(ledger):
+    ledger.add(a_view("k1", parameters={"$table": "a", "day": 1}))
+    ledger.add(a_view("k2", parameters={"$token": Secret("gone")}))
+    ledger.add(a_view("k3", job_id="job000000002", job_name="weekly", parameters={"$week": 1}))
+
+    assert ledger.job_names() == ["daily", "weekly"]
+    assert ledger.parameter_names("daily") == ["day", "table", "token"]
+    assert ledger.parameter_names("job000000001") == ["day", "table", "token"]
+    assert ledger.parameter_names("hourly") == []
+    assert ledger.secret_names("job000000001") == ["token"]
+
+
+def test_a_start_that_is_taken_back_leaves_no_name_but_a_secret_one_stays_secret(ledger):
+    ledger.add(a_view("k1", parameters={"$tabel": "a", "$token": Secret("gone")}))
+    ledger.remove("k1")
+
+    assert ledger.job_names() == []
+    assert ledger.parameter_names("daily") == []
+    assert ledger.secret_names("job000000001") == ["token"]
+
+
+def test_a_ledger_of_the_first_version_tells_the_names_as_well(path):
+    path.parent.mkdir()
+    with sqlite3.connect(path) as db:
+        db.executescript(MIGRATIONS[0] + ";PRAGMA user_version = 1")
+        fields = (
+            "key, job, status, submitted, target, job_id, parameters, endpoint, more_condition, phase, is_live, story, "
+            "kernel, execution"
+        )
+        for key, parameters in (("k1", '{"$table":"a"}'), ("k2", '{"$table":"b","day":1}'), ("k3", "")):
+            db.execute(
+                f"INSERT INTO runs ({fields}) VALUES (?, 'daily', 'READY', 1, 'cloud', 'j', ?, '', '', '', 0, '', '', '')",  # noqa: S608 - fixed text
+                (key, parameters),
+            )
+    db.close()
+    ledger = Ledger(path)
+
+    assert ledger.job_names() == ["daily"]
+    assert ledger.parameter_names("daily") == ["day", "table"]
+    ledger.remove("k1")
+    assert ledger.parameter_names("daily") == ["day", "table"]
+    ledger.close()
+
+
+def test_the_newest_runs_are_told_first(ledger):
+    started(ledger, "k1", "run000000001", 1)
+    ledger.add(a_view("k2", 2))
+
+    assert ledger.newest(5) == [("k2", None), ("k1", "run000000001")]
+    assert ledger.newest(1) == [("k2", None)]

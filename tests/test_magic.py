@@ -11,10 +11,12 @@ import pytest
 from IPython.core.completer import provisionalcompleter
 
 from dataflow_magic import api
+from dataflow_magic.cell import option_strings
 from dataflow_magic.errors import ConfigError, NotFound, OutcomeUnknown, RunFailed, WaitTimeout
 from dataflow_magic.handle import Run
-from dataflow_magic.magic import DataflowMagics, load_ipython_extension
+from dataflow_magic.magic import DataflowMagic, load_ipython_extension
 from dataflow_magic.session import Session
+from dataflow_magic.settings import LANGUAGES, WAITS
 from dataflow_magic.watch import Pace
 from tests.helpers import (
     ACCESS_KEY,
@@ -33,11 +35,13 @@ MAGICS = {
     "line": {
         "dataflow_attach",
         "dataflow_cancel",
+        "dataflow_config",
         "dataflow_jobs",
         "dataflow_run",
         "dataflow_runs",
         "dataflow_script",
         "dataflow_status",
+        "dataflow_wait",
     },
     "cell": {"dataflow_run", "dataflow_script"},
 }
@@ -93,8 +97,8 @@ def test_unloading_leaves_nothing_behind(tmp_path):
 
         assert ran.error is None
         assert ours(notebook.shell) == {"line": set(), "cell": set()}
-        assert not any(isinstance(each, DataflowMagics) for each in notebook.shell.configurables)
-        assert "DataflowMagics" not in notebook.shell.magics_manager.registry
+        assert not any(isinstance(each, DataflowMagic) for each in notebook.shell.configurables)
+        assert "DataflowMagic" not in notebook.shell.magics_manager.registry
         assert api.get_session() is session, "its runs are not lost"
         api.close_session()
 
@@ -105,13 +109,100 @@ def test_loading_twice_and_reloading_leave_one_set_of_magics_that_config_reaches
         for again in (load_ipython_extension, lambda _: notebook.run("%reload_ext dataflow_magic")):
             again(notebook.shell)
             assert ours(notebook.shell) == MAGICS
-            assert sum(isinstance(each, DataflowMagics) for each in notebook.shell.configurables) == 1
+            assert sum(isinstance(each, DataflowMagic) for each in notebook.shell.configurables) == 1
 
-        notebook.run("%config DataflowMagics.target = 'nowhere'")
-        ran = notebook.run("%dataflow_jobs")
+        notebook.run("%config DataflowMagic.wait = 'no'")
 
-        assert isinstance(ran.error, ConfigError)
-        assert "'nowhere'" in str(ran.error)
+        assert notebook.run("%config DataflowMagic.wait").value == "no"
+
+
+@pytest.mark.parametrize(
+    ("setting", "kept", "said"),
+    [
+        ("wait = 'maybe'", "auto", "expected any of ['auto', 'yes', 'no'], not the str 'maybe'"),
+        ("language = 'de'", "auto", "expected any of ['auto', 'en', 'ko', 'ja'], not the str 'de'"),
+        (
+            "target = 'prd'",
+            "",
+            "DataflowMagic.target: no profile 'prd' in {file} (profiles: prod); did you mean 'prod'?",
+        ),
+        ("target = 'http://gw.example.com'", "", "is plain http to another machine; use https"),
+        ("profile = 'local'", "", "DataflowMagic.profile: no profile 'local' in {file} (profiles: prod)"),
+    ],
+)
+def test_a_setting_that_cannot_be_is_refused_at_once(scene, terminal, caplog, setting, kept, said):
+    scene.configure_file.write_text("[prod]\n")
+    terminal.run(f"%config DataflowMagic.{setting}")
+
+    assert terminal.run(f"%config DataflowMagic.{setting.split()[0]}").value == kept
+    assert [record.levelname for record in caplog.records] == ["ERROR"]
+    assert said.format(file=scene.configure_file) in caplog.text
+    assert len(caplog.text.splitlines()) == 1
+
+
+def test_a_setting_of_a_configuration_file_that_cannot_be_is_one_line(tmp_path):
+    with open_notebook(tmp_path) as notebook:
+        notebook.shell.config.DataflowMagic.wait = "maybe"
+        ran = notebook.run("%load_ext dataflow_magic")
+
+    assert "expected any of ['auto', 'yes', 'no'], not the str 'maybe'" in str(ran.error)
+    assert "Traceback" not in ran.out + ran.err
+
+
+def test_the_words_of_config_are_those_of_the_settings():
+    assert DataflowMagic.wait.values == list(WAITS)
+    assert DataflowMagic.language.values == list(LANGUAGES)
+
+
+def test_config_says_whether_cells_wait_and_their_options_say_otherwise(scene, lab):
+    lab.run("%config DataflowMagic.wait = 'yes'")
+
+    assert lab.run("%dataflow_run daily_sales").value.status == "COMPLETED"
+    scene.environment["DATAFLOW_WAIT"] = "no"
+    assert lab.run("%dataflow_run daily_sales").value.status == "COMPLETED"
+    assert lab.run("%dataflow_run slow --no-wait").value.status != "COMPLETED"
+    lab.run("%config DataflowMagic.wait = 'auto'")
+    assert lab.run("%dataflow_run slow").value.status != "COMPLETED"
+
+
+def test_the_environment_turns_the_wait_off_where_nobody_watches(scene, headless):
+    scene.environment["DATAFLOW_WAIT"] = "no"
+
+    assert headless.run("%dataflow_run slow").value.status != "COMPLETED"
+
+
+@pytest.mark.parametrize("variable", ["DATAFLOW_WAIT", "DATAFLOW_LANGUAGE"])
+def test_a_variable_that_is_wrong_starts_no_run(scene, terminal, variable):
+    scene.environment[variable] = "maybe"
+    ran = terminal.run("%dataflow_run slow")
+
+    assert str(ran.error).startswith(f"{variable} says 'maybe', which is none of auto, ")
+    assert scene.service.starts == []
+
+
+def test_a_target_of_the_cell_is_taken_before_that_of_config(scene, terminal):
+    scene.configure_file.write_text("[prod]\n")
+    terminal.run("%config DataflowMagic.profile = 'prod'")
+
+    assert "profile 'prod'" in str(terminal.run("%dataflow_run slow").error)
+    assert terminal.run("%dataflow_run slow --target local").error is None
+
+
+def test_cards_are_written_in_the_language_of_config_or_of_the_locale(scene, terminal):
+    scene.environment["LANG"] = "ja_JP.UTF-8"
+    assert "COMPLETED (完了)  daily_sales  実行 " in terminal.run("%dataflow_run daily_sales --wait").out
+
+    terminal.run("%config DataflowMagic.language = 'ko'")
+    assert "COMPLETED (완료)  daily_sales  실행 " in terminal.run("%dataflow_status @last").out
+
+
+def test_config_is_told_as_a_table(terminal):
+    terminal.run("%config DataflowMagic.language = 'ja'")
+    told = terminal.run("%dataflow_config").out.splitlines()
+
+    assert told[0].split() == ["setting", "value", "from", "instead", "of"]
+    assert "language       ja" in [line[:17] for line in told]
+    assert "'prod' is not understood" in str(terminal.run("%dataflow_config prod").error)
 
 
 def test_a_run_of_an_extension_that_was_unloaded_says_so_in_one_line(scene, terminal):
@@ -140,8 +231,80 @@ def test_the_tab_key_offers_what_is_known_and_asks_no_service(scene, terminal):
     assert completions(terminal, "%dataflow_cancel @") == ["@last"]
     assert completions(terminal, f"%dataflow_status {run.run_id[:4]}") == [run.run_id]
     assert "print" in completions(terminal, "%%dataflow_run slow\nx = prin")
+    assert completions(terminal, f"%dataflow_wait {run.key[:5]}") == [run.key]
     # All that goes out meanwhile is the watch over the run.
     assert all(sent.path.endswith(f"/executions/{run.run_id}") for sent in scene.service.sent[asked:])
+
+
+def test_what_earlier_kernels_started_is_completed(scene, terminal):
+    run = scene.start("daily_sales", {"table": "a", "day": 1})
+    run.wait()
+    scene.session.close()
+    scene.session = scene.new_session()
+    sent = len(scene.service.sent)
+
+    assert completions(terminal, "%%dataflow_run dai") == ["daily_sales"]
+    assert completions(terminal, f"%dataflow_wait {run.key[:5]}") == [run.key]
+    assert completions(terminal, "%%dataflow_run daily_sales\nta") == ["table"]
+    assert completions(terminal, "%%dataflow_run daily_sales\n$") == ["$day", "$table"]
+    assert completions(terminal, "%%dataflow_run daily_sales\ntable = 1\n") == ["day"]
+    assert len(scene.service.sent) == sent, "no service is asked"
+
+
+def test_parameters_a_job_has_stored_are_completed_once_it_was_read(scene, terminal):
+    scene.service.store.add_job(
+        "stored",
+        "SCRIPT",
+        max_concurrent_runs=None,
+        condition={**CONDITION, "parameters": {"$region": "kr"}},
+        extra={},
+    )
+    terminal.run("%dataflow_jobs local")
+
+    assert completions(terminal, "%%dataflow_run stored\nre") == ["region"]
+
+
+def test_nothing_is_offered_where_the_ledger_cannot_be_read(scene, terminal):
+    (scene.folder / "home").mkdir()
+    (scene.folder / "home" / "ledger.sqlite3").write_text(
+        "this is no database, and long enough to be told so" * 9
+    )
+
+    assert completions(terminal, "%dataflow_wait ") == ["@last"]
+    assert "table" not in completions(terminal, "%%dataflow_run x\nta")
+
+
+def test_a_name_that_is_nearly_one_used_before_is_told_and_the_run_is_started(scene, terminal):
+    assert "Note" not in terminal.run("%%dataflow_run daily_sales\ntable_name = 1\nday = 2").out
+    told = terminal.run("%%dataflow_run daily_sales\ntabel_name = 1\nday = 2").out
+
+    note = "Note: parameter 'tabel_name' was never used with daily_sales before; did you mean 'table_name'?"
+    assert told.splitlines()[0] == note
+    assert len(scene.service.starts) == 2
+    assert "Note" not in terminal.run("%%dataflow_run daily_sales\ntabel_name = 1").out, "it was used by now"
+    assert "Note" not in terminal.run("%%dataflow_run daily_sales\nregion = 1").out, (
+        "a new name is no mistake"
+    )
+    assert "Note" not in terminal.run("%%dataflow_run slow\ntable_nam = 1").out, "that job has no runs yet"
+
+
+def test_a_filter_that_is_nearly_a_word_there_is_says_so(terminal):
+    terminal.run("%dataflow_run daily_sales;")
+
+    assert terminal.run("%dataflow_runs --job daily_sale").out.startswith(
+        "Note: no run here is of job 'daily_sale'; did you mean 'daily_sales'?\n"
+    )
+    assert terminal.run("%dataflow_runs --status runing").out.startswith(
+        "Note: no run here is in state 'RUNING'; did you mean 'RUNNING'?\n"
+    )
+    assert "Note" not in terminal.run("%dataflow_runs --status failed --job other").out
+
+
+def test_the_docstring_names_every_option():
+    shown = DataflowMagic.dataflow_run.__doc__
+
+    assert shown is not None
+    assert [option for option in option_strings() if option not in shown] == []
 
 
 def test_the_tab_key_forgets_us_with_the_magics(tmp_path):
@@ -537,7 +700,8 @@ def test_an_interrupt_of_a_wait_detaches_says_so_and_cancels_nothing(scene, lab)
 
     assert isinstance(ran.error, KeyboardInterrupt)
     assert ran.out.splitlines()[-1] == (
-        f"stopped waiting; run {run.run_id} goes on: %dataflow_status {run.run_id} shows it, "
+        f"stopped waiting; run {run.run_id} goes on: %dataflow_wait {run.run_id} waits on, "
+        f"%dataflow_status {run.run_id} shows it, "
         f"%dataflow_cancel {run.run_id} ends it"
     )
     assert "Traceback" not in ran.out
@@ -547,7 +711,7 @@ def test_an_interrupt_of_a_wait_detaches_says_so_and_cancels_nothing(scene, lab)
     eventually(lambda: lab.shown[-1].text.startswith("COMPLETED"), "the card is painted on")
 
 
-def test_an_interrupt_while_a_lost_run_is_looked_for_names_it_as_the_last(scene, terminal):
+def test_an_interrupt_while_a_lost_run_is_looked_for_names_it_by_its_key(scene, terminal):
     scene.may_look.clear()
     scene.service.lost_requests = 1
     main = threading.get_ident()
@@ -555,7 +719,9 @@ def test_an_interrupt_while_a_lost_run_is_looked_for_names_it_as_the_last(scene,
     def interrupt() -> None:
         eventually(lambda: "run" in terminal.shell.user_ns, "the wait is about to begin")
         eventually(lambda: scene.looks, "the run is looked for")
-        eventually(lambda: scene.session.runs[0]._waited_on, "the cell waits")
+        eventually(
+            lambda: (showing := scene.session.runs[0]._showing) and showing._is_waited_on, "the cell waits"
+        )
         signal.pthread_kill(main, signal.SIGINT)
 
     thread = threading.Thread(target=interrupt)
@@ -564,7 +730,8 @@ def test_an_interrupt_while_a_lost_run_is_looked_for_names_it_as_the_last(scene,
     thread.join(10)
     scene.may_look.set()
 
-    assert "run @last goes on: %dataflow_status @last shows it" in ran.out
+    key = scene.session.runs[0].key
+    assert f"run {key} goes on: %dataflow_wait {key} waits on, %dataflow_status {key} shows it" in ran.out
 
 
 def test_an_interrupt_while_the_run_is_being_submitted_says_where_to_look(scene, terminal):
@@ -708,8 +875,9 @@ def test_several_jobs_of_one_name_are_one_line_with_their_ids(scene, terminal):
 
 def test_a_cells_target_goes_before_config_which_goes_before_the_environment(scene, terminal):
     scene.environment["DATAFLOW_TARGET"] = "from-environment"
+    scene.configure_file.write_text("[from-config]\n")
     assert "'from-environment'" in terminal.run("%dataflow_run daily_sales").out
-    terminal.run("%config DataflowMagics.target = 'from-config'")
+    terminal.run("%config DataflowMagic.target = 'from-config'")
     assert "'from-config'" in terminal.run("%dataflow_run daily_sales").out
     assert "no profile 'from-profile'" in terminal.run("%dataflow_run daily_sales --profile from-profile").out
     assert "'from-cell'" in terminal.run("%dataflow_run daily_sales --target from-cell").out

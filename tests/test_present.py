@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from dataflow_magic.card import CardState, card_state, to_text
+from dataflow_magic.card import Actions, CardState, card_state, to_text
 from dataflow_magic.models import JobCondition
 from dataflow_magic.present import FrontEnd, Presenter, front_end, is_headless
 from dataflow_magic.view import KST, RunView
@@ -61,8 +61,7 @@ def test_nobody_watches_only_where_a_kernel_cannot_ask():
 class Card:
     """Notes what it is told."""
 
-    def __init__(self, on_cancel: object, *, interactive: bool) -> None:
-        self.on_cancel = on_cancel
+    def __init__(self, *, interactive: bool) -> None:
         self.interactive = interactive
         self.told: list[tuple[str, str]] = []
 
@@ -83,11 +82,11 @@ def a_presenter(where: FrontEnd) -> tuple[Presenter, list[Card], list[str]]:
     cards: list[Card] = []
     lines: list[str] = []
 
-    def make_card(on_cancel: object, *, interactive: bool) -> Any:
-        cards.append(Card(on_cancel, interactive=interactive))
+    def make_card(_: Actions, *, interactive: bool) -> Any:
+        cards.append(Card(interactive=interactive))
         return cards[-1]
 
-    return Presenter(lambda: None, where, make_card=make_card, write=lines.append), cards, lines
+    return Presenter(Actions(), where, make_card=make_card, write=lines.append), cards, lines
 
 
 @pytest.mark.parametrize(
@@ -155,6 +154,6 @@ def test_background_work_never_prints():
 
 
 def test_a_terminal_prints_to_standard_output_by_default(capsys):
-    Presenter(lambda: None, FrontEnd.TERMINAL).show(DONE, NOW)
+    Presenter(Actions(), FrontEnd.TERMINAL).show(DONE, NOW)
 
     assert capsys.readouterr().out.startswith("COMPLETED  daily")

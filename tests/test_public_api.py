@@ -27,6 +27,7 @@ PUBLIC = [
     "local_path",
     "run",
     "runs",
+    "secret",
     "unload_ipython_extension",
 ]
 HEAVY = [

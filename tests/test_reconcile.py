@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from dataflow_magic.masking import Secret
 from dataflow_magic.models import KST, JobCondition, JobExecution
 from dataflow_magic.reconcile import Match, candidates, expires_at, match
 from dataflow_magic.view import RunView
@@ -196,3 +197,40 @@ def test_a_start_of_another_job_is_no_rival():
 def test_a_start_is_taken_no_more_once_its_last_signature_is_too_old():
     assert expires_at(OURS, timedelta(0)) == SUBMITTED + timedelta(seconds=390)
     assert expires_at(OURS, timedelta(hours=1)) == SUBMITTED + timedelta(seconds=3990)
+
+
+# Secrets
+
+
+def a_start(key: str, minutes: float, secret: Secret) -> RunView:
+    return replace(
+        OURS, key=key, submitted_at=SUBMITTED + timedelta(minutes=minutes), parameters={"$token": secret}
+    )
+
+
+@pytest.mark.parametrize(
+    ("secret", "told", "may_be_ours"),
+    [
+        (Secret.of("one"), "one", True),
+        (Secret.of("one"), "two", False),
+        (Secret("of-another-process"), "one", True),
+        (Secret("of-another-process"), "two", True),
+    ],
+    ids=["its value", "another value", "a value not known here", "any other"],
+)
+def test_a_secret_is_compared_where_its_value_is_known(secret, told, may_be_ours):
+    theirs = execution(parsedParameters={"$token": told})
+
+    assert bool(candidates(a_start("k", 0, secret), [theirs], ())) == may_be_ours
+
+
+def test_starts_with_the_same_secret_are_alike_and_those_with_secrets_nobody_knows_are_not():
+    listed = [execution("r1", 0, parsedParameters=[]), execution("r2", 1, parsedParameters=[])]
+
+    def found(*secrets: Secret) -> list[str | None]:
+        lost = [a_start(f"k{number}", number, secret) for number, secret in enumerate(secrets)]
+        matches = [match(each, lost, listed, (), is_late=True) for each in lost]
+        return [each.found.job_execution_id if each.found else None for each in matches]
+
+    assert found(Secret.of("one"), Secret.of("one")) == ["r1", "r2"]
+    assert found(Secret("gone-1"), Secret("gone-2")) == [None, None]

@@ -10,10 +10,14 @@ from dataflow_magic.settings import (
     CLOUD_ENDPOINT,
     LOCAL_ACCESS_KEY,
     LOCAL_SECRET_KEY,
+    Place,
     Target,
+    check_place,
     is_loopback,
+    language,
     mask,
     resolve_target,
+    waits,
 )
 
 NOWHERE = Path("/nowhere/configure")
@@ -73,6 +77,9 @@ DEV = ("dev", "cloud", "DEVACCESS", "dev%secret$")
         ("", None, ENVIRONMENT, CLOUD),
         (None, "DEFAULT", ENVIRONMENT, ("DEFAULT", "cloud", "FILEACCESS", "file-secret")),
         (None, None, {"NCLOUD_ACCESS_KEY": "", "NCLOUD_SECRET_KEY": " "}, FILE),
+        (None, None, {**ENVIRONMENT, "DATAFLOW_PROFILE": "dev"}, DEV),
+        ("cloud", None, {**ENVIRONMENT, "DATAFLOW_PROFILE": "dev"}, CLOUD),
+        ("local", None, {**ENVIRONMENT, "DATAFLOW_PROFILE": "dev"}, LOCAL),
     ],
     ids=[
         "the file when nothing else says",
@@ -90,6 +97,9 @@ DEV = ("dev", "cloud", "DEVACCESS", "dev%secret$")
         "an empty target says nothing",
         "the default profile by its name",
         "empty keys say nothing",
+        "a profile by its own variable",
+        "the cloud before a profile of the environment",
+        "local before a profile of the environment",
     ],
 )
 def test_the_first_that_says_something_wins(configure, choice, profile, env, expected):
@@ -161,6 +171,97 @@ def test_a_target_tells_where_its_keys_came_from(configure):
 )
 def test_who_names_the_cloud_never_gets_the_local_service(given_, said):
     assert complaint(**given_) == said
+
+
+@pytest.mark.parametrize(
+    ("choice", "profile", "said"),
+    [("dve", None, "; did you mean 'dev'?"), ("clod", None, "; did you mean 'cloud'?"), (None, "zzz", "")],
+)
+def test_a_profile_that_is_not_there_is_answered_with_the_nearest(configure, choice, profile, said):
+    message = complaint(choice=choice, profile=profile, file=configure)
+
+    assert message == f"no profile {choice or profile!r} in {configure} (profiles: DEFAULT, dev){said}"
+
+
+@pytest.mark.parametrize(
+    ("place", "said"),
+    [
+        (Place("cloud"), None),
+        (Place("local"), None),
+        (Place("dev"), None),
+        (Place("https://gw.example.com"), None),
+        (Place(None, "dev"), None),
+        (Place("", ""), None),
+        (Place("dve"), "no profile 'dve'"),
+        (Place(None, "cloud"), "no profile 'cloud'"),
+        (Place("http://gw.example.com"), "plain http to another machine"),
+        (Place("https://u:p@x"), "holds a user name or password"),
+    ],
+)
+def test_what_can_be_no_place_is_refused_before_there_are_credentials(configure, place, said):
+    if said is None:
+        check_place(place, configure)
+    else:
+        with pytest.raises(ConfigError, match=said):
+            check_place(place, configure)
+
+
+@pytest.mark.parametrize(
+    ("upper", "lower", "counts"),
+    [
+        (Place(), Place("local", None), Place("local", None)),
+        (Place("cloud"), Place("local", None), Place("cloud", None)),
+        (Place("cloud"), Place(None, "dev"), Place("cloud", None)),
+        (Place(None, "dev"), Place("local", None), Place(None, "dev")),
+    ],
+    ids=["nothing named", "a target", "a target over a profile", "a profile over a target"],
+)
+def test_what_is_named_nearer_replaces_both(upper, lower, counts):
+    assert upper.over(lower) == counts
+
+
+@pytest.mark.parametrize(
+    ("choice", "env", "answer"),
+    [
+        ("auto", {}, None),
+        ("yes", {}, True),
+        ("no", {"DATAFLOW_WAIT": "yes"}, False),
+        ("auto", {"DATAFLOW_WAIT": "yes"}, True),
+        ("auto", {"DATAFLOW_WAIT": " No "}, False),
+        ("auto", {"DATAFLOW_WAIT": "auto"}, None),
+        ("auto", {"DATAFLOW_WAIT": ""}, None),
+    ],
+)
+def test_whether_to_wait_is_said_by_the_nearest_layer(choice, env, answer):
+    assert waits(choice, env) is answer
+
+
+@pytest.mark.parametrize(
+    ("choice", "env", "answer"),
+    [
+        ("auto", {}, "en"),
+        ("ja", {"DATAFLOW_LANGUAGE": "ko"}, "ja"),
+        ("auto", {"DATAFLOW_LANGUAGE": "ko", "LANG": "ja_JP.UTF-8"}, "ko"),
+        ("auto", {"LANG": "ko_KR.UTF-8"}, "ko"),
+        ("auto", {"LANG": "ko_KR.UTF-8", "LC_MESSAGES": "ja_JP"}, "ja"),
+        ("auto", {"LANG": "ko_KR.UTF-8", "LC_ALL": "C.UTF-8", "LC_MESSAGES": "ja_JP"}, "en"),
+        ("auto", {"LANG": "ko", "LC_ALL": ""}, "ko"),
+        ("auto", {"LANG": "kok_IN"}, "en"),
+        ("auto", {"DATAFLOW_LANGUAGE": "auto", "LANG": "ja"}, "ja"),
+        ("auto", {"LANG": "de_DE@euro"}, "en"),
+    ],
+)
+def test_the_language_is_said_by_the_nearest_layer_and_else_by_the_locale(choice, env, answer):
+    assert language(choice, env) == answer
+
+
+def test_a_word_that_is_none_is_refused_with_those_there_are():
+    with pytest.raises(ConfigError, match=r"^DATAFLOW_WAIT says 'maybe', which is none of auto, yes, no$"):
+        waits("yes", {"DATAFLOW_WAIT": "maybe"})
+    with pytest.raises(
+        ConfigError, match=r"^DATAFLOW_LANGUAGE says 'de', which is none of auto, en, ko, ja$"
+    ):
+        language("auto", {"DATAFLOW_LANGUAGE": "de"})
 
 
 def test_a_missing_profile_is_answered_with_those_there_are(configure):

@@ -116,7 +116,8 @@ def test_an_interrupt_ends_the_waiting_alone(scene, lab):
     ran = lab.run(f"%%dataflow_run slow --wait -o sweep\n{BLOCK}")
 
     assert str(ran.error) == (
-        "stopped waiting; the sweep goes on: %dataflow_runs lists its runs, sweep.cancel() ends them"
+        "stopped waiting; the sweep goes on: %dataflow_wait waits for its runs, %dataflow_runs lists them, "
+        ".cancel() of the sweep ends them"
     )
     scene.service.finish.set()
     assert len(lab.shell.user_ns["sweep"].result(10)) == 2
@@ -241,3 +242,33 @@ def test_a_terminal_that_waited_prints_the_value_as_its_repr(terminal):
 
     assert ran.out.endswith("Out[1]: <Sweep of 2 runs of daily_sales: 2 COMPLETED>\n")
     assert ran.out.count("COMPLETED  daily_sales  2 of 2 runs over") == 1
+
+
+def test_secrets_of_a_sweep_are_sent_and_shown_nowhere(scene, lab):
+    lab.run("given = ['first-hidden-4f1d', 'second-hidden-77ab']")
+    ran = lab.run(
+        "%%dataflow_run broken -o sweep\ntoken = each(secret(given[0]), secret(given[1]))\nday = each(1, 2)\n"
+    )
+    ran.value.wait(10)
+    eventually(lambda: lab.shown[-1].is_update, "the output is replaced")
+    table = lab.run("sweep.frame().to_string()").value
+
+    assert sorted(sent.body["parameters"]["$token"] for sent in scene.service.starts) == [
+        "first-hidden-4f1d",
+        "first-hidden-4f1d",
+        "second-hidden-77ab",
+        "second-hidden-77ab",
+    ]
+    shown = " ".join([str(dict(each.data)) for each in lab.shown] + [table, repr(ran.value), ran.out])
+    assert "-hidden-" not in shown
+    assert shown.count("token=••••••") >= 4
+
+
+def test_a_mistake_beside_a_secret_that_is_swept_does_not_tell_it(lab):
+    lab.run("given = ['first-hidden-4f1d', 'second-hidden-77ab']")
+    ran = lab.run(
+        "%%dataflow_run broken\ntoken = each(secret(given[0]), secret(given[1]))\nday = 1 / len(token)\n"
+    )
+
+    assert ran.error is not None
+    assert "-hidden-" not in str(ran.error)

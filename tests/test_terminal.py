@@ -164,7 +164,7 @@ def test_an_interrupt_stops_the_wait_and_not_the_run(terminal, folder):
     terminal.interrupt()
 
     assert terminal.until(PROMPT) == (
-        f"stopped waiting; run {run_id} goes on: %dataflow_status {run_id} shows it, "
+        f"stopped waiting; run {run_id} goes on: %dataflow_wait {run_id} waits on, %dataflow_status {run_id} shows it, "
         f"%dataflow_cancel {run_id} ends it"
     )
     assert len(processes_of(folder, run_id)) == 2

@@ -2,7 +2,22 @@
 
 from __future__ import annotations
 
+from dataflow_magic.card.actions import Actions
 from dataflow_magic.card.html import to_html, to_text
-from dataflow_magic.card.state import CardState, Kind, Row, card_state, tick_seconds
+from dataflow_magic.card.state import Bar, CardState, Kind, Row, card_state, tick_seconds
+from dataflow_magic.card.words import ENGLISH, Words, words_of
 
-__all__ = ["CardState", "Kind", "Row", "card_state", "tick_seconds", "to_html", "to_text"]
+__all__ = [
+    "ENGLISH",
+    "Actions",
+    "Bar",
+    "CardState",
+    "Kind",
+    "Row",
+    "Words",
+    "card_state",
+    "tick_seconds",
+    "to_html",
+    "to_text",
+    "words_of",
+]

@@ -16,10 +16,31 @@ from typing import Final
 
 from dataflow_magic.card.state import CardState, Kind, Row
 
-__all__ = ["body_html", "clock_html", "line_html", "title_html", "to_html", "to_text"]
+__all__ = [
+    "body_html",
+    "clock_html",
+    "line_html",
+    "log_html",
+    "progress_html",
+    "title_html",
+    "to_html",
+    "to_text",
+]
 
 TEXT_LINES: Final = 30
-STOP_WAITING: Final = "interrupt the kernel to stop waiting; the run goes on"
+SELECT_ALL: Final = "user-select:all;-webkit-user-select:all"
+"""One click selects an id or a command whole; inline, to be kept where the style sheet is not."""
+
+# A sign beside the word and the colour: whoever sees no colours has two others to go by.
+ICONS: Final[dict[Kind, str]] = {
+    Kind.WAITING: "◌",
+    Kind.RUNNING: "▶\ufe0e",  # as text, not as a picture
+    Kind.GOOD: "✓",
+    Kind.BAD: "✕",
+    Kind.CANCELED: "■",
+    Kind.UNKNOWN: "?",
+    Kind.BLIND: "!",
+}
 
 # Dark enough for white letters on them (4.5 to 1), light enough to stand out on a dark page.
 COLOURS: Final[dict[Kind, str]] = {
@@ -39,33 +60,40 @@ def to_html(state: CardState) -> str:
         "section",
         _style(),
         _element("header", title_html(state), " ", clock_html(state), class_="dfm-head"),
+        progress_html(state),
         line_html(state),
         _failure(state),
         _pairs(state),
         class_="dfm-card",
-        aria_label="Data Flow run",
+        aria_label=state.words.card,
+        lang=state.words.language,
     )
 
 
 def title_html(state: CardState) -> str:
     """Return the state, the job, the run and the target on one line."""
+    gloss = _joined(" ", _element("span", state.gloss, class_="dfm-gloss")) if state.gloss else ""
     badge = _element(
         "strong",
-        state.state,
+        _element("span", ICONS[state.kind], class_="dfm-icon", aria_hidden="true"),
+        " ",
+        _element("span", state.state, class_="dfm-word"),
+        gloss,
         class_=f"dfm-badge dfm-{state.kind}",
         # Inline as well, because an untrusted notebook keeps this and drops the style sheet.
         style=f"background:{COLOURS[state.kind]};color:#fff;padding:1px 9px;border-radius:10px",
         role="status",
         aria_live="polite",
     )
-    run = _joined("run ", _element("code", state.run_id)) if state.run_id else ""
+    words = state.words
+    run = _joined(words.run, " ", _whole(state.run_id)) if state.run_id else ""
     return _element(
         "span",
         badge,
         " ",
         _element("strong", _element("bdi", state.job), class_="dfm-job", title=state.job),
         " ",
-        _element("span", run, " on ", state.target, class_="dfm-run"),
+        _element("span", run, f" {words.on} ", state.target, class_="dfm-run"),
         class_="dfm-title",
     )
 
@@ -77,8 +105,42 @@ def clock_html(state: CardState) -> str:
         state.elapsed,
         class_="dfm-clock",
         role="timer",
-        title=f"as of {state.as_of}, since submission",
+        title=f"{state.words.as_of.format(time=state.as_of)}, {state.words.since_submission}",
     )
+
+
+def progress_html(state: CardState) -> str:
+    """Return how far the run is, where that is known, and how long its job took before; one line, also when empty."""
+    return _element(
+        "div",
+        *_bar(state),
+        _element(
+            "span", state.past, class_="dfm-past dfm-late" if state.is_late else "dfm-past", title=state.past
+        )
+        if state.past
+        else "",
+        class_="dfm-progress",
+    )
+
+
+def _bar(state: CardState) -> Iterator[str]:
+    bar = state.bar
+    if bar is None:
+        return
+    share = f"{100 * bar.done / bar.total:.4g}%"
+    yield _element(
+        "span",
+        _element("span", class_=f"dfm-done dfm-{state.kind}", style=f"width:{share}"),
+        class_="dfm-bar",
+        role="progressbar",
+        aria_label=state.words.progress,
+        aria_valuemin="0",
+        aria_valuenow=str(bar.done),
+        aria_valuemax=str(bar.total),
+        aria_valuetext=bar.text,
+    )
+    yield _element("span", bar.text, class_="dfm-count", title=bar.doing or state.words.progress)
+    yield " "
 
 
 def line_html(state: CardState, *, live: bool = False) -> str:
@@ -89,7 +151,7 @@ def line_html(state: CardState, *, live: bool = False) -> str:
     live
         Whether somebody keeps repainting it; otherwise it says how to.
     """
-    note = " · ".join(part for part in (state.blind, state.clock, state.cancel, state.waiting) if part)
+    note = " · ".join(_notes(state))
     return _element(
         "p",
         _element("span", note, class_="dfm-note", role="status", aria_live="polite", title=note)
@@ -106,33 +168,55 @@ def body_html(state: CardState) -> str:
     return _joined(_style(), _pairs(state))
 
 
+def log_html(state: CardState) -> str:
+    """Return the end of the log of a run that lives; empty while nobody looks at it."""
+    if not state.shows_log:
+        return _joined()
+    if not state.log_tail:
+        return _element("p", state.words.no_log, class_="dfm-none")
+    return _log_lines(state)
+
+
 def to_text(state: CardState) -> str:
     """Return the card as at most 30 lines of plain text, without colours."""
-    run = f"run {state.run_id}" if state.run_id else ""
-    head = "  ".join(part for part in (state.state, state.job, run, state.elapsed, state.target) if part)
+    run = f"{state.words.run} {state.run_id}" if state.run_id else ""
+    word = f"{state.state} ({state.gloss})" if state.gloss else state.state
+    head = "  ".join(part for part in (word, state.job, run, state.elapsed, state.target) if part)
     lines = [head, *islice(_text_lines(state), TEXT_LINES - 1)]
     log = state.log_tail[-(TEXT_LINES - len(lines)) :] if len(lines) < TEXT_LINES else ()
     return "\n".join([*lines, *(f"  | {_shortened(line)}" for line in log)])
 
 
 def _text_lines(state: CardState) -> Iterator[str]:
+    words = state.words
     width = max((len(row.name) for row in state.parameters), default=0)
     for row in state.parameters:
         yield f"  {row.name:<{min(width, 24)}}  {row.value}"
     if state.more_parameters:
-        yield f"  and {state.more_parameters} more"
-    facts = [f"{row.name} {row.value}" for row in state.condition if row.name in ("workers", "timeout")]
+        yield f"  {words.more.format(count=state.more_parameters)}"
+    facts = [
+        f"{row.name} {row.value}" for row in state.condition if row.name in (words.workers, words.timeout)
+    ]
     if facts:
         yield f"  ({', '.join(facts)})"
-    yield from (f"  {part}" for part in (state.blind, state.clock, state.cancel, state.waiting) if part)
+    if how_far := " · ".join(filter(None, (state.bar.text if state.bar else "", state.past))):
+        yield f"  {how_far}"
+    yield from (f"  {part}" for part in _notes(state))
     if state.is_final:
-        yield f"  submitted {state.submitted}" + (f", ended {state.ended}" if state.ended else "")
+        ended = f", {words.ended.format(time=state.ended)}" if state.ended else ""
+        yield f"  {words.submitted.format(time=state.submitted)}{ended}"
     else:
-        yield f"  as of {state.as_of}; refresh with {state.refresh}"
+        yield f"  {words.as_of.format(time=state.as_of)}; {words.refresh} {state.refresh}"
     if state.kernel_waits:
-        yield f"  press Ctrl-C or {STOP_WAITING}"
+        yield f"  Ctrl-C: {words.stop_waiting}"
     if state.reason:
         yield f"  {state.reason}"
+    if state.advice:
+        yield f"  {words.what_to_try}: {state.advice}; {words.again} {state.again}"
+
+
+def _notes(state: CardState) -> Iterator[str]:
+    return filter(None, (state.blind, state.clock, state.cancel, state.remark, state.waiting))
 
 
 def _shortened(line: str) -> str:
@@ -140,33 +224,60 @@ def _shortened(line: str) -> str:
 
 
 def _when(state: CardState, *, live: bool) -> Iterator[str]:
+    words = state.words
     if state.is_final:
-        yield f"submitted {state.submitted}"
+        yield words.submitted.format(time=state.submitted)
         if state.ended:
-            yield f" · ended {state.ended}"
+            yield f" · {words.ended.format(time=state.ended)}"
+        if state.again and not state.advice:
+            yield f" · {words.again} "
+            yield _whole(state.again)
         return
     if live:
-        yield f"submitted {state.submitted}"
+        yield words.submitted.format(time=state.submitted)
     else:
-        yield f"as of {state.as_of} · refresh with "
-        yield _element("code", state.refresh)
+        yield f"{words.as_of.format(time=state.as_of)} · {words.refresh} "
+        yield _whole(state.refresh)
     if state.kernel_waits:
-        yield f" · {STOP_WAITING}"
+        yield f" · {words.stop_waiting}"
 
 
 def _failure(state: CardState) -> str:
     bar = f"dfm-reason dfm-{state.kind}"
     reason = _element("p", _element("bdi", state.reason), class_=bar) if state.reason else ""
-    lines = _element("pre", "\n".join(state.log_tail))
-    log = _element("div", lines, class_="dfm-log") if state.log_tail else ""
-    return _joined(reason, log)
+    advice = (
+        _element(
+            "p",
+            _element("b", state.words.what_to_try),
+            f": {state.advice}; {state.words.again} ",
+            _whole(state.again),
+            class_="dfm-try",
+        )
+        if state.advice
+        else ""
+    )
+    if not (state.log_tail and state.is_final):
+        return _joined(reason, advice)
+    # Folded: the reason is its last word, and twenty lines in each card of many would hide the others.
+    summary = _element("summary", state.words.last_lines.format(count=len(state.log_tail)))
+    return _joined(reason, advice, _element("details", summary, _log_lines(state)))
+
+
+def _log_lines(state: CardState) -> str:
+    return _element("div", _element("pre", "\n".join(state.log_tail)), class_="dfm-log")
+
+
+def _whole(text: str) -> str:
+    """Write an id or a command that one click selects whole."""
+    return _element("code", text, style=SELECT_ALL)
 
 
 def _pairs(state: CardState) -> str:
-    more = Row("", f"and {state.more_parameters} more") if state.more_parameters else None
+    words = state.words
+    more = Row("", words.more.format(count=state.more_parameters)) if state.more_parameters else None
     tables = (
-        _table("Parameters", (*state.parameters, *((more,) if more else ()))),
-        _table("Job condition", state.condition),
+        _table(words.parameters, (*state.parameters, *((more,) if more else ()))),
+        _table(words.condition, state.condition),
     )
     return _element("div", *tables, class_="dfm-body")
 

@@ -14,10 +14,21 @@ from enum import StrEnum
 from typing import Final
 from urllib.parse import urlsplit
 
-from dataflow_magic.models import RunState, Scalar
-from dataflow_magic.view import KST, NOT_STARTED, SUBMITTING, UNCLEAR, RunView
+from dataflow_magic.card.advice import advice
+from dataflow_magic.card.words import ENGLISH, Words
+from dataflow_magic.masking import Parameter
+from dataflow_magic.models import RunState
+from dataflow_magic.view import (
+    KST,
+    NOT_STARTED,
+    SUBMITTING,
+    UNCLEAR,
+    WAITS_FOR_ANSWER,
+    WAITS_FOR_START,
+    RunView,
+)
 
-__all__ = ["CardState", "Kind", "Row", "card_state", "tick_seconds"]
+__all__ = ["Bar", "CardState", "Kind", "Row", "card_state", "tick_seconds"]
 
 VALUE_LENGTH: Final = 72
 """Characters of a value that are shown; a longer one is cut in the middle."""
@@ -59,6 +70,26 @@ class Row:
 
 
 @dataclass(frozen=True, slots=True)
+class Bar:
+    """A part of a whole that is known, never a guess.
+
+    Parameters
+    ----------
+    done, total
+        Spark's tasks, ``done`` at most ``total``.
+    text
+        The same in words, stages included.
+    doing
+        What is being done, as Spark names it.
+    """
+
+    done: int
+    total: int
+    text: str
+    doing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class CardState:
     """What a card says, each part empty when there is nothing to say.
 
@@ -66,6 +97,8 @@ class CardState:
     ----------
     state
         The service's word, also when it is one this package does not know.
+    gloss
+        What that means in the card's language, where the word does not say it.
     elapsed
         Since submission: ``12 s``, ``3 min 05 s``, ``1 h 02 min``.
     parameters, condition
@@ -74,19 +107,30 @@ class CardState:
         How many further parameters are not among ``parameters``.
     target
         ``local``, ``cloud``, or a profile's name and the host it leads to.
-    waiting, blind, clock, cancel
+    waiting, blind, clock, cancel, remark
         What the run waits for, since when the service is silent and why, that this machine's clock is off, that a
-        cancel was sent.
+        cancel was sent, what became of the last click.
+    bar
+        How far it is, None where nobody tells.
+    past, is_late
+        How long its job took before, and whether this run takes longer than any of those.
+    advice
+        What to try, of a run that failed.
     log_tail
         The last lines of the console log, oldest first, at most 20.
+    shows_log
+        Whether somebody looks at the log of a run that lives; then an empty one is told as well.
     can_cancel
         Whether a cancel can be sent now.
     kernel_waits
         Whether a cell blocks until the run is over, so that no button can work.
     as_of, submitted, ended
         In Korean time; ``as_of`` is without its day.
-    refresh
-        The command that shows the run's state again; empty once it is over.
+    refresh, again
+        The commands that show the run's state again and start the same once more; the first is empty once it is over,
+        the second until then.
+    words
+        The card's labels.
     """
 
     job: str
@@ -105,15 +149,26 @@ class CardState:
     blind: str = ""
     clock: str = ""
     cancel: str = ""
+    remark: str = ""
+    gloss: str = ""
+    bar: Bar | None = None
+    past: str = ""
+    is_late: bool = False
     reason: str = ""
+    advice: str = ""
     log_tail: tuple[str, ...] = ()
+    shows_log: bool = False
     is_final: bool = False
     can_cancel: bool = False
     kernel_waits: bool = False
     refresh: str = ""
+    again: str = ""
+    words: Words = ENGLISH
 
 
-def card_state(view: RunView, now: datetime, *, kernel_waits: bool = False) -> CardState:
+def card_state(
+    view: RunView, now: datetime, *, kernel_waits: bool = False, words: Words = ENGLISH
+) -> CardState:
     """Return what the card of a run says at one moment.
 
     Parameters
@@ -122,6 +177,8 @@ def card_state(view: RunView, now: datetime, *, kernel_waits: bool = False) -> C
         Aware, in any zone.
     kernel_waits
         Whether the cell that shows the card blocks until the run is over.
+    words
+        The labels, in one language.
 
     Raises
     ------
@@ -132,37 +189,44 @@ def card_state(view: RunView, now: datetime, *, kernel_waits: bool = False) -> C
         raise ValueError(f"now={now.isoformat()} has no time zone; pass an aware datetime")
     final = view.is_final
     run_id = _short(view.run_id or "")
+    name = run_id or view.key
     end = view.execution.end_date if final and view.execution else None
     parameters = list((view.parameters or (view.execution.parameters if view.execution else {})).items())
+    reason = _reason(view) if final else ""
     return CardState(
         job=_short(view.job_name or view.job_id),
         run_id=run_id,
         state=_short(view.status) or "NO STATE",
+        gloss=words.glosses.get(view.status, ""),
         kind=_kind(view),
-        elapsed=_elapsed(view, now),
+        elapsed=_elapsed(view, now, words),
         target=_target(view),
         parameters=tuple(
             _row(name.removeprefix("$"), _spell(value)) for name, value in parameters[:MOST_PARAMETERS]
         ),
         more_parameters=max(0, len(parameters) - MOST_PARAMETERS),
-        condition=tuple(_condition(view)),
+        condition=tuple(_condition(view, words)),
         as_of=_clock(now),
         submitted=_day_and_clock(view.submitted_at),
         ended=_day_and_clock(end) if end else "",
-        waiting=f"waiting for: {_line(view.waiting_for)}" if view.waiting_for and not final else "",
-        blind="" if final else _blind(view, now),
+        waiting="" if final else _waiting(view, words),
+        blind="" if final else _blind(view, now, words),
         clock="" if final else _line(view.clock),
-        cancel="cancel sent" if view.cancel_requested and not final else "",
-        reason=_reason(view) if final else "",
-        log_tail=_log_tail(view) if final else (),
+        cancel=words.cancel_sent if view.cancel_requested and not final else "",
+        remark=_line(view.remark),
+        bar=_bar(view, words),
+        past=_past(view, now, words),
+        is_late=_is_late(view, now),
+        reason=reason,
+        advice=advice(reason) if final and view.status == RunState.FAILED else "",
+        log_tail=_log_tail(view),
+        shows_log=view.log_tail is not None and not final,
         is_final=final,
         can_cancel=bool(run_id) and not final and not view.cancel_requested,
         kernel_waits=kernel_waits and not final,
-        refresh=""
-        if final
-        else f"%dataflow_status {run_id or view.key}"
-        if run_id or view.key
-        else "%dataflow_runs",
+        refresh="" if final else f"%dataflow_status {name}" if name else "%dataflow_runs",
+        again=f"%dataflow_run --again {name}" if final and name else "",
+        words=words,
     )
 
 
@@ -195,27 +259,63 @@ def _kind(view: RunView) -> Kind:
     return KINDS.get(view.status, Kind.UNKNOWN)
 
 
-def _elapsed(view: RunView, now: datetime) -> str:
+def _elapsed(view: RunView, now: datetime, words: Words) -> str:
     if not view.is_final:
         seconds = view.elapsed_seconds(now)
         tick = tick_seconds(seconds)
-        return _duration(int(seconds // tick * tick))
+        return words.duration(int(seconds // tick * tick))
     if view.execution and view.execution.end_date:
         # The service's end has whole seconds. Counted from a whole one as well, the time does not step back at the end,
         # and is the difference of the two times below it.
         began = view.submitted_at.replace(microsecond=0)
-        return _duration(int(replace(view, submitted_at=began).elapsed_seconds(now)))
+        return words.duration(int(replace(view, submitted_at=began).elapsed_seconds(now)))
     # Over, and the service does not say since when: counting on to ``now`` would be a lie.
     minutes = view.execution.running_time if view.execution else None
-    return f"{minutes} min" if minutes else ""
+    return words.whole_minutes.format(m=minutes) if minutes else ""
 
 
-def _duration(seconds: int) -> str:
-    if seconds < 60:
-        return f"{seconds} s"
-    if seconds < 3600:
-        return f"{seconds // 60} min {seconds % 60:02d} s"
-    return f"{seconds // 3600} h {seconds % 3600 // 60:02d} min"
+def _waiting(view: RunView, words: Words) -> str:
+    if not view.waiting_for:
+        return ""
+    known = {WAITS_FOR_ANSWER: words.for_the_answer, WAITS_FOR_START: words.for_the_start}
+    return words.waiting.format(what=known.get(view.waiting_for) or _line(view.waiting_for))
+
+
+def _bar(view: RunView, words: Words) -> Bar | None:
+    progress = view.progress
+    if progress is None or not progress.tasks_total:
+        return None
+    done = min(progress.tasks_done, progress.tasks_total)
+    parts = [
+        words.tasks.format(done=done, total=progress.tasks_total),
+        words.stages.format(done=progress.stages_done, total=progress.stages_total),
+    ]
+    if progress.attempts_failed:
+        parts.append(words.attempts_failed.format(failed=progress.attempts_failed))
+    return Bar(done, progress.tasks_total, " · ".join(parts), _line(progress.doing))
+
+
+def _past(view: RunView, now: datetime, words: Words) -> str:
+    past = view.past
+    if past is None or view.settled:
+        return ""
+    told = {
+        "median": words.duration(round(past.median)),
+        "shortest": words.duration(round(past.shortest)),
+        "longest": words.duration(round(past.longest)),
+        "runs": past.runs,
+    }
+    if _is_late(view, now):
+        return words.late.format_map(told)
+    return {0: words.first, 1: words.usually_one}.get(past.runs, words.usually).format_map(told)
+
+
+def _is_late(view: RunView, now: datetime) -> bool:
+    # One run before says too little.
+    past = view.past
+    return (
+        past is not None and past.runs > 1 and not view.settled and view.elapsed_seconds(now) > past.longest
+    )
 
 
 def _target(view: RunView) -> str:
@@ -227,27 +327,27 @@ def _target(view: RunView) -> str:
     return host if "://" in view.target or not view.target else f"{_short(view.target)} ({host})"
 
 
-def _condition(view: RunView) -> Iterator[Row]:
+def _condition(view: RunView, words: Words) -> Iterator[Row]:
     condition = view.condition
     if view.execution and view.execution.job_condition:
         condition = condition.over(view.execution.job_condition)
     if condition.num_worker is not None:
-        yield Row("workers", str(condition.num_worker))
+        yield Row(words.workers, str(condition.num_worker))
     if condition.timeout is not None:
-        yield Row("timeout", f"{condition.timeout} min")
+        yield Row(words.timeout, words.whole_minutes.format(m=condition.timeout))
     named = (
-        ("role", condition.nrn),
-        ("script", condition.script_path),
-        ("log", condition.log_path),
-        ("trigger", view.trigger_id),
-        ("workflow", view.workflow_id),
+        (words.role, condition.nrn),
+        (words.script, condition.script_path),
+        (words.log, condition.log_path),
+        (words.trigger, view.trigger_id),
+        (words.workflow, view.workflow_id),
     )
     for name, value in named:
         if value:
             yield _row(name, value)
 
 
-def _blind(view: RunView, now: datetime) -> str:
+def _blind(view: RunView, now: datetime, words: Words) -> str:
     if view.blind_since is None:
         return ""
     if view.settled or (view.is_lost and not view.execution):
@@ -256,7 +356,7 @@ def _blind(view: RunView, now: datetime) -> str:
     same_day = view.blind_since.astimezone(KST).date() == now.astimezone(KST).date()
     since = _clock(view.blind_since) if same_day else _day_and_clock(view.blind_since)
     reason = f": {_line(view.blind_reason)}" if view.blind_reason else ""
-    return f"no news since {since}{reason}"
+    return words.blind.format(time=since) + reason
 
 
 def _reason(view: RunView) -> str:
@@ -268,7 +368,8 @@ def _reason(view: RunView) -> str:
 
 
 def _log_tail(view: RunView) -> tuple[str, ...]:
-    return tuple(_log_line(line) for line in view.failure.log_tail[-LOG_LINES:]) if view.failure else ()
+    lines = view.failure.log_tail if view.is_final and view.failure else view.log_tail or ()
+    return tuple(_log_line(line) for line in lines[-LOG_LINES:])
 
 
 def _clock(moment: datetime) -> str:
@@ -279,7 +380,7 @@ def _day_and_clock(moment: datetime) -> str:
     return f"{moment.astimezone(KST):%Y-%m-%d %H:%M:%S} KST"
 
 
-def _spell(value: Scalar) -> str:
+def _spell(value: Parameter) -> str:
     """Write a value as its JSON would: a JSON block is sent with its own types."""
     if isinstance(value, bool):
         return "true" if value else "false"

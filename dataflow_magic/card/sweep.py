@@ -15,7 +15,6 @@ from dataflow_magic.card.state import (
     _clock,
     _cut,
     _day_and_clock,
-    _duration,
     _line,
     _row,
     _short,
@@ -23,6 +22,7 @@ from dataflow_magic.card.state import (
     _target,
     tick_seconds,
 )
+from dataflow_magic.card.words import ENGLISH
 from dataflow_magic.models import RunState
 from dataflow_magic.view import KST, RunView
 
@@ -222,7 +222,7 @@ def sweep_state(
         target=_target(first),
         state=state,
         kind=kind,
-        elapsed=_seconds_of(end, began) if sweep.is_over else _duration(int(seconds // tick * tick)),
+        elapsed=_seconds_of(end, began) if sweep.is_over else ENGLISH.duration(int(seconds // tick * tick)),
         unsent=sweep.total - len(sweep.runs),
         tick=tick,
         as_of=_clock(now),
@@ -365,4 +365,4 @@ def _end(views: Iterable[RunView]) -> datetime | None:
 
 def _seconds_of(end: datetime | None, began: datetime) -> str:
     # The service's end has whole seconds. Where it tells none, counting on would be a lie.
-    return _duration(max(0, int((end - began.replace(microsecond=0)).total_seconds()))) if end else ""
+    return ENGLISH.duration(max(0, int((end - began.replace(microsecond=0)).total_seconds()))) if end else ""

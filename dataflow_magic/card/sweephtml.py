@@ -96,7 +96,7 @@ def summary_html(state: SweepState, *, live: bool = False) -> str:
     live
         Whether somebody keeps repainting it; otherwise it says when it was.
     """
-    counts = _element("p", _joined(*_spaced(_count(each) for each in state.counts)), class_="dfm-counts")
+    counts = _element("p", _joined(*_spaced(_count(each) for each in state.counts)), class_="dfm-tallies")
     return _joined(counts, _bar(state), _line(state, live=live))
 
 
@@ -189,7 +189,7 @@ def _count(count: Count) -> str:
         _element("b", str(count.number)),
         " ",
         count.word,
-        class_=f"dfm-count dfm-{count.kind}",
+        class_=f"dfm-tally dfm-{count.kind}",
         style=f"border-left:4px solid {COLOURS[count.kind]};padding-left:5px",
     )
 
@@ -204,7 +204,7 @@ def _bar(state: SweepState) -> str:
             for kind, number in ((Kind.GOOD, state.completed), (Kind.BAD, bad))
             if number
         ),
-        class_="dfm-bar",
+        class_="dfm-share",
         role="progressbar",
         aria_label="Runs that are over",
         aria_valuemin="0",

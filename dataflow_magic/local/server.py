@@ -29,7 +29,7 @@ from dataflow_magic.local.pages import Contract
 from dataflow_magic.local.sampledata import install_samples, sample_jobs
 from dataflow_magic.local.store import Store
 from dataflow_magic.locks import try_lock
-from dataflow_magic.view import KST
+from dataflow_magic.models import KST
 
 __all__ = ["GRACE_SECONDS", "random_keys", "serve"]
 

@@ -21,10 +21,10 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 SETUP = """
 from dataclasses import replace
 from datetime import datetime, timedelta
-from dataflow_magic.card import card_state
+from dataflow_magic.card import Actions, card_state
 from dataflow_magic.card.widget import LiveCard
 from dataflow_magic.models import JobCondition, JobExecution
-from dataflow_magic.view import KST, Failure, RunView
+from dataflow_magic.view import KST, Failure, Past, Progress, RunView
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=KST)
 SENT = RunView(
@@ -42,6 +42,7 @@ def at(seconds, view, **options):
 READY = told("READY", status_detail="starting Spark")
 RUNNING = told("RUNNING")
 BLIND = replace(RUNNING, blind_since=NOON + timedelta(seconds=20), blind_reason="connection refused")
+HALF_WAY = replace(RUNNING, progress=Progress(1, 3, 50, 200), past=Past(185, 130, 300, 8))
 CANCELING = replace(RUNNING, cancel_requested=True)
 COMPLETED = told("COMPLETED", end_date=NOON + timedelta(seconds=187))
 FAILED = replace(
@@ -49,7 +50,9 @@ FAILED = replace(
     failure=Failure("ValueError: <no> flights", tuple(f"line {n} of <the log>" for n in range(20))),
 )
 clicks = []
-card = LiveCard(lambda: clicks.append("cancel"))
+card = LiveCard(
+    Actions(lambda: clicks.append("cancel"), lambda: clicks.append("again"), lambda wanted: clicks.append(wanted))
+)
 """
 SHOW = "card.show(at(4, READY))"
 
@@ -104,6 +107,8 @@ def test_a_card_lives_on_while_another_cell_runs(run_cells):
 def test_the_card_keeps_its_size_from_the_first_state_to_the_last(run_cells):
     steps = (
         ("card.update(at(12, RUNNING))", "12 s"),
+        ("card.update(at(13, replace(RUNNING, past=Past(185, 130, 300, 8))))", "usually 3 min 05 s"),
+        ("card.update(at(14, HALF_WAY))", "50 of 200 tasks"),
         ("card.update(at(95, BLIND))", "no news since"),
         ("card.update(at(100, CANCELING))", "cancel sent"),
         ("card.update(at(101, RUNNING, kernel_waits=True))", "interrupt the kernel"),
@@ -119,18 +124,41 @@ def test_the_card_keeps_its_size_from_the_first_state_to_the_last(run_cells):
         assert size_of(card_of(notebook)) == first
 
 
-def test_the_cancel_button_reaches_python(run_cells):
+def test_the_buttons_reach_python_by_mouse_and_by_keyboard(run_cells):
     notebook = run_cells(SHOW, "print(clicks)", "card.finish(at(190, COMPLETED))")
-    button = notebook.output(1).get_by_role("button", name="Cancel")
-    button.click()
+    card = notebook.output(1)
+    card.get_by_role("button", name="Cancel").click()
+    card.get_by_role("button", name="Keep running").dblclick()
+    card.get_by_role("button", name="Run again").click()
+    card.get_by_role("button", name="Logs").focus()
+    notebook.page.keyboard.press("Enter")
+    expect(card.get_by_role("button", name="Hide logs")).to_be_focused()
 
-    expect(button).to_have_text("Cancelling…")
-    expect(button).to_be_disabled()
+    card.get_by_role("button", name="Keep running").focus()
+    notebook.page.keyboard.press("Tab")
+    notebook.page.keyboard.press("Space")
+    expect(card.get_by_role("button", name="Cancelling…")).to_be_disabled()
     notebook.run_cell(2)
-    assert notebook.output_text(2) == "['cancel']\n"
+    assert notebook.output_text(2) == "['again', True, 'cancel']\n"
     notebook.run_cell(3)
     expect(card_of(notebook)).to_contain_text("COMPLETED")
-    expect(button).to_have_count(0)
+    expect(card.get_by_role("button")).to_have_count(0)
+
+
+def test_how_far_a_run_is_is_a_bar_to_those_who_do_not_see_it(run_cells):
+    notebook = run_cells("card.show(at(14, HALF_WAY))")
+    bar = card_of(notebook).get_by_role("progressbar", name="Spark tasks done")
+
+    expect(bar).to_have_attribute("aria-valuenow", "50")
+    expect(bar).to_have_attribute("aria-valuemax", "200")
+    assert size_of(bar.locator("span"))[0] == pytest.approx(size_of(bar)[0] / 4, abs=1)
+
+
+def test_one_click_selects_an_id_whole(run_cells):
+    notebook = run_cells(SHOW)
+    card_of(notebook).locator(".dfm-run code").click()
+
+    assert notebook.page.evaluate("getSelection().toString()") == "7Hk2mQx9LpZa"
 
 
 def test_a_page_that_was_reloaded_sees_the_run_go_on_and_end(run_cells):
@@ -146,9 +174,11 @@ def test_a_page_that_was_reloaded_sees_the_run_go_on_and_end(run_cells):
     expect(notebook.output(1).get_by_role("button")).to_have_count(0)
 
 
-def test_a_log_begins_at_its_end(run_cells):
+def test_a_log_is_folded_and_begins_at_its_end(run_cells):
     notebook = run_cells("card.show(at(190, FAILED))")
 
+    expect(card_of(notebook).locator("pre")).not_to_be_visible()
+    card_of(notebook).get_by_text("Last 20 lines of the log").click()
     expect(card_of(notebook).locator("pre")).to_contain_text("line 19 of <the log>")
     box, text = card_of(notebook).locator(".dfm-log"), card_of(notebook).locator("pre")
     assert size_of(box)[1] < size_of(text)[1]
@@ -191,7 +221,8 @@ def test_a_saved_card_is_still_there_when_the_notebook_is_opened_again(saved, la
 
     assert again.is_trusted() is trusted
     expect(card_of(again)).to_contain_text("ValueError: <no> flights")
-    badge = card_of(again).get_by_text("FAILED", exact=True)
+    expect(card_of(again).locator(".dfm-word")).to_have_text("FAILED")
+    badge = card_of(again).locator(".dfm-badge")
     expect(badge).to_have_css("background-color", "rgb(207, 34, 46)")
     expect(again.output(1)).not_to_contain_text("widget")
 

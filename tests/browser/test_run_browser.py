@@ -82,8 +82,13 @@ def button_of(notebook: OpenNotebook, cell: int = 1) -> Locator:
     return notebook.output(cell).get_by_role("button", name="Cancel")
 
 
+def cancel(notebook: OpenNotebook, cell: int = 1) -> None:
+    button_of(notebook, cell).click()
+    notebook.output(cell).get_by_role("button", name="Yes, cancel it").click()
+
+
 def expect_state(notebook: OpenNotebook, state: str, *, cell: int = 1) -> None:
-    expect(card_of(notebook, cell).locator(".dfm-badge")).to_have_text(state, timeout=SPARK_MS)
+    expect(card_of(notebook, cell).locator(".dfm-word")).to_have_text(state, timeout=SPARK_MS)
 
 
 def expect_tick(notebook: OpenNotebook, cell: int = 1) -> None:
@@ -172,7 +177,7 @@ def test_saved_and_opened_again_without_a_kernel_it_shows_the_same(quickstart, c
 
 def test_a_card_goes_from_ready_to_completed_while_another_cell_runs(run_cells, spark_lab):
     notebook = run_cells("%%dataflow_run slow_count\nseconds = 2", BUSY)
-    notebook.record(1, ".dfm-badge")
+    notebook.record(1, ".dfm-word")
     notebook.record(1, ".dfm-clock")
     notebook.run_cell(1)
     notebook.start_cell(2)
@@ -180,7 +185,7 @@ def test_a_card_goes_from_ready_to_completed_while_another_cell_runs(run_cells, 
 
     # The other cell still runs.
     expect(notebook.page.locator(".jp-Cell").nth(2).locator(".jp-InputPrompt")).to_have_text("[*]:")
-    assert notebook.recorded(1, ".dfm-badge") == ["READY", "RUNNING", "COMPLETED"]
+    assert notebook.recorded(1, ".dfm-word") == ["READY", "RUNNING", "COMPLETED"]
     # The last one is the service's: it may be earlier than when the end was noticed here.
     ticks = [int(text.removesuffix(" s")) for text in notebook.recorded(1, ".dfm-clock")][:-1]
     assert len(ticks) >= 2
@@ -196,7 +201,7 @@ def test_the_cancel_button_ends_a_run_and_its_processes(run_cells, spark_lab, fo
     run_id = run_id_of(notebook)
     # Spark and the script.
     assert len(processes_of(folder, run_id)) == 2
-    button_of(notebook).click()
+    cancel(notebook)
     expect_state(notebook, "CANCELED")
 
     assert processes_of(folder, run_id) == []
@@ -214,7 +219,7 @@ def test_the_cancel_button_works_while_a_cell_awaits_the_run(run_cells):
     notebook.start_cell(2)
     expect_state(notebook, "RUNNING")
     expect(notebook.page.locator(".jp-Cell").nth(2).locator(".jp-InputPrompt")).to_have_text("[*]:")
-    button_of(notebook).click()
+    cancel(notebook)
     expect_state(notebook, "CANCELED")
     notebook.await_idle()
 
@@ -225,25 +230,25 @@ def test_the_cancel_button_works_while_a_cell_awaits_the_run(run_cells):
 
 def test_a_cell_that_waits_shows_the_card_and_once_interrupted_leaves_it_live(run_cells, folder):
     notebook = run_cells("%%dataflow_run slow_count --wait -o run\nseconds = 600")
-    notebook.record(1, ".dfm-badge")
+    notebook.record(1, ".dfm-word")
     notebook.start_cell(1)
     expect_state(notebook, "RUNNING")
     expect(card_of(notebook)).to_contain_text("interrupt the kernel to stop waiting; the run goes on")
     expect_tick(notebook)
     expect(button_of(notebook)).to_have_count(0)
-    assert notebook.recorded(1, ".dfm-badge") == ["READY", "RUNNING"]
+    assert notebook.recorded(1, ".dfm-word") == ["READY", "RUNNING"]
     run_id = run_id_of(notebook)
     notebook.interrupt()
     notebook.await_idle()
 
     assert notebook.output_text(1) == (
-        f"Detached: stopped waiting; run {run_id} goes on: %dataflow_status {run_id} shows it, "
+        f"Detached: stopped waiting; run {run_id} goes on: %dataflow_wait {run_id} waits on, %dataflow_status {run_id} shows it, "
         f"%dataflow_cancel {run_id} ends it"
     )
     expect(card_of(notebook)).not_to_contain_text("interrupt the kernel")
     assert state_in_service(folder, run_id) == "RUNNING"
     expect_tick(notebook)
-    button_of(notebook).click()
+    cancel(notebook)
     expect_state(notebook, "CANCELED")
 
 

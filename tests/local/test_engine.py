@@ -468,7 +468,7 @@ ORDERS = st.lists(
 
 
 @given(ORDERS)
-@settings(max_examples=25, deadline=None)
+@settings(max_examples=25)
 def test_whatever_happens_each_run_is_carried_out_once_and_keeps_its_end(orders):
     with tempfile.TemporaryDirectory() as folder:
         place = Place(Path(folder), Store(Path(folder) / "state.sqlite3", Clock().now), ScriptedRuns())

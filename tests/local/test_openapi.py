@@ -72,7 +72,7 @@ def test_whatever_is_sent_is_answered_as_the_description_says(services, contract
     service.store.move(run.run_id, RunState.FAILED, "no such table")
     known = {"jobId": job.job_id, "executionId": run.run_id}
 
-    @settings(max_examples=10, derandomize=True, deadline=None, suppress_health_check=list(HealthCheck))
+    @settings(max_examples=10, derandomize=True, suppress_health_check=list(HealthCheck))
     @given(case=schema[path][method].as_strategy(), is_known=st.booleans())
     def ask(case: Any, is_known: bool) -> None:
         if is_known:

@@ -265,7 +265,7 @@ def test_moving_what_is_not_there_moves_nothing(store):
 
 
 @given(st.lists(st.sampled_from(list(RunState)), max_size=6))
-@settings(max_examples=15, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=15, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_a_stored_run_never_leaves_a_final_state(store, wishes):
     run_id = add_run(store, add_job(store)).run_id
     final = None

@@ -1,0 +1,64 @@
+"""What to try when a run failed, by the reason it gave. Pure.
+
+Told is what commonly mends such a failure, never that it will: the reason itself stands beside it.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+__all__ = ["advice"]
+
+READ_THE_LOG: Final = "read the end of the log"
+
+# The first that is found counts, so what is said most exactly comes first. Names in brackets are Spark's own error
+# classes (its common/utils/src/main/resources/error/error-conditions.json).
+_ADVICE: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
+    (re.compile(pattern), text)
+    for pattern, text in (
+        (
+            r"ModuleNotFoundError: No module named '([\w.]{1,60})'",
+            r"install \1 where the script runs, or ship it with spark.sparkContext.addPyFile",
+        ),
+        (
+            r"TABLE_OR_VIEW_NOT_FOUND",
+            "check the name db.table and that the role may see it; spark.sql('show tables in db') lists what is there",
+        ),
+        (r"UNRESOLVED_COLUMN", "compare the name with df.printSchema()"),
+        (r"PATH_ALREADY_EXISTS", "write with mode('overwrite') or mode('append'), or to another path"),
+        (
+            r"PATH_NOT_FOUND|FileNotFoundError|NoSuchKey|NoSuchBucket|no bucket|no script",
+            "check bucket and key; a script names objects as s3a://bucket/key",
+        ),
+        (
+            r"\btimeout\b|timed out",
+            "give it more with --timeout MINUTES, or more --workers; timeouts are in the job condition below",
+        ),
+        (
+            r"OutOfMemoryError|MemoryError|signal 9|SIGKILL|exit(ed with)? code 137",
+            "it ran out of memory or was killed: more --workers, smaller partitions, no collect() of much",
+        ),
+        (
+            r"AccessDenied|Access Denied|Forbidden|PermissionError|\b403\b",
+            "see that the role (nrn) may read and write what the script names",
+        ),
+        (
+            r"SyntaxError|IndentationError|TabError",
+            "mend the script at the line its log names; %%dataflow_script checks one before it is written",
+        ),
+        (r"NameError|KeyError: '\$", "see that every name the script uses is among the parameters"),
+        (
+            r"Spark did not start|JVM",
+            "read jvm.log beside the console log; with little memory, fewer runs at once",
+        ),
+    )
+)
+
+
+def advice(reason: str) -> str:
+    """Return what to try, in one line; where nothing is known of the reason, to read the log."""
+    for pattern, text in _ADVICE:
+        if found := pattern.search(reason):
+            return found.expand(text)
+    return READ_THE_LOG

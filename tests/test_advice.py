@@ -1,0 +1,34 @@
+"""What a card advises to try, by the reason a run gave."""
+
+import pytest
+
+from dataflow_magic.card.advice import advice
+
+
+@pytest.mark.parametrize(
+    ("reason", "said"),
+    [
+        (
+            "ModuleNotFoundError: No module named 'pyarrow.dataset'",
+            "install pyarrow.dataset where the script runs, or ship it with spark.sparkContext.addPyFile",
+        ),
+        ("[TABLE_OR_VIEW_NOT_FOUND] The table or view `t` cannot be found.", "check the name db.table"),
+        ("[UNRESOLVED_COLUMN.WITH_SUGGESTION] A column `x` cannot be resolved.", "df.printSchema()"),
+        ("[PATH_NOT_FOUND] Path does not exist: s3a://b/k", "check bucket and key"),
+        ("no script daily.py below bucket/scripts/", "check bucket and key"),
+        ("stopped after 60 min: its timeout", "--timeout MINUTES"),
+        ("the script was killed by signal 9 (SIGKILL)", "ran out of memory or was killed"),
+        ("java.lang.OutOfMemoryError: Java heap space", "ran out of memory or was killed"),
+        ("AccessDenied: you may not", "the role (nrn)"),
+        ("SyntaxError: invalid syntax", "mend the script"),
+        ("Spark did not start: no Java", "jvm.log"),
+        ("ValueError: no flights from 'SFO' in month 1", "read the end of the log"),
+        ("", "read the end of the log"),
+    ],
+)
+def test_a_reason_that_is_known_has_its_remedy_and_any_other_the_log(reason, said):
+    assert said in advice(reason)
+
+
+def test_a_modules_name_cannot_smuggle_in_more_than_a_name():
+    assert advice("ModuleNotFoundError: No module named '<b>'") == "read the end of the log"

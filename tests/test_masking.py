@@ -1,0 +1,140 @@
+"""Secrets: what stands for them, and texts and snapshots of a service without them."""
+
+import json
+import pickle
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataflow_magic.masking import Secret, masked, masked_text
+from dataflow_magic.models import JobExecution
+
+TOKEN = Secret.of("s3cr3t/tok\"en'é")
+UNKNOWN = Secret("made-in-another-process")
+
+
+def snapshot(**fields) -> JobExecution:
+    return JobExecution.model_validate({"jobExecutionId": "mY3275GiRXkm", "status": "RUNNING", **fields})
+
+
+def test_a_secret_tells_neither_its_value_nor_its_length():
+    secrets = [Secret.of("x"), Secret.of("x" * 99)]
+
+    assert {repr(each) for each in secrets} | {str(each) for each in secrets} == {"••••••"}
+    assert f"{secrets[0]}" == "••••••"
+
+
+def test_what_is_pickled_of_a_secret_is_its_mark():
+    assert b"pickled-value" not in pickle.dumps(Secret.of("pickled-value"))
+
+
+def test_only_equal_values_are_equal_secrets():
+    assert Secret.of("one value") == Secret.of("one value")
+    assert Secret.of("one value") != Secret.of("another")
+    assert Secret.of("one value") != UNKNOWN
+
+
+def test_a_value_is_revealed_where_it_was_given_and_nowhere_else():
+    assert TOKEN.reveal() == "s3cr3t/tok\"en'é"
+    assert UNKNOWN.reveal() is None
+
+
+@pytest.mark.parametrize(
+    ("text", "hidden"),
+    [
+        ("no table s3cr3t/tok\"en'é, sir", "no table ••••••, sir"),
+        (json.dumps({"detail": "s3cr3t/tok\"en'é"}), '{"detail": "••••••"}'),
+        (json.dumps({"detail": "s3cr3t/tok\"en'é"}, ensure_ascii=False), '{"detail": "••••••"}'),
+        (f"KeyError: {TOKEN.reveal()!r}", "KeyError: '••••••'"),
+        ("https://x/?t=s3cr3t%2Ftok%22en%27%C3%A9&u=1", "https://x/?t=••••••&u=1"),
+    ],
+    ids=["plain", "JSON in ASCII", "JSON", "a Python message", "an address"],
+)
+def test_a_value_is_masked_however_it_is_spelt(text, hidden):
+    assert masked_text(text, {"$token": TOKEN}) == hidden
+
+
+def test_each_line_of_a_key_is_masked():
+    key = Secret.of("-----BEGIN-----\nMIIEvQIBADAN\n  d0wN\n")
+
+    assert masked_text("log: MIIEvQIBADAN\nlog: d0wN", {"$key": key}) == "log: ••••••\nlog: ••••••"
+
+
+def test_a_value_that_is_part_of_another_leaves_nothing_of_it():
+    parameters = {"$a": Secret.of("abcd"), "$b": Secret.of("abcdefgh")}
+
+    assert masked_text("abcdefgh abcd", parameters) == "•••••• ••••••"
+
+
+def test_a_short_value_is_masked_by_its_name_and_not_in_prose():
+    parameters = {"$pin": Secret.of("12")}
+    execution = snapshot(parsedParameters={"$pin": "12", "$day": "12"}, statusDetail="12 rows")
+
+    assert masked(execution, parameters).parsed_parameters == {"$pin": "••••••", "$day": "12"}
+    assert masked(execution, parameters).status_detail == "12 rows"
+
+
+@pytest.mark.parametrize(
+    ("told", "hidden"),
+    [
+        ({"$token": "x9"}, {"$token": "••••••"}),
+        ({"token": "x9"}, {"token": "••••••"}),
+        ([{"$token": "x9"}, {"$day": "1"}], [{"$token": "••••••"}, {"$day": "1"}]),
+        ([{"name": "$token", "value": "x9"}], [{"name": "$token", "value": "••••••"}]),
+        ([], []),
+        (None, None),
+    ],
+    ids=[
+        "an object",
+        "without its $",
+        "a list of objects",
+        "a list of names with values",
+        "an empty list",
+        "null",
+    ],
+)
+def test_what_a_service_tells_of_a_secret_is_masked_by_its_name(told, hidden):
+    execution = masked(snapshot(parsedParameters=told), {"$token": UNKNOWN})
+
+    assert execution.parsed_parameters == hidden
+
+
+def test_fields_the_pages_do_not_name_are_masked_as_well():
+    execution = masked(
+        snapshot(
+            parameters={"$token": "a b c d"},
+            jobCondition={"parameters": {"token": "a b c d"}},
+            note="of a b c d",
+        ),
+        {"$token": Secret.of("a b c d")},
+    )
+
+    assert execution.to_wire() == {
+        "jobExecutionId": "mY3275GiRXkm",
+        "status": "RUNNING",
+        "parameters": {"$token": "••••••"},
+        "jobCondition": {"parameters": {"token": "••••••"}},
+        "note": "of ••••••",
+    }
+
+
+def test_a_value_another_process_was_given_is_learned_from_what_the_service_tells():
+    secret = Secret("of-a-kernel-that-is-gone")
+    masked(snapshot(parsedParameters={"$token": "learned-value"}), {"$token": secret})
+
+    assert masked_text("bad learned-value", {"$token": secret}) == "bad ••••••"
+    assert secret.reveal() is None, "what a service tells may be spelt otherwise than it was sent"
+
+
+def test_ids_and_states_stay_what_they_are():
+    execution = snapshot(jobId="RUNNING1")
+
+    assert masked(execution, {"$status": Secret.of("RUNNING"), "$jobId": Secret.of("RUNNING1")}) == execution
+
+
+@given(st.text(min_size=4), st.text(), st.text())
+def test_no_text_holds_a_secret_once_it_is_masked(value, before, after):
+    hidden = masked_text(before + value + after, {"$x": Secret.of(value)})
+
+    assert value not in hidden.replace("••••••", "\0") or value.strip() == "" or len(value.strip()) < 4
