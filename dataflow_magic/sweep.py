@@ -52,6 +52,7 @@ class Sweep:
 
     def __init__(self, request: SweepRequest, submit: Submit) -> None:
         self._request = request
+        self._total = len(request.requests)
         self._submit = submit
         self._start: Start | None = None
         self._runs: dict[int, Run] = {}
@@ -73,7 +74,7 @@ class Sweep:
 
     def __repr__(self) -> str:
         words = ", ".join(f"{number} {word}" for word, number in self.counts.items())
-        return f"<Sweep of {len(self._request.requests)} runs of {self.job}: {words}>"
+        return f"<Sweep of {self._total} runs of {self.job}: {words}>"
 
     @property
     def job(self) -> str:
@@ -91,7 +92,7 @@ class Sweep:
         """How many runs are in each state; ``UNSENT`` are those whose request has not left."""
         runs = self.runs
         counts = Counter(run.status for run in runs)
-        if unsent := len(self._request.requests) - len(runs):
+        if unsent := self._total - len(runs):
             counts[UNSENT] = unsent
         return MappingProxyType(dict(counts))
 
@@ -193,11 +194,25 @@ class Sweep:
         DataflowError
             The first was certainly not started, and so none.
         """
-        requests = tuple(self._request.requests[number] for number, _ in self._failed())
+        return self._sweep_of([number for number, _ in self._failed()], "no run of the sweep has failed")
+
+    def send_rest(self) -> Sweep:
+        """Start what was not sent because a start before it was refused, as a sweep of its own.
+
+        Raises
+        ------
+        BadState
+            All were sent, or are being sent.
+        DataflowError
+            The first was certainly not started, and so none.
+        """
+        numbers = [] if self._is_sending else [n for n in range(self._total) if n not in self._runs]
+        return self._sweep_of(numbers, "nothing of the sweep was left unsent")
+
+    def _sweep_of(self, numbers: list[int], without: str) -> Sweep:
+        requests = tuple(self._request.requests[number] for number in numbers)
         if not requests or self._start is None:
-            raise errors.BadState(
-                "no run of the sweep has failed; there is nothing to start again", status=400
-            )
+            raise errors.BadState(f"{without}; there is nothing to start", status=400)
         again, start = Sweep(SweepRequest(self._request.swept, requests), self._submit), self._start
 
         async def start_first() -> Run:
@@ -226,18 +241,22 @@ class Sweep:
         self._news.set()
 
     def _send_queue(self) -> None:
+        task = self._submit(self._send_all())
         self._stopped = ""
         self._is_sending = True
-        self._sending = self._submit(self._send_all())
-        self._sending.add_done_callback(self._sent)
+        # Not that of the task: who waits for it must not be told that it was canceled, as if he were.
+        done: concurrent.futures.Future[None] = concurrent.futures.Future()
+        self._sending = done
+        task.add_done_callback(lambda task: self._sent(task, done))
 
-    def _sent(self, done: concurrent.futures.Future[None]) -> None:
-        if done.cancelled() or done.exception():
+    def _sent(self, task: concurrent.futures.Future[None], done: concurrent.futures.Future[None]) -> None:
+        if task.cancelled() or task.exception():
             self._stopped = self._stopped or "the sending was ended"
-            logger.warning("the sending of %r: %s", self, "stopped" if done.cancelled() else done.exception())
+            logger.warning("the sending of %r: %s", self, "stopped" if task.cancelled() else task.exception())
         with CHANGED:
             self._is_sending = False
             CHANGED.notify_all()
+        done.set_result(None)
 
     async def _send_all(self) -> None:
         self._halt.clear()
@@ -301,15 +320,17 @@ class Sweep:
     # Ending
 
     async def _cancel(self) -> None:
-        if self._is_sending:
+        if self._is_sending and self._sending is not None:
             self._stop("the sweep was canceled")
-        await self._cancel_live()
-        if self._sending is not None:
-            # Starts that were under way are over now, and their runs are known.
-            await asyncio.wait([asyncio.wrap_future(self._sending)])
             await self._cancel_live()
+            # Starts that were under way are over then, and their runs are known.
+            await asyncio.wait([asyncio.wrap_future(self._sending)])
+        wrong = await self._cancel_live()
+        if wrong:
+            raise errors.ServiceError(f"{len(wrong)} of the runs could not be canceled: {wrong[0]}")
 
-    async def _cancel_live(self) -> None:
+    async def _cancel_live(self) -> list[errors.DataflowError]:
+        """Return why those that still live could not be canceled."""
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def cancel(run: Run) -> errors.DataflowError | None:
@@ -321,16 +342,13 @@ class Sweep:
                 return None
 
         live = [run for run in self.runs if not run.is_over and not run.view.cancel_requested]
-        wrong = [error for error in await asyncio.gather(*map(cancel, live)) if error is not None]
-        if wrong:
-            raise errors.ServiceError(f"{len(wrong)} of {len(live)} runs could not be canceled: {wrong[0]}")
+        return [error for error in await asyncio.gather(*map(cancel, live)) if error is not None]
 
     async def _await(self) -> tuple[JobExecution, ...]:
         while not self.is_over:
             if self._sending is not None:
                 # Shielded: who stops awaiting must not end the starting.
-                with contextlib.suppress(Exception):
-                    await asyncio.shield(asyncio.wrap_future(self._sending))
+                await asyncio.shield(asyncio.wrap_future(self._sending))
             for run in self.runs:
                 with contextlib.suppress(errors.DataflowError):
                     await run
@@ -343,34 +361,30 @@ class Sweep:
 
     def failed(self) -> errors.SweepFailed:
         """Return the error of a sweep that is over and did not complete: one line, with the first reason."""
-        total, counts = len(self._request.requests), self.counts
-        bad = {word: number for word, number in counts.items() if word != RunState.COMPLETED}
+        bad = {word: number for word, number in self.counts.items() if word != RunState.COMPLETED}
         words = ", ".join(f"{number} {word}" for word, number in bad.items())
-        first = next(
-            iter(
-                [run for _, run in self._failed()]
-                or [run for run in self.runs if run.status != RunState.COMPLETED]
-            ),
-            None,
-        )
-        reason = " ".join((self._stopped if first is None else first.error or "").split())[:REASON_LENGTH]
+        failed = [run for _, run in self._failed()]
+        first = next(iter(failed or [run for run in self.runs if run.status != RunState.COMPLETED]), None)
+        reason = " ".join(((first.error if first else self.error) or "").split())[:REASON_LENGTH]
         where = f"run {first.run_id or first.key}" if first else "not sent"
-        said = f"; {where}: {reason}" if reason else ""
-        step = (
-            f"; .retry_failed() starts the {bad[RunState.FAILED]} failed again"
-            if RunState.FAILED in bad
-            else ""
-        )
+        steps = [f".retry_failed() starts the {len(failed)} failed again"] if failed else []
+        steps += [f".send_rest() sends the {bad[UNSENT]} unsent"] if UNSENT in bad else []
         return errors.SweepFailed(
-            f"{sum(bad.values())} of {total} runs of {self.job} did not complete ({words}){said}{step}",
+            "; ".join(
+                [
+                    f"{sum(bad.values())} of {self._total} runs of {self.job} did not complete ({words})",
+                    *([f"{where}: {reason}"] if reason else []),
+                    *steps,
+                ]
+            ),
             run=first,
             sweep=self,
         )
 
     def _still_going(self, timeout: float) -> errors.WaitTimeout:
-        live = len(self._request.requests) - sum(run.is_over for run in self.runs)
+        live = self._total - sum(run.is_over for run in self.runs)
         return errors.WaitTimeout(
-            f"{live} of {len(self._request.requests)} runs of {self.job} still go on after {timeout:g} s; wait again, or .cancel() of the sweep ends them",
+            f"{live} of {self._total} runs of {self.job} still go on after {timeout:g} s; wait again, or .cancel() of the sweep ends them",
             run=self,
         )
 
@@ -431,7 +445,7 @@ class Sweep:
         is_over = self.is_over
         view = SweepView(
             swept=self._request.swept,
-            total=len(self._request.requests),
+            total=self._total,
             runs=tuple((number, run.view) for number, run in self._numbered()),
             retried=tuple((number, run.view) for number, run in self._retried),
             retrying=frozenset(self._again),

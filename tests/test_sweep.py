@@ -11,8 +11,8 @@ import pytest
 
 from dataflow_magic.card.sweep import SweepState, SweepView, sweep_state
 from dataflow_magic.cell import SweepRequest, make_request
-from dataflow_magic.errors import BadParameter, BadState, NotFound, SweepFailed, WaitTimeout
-from dataflow_magic.models import JobCondition
+from dataflow_magic.errors import BadParameter, BadState, NotFound, ServiceError, SweepFailed, WaitTimeout
+from dataflow_magic.models import JobCondition, RunState
 from dataflow_magic.present import FrontEnd
 from dataflow_magic.sweep import Sweep
 from dataflow_magic.sweeppresent import SweepPresenter
@@ -251,6 +251,19 @@ def test_cancel_while_runs_are_being_started_sends_no_more(scene):
     assert sweep.error == "the sweep was canceled"
 
 
+def test_a_cancel_that_the_service_does_not_take_says_of_how_many_and_can_be_tried_again(scene):
+    sweep = sweep_of(scene, "slow", 1, 2, 3)
+    sweep.wait_sent()
+    scene.service.is_down = True
+    with pytest.raises(ServiceError, match="3 of the runs could not be canceled: "):
+        sweep.cancel()
+
+    scene.service.is_down = False
+    sweep.cancel()
+    sweep.wait(10)
+    assert sweep.counts == {"CANCELED": 3}
+
+
 def test_those_that_failed_are_started_again_as_a_sweep_of_their_own(scene):
     sweep = sweep_of(scene, "broken", 1, 2, 3)
     sweep.wait(10)
@@ -262,11 +275,50 @@ def test_those_that_failed_are_started_again_as_a_sweep_of_their_own(scene):
     assert len(scene.service.starts) == 6
 
 
+def test_what_was_not_sent_is_sent_by_a_sweep_of_its_own(scene):
+    def then_refuse(sent: Sent) -> None:
+        if sent.is_start and len(scene.service.starts) == 1:
+            refuse(scene, 400, times=100)
+
+    scene.service.before_answer = then_refuse
+    sweep = sweep_of(scene, "daily_sales", *range(7))
+    sweep.wait(10)
+    scene.service.answers = []
+    scene.service.before_answer = lambda _: None
+    rest = sweep.send_rest()
+
+    assert len(rest.result(10)) == 6
+    assert [run.parameters["$month"] for run in rest.runs] == ["1", "2", "3", "4", "5", "6"]
+
+
+def test_where_all_were_sent_there_is_no_rest(scene):
+    sweep = sweep_of(scene, "daily_sales", 1)
+    sweep.wait(10)
+
+    with pytest.raises(BadState, match="nothing of the sweep was left unsent; there is nothing to start"):
+        sweep.send_rest()
+
+
+def test_who_awaits_a_sweep_whose_session_is_closed_is_told(scene):
+    put_off(scene)
+    sweep = sweep_of(scene, "slow", *range(9))
+    eventually(lambda: was_put_off(scene), "a start was put off")
+
+    async def await_and_close() -> None:
+        waiting = asyncio.ensure_future(_result(sweep))
+        await asyncio.sleep(0.05)
+        await asyncio.to_thread(scene.session.close)
+        with pytest.raises(SweepFailed, match="8 UNSENT"):
+            await waiting
+
+    asyncio.run(await_and_close())
+
+
 def test_where_none_failed_there_is_nothing_to_start_again(scene):
     sweep = sweep_of(scene, "daily_sales", 1)
     sweep.wait(10)
 
-    with pytest.raises(BadState, match="no run of the sweep has failed; there is nothing to start again"):
+    with pytest.raises(BadState, match="no run of the sweep has failed; there is nothing to start"):
         sweep.retry_failed()
 
 
@@ -283,6 +335,23 @@ def test_the_button_starts_those_that_failed_again_in_their_places(scene):
     assert [run.parameters["$month"] for run in sweep.runs] == ["0", "1", "2", "3", "4"]
     assert sweep.counts == {"FAILED": 5}
     assert len(scene.service.starts) == 1 + 4 + 5
+
+
+def test_the_button_starts_one_that_failed_again_while_others_go_on(scene):
+    sweep = sweep_of(scene, "slow", 1, 2)
+    sweep.wait_sent()
+    first, second = sweep.runs
+    eventually(lambda: first.status == second.status == "RUNNING", "both run")
+    assert first.run_id is not None
+    scene.service.store.move(first.run_id, RunState.FAILED, "lost a worker")
+    eventually(lambda: first.status == "FAILED", "one failed")
+    sweep._retry_from_button()
+    eventually(lambda: sweep.runs[0] is not first, "it was replaced")
+    scene.service.finish.set()
+    sweep.result(10)
+
+    assert sweep.runs[1] is second
+    assert sweep.counts == {"COMPLETED": 2}
 
 
 def test_where_all_are_over_the_button_has_left_and_starts_nothing(scene):

@@ -143,8 +143,9 @@ class TestState:
             (sweep_view(run(0, "COMPLETED"), run(1, "CANCELED"), is_over=True), "CANCELED"),
             (sweep_view(run(0, "COMPLETED"), total=3, stopped="no", is_over=True), "UNSENT"),
             (sweep_view(run(0, settled="UNCLEAR"), is_over=True), "FAILED"),
+            (sweep_view(run(0, "RUNNING", blind_since=NOON), is_over=True), "RUNNING"),
         ],
-        ids=["live", "completed", "failed", "canceled", "not all sent", "unclear"],
+        ids=["live", "completed", "failed", "canceled", "not all sent", "unclear", "nobody watches"],
     )
     def test_one_word_tells_of_all(self, view, state):
         assert at(99, view).state == state
@@ -286,6 +287,11 @@ class TestHtml:
         assert Read(sweep_html(at(99, sweep_view(*views, is_over=True)))).text.endswith(
             "and 100 more COMPLETED; %dataflow_runs --job daily_delays shows all"
         )
+
+    def test_what_was_not_sent_is_told_with_how_to_send_it(self):
+        html = sweep_html(at(99, sweep_view(run(0, "COMPLETED"), total=3, stopped="no", is_over=True)))
+
+        assert ".send_rest() sends the 2 unsent" in Read(html).text
 
     def test_while_a_cell_waits_it_says_how_to_stop_that(self):
         assert "interrupt the kernel to stop waiting; the runs go on" in summary_html(

@@ -7,6 +7,7 @@ import threading
 
 import pytest
 from IPython.core.error import UsageError
+from ipywidgets import Button, Widget
 
 from dataflow_magic.errors import SweepFailed, WaitTimeout
 from dataflow_magic.sweep import Sweep
@@ -190,3 +191,84 @@ def test_the_runs_of_a_sweep_are_in_the_table_of_runs(lab):
 
     frame = lab.run("%dataflow_runs").value
     assert list(frame["param.month"]) == ["1", "7"]
+
+
+def test_the_cards_button_ends_all_and_gives_itself_back_where_it_could_not(scene, lab, caplog):
+    buttons: list[Button] = []
+    Widget.on_widget_constructed(
+        lambda widget: buttons.append(widget) if isinstance(widget, Button) else None
+    )
+    try:
+        ran = lab.run(f"%%dataflow_run slow\n{BLOCK}")
+        ran.value.wait_sent()
+        eventually(lambda: any(each.description == "Cancel all" for each in buttons), "it is offered")
+        (cancel,) = [each for each in buttons if each.description == "Cancel all"]
+        eventually(lambda: not cancel.disabled, "there is something to cancel")
+        scene.service.is_down = True
+        cancel.click()
+        cancel.click()
+        eventually(lambda: "could not be canceled" in caplog.text, "the service did not take it")
+        eventually(lambda: cancel.description == "Cancel all", "it can be tried again")
+        scene.service.is_down = False
+        cancel.click()
+        cancel.click()
+        ran.value.wait(10)
+    finally:
+        Widget.on_widget_constructed(None)
+
+    assert ran.value.counts == {"CANCELED": 2}
+    eventually(lambda: lab.shown[-1].is_update, "the output is replaced")
+    assert lab.shown[-1].text.startswith("CANCELED  slow  2 of 2 runs over")
+
+
+def test_a_sweep_that_was_waited_for_is_shown_again_when_it_is_asked_for(lab):
+    lab.run(f"%%dataflow_run daily_sales --wait -o sweep\n{BLOCK}")
+
+    assert len(lab.run("sweep").shown) == 1
+    assert len(lab.run("display(sweep, sweep)").shown) == 2
+
+
+def test_a_wait_that_is_bounded_leaves_the_card_alive(scene, lab):
+    lab.run(f"%%dataflow_run slow --wait-timeout 0.002 -o sweep\n{BLOCK}")
+    scene.service.finish.set()
+    lab.shell.user_ns["sweep"].wait(10)
+
+    eventually(lambda: lab.shown[-1].text.startswith("COMPLETED"), "the output is replaced in the background")
+    assert lab.shown[-1].thread == "dataflow-magic"
+
+
+def test_a_terminal_that_waited_prints_the_value_as_its_repr(terminal):
+    ran = terminal.run(f"%%dataflow_run daily_sales --wait\n{BLOCK}")
+
+    assert ran.out.endswith("Out[1]: <Sweep of 2 runs of daily_sales: 2 COMPLETED>\n")
+    assert ran.out.count("COMPLETED  daily_sales  2 of 2 runs over") == 1
+
+
+def test_secrets_of_a_sweep_are_sent_and_shown_nowhere(scene, lab):
+    lab.run("given = ['first-hidden-4f1d', 'second-hidden-77ab']")
+    ran = lab.run(
+        "%%dataflow_run broken -o sweep\ntoken = each(secret(given[0]), secret(given[1]))\nday = each(1, 2)\n"
+    )
+    ran.value.wait(10)
+    eventually(lambda: lab.shown[-1].is_update, "the output is replaced")
+    table = lab.run("sweep.frame().to_string()").value
+
+    assert sorted(sent.body["parameters"]["$token"] for sent in scene.service.starts) == [
+        "first-hidden-4f1d",
+        "first-hidden-4f1d",
+        "second-hidden-77ab",
+        "second-hidden-77ab",
+    ]
+    shown = " ".join([str(dict(each.data)) for each in lab.shown] + [table, repr(ran.value), ran.out])
+    assert "-hidden-" not in shown
+    assert shown.count("token=••••••") >= 4
+
+
+def test_a_mistake_beside_a_secret_that_is_swept_does_not_tell_it(lab):
+    lab.run("given = ['first-hidden-4f1d', 'second-hidden-77ab']")
+    ran = lab.run(
+        "%%dataflow_run broken\ntoken = each(secret(given[0]), secret(given[1]))\nday = 1 / len(token)\n"
+    )
+
+    assert ran.error is not None
+    assert "-hidden-" not in str(ran.error)

@@ -135,6 +135,8 @@ class SweepState:
         How many runs a cancel, or a start once more, would be of.
     canceling
         How many are told to end and have not.
+    unsent
+        How many were asked for and not sent, or not yet.
     tick
         Seconds from one elapsed time to the next.
     """
@@ -158,6 +160,7 @@ class SweepState:
     can_cancel: int = 0
     can_retry: int = 0
     canceling: int = 0
+    unsent: int = 0
     tick: float = 1.0
     is_over: bool = False
     kernel_waits: bool = False
@@ -220,6 +223,7 @@ def sweep_state(
         state=state,
         kind=kind,
         elapsed=_seconds_of(end, began) if sweep.is_over else ENGLISH.duration(int(seconds // tick * tick)),
+        unsent=sweep.total - len(sweep.runs),
         tick=tick,
         as_of=_clock(now),
         submitted=_day_and_clock(began),

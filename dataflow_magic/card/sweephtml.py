@@ -233,6 +233,8 @@ def _when(state: SweepState, *, live: bool) -> Iterator[str]:
             yield f" · ended {state.ended}"
         if state.can_retry:
             yield f" · .retry_failed() starts the {state.can_retry} failed again"
+        if state.unsent:
+            yield f" · .send_rest() sends the {state.unsent} unsent"
     elif not live:
         yield f" · as of {state.as_of}; show the sweep again to refresh"
     if state.kernel_waits:
