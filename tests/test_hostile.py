@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import json
 import unicodedata
 from html.parser import HTMLParser
+from typing import Any
 
+import httpx
 import pytest
 
+from dataflow_magic.answers import raise_for
 from dataflow_magic.card import card_state, to_html, to_text
+from dataflow_magic.errors import RequestRejected
+from dataflow_magic.handle import Run
 from tests.hostile import NOON, PAYLOADS, hostile_views
 
 HARMLESS = set(
@@ -92,14 +98,10 @@ def test_plain_text_cannot_move_a_cursor_hide_text_or_run_on(text):
     for view in hostile_views(text):
         told = to_text(card_state(view, NOON))
 
-        told.encode()
         assert len(told.split("\n")) <= 30
         assert max(len(line) for line in told.split("\n")) < 1_000
-        odd = {
-            char for char in told if unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp") and char != "\n"
-        }
-        assert odd == set()
-        assert not any("\u202a" <= char <= "\u202e" or "\u2066" <= char <= "\u2069" for char in told)
+        for line in told.split("\n"):
+            assert_harmless(line)
 
 
 @pytest.mark.parametrize("name", ["script", "event handler", "a link", "a comment", "template"])
@@ -109,3 +111,29 @@ def test_the_words_are_shown_as_they_are(name):
     (shown,) = (row.full or row.value for row in card_state(view, NOON).parameters if row.name == "other")
 
     assert shown == text
+
+
+@payloads
+def test_an_error_that_quotes_a_service_is_one_line_that_can_be_printed(text):
+    body = json.dumps({"error": {"errorCode": text, "message": text, "details": text}}).encode()
+    answer = httpx.Response(400, content=body, request=httpx.Request("GET", "http://127.0.0.1/"))
+
+    with pytest.raises(RequestRejected) as raised:
+        raise_for(answer, NOON.timestamp())
+    assert_harmless(str(raised.value))
+    assert len(str(raised.value)) < 1_000
+    assert_harmless(raised.value._render_traceback_()[0])
+
+
+@payloads
+def test_a_run_can_be_printed(text):
+    for view in hostile_views(text):
+        unused: Any = None
+
+        assert_harmless(repr(Run(view, connection=unused, submit=unused)))
+
+
+def assert_harmless(line: str) -> None:
+    line.encode()
+    assert {char for char in line if unicodedata.category(char) in ("Cc", "Cs", "Zl", "Zp")} == set()
+    assert not any("\u202a" <= char <= "\u202e" or "\u2066" <= char <= "\u2069" for char in line)
