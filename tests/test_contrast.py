@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import re
 import sys
-from dataclasses import replace
-from datetime import datetime, timedelta
 from pathlib import Path
 
 import pytest
@@ -13,31 +11,14 @@ import tinycss2
 import tinycss2.color4
 
 from dataflow_magic.card import card_state, to_html
-from dataflow_magic.models import JobCondition, JobExecution
-from dataflow_magic.view import KST, NOT_STARTED, UNCLEAR, Failure, RunView
+from tests.states import NOON, STATES
 
 READABLE = 4.5
 """Contrast that level AA asks of text; WCAG 2, success criterion 1.4.3."""
-NOON = datetime(2026, 11, 1, 12, tzinfo=KST)
-SENT = RunView("local", "http://127.0.0.1:1", "j", "daily", JobCondition(num_worker=2), {"$day": "1"}, NOON)
-STATES = ("READY", "RUNNING", "COMPLETED", "FAILED", "CANCELED", "SUSPENDED")
 Colour = tuple[float, float, float]
 
 
-def told(status: str) -> RunView:
-    end = NOON + timedelta(seconds=9) if status in ("COMPLETED", "FAILED", "CANCELED") else None
-    return replace(SENT, execution=JobExecution(job_execution_id="r", status=status, end_date=end))
-
-
-VIEWS = {
-    "SUBMITTING": SENT,
-    **{status: told(status) for status in STATES},
-    "looked for": replace(SENT, is_lost=True, blind_since=NOON, blind_reason="looked for"),
-    NOT_STARTED: replace(SENT, settled=NOT_STARTED, blind_since=NOON, blind_reason="not started"),
-    UNCLEAR: replace(SENT, settled=UNCLEAR, blind_since=NOON, blind_reason="two may be it"),
-    "blind": replace(told("RUNNING"), blind_since=NOON, blind_reason="connection refused"),
-    "with its log": replace(told("FAILED"), failure=Failure("ValueError", ("a line",))),
-}
+states = pytest.mark.parametrize("view", STATES.values(), ids=STATES)
 
 
 class Theme:
@@ -110,7 +91,7 @@ def test_contrast_is_that_of_wcag(text, ground, ratio):
     assert contrast(over(text, white), over(ground, white)) == pytest.approx(ratio, abs=0.005)
 
 
-@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+@states
 def test_the_word_of_the_state_is_readable_on_its_ground_with_inline_style_alone(view):
     state = card_state(view, NOON)
     page = to_html(state)
@@ -122,7 +103,7 @@ def test_the_word_of_the_state_is_readable_on_its_ground_with_inline_style_alone
     assert contrast(over(style["color"], ground), ground) >= READABLE
 
 
-@pytest.mark.parametrize("view", VIEWS.values(), ids=VIEWS)
+@states
 def test_every_colour_of_text_is_readable_in_the_theme(view, theme):
     rules = rules_of(to_html(card_state(view, NOON)))
     own = {name: value for rule in rules for name, value in rule.items() if name.startswith("--")}

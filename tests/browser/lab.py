@@ -18,7 +18,10 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from playwright.sync_api import Browser, Locator, Page
 
-__all__ = ["CHROMIUM_FLAGS", "Lab", "OpenNotebook", "open_page", "write_notebook"]
+__all__ = ["CHROMIUM_FLAGS", "LAB", "NOTEBOOK_7", "Lab", "OpenNotebook", "open_page", "write_notebook"]
+
+LAB = "lab/tree"
+NOTEBOOK_7 = "notebooks"
 
 CHROMIUM_FLAGS = (
     "--no-sandbox",
@@ -109,9 +112,15 @@ class Lab:
     def __exit__(self, *_: object) -> None:
         self.close()
 
-    def open(self, page: Page, name: str, *, kernel: bool = True) -> OpenNotebook:
-        """Open a notebook of ``root`` in this page, and wait for its kernel unless told otherwise."""
-        page.goto(f"{self.url}/lab/tree/{name}?token={self.token}&reset")
+    def open(self, page: Page, name: str, *, kernel: bool = True, app: str = LAB) -> OpenNotebook:
+        """Open a notebook of ``root`` in this page, and wait for its kernel unless told otherwise.
+
+        Parameters
+        ----------
+        app
+            `LAB`, or `NOTEBOOK_7`, which the same server serves.
+        """
+        page.goto(f"{self.url}/{app}/{name}?token={self.token}&reset")
         notebook = OpenNotebook(page, self.root / name)
         notebook.await_shown(kernel=kernel)
         return notebook
@@ -138,6 +147,7 @@ class Lab:
             f"--ServerApp.root_dir={self.root}",
             f"--IdentityProvider.token={self.token}",
             "--LabApp.expose_app_in_browser=True",
+            "--JupyterNotebookApp.expose_app_in_browser=True",
             "--LabApp.news_url=None",
             "--LabApp.check_for_updates_class=jupyterlab.NeverCheckForUpdate",
         ]
