@@ -27,6 +27,7 @@ PAYLOADS = {
     "a link": "[click](javascript:window.harmed=1) <a href='javascript:window.harmed=1'>click</a>",
     "a comment": "<!-- <script>--><!--><![CDATA[ ]]> &lt;script&gt; &#60;b&#62; &amp;amp;",
     "a formula": f"$\\href{{javascript:{_HARM}}}{{x}}$ $$\\frac{{a}}{{b}}$$ \\(x\\) \\[y\\] `code` **bold** # h",
+    "backslashes": r"\\server\share \$5 \ref{x} \begin{align}a&b\end{align} \[z\] \(w\)",
     "writing direction": "a\u202egnp.exe\u2066b\u2069\u200f\u061c\ufeffc",
     "colours": "\x1b[31mred\x1b[0m\x1b]8;;http://harm.example\x07link\x1b]8;;\x07\x9b2J\x1b[2J\x1b[1;1Hhome",
     "NUL and controls": "a\x00b\x07c\x08d\x0be\x0cf\x7fg\x85h\r\ni\u2028j",

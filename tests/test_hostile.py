@@ -36,6 +36,7 @@ class Markup(HTMLParser):
         self.attributes: set[str] = set()
         self.styles: list[str] = []
         self.sheets: list[str] = []
+        self.texts: list[str] = []
         self.others: list[str] = []
         self._open: list[str] = []
         self.unclosed = 0
@@ -55,8 +56,7 @@ class Markup(HTMLParser):
         self.unclosed += not self._open or self._open.pop() != tag
 
     def handle_data(self, data: str) -> None:
-        if self._open[-1:] == ["style"]:
-            self.sheets.append(data)
+        (self.sheets if self._open[-1:] == ["style"] else self.texts).append(data)
 
     def handle_comment(self, data: str) -> None:
         self.others.append(data)
@@ -83,6 +83,15 @@ def test_the_markup_is_that_of_a_harmless_run(text):
         # No byte of a style sheet or of an inline style comes from outside.
         assert found.sheets == usual.sheets
         assert set(found.styles) <= set(usual.styles)
+
+
+@pytest.mark.parametrize("name", ["a formula", "backslashes", "template"])
+def test_no_text_holds_what_a_typesetter_looks_for(name):
+    for view in hostile_views(PAYLOADS[name]):
+        texts = Markup(to_html(card_state(view, NOON))).texts
+
+        assert "$" in texts
+        assert [text for text in texts if len(text) > 1 and ("$" in text or "\\" in text)] == []
 
 
 @payloads
