@@ -22,6 +22,11 @@ __all__ = ["CHROMIUM_FLAGS", "LAB", "NOTEBOOK_7", "Lab", "OpenNotebook", "open_p
 
 LAB = "lab/tree"
 NOTEBOOK_7 = "notebooks"
+NOT_OURS = (
+    "Cannot read properties of undefined (reading 'schema')",
+    "Command 'filebrowser:open-path' not registered.",
+)
+"""Errors of Notebook 7 while it opens any notebook."""
 
 CHROMIUM_FLAGS = (
     "--no-sandbox",
@@ -280,13 +285,13 @@ def open_page(browser: Browser) -> Iterator[Page]:
     context = browser.new_context(viewport={"width": 1180, "height": 900})
     shown = context.new_page()
     broken: list[str] = []
-    shown.on("pageerror", lambda error: broken.append(str(error)))
+    shown.on("pageerror", lambda error: broken.append(error.message))
     try:
         yield shown
     finally:
         context.close()
 
-    assert broken == []
+    assert set(broken) <= set(NOT_OURS), "; ".join(broken)
 
 
 def write_notebook(path: Path, *cells: str) -> None:
