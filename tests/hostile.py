@@ -7,7 +7,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from dataflow_magic.models import JobCondition, JobExecution
-from dataflow_magic.view import KST, Failure, RunView
+from dataflow_magic.view import KST, Failure, Progress, RunView
 
 __all__ = ["NOON", "PAYLOADS", "hostile_views"]
 
@@ -65,6 +65,7 @@ def hostile_views(text: str) -> Iterator[RunView]:
     yield ready
     yield replace(ready, blind_since=NOON, blind_reason=text, cancel_requested=True)
     yield _told(sent, text, text)
+    yield replace(_told(sent, "RUNNING", text), progress=Progress(1, 2, 3, 4, 5, text))
     ended = _told(sent, "FAILED", text, end_date=NOON + timedelta(seconds=60))
     yield ended
     yield replace(ended, failure=Failure(text, tuple(text for _ in range(20))))

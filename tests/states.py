@@ -7,7 +7,7 @@ from datetime import datetime, timedelta
 from typing import Any
 
 from dataflow_magic.models import JobCondition, JobExecution
-from dataflow_magic.view import KST, NOT_STARTED, UNCLEAR, Failure, RunView
+from dataflow_magic.view import KST, NOT_STARTED, UNCLEAR, Failure, Progress, RunView
 
 __all__ = ["NOON", "STATES"]
 
@@ -48,7 +48,7 @@ STATES = {
         blind_reason="the answer to its start was lost; if no run shows by 12:06:30 KST, it was not started",
     ),
     "READY": _told("READY", status_detail="starting Spark"),
-    "RUNNING": _told("RUNNING"),
+    "RUNNING": replace(_told("RUNNING"), progress=Progress(2, 5, 70, 128, 1, "count at daily.py:14")),
     "COMPLETED": _told("COMPLETED", end_date=_END),
     "FAILED": replace(_told("FAILED", end_date=_END), failure=Failure(_LOG[-1], _LOG)),
     "CANCELED": replace(_told("CANCELED", end_date=_END), failure=Failure("canceled on request")),

@@ -26,6 +26,7 @@ READABLE = 4.5
 
 # Text, and its contrast with what is below it, of all that is seen in a card. Colours are read as they are drawn.
 LOOK = """card => {
+    card.querySelectorAll('details').forEach(details => { details.open = true; });
     const canvas = document.createElement('canvas').getContext('2d', {willReadFrequently: true});
     const drawn = color => {
         canvas.clearRect(0, 0, 1, 1);
