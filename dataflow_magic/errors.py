@@ -1,4 +1,4 @@
-"""Every error this package raises, by who has to act. Imports nothing.
+"""Every error this package raises, by who has to act.
 
 ::
 
@@ -21,12 +21,15 @@
     |   '-- SweepFailed          not every run of a sweep completed (.sweep)
     '-- WaitTimeout              still running when the wait was over (.run)
 
-Messages say what happened with the value and what to do. They are shown as they are, alone, in a cell.
+Messages say what happened with the value and what to do. They are shown as they are, alone, in a cell or a terminal, and often quote
+what a service or a script said: nothing in them moves a cursor or cannot be printed.
 """
 
 from __future__ import annotations
 
 from typing import Any
+
+from dataflow_magic.plain import clean, without_colours
 
 __all__ = [
     "BadParameter",
@@ -52,6 +55,9 @@ __all__ = [
 
 class DataflowError(Exception):
     """The root: catch this to catch everything the package raises on purpose."""
+
+    def __init__(self, message: str = "") -> None:
+        super().__init__("\n".join(map(clean, without_colours(message).split("\n"))))
 
     def _render_traceback_(self) -> list[str]:
         # IPython asks for this in every traceback mode and in %tb: the message is the whole story.

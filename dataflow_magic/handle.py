@@ -20,6 +20,7 @@ from dataflow_magic.connection import Connection
 from dataflow_magic.diagnosis import diagnose
 from dataflow_magic.masking import Parameter, is_any_unknown, masked
 from dataflow_magic.models import JobCondition, JobExecution, RunState
+from dataflow_magic.plain import clean
 from dataflow_magic.present import FrontEnd, Presenter, front_end
 from dataflow_magic.showing import Showing, Submit
 from dataflow_magic.storage import NoObject
@@ -74,7 +75,9 @@ class Run:
 
     def __repr__(self) -> str:
         view = self._view
-        return f"<Run {view.run_id or view.key or '(no id yet)'} of {view.job_name} on {view.target}: {view.status}>"
+        return clean(
+            f"<Run {view.run_id or view.key or '(no id yet)'} of {view.job_name} on {view.target}: {view.status}>"
+        )
 
     @property
     def view(self) -> RunView:

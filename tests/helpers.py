@@ -106,6 +106,7 @@ class ScriptedService(httpx.AsyncBaseTransport):
         self.passed_seconds = 0.0
         self.store = Store(folder / "state.sqlite3", self.now)
         self.finish = threading.Event()
+        self.slow_seconds = PATIENCE
         self.sent: list[Sent] = []
         self.signatures: set[str] = set()
         self.endpoint = ENDPOINT
@@ -224,7 +225,7 @@ class ScriptedService(httpx.AsyncBaseTransport):
             case "mute":
                 return Outcome("FAILED", "no Java was found")
             case "slow":
-                deadline = time.monotonic() + PATIENCE
+                deadline = time.monotonic() + self.slow_seconds
                 while not self.finish.is_set() and time.monotonic() < deadline:
                     with contextlib.suppress(TimeoutError):
                         await asyncio.wait_for(cancel.wait(), 0.005)

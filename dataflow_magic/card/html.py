@@ -28,6 +28,7 @@ __all__ = [
 ]
 
 TEXT_LINES: Final = 30
+_TYPESET: Final = re.compile(r"[$\\]")
 SELECT_ALL: Final = "user-select:all;-webkit-user-select:all"
 """One click selects an id or a command whole; inline, to be kept where the style sheet is not."""
 
@@ -320,8 +321,9 @@ def _joined(*parts: str) -> _Markup:
 
 
 def _text(text: str) -> _Markup:
-    # JupyterLab typesets as a formula what is between two dollar signs of one text; alone in an element none is.
-    return _Markup(escape(text).replace("$", "<span>$</span>"))
+    # JupyterLab typesets as a formula what is between two dollar signs or in \(\) of one text, and takes of two
+    # backslashes one away; alone in an element none of them is seen.
+    return _Markup(_TYPESET.sub(r"<span>\g<0></span>", escape(text)))
 
 
 def _element(tag: str, *children: str, **attributes: str) -> _Markup:

@@ -6,7 +6,6 @@ move a terminal's cursor and has a bounded length. It is not escaped: that is th
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -18,6 +17,7 @@ from dataflow_magic.card.advice import advice
 from dataflow_magic.card.words import ENGLISH, Words
 from dataflow_magic.masking import Parameter
 from dataflow_magic.models import RunState
+from dataflow_magic.plain import clean, without_colours
 from dataflow_magic.view import (
     KST,
     NOT_STARTED,
@@ -388,48 +388,25 @@ def _spell(value: Parameter) -> str:
 
 
 def _row(name: str, raw: str) -> Row:
-    full = _clean(_cut(raw, FULL_LENGTH))
+    full = clean(_cut(raw, FULL_LENGTH))
     value = _cut(full, VALUE_LENGTH)
     return Row(_short(name), value, full if full != value else "")
 
 
 def _short(text: str) -> str:
-    return _cut(_clean(_cut(text, FULL_LENGTH)), VALUE_LENGTH)
+    return _cut(clean(_cut(text, FULL_LENGTH)), VALUE_LENGTH)
 
 
 def _line(text: str) -> str:
     """Return the words of a message on one line, without colour codes."""
-    bounded = _cut(_COLOUR.sub("", text), FULL_LENGTH)
-    return _cut(_clean(" ".join(bounded.split())), 8 * VALUE_LENGTH)
+    bounded = _cut(without_colours(text), FULL_LENGTH)
+    return _cut(clean(" ".join(bounded.split())), 8 * VALUE_LENGTH)
 
 
 def _log_line(line: str) -> str:
     # A carriage return starts the line over, as progress bars do: the last writing is what a terminal would show.
-    shown = _COLOUR.sub("", line).rstrip("\r\n").rpartition("\r")[2]
-    return _clean(_cut(shown.expandtabs(4), FULL_LENGTH))
-
-
-# Escape sequences of a terminal: CSI, OSC with its end, and the two-character ones.
-_COLOUR: Final = re.compile(
-    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]"
-)
-
-_REPLACEMENT: Final = 0xFFFD
-_CLEAN: Final[dict[int, int]] = {
-    # Control characters have pictures of their own, so that what is shown can be told apart.
-    **{code: 0x2400 + code for code in range(0x20)},
-    0x7F: 0x2421,
-    **dict.fromkeys(range(0x80, 0xA0), _REPLACEMENT),
-    # Half of a pair cannot be encoded as UTF-8.
-    **dict.fromkeys(range(0xD800, 0xE000), _REPLACEMENT),
-    # Marks and overrides of writing direction reorder what stands beside them; two separators break lines.
-    **dict.fromkeys((0x061C, 0x200E, 0x200F, 0x2028, 0x2029, 0xFEFF), _REPLACEMENT),
-    **dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), _REPLACEMENT),
-}
-
-
-def _clean(text: str) -> str:
-    return text.translate(_CLEAN)
+    shown = without_colours(line).rstrip("\r\n").rpartition("\r")[2]
+    return clean(_cut(shown.expandtabs(4), FULL_LENGTH))
 
 
 def _cut(text: str, length: int) -> str:

@@ -1,0 +1,39 @@
+"""Text from outside made fit to be shown: it can be encoded, moves no cursor and reorders nothing. Pure, imports nothing.
+
+It is not escaped: that is the business of who writes markup.
+"""
+
+from __future__ import annotations
+
+import re
+from typing import Final
+
+__all__ = ["clean", "without_colours"]
+
+# Escape sequences of a terminal: CSI, OSC with its end, and the two-character ones.
+_COLOUR: Final = re.compile(
+    r"(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b\][^\x07\x1b]*(?:\x07|\x1b\\)|\x1b[@-Z\\-_]"
+)
+
+_REPLACEMENT: Final = 0xFFFD
+_CLEAN: Final[dict[int, int]] = {
+    # Control characters have pictures of their own, so that what is shown can be told apart.
+    **{code: 0x2400 + code for code in range(0x20)},
+    0x7F: 0x2421,
+    **dict.fromkeys(range(0x80, 0xA0), _REPLACEMENT),
+    # Half of a pair cannot be encoded as UTF-8.
+    **dict.fromkeys(range(0xD800, 0xE000), _REPLACEMENT),
+    # Marks and overrides of writing direction reorder what stands beside them; two separators break lines.
+    **dict.fromkeys((0x061C, 0x200E, 0x200F, 0x2028, 0x2029, 0xFEFF), _REPLACEMENT),
+    **dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), _REPLACEMENT),
+}
+
+
+def clean(text: str) -> str:
+    """Return one line of text with a visible character in place of each that is none, line ends included."""
+    return text.translate(_CLEAN)
+
+
+def without_colours(text: str) -> str:
+    """Return text without a terminal's escape sequences."""
+    return _COLOUR.sub("", text)

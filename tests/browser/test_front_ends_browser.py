@@ -1,0 +1,165 @@
+"""A run in each front end with a browser, from its cell to the saved file: JupyterLab 4, Notebook 7, nbclassic. No Spark."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from playwright.sync_api import Browser, Locator, expect
+
+from tests.browser.lab import LAB, NOTEBOOK_7, Lab, OpenNotebook, open_page, write_notebook
+from tests.helpers import ACCESS_KEY, SECRET_KEY, ScriptedService, at_a_port
+
+pytestmark = pytest.mark.browser
+
+WIDGET = "application/vnd.jupyter.widget-view+json"
+LIVE = "%%dataflow_run slow -o run\nday = 7"
+PATIENCE_MS = 30_000
+BROKEN_WIDGET = ("Loading widget", "model not found", "Error displaying widget", "Could not render")
+
+CELLS = ("", LIVE, LIVE, "%%dataflow_run broken\nday = 7", LIVE, "", "%dataflow_attach @last")
+"""An empty one is where the set-up goes."""
+
+
+class Service(ScriptedService):
+    """The scripted service, whose slow runs outlast a reload."""
+
+    def __init__(self, folder: Path) -> None:
+        super().__init__(folder)
+        self.slow_seconds = 120.0
+
+
+@pytest.fixture(scope="module")
+def service(tmp_path_factory: pytest.TempPathFactory) -> Service:
+    return Service(tmp_path_factory.mktemp("front-ends") / "service")
+
+
+@pytest.fixture(scope="module")
+def set_up(service: Service) -> Iterator[str]:
+    """A cell that loads the extension, whose runs go to the scripted service."""
+    with at_a_port(service) as address:
+        variables = {
+            "DATAFLOW_MAGIC_HOME": str(service.folder / "home"),
+            "DATAFLOW_TARGET": address,
+            "DATAFLOW_LOCAL_ACCESS_KEY": ACCESS_KEY,
+            "DATAFLOW_LOCAL_SECRET_KEY": SECRET_KEY,
+        }
+        yield f"import os\nos.environ.update({variables!r})\n%load_ext dataflow_magic"
+        service.finish.set()
+
+
+@pytest.fixture(scope="module", params=[LAB, NOTEBOOK_7], ids=["JupyterLab 4", "Notebook 7"])
+def opened(
+    lab: Lab, browser: Browser, set_up: str, request: pytest.FixtureRequest
+) -> Iterator[tuple[OpenNotebook, str]]:
+    """A notebook open in a front end, which loads slowly, and its address; each test has cells of its own."""
+    path = lab.root / f"{request.param.replace('/', '-')}.ipynb"
+    write_notebook(path, *(cell or set_up for cell in CELLS))
+    with open_page(browser) as page:
+        notebook = lab.open(page, path.name, app=request.param)
+        notebook.run_cell(0)
+        yield notebook, request.param
+
+
+@pytest.fixture
+def notebook(opened: tuple[OpenNotebook, str], service: Service) -> OpenNotebook:
+    service.finish.clear()
+    return opened[0]
+
+
+def card_of(notebook: OpenNotebook, cell: int = 1) -> Locator:
+    # While its page was reloaded a card may stand twice in the document, once unseen.
+    return notebook.output(cell).locator(".dfm-card").filter(visible=True)
+
+
+def expect_told(notebook: OpenNotebook, *words: str, cell: int = 1) -> None:
+    for word in words:
+        expect(card_of(notebook, cell)).to_contain_text(word, timeout=PATIENCE_MS)
+
+
+def kinds_of(document: dict[str, object], cell: int = 1) -> list[set[str]]:
+    cells = document["cells"]
+    assert isinstance(cells, list)
+    return [set(output["data"]) for output in cells[cell]["outputs"]]
+
+
+def test_a_card_is_alive_ends_and_is_saved_as_html(notebook, service):
+    notebook.run_cell(1)
+    expect_told(notebook, "RUNNING", "slow", "day", "7")
+    expect(notebook.output(1).get_by_role("button", name="Cancel")).to_be_enabled()
+    service.finish.set()
+    expect_told(notebook, "COMPLETED")
+
+    expect(notebook.output(1).get_by_role("button", name="Cancel")).to_have_count(0)
+    assert kinds_of(notebook.save()) == [{"text/html", "text/plain"}]
+
+
+def test_the_cancel_button_still_works_after_the_page_was_reloaded(notebook, service):
+    notebook.run_cell(2)
+    expect_told(notebook, "RUNNING", cell=2)
+    notebook.save()
+    notebook.reload()
+    expect_told(notebook, "RUNNING", cell=2)
+    notebook.output(2).get_by_role("button", name="Cancel").click()
+
+    expect_told(notebook, "CANCELED", cell=2)
+    (run,) = service.store.runs(service.job_id("slow"), page=0, limit=1)[0]
+    assert run.status == "CANCELED"
+
+
+def test_a_saved_notebook_needs_no_kernel(notebook, lab, browser, opened):
+    notebook.run_cell(3)
+    expect_told(notebook, "FAILED", cell=3)
+    document = notebook.save()
+    document["cells"] = [document["cells"][3]]
+    assert kinds_of(document, 0) == [{"text/html", "text/plain"}]
+    assert "widgets" not in document["metadata"]
+    # No language's kernel: none is started.
+    document["metadata"] = {}
+    path = notebook.path.with_name(f"kept-{notebook.path.name}")
+    path.write_text(json.dumps(document))
+    with open_page(browser) as page:
+        kept = lab.open(page, path.name, kernel=False, app=opened[1])
+
+        expect_told(
+            kept, "FAILED", "broken", "day", "7", "ValueError: no such table: test.sales", "Traceback", cell=0
+        )
+        for words in BROKEN_WIDGET:
+            expect(kept.output(0)).not_to_contain_text(words)
+
+
+def test_after_a_restart_of_the_kernel_the_run_is_taken_up_with_a_new_card(notebook, service):
+    notebook.run_cell(4)
+    expect_told(notebook, "RUNNING", cell=4)
+    notebook.restart()
+    notebook.run_cell(5)
+    notebook.run_cell(6)
+    expect_told(notebook, "RUNNING", "slow", "day", cell=6)
+    service.finish.set()
+
+    expect_told(notebook, "COMPLETED", cell=6)
+    assert kinds_of(notebook.save(), 6) == [{"text/html", "text/plain"}]
+
+
+def test_nbclassic_shows_a_card_from_its_first_state_to_the_saved_file(
+    lab, browser: Browser, set_up, service
+):
+    service.finish.clear()
+    path = lab.root / "nbclassic.ipynb"
+    write_notebook(path, set_up, LIVE)
+    # Its own scripts ask the network for MathJax, so that errors of theirs are not ours.
+    page = browser.new_page()
+    page.goto(f"{lab.url}/nbclassic/notebooks/{path.name}?token={lab.token}")
+    page.wait_for_function("window.Jupyter?.notebook?.kernel?.is_connected()", timeout=PATIENCE_MS)
+    page.evaluate("Jupyter.notebook.execute_all_cells()")
+    card = page.locator(".code_cell").nth(1).locator(".output .dfm-card").filter(visible=True)
+    expect(card).to_contain_text("RUNNING", timeout=PATIENCE_MS)
+    expect(card.get_by_role("button", name="Cancel")).to_be_enabled()
+    service.finish.set()
+
+    expect(card).to_contain_text("COMPLETED", timeout=PATIENCE_MS)
+    page.evaluate("Jupyter.notebook.save_notebook()")
+    page.close()
+    assert kinds_of(json.loads(path.read_text())) == [{"text/html", "text/plain"}]

@@ -1,0 +1,65 @@
+"""One run in each state a card tells apart."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from datetime import datetime, timedelta
+from typing import Any
+
+from dataflow_magic.models import JobCondition, JobExecution
+from dataflow_magic.view import KST, NOT_STARTED, UNCLEAR, Failure, Progress, RunView
+
+__all__ = ["NOON", "STATES"]
+
+NOON = datetime(2026, 11, 1, 12, tzinfo=KST)
+"""When each was submitted."""
+
+_SENT = RunView(
+    target="local",
+    endpoint="http://127.0.0.1:4242",
+    job_id="gqigvHq1w2e3",
+    job_name="daily_delays",
+    condition=JobCondition(
+        num_worker=4, timeout=60, nrn="nrn:PUB:IAM::1:Role/1", script_path="b/scripts/", log_path="b/logs/"
+    ),
+    parameters={"$table_name": "test.flights", "$run_date": "2026-11-01"},
+    submitted_at=NOON,
+    key="k3yk3y",
+)
+
+
+def _told(status: str, **more: Any) -> RunView:
+    return replace(_SENT, execution=JobExecution(job_execution_id="7Hk2mQx9LpZa", status=status, **more))
+
+
+def _given_up(settled: str, words: str) -> RunView:
+    return replace(_SENT, is_lost=True, settled=settled, blind_since=NOON, blind_reason=words)
+
+
+_END = NOON + timedelta(seconds=87)
+_LOG = ("reading", "Traceback (most recent call last):", "ValueError: no flights from 'SFO' in month 1")
+
+STATES = {
+    "SUBMITTING": _SENT,
+    "looked for": replace(
+        _SENT,
+        is_lost=True,
+        blind_since=NOON,
+        blind_reason="the answer to its start was lost; if no run shows by 12:06:30 KST, it was not started",
+    ),
+    "READY": _told("READY", status_detail="starting Spark"),
+    "RUNNING": replace(_told("RUNNING"), progress=Progress(2, 5, 70, 128, 1, "count at daily.py:14")),
+    "COMPLETED": _told("COMPLETED", end_date=_END),
+    "FAILED": replace(_told("FAILED", end_date=_END), failure=Failure(_LOG[-1], _LOG)),
+    "CANCELED": replace(_told("CANCELED", end_date=_END), failure=Failure("canceled on request")),
+    "canceling": replace(_told("RUNNING"), cancel_requested=True),
+    "blind": replace(
+        _told("RUNNING"), blind_since=NOON + timedelta(seconds=20), blind_reason="connection refused"
+    ),
+    "unknown": _told("SUSPENDED"),
+    "not started": _given_up(
+        NOT_STARTED, "the answer to its start was lost, and it was not started; run it again"
+    ),
+    "unclear": _given_up(UNCLEAR, "the answer to its start was lost, and two runs may be it"),
+}
+"""By what it is called."""
