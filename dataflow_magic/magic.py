@@ -8,6 +8,7 @@ import tokenize
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
+from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
@@ -341,18 +342,7 @@ class DataflowMagic(Magics):
             print("No credentials found: runs go to the local service on this machine.")  # noqa: T201
         if not options.again:
             self._tell_near_names(options.request)
-        try:
-            run: Run | Sweep
-            if options.sweep:
-                run = session.sweep(options.sweep, target)
-            elif options.again:
-                run = session.start_again(options.again)
-            else:
-                run = session.start(options.request, target)
-        except KeyboardInterrupt:
-            raise Detached(
-                "interrupted while the run was being submitted; %dataflow_runs lists it if it was sent"
-            ) from None
+        run = self._start(options, session, target, silent=silent)
         if options.out:
             self.shell.user_ns[options.out] = run
         # A time to wait is given by who wants to wait.
@@ -368,6 +358,23 @@ class DataflowMagic(Magics):
         elif headless and isinstance(run, Sweep):
             run.wait_sent()  # or a kernel that ends with this cell would take along what has not left
         return run
+
+    def _start(self, options: CellOptions, session: Session, target: Target, *, silent: bool) -> Run | Sweep:
+        from dataflow_magic.present import FrontEnd, front_end
+
+        if not silent and front_end(self.shell) is FrontEnd.WIDGETS:
+            # ipywidgets takes longer to import than a service to answer.
+            session.prepare(lambda: import_module("dataflow_magic.card.widget"))
+        try:
+            if options.sweep:
+                return session.sweep(options.sweep, target)
+            if options.again:
+                return session.start_again(options.again)
+            return session.start(options.request, target)
+        except KeyboardInterrupt:
+            raise Detached(
+                "interrupted while the run was being submitted; %dataflow_runs lists it if it was sent"
+            ) from None
 
     def _tell_near_names(self, request: RunRequest) -> None:
         from dataflow_magic.block import near_names

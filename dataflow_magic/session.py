@@ -202,6 +202,10 @@ class Session:
     def _heard_of(self, jobs: Iterable[Job]) -> None:
         self._jobs |= {job.job_id: job for job in jobs}
 
+    def prepare(self, work: Callable[[], object]) -> None:
+        """Have something done on a thread while requests are under way; what becomes of it is not told."""
+        self._submit(asyncio.to_thread(work))
+
     def ask(self, target: Target, question: Callable[[Client], Awaitable[T]]) -> T:
         """Return what a target's client answers to one question."""
         connection = self.connect(target)
