@@ -161,7 +161,11 @@ def test_nbclassic_shows_a_card_from_its_first_state_to_the_saved_file(
     # Its own scripts ask the network for MathJax, so that errors of theirs are not ours.
     page = browser.new_page()
     page.goto(f"{lab.url}/nbclassic/notebooks/{path.name}?token={lab.token}")
-    page.wait_for_function("window.Jupyter?.notebook?.kernel?.is_connected()", timeout=PATIENCE_MS)
+    # Widgets that come before their manager is there are not shown.
+    page.wait_for_function(
+        "() => { const kernel = window.Jupyter?.notebook?.kernel; return kernel?.is_connected() && kernel.widget_manager }",
+        timeout=PATIENCE_MS,
+    )
     page.evaluate("Jupyter.notebook.execute_all_cells()")
     card = page.locator(".code_cell").nth(1).locator(".output .dfm-card").filter(visible=True).first
     expect(card).to_contain_text("RUNNING", timeout=PATIENCE_MS)
