@@ -90,7 +90,9 @@ def test_the_cancel_button_ends_the_run(installed):
     def scene(kernel: Kernel) -> list[dict[str, Any]]:
         kernel.run("%dataflow_run slow -o run")
         # JupyterLab sends what widgets say to a shell of their own, where there is one.
-        kernel.click("Cancel", subshell=None if installed.version == LAST_6 else kernel.new_subshell())
+        subshell = None if installed.version == LAST_6 else kernel.new_subshell()
+        kernel.click("Cancel", subshell=subshell)
+        kernel.click("Yes, cancel it", subshell=subshell)
         kernel.run("run.wait(20)")
         return kernel.run("run.status")
 

@@ -70,13 +70,18 @@ def notebook(opened: tuple[OpenNotebook, str], service: Service) -> OpenNotebook
 
 
 def card_of(notebook: OpenNotebook, cell: int = 1) -> Locator:
-    # While its page was reloaded a card may stand twice in the document, once unseen.
-    return notebook.output(cell).locator(".dfm-card").filter(visible=True)
+    # A card may stand twice for a moment: unseen while its page is reloaded, and within its own frame at its end.
+    return notebook.output(cell).locator(".dfm-card").filter(visible=True).first
 
 
 def expect_told(notebook: OpenNotebook, *words: str, cell: int = 1) -> None:
     for word in words:
         expect(card_of(notebook, cell)).to_contain_text(word, timeout=PATIENCE_MS)
+
+
+def expect_html(output: Locator) -> None:
+    """Wait until the output is HTML: that takes the place of widgets which said the same just before."""
+    expect(output.locator(".jupyter-widgets")).to_have_count(0)
 
 
 def kinds_of(document: dict[str, object], cell: int = 1) -> list[set[str]]:
@@ -91,6 +96,7 @@ def test_a_card_is_alive_ends_and_is_saved_as_html(notebook, service):
     expect(notebook.output(1).get_by_role("button", name="Cancel")).to_be_enabled()
     service.finish.set()
     expect_told(notebook, "COMPLETED")
+    expect_html(notebook.output(1))
 
     expect(notebook.output(1).get_by_role("button", name="Cancel")).to_have_count(0)
     assert kinds_of(notebook.save()) == [{"text/html", "text/plain"}]
@@ -103,6 +109,7 @@ def test_the_cancel_button_still_works_after_the_page_was_reloaded(notebook, ser
     notebook.reload()
     expect_told(notebook, "RUNNING", cell=2)
     notebook.output(2).get_by_role("button", name="Cancel").click()
+    notebook.output(2).get_by_role("button", name="Yes, cancel it").click()
 
     expect_told(notebook, "CANCELED", cell=2)
     (run,) = service.store.runs(service.job_id("slow"), page=0, limit=1)[0]
@@ -112,6 +119,7 @@ def test_the_cancel_button_still_works_after_the_page_was_reloaded(notebook, ser
 def test_a_saved_notebook_needs_no_kernel(notebook, lab, browser, opened):
     notebook.run_cell(3)
     expect_told(notebook, "FAILED", cell=3)
+    expect_html(notebook.output(3))
     document = notebook.save()
     document["cells"] = [document["cells"][3]]
     assert kinds_of(document, 0) == [{"text/html", "text/plain"}]
@@ -140,6 +148,7 @@ def test_after_a_restart_of_the_kernel_the_run_is_taken_up_with_a_new_card(noteb
     service.finish.set()
 
     expect_told(notebook, "COMPLETED", cell=6)
+    expect_html(notebook.output(6))
     assert kinds_of(notebook.save(), 6) == [{"text/html", "text/plain"}]
 
 
@@ -152,14 +161,19 @@ def test_nbclassic_shows_a_card_from_its_first_state_to_the_saved_file(
     # Its own scripts ask the network for MathJax, so that errors of theirs are not ours.
     page = browser.new_page()
     page.goto(f"{lab.url}/nbclassic/notebooks/{path.name}?token={lab.token}")
-    page.wait_for_function("window.Jupyter?.notebook?.kernel?.is_connected()", timeout=PATIENCE_MS)
+    # Widgets that come before their manager is there are not shown.
+    page.wait_for_function(
+        "() => { const kernel = window.Jupyter?.notebook?.kernel; return kernel?.is_connected() && kernel.widget_manager }",
+        timeout=PATIENCE_MS,
+    )
     page.evaluate("Jupyter.notebook.execute_all_cells()")
-    card = page.locator(".code_cell").nth(1).locator(".output .dfm-card").filter(visible=True)
+    card = page.locator(".code_cell").nth(1).locator(".output .dfm-card").filter(visible=True).first
     expect(card).to_contain_text("RUNNING", timeout=PATIENCE_MS)
     expect(card.get_by_role("button", name="Cancel")).to_be_enabled()
     service.finish.set()
 
     expect(card).to_contain_text("COMPLETED", timeout=PATIENCE_MS)
+    expect_html(page.locator(".code_cell").nth(1))
     page.evaluate("Jupyter.notebook.save_notebook()")
     page.close()
     assert kinds_of(json.loads(path.read_text())) == [{"text/html", "text/plain"}]
