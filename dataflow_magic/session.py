@@ -194,7 +194,7 @@ class Session:
         """
         connection = self.connect(target)
         self._recover_soon()
-        sweep = Sweep(request, self._submit)
+        sweep = Sweep(request, self._submit, language=self._language)
         first, job = self._start(request.requests[0], connection, sweep.note)
         sweep.begin(first, lambda each, note: self._execute(each, job, connection, note))
         return sweep

@@ -14,7 +14,8 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from dataflow_magic import errors
-from dataflow_magic.card.sweep import UNSENT, Rows, SweepState, SweepView, sweep_state
+from dataflow_magic.card.sweep import Rows, SweepState, SweepView, sweep_state
+from dataflow_magic.card.sweepwords import ENDED_SENDING, SWEEP_CANCELED, UNSENT, sweep_words_of
 from dataflow_magic.cell import RunRequest, SweepRequest
 from dataflow_magic.handle import CHANGED, Run
 from dataflow_magic.models import JobExecution, RunState
@@ -50,10 +51,13 @@ class Sweep:
     it in a cell shows one card for all. Made by ``%%dataflow_run`` over a block with ``each`` or ``zipped``.
     """
 
-    def __init__(self, request: SweepRequest, submit: Submit) -> None:
+    def __init__(
+        self, request: SweepRequest, submit: Submit, *, language: Callable[[], str] = lambda: "en"
+    ) -> None:
         self._request = request
         self._total = len(request.requests)
         self._submit = submit
+        self._language = language
         self._start: Start | None = None
         self._runs: dict[int, Run] = {}
         self._retried: list[tuple[int, Run]] = []
@@ -213,7 +217,8 @@ class Sweep:
         requests = tuple(self._request.requests[number] for number in numbers)
         if not requests or self._start is None:
             raise errors.BadState(f"{without}; there is nothing to start", status=400)
-        again, start = Sweep(SweepRequest(self._request.swept, requests), self._submit), self._start
+        request, start = SweepRequest(self._request.swept, requests), self._start
+        again = Sweep(request, self._submit, language=self._language)
 
         async def start_first() -> Run:
             return await start(requests[0], again.note)
@@ -251,7 +256,7 @@ class Sweep:
 
     def _sent(self, task: concurrent.futures.Future[None], done: concurrent.futures.Future[None]) -> None:
         if task.cancelled() or task.exception():
-            self._stopped = self._stopped or "the sending was ended"
+            self._stopped = self._stopped or ENDED_SENDING
             logger.warning("the sending of %r: %s", self, "stopped" if task.cancelled() else task.exception())
         with CHANGED:
             self._is_sending = False
@@ -321,7 +326,7 @@ class Sweep:
 
     async def _cancel(self) -> None:
         if self._is_sending and self._sending is not None:
-            self._stop("the sweep was canceled")
+            self._stop(SWEEP_CANCELED)
             await self._cancel_live()
             # Starts that were under way are over then, and their runs are known.
             await asyncio.wait([asyncio.wrap_future(self._sending)])
@@ -452,7 +457,8 @@ class Sweep:
             stopped=self._stopped,
             is_over=is_over,
         )
-        return sweep_state(view, datetime.now(KST), rows=self._rows, kernel_waits=kernel_waits)
+        words = sweep_words_of(self._language())
+        return sweep_state(view, datetime.now(KST), rows=self._rows, kernel_waits=kernel_waits, words=words)
 
     def _paint_waiting(self) -> None:
         if self._presenter is not None:

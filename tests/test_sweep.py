@@ -275,6 +275,17 @@ def test_those_that_failed_are_started_again_as_a_sweep_of_their_own(scene):
     assert len(scene.service.starts) == 6
 
 
+def test_a_sweep_made_of_another_speaks_its_language(scene, capsys):
+    scene.session.language_choice = "ko"
+    sweep = sweep_of(scene, "broken", 1)
+    sweep.wait(10)
+    again = sweep.retry_failed()
+    again.wait(10)
+    again.show()
+
+    assert capsys.readouterr().out.startswith("FAILED (실패)  broken  실행 1개 중 1개 종료  ")
+
+
 def test_what_was_not_sent_is_sent_by_a_sweep_of_its_own(scene):
     def then_refuse(sent: Sent) -> None:
         if sent.is_start and len(scene.service.starts) == 1:

@@ -6,9 +6,10 @@ import json
 import re
 import unicodedata
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from html.parser import HTMLParser
+from string import Formatter
 from typing import Any
 
 import ipywidgets
@@ -27,6 +28,7 @@ from dataflow_magic.card.sweephtml import (
     sweep_text,
 )
 from dataflow_magic.card.sweepwidget import MOST_RETIRED, SweepCard
+from dataflow_magic.card.sweepwords import ENGLISH_SWEEP, sweep_words_of
 from dataflow_magic.models import JobCondition, JobExecution
 from dataflow_magic.view import KST, Failure, RunView
 
@@ -256,7 +258,7 @@ TAGS = {
 class TestHtml:
     def test_it_reads_well_without_any_style(self):
         assert Read(sweep_html(at(70, BROKEN))).text == (
-            "FAILED daily_delays sweep of 2 runs on local 1 min 05 s 1 FAILED 1 COMPLETED "
+            "✕ FAILED daily_delays sweep of 2 runs on local 1 min 05 s 1 FAILED 1 COMPLETED "
             "submitted 2026-11-01 12:00:00 KST · ended 2026-11-01 12:01:05 KST"
             " · .retry_failed() starts the 1 failed again "
             "state month run time "
@@ -285,7 +287,7 @@ class TestHtml:
         views = [run(number, "COMPLETED") for number in range(300)]
 
         assert Read(sweep_html(at(99, sweep_view(*views, is_over=True)))).text.endswith(
-            "and 100 more COMPLETED; %dataflow_runs --job daily_delays shows all"
+            "not shown: 100 COMPLETED; list all with %dataflow_runs --job daily_delays"
         )
 
     def test_what_was_not_sent_is_told_with_how_to_send_it(self):
@@ -318,6 +320,12 @@ class TestHtml:
         assert whole.cells == Read(columns_html(state)).cells + part.cells
         assert part.tags.count("col") == 5 * part.tags.count("table")
 
+    def test_an_id_and_a_command_are_selected_whole_where_no_style_sheet_is(self):
+        views = [run(number, "COMPLETED") for number in range(201)]
+        codes = [each for each in Read(sweep_html(at(99, sweep_view(*views)))).found if each["tag"] == "code"]
+
+        assert [each["style"] for each in codes] == ["user-select:all;-webkit-user-select:all"] * 201
+
     def test_the_style_sheet_survives_the_escaping(self):
         html = sweep_html(at(9, MIXED))
 
@@ -331,7 +339,7 @@ class TestText:
             "RUNNING  daily_delays  3 of 8 runs over  9 s  local\n"
             "  1 FAILED, 1 RUNNING, 1 READY, 1 SUBMITTING, 1 CANCELED, 1 COMPLETED, 2 UNSENT\n"
             "  as of 12:00:09 KST; show the sweep again to refresh\n"
-            "  press Ctrl-C or interrupt the kernel to stop waiting; the runs go on\n"
+            "  Ctrl-C: interrupt the kernel to stop waiting; the runs go on\n"
             "  FAILED  month=3  run000000002  ValueError: no flights\n"
             "  CANCELED  month=6  run000000005"
         )
@@ -346,7 +354,111 @@ class TestText:
         lines = sweep_text(at(99, sweep_view(*views, is_over=True))).splitlines()
 
         assert len(lines) == 30
-        assert lines[-1] == "  and 473 more; %dataflow_runs --job daily_delays lists all"
+        assert lines[-1] == "  and 473 more; list all with %dataflow_runs --job daily_delays"
+
+
+def names_in(told: str) -> set[str | None]:
+    return {name for _, name, *_ in Formatter().parse(told)} - {None}
+
+
+class TestLanguages:
+    @pytest.mark.parametrize("language", ["en", "ko", "ja"])
+    def test_every_language_takes_what_the_english_words_take(self, language):
+        words = sweep_words_of(language)
+
+        assert words.shared.language == language
+        for field in fields(ENGLISH_SWEEP):
+            said, told = getattr(ENGLISH_SWEEP, field.name), getattr(words, field.name)
+            if isinstance(said, str):
+                assert told
+                assert names_in(told) == names_in(said)
+
+    @pytest.mark.parametrize("language", ["ko", "ja"])
+    def test_no_label_is_left_in_english(self, language):
+        words = sweep_words_of(language)
+
+        assert [
+            field.name
+            for field in fields(ENGLISH_SWEEP)
+            if getattr(ENGLISH_SWEEP, field.name) == getattr(words, field.name)
+        ] == []
+
+    def test_a_language_without_words_is_told_in_english(self):
+        assert sweep_words_of("de_DE.UTF-8") is ENGLISH_SWEEP
+        assert sweep_words_of("") is ENGLISH_SWEEP
+
+    def test_a_state_keeps_the_services_word_beside_its_meaning(self):
+        both = replace(MIXED, retried=((6, run(6, "FAILED")),))
+
+        for language, glosses in (
+            ("ko", ["실패", "실행 중", "대기 중", "요청 중", "취소", "완료", "다시 실행됨", "미전송"]),
+            ("ja", ["失敗", "実行中", "待機中", "送信中", "キャンセル", "完了", "再実行済み", "未送信"]),
+            ("en", [""] * 8),
+        ):
+            counts = at(9, both, words=sweep_words_of(language)).counts
+            assert [(count.word, count.gloss) for count in counts] == list(
+                zip(
+                    [
+                        *("FAILED", "RUNNING", "READY", "SUBMITTING"),
+                        *("CANCELED", "COMPLETED", "RETRIED", "UNSENT"),
+                    ],
+                    glosses,
+                    strict=True,
+                )
+            )
+
+    def test_a_card_in_korean(self):
+        html = sweep_html(at(70, replace(BROKEN, total=3, stopped="no role"), words=sweep_words_of("ko")))
+
+        assert Read(html).text == (
+            "✕ FAILED 실패 daily_delays 스윕: 실행 3개 · local 1분 05초 1 FAILED 실패 1 COMPLETED 완료 1 UNSENT 미전송 "
+            "1개 보내지 않음: no role "
+            "요청 2026-11-01 12:00:00 KST · 종료 2026-11-01 12:01:05 KST"
+            " · .retry_failed(): 실패한 1개를 다시 실행 · .send_rest(): 보내지 않은 1개를 보내기 "
+            "상태 month 실행 시간 "
+            "FAILED 2 run000000001 1분 00초 ValueError: no flights "
+            "COMPLETED 1 run000000000 1분 00초"
+        )
+        assert 'lang="ko"' in html
+
+    def test_a_card_in_japanese(self):
+        view = replace(MIXED, stopped="the sweep was canceled")
+
+        assert sweep_text(at(9, view, kernel_waits=True, words=sweep_words_of("ja"))) == (
+            "RUNNING (実行中)  daily_delays  実行 8 件中 3 件終了  9秒  local\n"
+            "  1 FAILED 失敗, 1 RUNNING 実行中, 1 READY 待機中, 1 SUBMITTING 送信中, "
+            "1 CANCELED キャンセル, 1 COMPLETED 完了, 2 UNSENT 未送信\n"
+            "  2 件は未送信: スイープがキャンセルされました\n"
+            "  12:00:09 KST 時点; スイープを再表示すると更新されます\n"
+            "  Ctrl-C: カーネルを中断すると待機だけが終わり、実行は続きます\n"
+            "  FAILED  month=3  run000000002  ValueError: no flights\n"
+            "  CANCELED  month=6  run000000005"
+        )
+
+    def test_the_rows_and_what_a_screen_reader_calls_them_are_in_the_language(self):
+        state = at(9, MIXED, words=sweep_words_of("ja"))
+        labels = [
+            each["aria-label"]
+            for rows in parts(state).values()
+            for each in Read(rows_html(state, rows)).found
+            if each["tag"] == "table"
+        ]
+
+        assert [(row.time, row.note) for row in state.rows] == [
+            ("1分00秒", "ValueError: no flights"),
+            ("12:00:05 から", ""),
+            ("", "待機: starting Spark"),
+            ("", "待機: サービスの応答"),
+            ("1分00秒", ""),
+            ("1分00秒", ""),
+        ]
+        assert labels == ["実行: 失敗", "実行: 実行中", "実行: 待機中", "実行: キャンセル", "実行: 完了"]
+
+    def test_another_language_is_told_of_runs_of_which_nothing_is_new(self):
+        rows, view = Rows(("$month",)), run(0, "RUNNING")
+
+        assert rows.of(0, view).time == "since 12:00:05"
+        assert rows.of(0, view, sweep_words_of("ko")).time == "12:00:05부터"
 
 
 # Surrogates too: text from a notebook or a log may hold them.
@@ -480,7 +592,7 @@ class TestSweepCard:
         card.show(at(9, MIXED))
 
         text = shown_text(made)
-        assert "RUNNING daily_delays sweep of 8 runs on local" in text
+        assert "▶\ufe0e RUNNING daily_delays sweep of 8 runs on local" in text
         assert "1 FAILED 1 RUNNING 1 READY" in text
         assert "FAILED 3 run000000002 1 min 00 s ValueError: no flights" in text
 
@@ -538,7 +650,7 @@ class TestSweepCard:
         assert buttons(made) == ["Retry failed (1)", "Cancel all"]
 
         button(made, "Cancel").click()
-        assert buttons(made) == ["Retry failed (1)", "Cancel 2 runs?", "Keep"]
+        assert buttons(made) == ["Retry failed (1)", "Cancel 2 runs?", "Keep running"]
         assert clicks == []
 
         button(made, "Cancel").click()
@@ -560,7 +672,7 @@ class TestSweepCard:
         button(made, "Cancel").click()
         card.update(at(9, sweep_view(run(0, "RUNNING"), run(1, "COMPLETED"), total=3)))
 
-        assert buttons(made) == ["Cancel 1 run?", "Keep"]
+        assert buttons(made) == ["Cancel 1 run?", "Keep running"]
 
     def test_what_was_refused_can_be_asked_again(self, card, made, clicks):
         card.show(at(9, MIXED))
@@ -602,6 +714,20 @@ class TestSweepCard:
 
         card.update(at(9, MIXED))
         assert buttons(made) == ["Retry failed (1)", "Cancel all"]
+
+    def test_a_living_card_changes_its_language(self, card, made, clicks):
+        card.show(at(9, MIXED))
+        card.update(at(9, MIXED, words=sweep_words_of("ko")))
+
+        text = shown_text(made)
+        assert "FAILED 3 run000000002 1분 00초 ValueError: no flights" in text
+        assert "상태 month 실행 시간" in text
+        assert buttons(made) == ["실패한 실행 다시 실행 (1)", "모두 취소"]
+        button(made, "모두 취소").click()
+        assert buttons(made)[1:] == ["실행 2개를 취소할까요?", "계속 실행"]
+        button(made, "실행 2개").click()
+        assert buttons(made)[1:] == ["취소 중…"]
+        assert clicks == ["cancel"]
 
     def test_every_output_ends_as_plain_html_and_text(self, card, outputs):
         card.show(at(4, MIXED))

@@ -68,6 +68,16 @@ def test_the_card_ends_as_plain_html_and_text(lab):
     assert last.thread == "dataflow-magic"
 
 
+def test_a_sweep_is_told_in_the_language_of_config_or_of_the_locale(scene, terminal):
+    scene.environment["LANG"] = "ja_JP.UTF-8"
+    ran = terminal.run(f"%%dataflow_run daily_sales --wait -o sweep\n{BLOCK}")
+    assert "COMPLETED (完了)  daily_sales  実行 2 件中 2 件終了  " in ran.out
+
+    terminal.run("%config DataflowMagic.language = 'ko'")
+    terminal.run("%dataflow_status @last")
+    assert "COMPLETED (완료)  daily_sales  실행 2개 중 2개 종료  " in terminal.run("sweep.show()").out
+
+
 def test_a_mistake_in_any_combination_starts_nothing(scene, lab):
     ran = lab.run("%%dataflow_run daily_sales\nday = each(1, 0)\npart = 1 / day\n")
 

@@ -20,22 +20,18 @@ from dataflow_magic.card.state import (
     _short,
     _spell,
     _target,
+    _waiting,
     tick_seconds,
 )
-from dataflow_magic.card.words import ENGLISH
+from dataflow_magic.card.sweepwords import ENGLISH_SWEEP, RETRIED, UNSENT, SweepWords
 from dataflow_magic.models import RunState
 from dataflow_magic.view import KST, RunView
 
-__all__ = ["UNSENT", "Count", "Group", "Rows", "SweepRow", "SweepState", "SweepView", "sweep_state"]
+__all__ = ["Count", "Group", "Rows", "SweepRow", "SweepState", "SweepView", "sweep_state"]
 
 MOST_ROWS: Final = 200
 MOST_NAMES: Final = 8
 NOTE_LENGTH: Final = 160
-
-UNSENT: Final = "UNSENT"
-"""Word for the runs of a sweep whose request has not left; ours."""
-RETRIED: Final = "RETRIED"
-"""Word for the failed runs of a sweep that were started once more; ours."""
 
 
 class Group(IntEnum):
@@ -106,11 +102,12 @@ class SweepRow:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many runs are in one state."""
+    """How many runs are in one state, and what that means in the card's language where the word does not say it."""
 
     word: str
     kind: Kind
     number: int
+    gloss: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -121,6 +118,8 @@ class SweepState:
     ----------
     state
         One word for all.
+    gloss
+        What that means in the card's language, where the word does not say it.
     counts
         Per state, in the order of the table.
     completed, over, total
@@ -139,6 +138,8 @@ class SweepState:
         How many were asked for and not sent, or not yet.
     tick
         Seconds from one elapsed time to the next.
+    words
+        The card's labels.
     """
 
     job: str
@@ -157,6 +158,7 @@ class SweepState:
     rows: tuple[SweepRow, ...]
     more: tuple[Count, ...]
     notes: tuple[str, ...]
+    gloss: str = ""
     can_cancel: int = 0
     can_retry: int = 0
     canceling: int = 0
@@ -164,29 +166,37 @@ class SweepState:
     tick: float = 1.0
     is_over: bool = False
     kernel_waits: bool = False
+    words: SweepWords = ENGLISH_SWEEP
 
 
 class Rows:
-    """The lines of runs, each made anew only when more is known of its run."""
+    """The lines of runs, each made anew only when more is known of its run, or in another language."""
 
     def __init__(self, swept: tuple[str, ...]) -> None:
         self._swept = swept[:MOST_NAMES]
-        self._known: dict[tuple[int, bool], tuple[RunView, SweepRow]] = {}
+        self._known: dict[tuple[int, bool], tuple[RunView, SweepWords, SweepRow]] = {}
 
-    def of(self, number: int, view: RunView, *, retried: bool = False) -> SweepRow:
+    def of(
+        self, number: int, view: RunView, words: SweepWords = ENGLISH_SWEEP, *, retried: bool = False
+    ) -> SweepRow:
         """Return the line of a run."""
         before = self._known.get((number, retried))
-        if before is not None and before[0] is view:
-            return before[1]
-        row = _sweep_row(number, view, self._swept, retried=retried)
-        if before is not None and before[1] == row:
-            row = before[1]
-        self._known[number, retried] = view, row
+        if before is not None and before[0] is view and before[1] is words:
+            return before[2]
+        row = _sweep_row(number, view, self._swept, words, retried=retried)
+        if before is not None and before[2] == row:
+            row = before[2]
+        self._known[number, retried] = view, words, row
         return row
 
 
 def sweep_state(
-    sweep: SweepView, now: datetime, *, rows: Rows | None = None, kernel_waits: bool = False
+    sweep: SweepView,
+    now: datetime,
+    *,
+    rows: Rows | None = None,
+    kernel_waits: bool = False,
+    words: SweepWords = ENGLISH_SWEEP,
 ) -> SweepState:
     """Return what the card of a sweep says at one moment.
 
@@ -198,6 +208,8 @@ def sweep_state(
         Remembers the lines from one call to the next.
     kernel_waits
         Whether the cell that shows the card blocks until all runs are over.
+    words
+        The labels, in one language.
 
     Raises
     ------
@@ -208,7 +220,7 @@ def sweep_state(
         raise ValueError(f"now={now.isoformat()} has no time zone; pass an aware datetime")
     if not sweep.runs:
         raise ValueError("a sweep of which nothing was sent has no card")
-    table = _grouped(sweep, rows or Rows(sweep.swept))
+    table = _grouped(sweep, rows or Rows(sweep.swept), words)
     lines = [row for group in Group for row in table.groups[group]]
     first = sweep.runs[0][1]
     # The first to be sent is the first of the list, or was replaced.
@@ -221,21 +233,24 @@ def sweep_state(
         job=_short(first.job_name or first.job_id),
         target=_target(first),
         state=state,
+        gloss=words.gloss(state),
         kind=kind,
-        elapsed=_seconds_of(end, began) if sweep.is_over else ENGLISH.duration(int(seconds // tick * tick)),
+        elapsed=_seconds_of(end, began, words)
+        if sweep.is_over
+        else words.shared.duration(int(seconds // tick * tick)),
         unsent=sweep.total - len(sweep.runs),
         tick=tick,
         as_of=_clock(now),
         submitted=_day_and_clock(began),
         ended=_day_and_clock(end) if end else "",
-        counts=tuple(_counts(lines, sweep.total - len(sweep.runs))),
+        counts=tuple(_counts(lines, sweep.total - len(sweep.runs), words)),
         completed=len(table.groups[Group.COMPLETED]),
         over=len(sweep.runs) - len(table.live),
         total=sweep.total,
         names=tuple(_short(name.removeprefix("$")) for name in sweep.swept[:MOST_NAMES]),
         rows=tuple(lines[:MOST_ROWS]),
-        more=tuple(_counts(lines[MOST_ROWS:], 0)),
-        notes=tuple(_notes(sweep, table.live)),
+        more=tuple(_counts(lines[MOST_ROWS:], 0, words)),
+        notes=tuple(_notes(sweep, table.live, words)),
         can_cancel=0 if sweep.is_over else sum(_can_cancel(view) for view in table.live),
         can_retry=sum(
             row.state == RunState.FAILED and row.number not in sweep.retrying
@@ -244,6 +259,7 @@ def sweep_state(
         canceling=sum(view.cancel_requested for view in table.live),
         is_over=sweep.is_over,
         kernel_waits=kernel_waits and not sweep.is_over,
+        words=words,
     )
 
 
@@ -255,20 +271,22 @@ class _Table:
     live: list[RunView]
 
 
-def _grouped(sweep: SweepView, rows: Rows) -> _Table:
+def _grouped(sweep: SweepView, rows: Rows, words: SweepWords) -> _Table:
     # A list, not a mapping: the hash of an enum's member is a function in Python, and this is done for each of many runs.
     groups: list[list[SweepRow]] = [[] for _ in Group]
     live = []
     for number, view in sweep.runs:
-        row = rows.of(number, view)
+        row = rows.of(number, view, words)
         groups[row.group].append(row)
         if row.group is Group.RUNNING or row.group is Group.WAITING:
             live.append(view)
-    groups[Group.RETRIED] = [rows.of(number, view, retried=True) for number, view in sweep.retried]
+    groups[Group.RETRIED] = [rows.of(number, view, words, retried=True) for number, view in sweep.retried]
     return _Table(groups, live)
 
 
-def _sweep_row(number: int, view: RunView, swept: tuple[str, ...], *, retried: bool) -> SweepRow:
+def _sweep_row(
+    number: int, view: RunView, swept: tuple[str, ...], words: SweepWords, *, retried: bool
+) -> SweepRow:
     group = Group.RETRIED if retried else _group(view)
     return SweepRow(
         number=number,
@@ -277,8 +295,8 @@ def _sweep_row(number: int, view: RunView, swept: tuple[str, ...], *, retried: b
         kind=Kind.BLIND if view.is_lost and view.execution is None else KINDS.get(view.status, Kind.UNKNOWN),
         values=tuple(_row(name, _spell(view.parameters.get(name, ""))).value for name in swept),
         run_id=_short(view.run_id or ""),
-        time=_time(view),
-        note=_cut(_note(view, retried=retried), NOTE_LENGTH),
+        time=_time(view, words),
+        note=_cut(_note(view, words, retried=retried), NOTE_LENGTH),
     )
 
 
@@ -292,35 +310,35 @@ def _group(view: RunView) -> Group:
     return Group.WAITING if view.execution is None or view.status == RunState.READY else Group.RUNNING
 
 
-def _time(view: RunView) -> str:
+def _time(view: RunView, words: SweepWords) -> str:
     end = view.execution.end_date if view.is_final and view.execution else None
     if end is not None:
-        return _seconds_of(end, view.running_since or view.submitted_at)
+        return _seconds_of(end, view.running_since or view.submitted_at, words)
     if view.running_since is not None and not view.is_final:
-        return f"since {view.running_since.astimezone(KST):%H:%M:%S}"
+        return words.since.format(time=f"{view.running_since.astimezone(KST):%H:%M:%S}")
     return ""
 
 
-def _note(view: RunView, *, retried: bool) -> str:
+def _note(view: RunView, words: SweepWords, *, retried: bool) -> str:
     if view.is_final:
         detail = view.execution.status_detail if view.execution else ""
         reason = view.failure.reason if view.failure else detail
         said = "" if view.status == RunState.COMPLETED else _line(reason or "")
-        return f"retried{'; it was: ' if said else ''}{said}" if retried else said
+        if retried:
+            return words.retried_after.format(reason=said) if said else words.retried
+        return said
     if view.execution is None and (view.settled or view.is_lost):
         return _line(view.blind_reason)
-    if view.cancel_requested:
-        return "cancel sent"
-    return f"waiting for: {_line(view.waiting_for)}" if view.waiting_for else ""
+    return words.shared.cancel_sent if view.cancel_requested else _waiting(view, words.shared)
 
 
-def _counts(rows: list[SweepRow], unsent: int) -> Iterator[Count]:
+def _counts(rows: list[SweepRow], unsent: int, words: SweepWords) -> Iterator[Count]:
     kinds = {row.state: row.kind for row in rows if row.group is not Group.RETRIED}
-    words = Counter([RETRIED if row.group is Group.RETRIED else row.state for row in rows])
-    for word, number in words.items():
-        yield Count(word, kinds.get(word, Kind.CANCELED), number)
+    numbers = Counter([RETRIED if row.group is Group.RETRIED else row.state for row in rows])
+    for word, number in numbers.items():
+        yield Count(word, kinds.get(word, Kind.CANCELED), number, words.gloss(word))
     if unsent:
-        yield Count(UNSENT, Kind.WAITING, unsent)
+        yield Count(UNSENT, Kind.WAITING, unsent, words.gloss(UNSENT))
 
 
 def _overall(sweep: SweepView, rows: list[SweepRow], live: list[RunView]) -> tuple[str, Kind]:
@@ -343,14 +361,17 @@ def _can_cancel(view: RunView) -> bool:
     return view.run_id is not None and not view.cancel_requested
 
 
-def _notes(sweep: SweepView, live: list[RunView]) -> Iterator[str]:
+def _notes(sweep: SweepView, live: list[RunView], words: SweepWords) -> Iterator[str]:
     unsent = sweep.total - len(sweep.runs)
     if sweep.stopped:
-        yield f"{f'{unsent} not sent' if unsent else 'not started again'}: {_line(sweep.stopped)}"
+        reason = words.stopped.get(sweep.stopped) or _line(sweep.stopped)
+        yield (words.not_sent if unsent else words.not_again).format(count=unsent, reason=reason)
     silent = [view for view in live if view.blind_since and view.execution is not None]
     if silent:
         since = min(view.blind_since for view in silent if view.blind_since)
-        yield f"no news of {len(silent)} since {_clock(since)}: {_line(silent[0].blind_reason)}"
+        reason = _line(silent[0].blind_reason)
+        told = words.silent.format(count=len(silent), time=_clock(since))
+        yield f"{told}: {reason}" if reason else told
     clock = next((view.clock for view in live if view.clock), "")
     if clock:
         yield _line(clock)
@@ -363,6 +384,8 @@ def _end(views: Iterable[RunView]) -> datetime | None:
     )
 
 
-def _seconds_of(end: datetime | None, began: datetime) -> str:
+def _seconds_of(end: datetime | None, began: datetime, words: SweepWords) -> str:
     # The service's end has whole seconds. Where it tells none, counting on would be a lie.
-    return ENGLISH.duration(max(0, int((end - began.replace(microsecond=0)).total_seconds()))) if end else ""
+    if end is None:
+        return ""
+    return words.shared.duration(max(0, int((end - began.replace(microsecond=0)).total_seconds())))

@@ -12,9 +12,10 @@ from importlib.resources import files
 from itertools import islice
 from typing import Final
 
-from dataflow_magic.card.html import COLOURS, _element, _joined, _style
+from dataflow_magic.card.html import COLOURS, ICONS, _element, _joined, _style, _whole
 from dataflow_magic.card.state import Kind
 from dataflow_magic.card.sweep import Count, Group, SweepRow, SweepState
+from dataflow_magic.models import RunState
 
 __all__ = [
     "columns_html",
@@ -32,7 +33,6 @@ __all__ = [
 TEXT_LINES: Final = 30
 PART: Final = 20
 """Rows that are sent together."""
-STOP_WAITING: Final = "interrupt the kernel to stop waiting; the runs go on"
 
 
 def sweep_html(state: SweepState) -> str:
@@ -43,7 +43,7 @@ def sweep_html(state: SweepState) -> str:
         _head(state),
         _element("tbody", *(_row(row) for row in state.rows)),
         class_="dfm-runs",
-        aria_label="Runs of the sweep",
+        aria_label=state.words.table,
     )
     return _element(
         "section",
@@ -51,12 +51,11 @@ def sweep_html(state: SweepState) -> str:
         _element("header", sweep_title_html(state), " ", sweep_clock_html(state), class_="dfm-head"),
         summary_html(state),
         # Where it scrolls, whoever has no mouse must be able to reach it.
-        _element(
-            "div", table, class_="dfm-rows", tabindex="0", role="region", aria_label="Runs of the sweep"
-        ),
+        _element("div", table, class_="dfm-rows", tabindex="0", role="region", aria_label=state.words.table),
         sweep_rest_html(state),
         class_="dfm-card dfm-sweep",
-        aria_label="Data Flow sweep",
+        aria_label=state.words.card,
+        lang=state.words.shared.language,
     )
 
 
@@ -64,28 +63,34 @@ def sweep_title_html(state: SweepState) -> str:
     """Return the one word for all, the job, how many runs and the target."""
     badge = _element(
         "strong",
-        state.state,
+        _element("span", ICONS[state.kind], class_="dfm-icon", aria_hidden="true"),
+        " ",
+        _element("span", state.state, class_="dfm-word"),
+        _gloss(state.gloss),
         class_=f"dfm-badge dfm-{state.kind}",
         style=f"background:{COLOURS[state.kind]};color:#fff;padding:1px 9px;border-radius:10px",
         role="status",
         aria_live="polite",
     )
+    words = state.words
     return _element(
         "span",
         badge,
         " ",
         _element("strong", _element("bdi", state.job), class_="dfm-job", title=state.job),
         " ",
-        _element("span", f"sweep of {state.total} {_runs(state.total)} on {state.target}", class_="dfm-run"),
+        _element(
+            "span",
+            words.sweep.format(runs=words.runs(state.total), target=state.target),
+            class_="dfm-run",
+        ),
         class_="dfm-title",
     )
 
 
 def sweep_clock_html(state: SweepState) -> str:
     """Return the elapsed time."""
-    return _element(
-        "span", state.elapsed, class_="dfm-clock", role="timer", title="since the first run was submitted"
-    )
+    return _element("span", state.elapsed, class_="dfm-clock", role="timer", title=state.words.since_first)
 
 
 def summary_html(state: SweepState, *, live: bool = False) -> str:
@@ -115,12 +120,14 @@ def parts(state: SweepState) -> dict[tuple[Group, int], tuple[SweepRow, ...]]:
 
 def rows_html(state: SweepState, rows: tuple[SweepRow, ...]) -> str:
     """Return some rows as a table of their own, under the columns of `columns_html`."""
+    group = rows[0].group
+    what = state.words.gloss(RunState.READY if group is Group.WAITING else group.name) or group.name.lower()
     return _element(
         "table",
         _columns(state),
         _element("tbody", *(_row(row) for row in rows)),
         class_="dfm-runs",
-        aria_label=f"{rows[0].group.name.lower()} runs",
+        aria_label=state.words.group.format(what=what),
     )
 
 
@@ -133,20 +140,20 @@ def sweep_rest_html(state: SweepState) -> str:
 
 def sweep_text(state: SweepState) -> str:
     """Return the card as at most 30 lines of plain text, without colours: what did not complete, one a line."""
-    head = "  ".join(
-        part for part in (state.state, state.job, _over(state), state.elapsed, state.target) if part
-    )
+    words = state.words
+    word = f"{state.state} ({state.gloss})" if state.gloss else state.state
+    head = "  ".join(part for part in (word, state.job, _over(state), state.elapsed, state.target) if part)
     lines = [head, f"  {_in_words(state.counts)}", *(f"  {note}" for note in state.notes)]
     if not state.is_over:
-        lines.append(f"  as of {state.as_of}; show the sweep again to refresh")
+        lines.append(f"  {words.shared.as_of.format(time=state.as_of)}; {words.refresh}")
     if state.kernel_waits:
-        lines.append(f"  press Ctrl-C or {STOP_WAITING}")
+        lines.append(f"  Ctrl-C: {words.stop_waiting}")
     failed = [row for row in state.rows if row.group in (Group.FAILED, Group.CANCELED)]
     room = TEXT_LINES - len(lines) - 1
     lines += [f"  {_row_text(state, row)}" for row in islice(failed, room)]
     left = sum(count.number for count in state.counts if count.kind in (Kind.BAD, Kind.CANCELED)) - room
     if len(failed) > room:
-        lines.append(f"  and {left} more; {_list_command(state)} lists all")
+        lines.append(f"  {words.shared.more.format(count=left)}; {words.list_all} {_list_command(state)}")
     return "\n".join(lines)
 
 
@@ -160,15 +167,11 @@ def sweep_line(state: SweepState) -> str:
 
 
 def _over(state: SweepState) -> str:
-    return f"{state.over} of {state.total} {_runs(state.total)} over"
-
-
-def _runs(number: int) -> str:
-    return "run" if number == 1 else "runs"
+    return state.words.over.format(over=state.over, runs=state.words.runs(state.total))
 
 
 def _in_words(counts: tuple[Count, ...]) -> str:
-    return ", ".join(f"{count.number} {count.word}" for count in counts)
+    return ", ".join(" ".join(filter(None, (str(count.number), count.word, count.gloss))) for count in counts)
 
 
 def _row_text(state: SweepState, row: SweepRow) -> str:
@@ -189,14 +192,19 @@ def _count(count: Count) -> str:
         _element("b", str(count.number)),
         " ",
         count.word,
+        _gloss(count.gloss),
         class_=f"dfm-tally dfm-{count.kind}",
         style=f"border-left:4px solid {COLOURS[count.kind]};padding-left:5px",
     )
 
 
+def _gloss(gloss: str) -> str:
+    return _joined(" ", _element("span", gloss, class_="dfm-gloss")) if gloss else _joined()
+
+
 def _bar(state: SweepState) -> str:
     bad = state.over - state.completed
-    words = f"{_over(state)}: {state.completed} completed, {bad} not"
+    words = state.words.share.format(over=_over(state), completed=state.completed, rest=bad)
     return _element(
         "div",
         *(
@@ -206,7 +214,7 @@ def _bar(state: SweepState) -> str:
         ),
         class_="dfm-share",
         role="progressbar",
-        aria_label="Runs that are over",
+        aria_label=state.words.what_is_over,
         aria_valuemin="0",
         aria_valuemax=str(state.total),
         aria_valuenow=str(state.over),
@@ -227,18 +235,19 @@ def _line(state: SweepState, *, live: bool) -> str:
 
 
 def _when(state: SweepState, *, live: bool) -> Iterator[str]:
-    yield f"submitted {state.submitted}"
+    words = state.words
+    yield words.shared.submitted.format(time=state.submitted)
     if state.is_over:
         if state.ended:
-            yield f" · ended {state.ended}"
+            yield f" · {words.shared.ended.format(time=state.ended)}"
         if state.can_retry:
-            yield f" · .retry_failed() starts the {state.can_retry} failed again"
+            yield f" · {words.retry_starts.format(count=state.can_retry)}"
         if state.unsent:
-            yield f" · .send_rest() sends the {state.unsent} unsent"
+            yield f" · {words.rest_sends.format(count=state.unsent)}"
     elif not live:
-        yield f" · as of {state.as_of}; show the sweep again to refresh"
+        yield f" · {words.shared.as_of.format(time=state.as_of)}; {words.refresh}"
     if state.kernel_waits:
-        yield f" · {STOP_WAITING}"
+        yield f" · {words.stop_waiting}"
 
 
 def _columns(state: SweepState) -> str:
@@ -254,7 +263,8 @@ def _columns(state: SweepState) -> str:
 
 
 def _head(state: SweepState) -> str:
-    names = ("state", *state.names, "run", "time", "")
+    words = state.words
+    names = (words.state, *state.names, words.shared.run, words.time, "")
     return _element(
         "thead", _element("tr", *(_element("th", name, scope="col", title=name) for name in names))
     )
@@ -265,16 +275,15 @@ def _row(row: SweepRow) -> str:
         "tr",
         _element("th", row.state, scope="row", class_=f"dfm-{row.kind}"),
         *(_element("td", _element("bdi", value), title=value) for value in row.values),
-        _element("td", _element("code", row.run_id) if row.run_id else ""),
+        _element("td", _whole(row.run_id) if row.run_id else ""),
         _element("td", row.time),
         _element("td", _element("bdi", row.note) if row.note else "", title=row.note),
     )
 
 
 def _rest(state: SweepState) -> Iterator[str]:
-    yield f"and {', '.join(f'{count.number} more {count.word}' for count in state.more)}; "
-    yield _element("code", _list_command(state))
-    yield " shows all"
+    yield f"{state.words.not_shown.format(counts=_in_words(state.more))}; {state.words.list_all} "
+    yield _whole(_list_command(state))
 
 
 def _list_command(state: SweepState) -> str:

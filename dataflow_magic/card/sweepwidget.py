@@ -176,6 +176,7 @@ class _Widgets:
         self._card.add_class("dfm-live").add_class("dfm-sweep")
         self._parts: dict[tuple[Group, int], tuple[tuple[SweepRow, ...], HTML]] = {}
         self._spare: list[HTML] = []
+        self._words = state.words
         self._elapsed: str | None = None
         self._ticks = 0
         self._is_retired = False
@@ -247,12 +248,20 @@ class _Widgets:
         cancel, keep, retry = (self._buttons[name] for name in (CANCEL, KEEP, RETRY))
         self._asking = self._asking and state.can_cancel > 0
         busy = CANCEL in self.clicked or (state.canceling > 0 and not state.can_cancel)
-        words = f"Cancel {state.can_cancel} {'run' if state.can_cancel == 1 else 'runs'}?"
-        self._set(cancel, "description", "Cancelling…" if busy else words if self._asking else "Cancel all")
+        words = state.words
+        self._set(
+            cancel,
+            "description",
+            words.shared.cancelling
+            if busy
+            else words.confirm.format(runs=words.runs(state.can_cancel))
+            if self._asking
+            else words.cancel_all,
+        )
         self._set(cancel, "button_style", "danger" if self._asking else "")
         self._set(cancel, "disabled", busy or not state.can_cancel)
-        self._set(keep, "description", "Keep")
-        self._set(retry, "description", f"Retry failed ({state.can_retry})")
+        self._set(keep, "description", words.shared.keep)
+        self._set(retry, "description", words.retry.format(count=state.can_retry))
         self._set(retry, "disabled", RETRY in self.clicked)
         shown: list[Box | HTML | Button] = [self._title, self._clock]
         if not (state.is_over or state.kernel_waits):
@@ -261,6 +270,9 @@ class _Widgets:
 
     def _paint_rows(self, state: SweepState) -> None:
         wanted = parts(state)
+        is_reworded, self._words = state.words is not self._words, state.words
+        if is_reworded:
+            self._set(self._columns, "value", columns_html(state))
         for key in [key for key in self._parts if key not in wanted]:
             self._spare.append(self._parts.pop(key)[1])
         for key, rows in wanted.items():
@@ -271,7 +283,7 @@ class _Widgets:
                 except LookupError:
                     # Nor can ipykernel 7.0.1 make a widget there: these rows are shown at the end.
                     continue
-            if before != rows:
+            if before != rows or is_reworded:
                 self._set(widget, "value", rows_html(state, rows))
                 self._parts[key] = rows, widget
         self._set(

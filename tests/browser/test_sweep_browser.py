@@ -102,7 +102,7 @@ def test_the_card_of_twenty_runs_lives_keeps_its_size_and_ends_as_html(run_cells
     sizes.append(box_of(card))
 
     notebook.run_cell(4)
-    expect(card.locator(".dfm-badge")).to_have_text("FAILED")
+    expect(card.locator(".dfm-word")).to_have_text("FAILED")
     assert states(notebook) == ["FAILED"] + ["COMPLETED"] * 19
     expect(bar).to_have_attribute("aria-valuenow", "20")
     notebook.screenshot(tmp_path / "over.png", cell=1)
@@ -118,7 +118,7 @@ def test_the_rows_scroll_under_their_columns_and_an_id_is_selected_whole(run_cel
     notebook = run_cells("card.show(at(4, *['READY'] * 300))")
     card = card_of(notebook)
     rows = card.locator(".dfm-rows")
-    expect(card).to_contain_text("and 100 more READY; %dataflow_runs --job daily_delays shows all")
+    expect(card).to_contain_text("not shown: 100 READY; list all with %dataflow_runs --job daily_delays")
 
     assert box_of(rows)[1] <= 322
     assert rows.evaluate("each => each.scrollHeight") > 3_500
@@ -145,7 +145,7 @@ def test_canceling_is_asked_about_and_retrying_is_done_at_once(run_cells):
     output = notebook.output(1)
     output.get_by_role("button", name="Cancel all").click()
     expect(output.get_by_role("button", name="Cancel 20 runs?")).to_be_visible()
-    output.get_by_role("button", name="Keep").click()
+    output.get_by_role("button", name="Keep running").click()
     expect(output.get_by_role("button", name="Cancel all")).to_be_visible()
     notebook.run_cell(2)
     output.get_by_role("button", name="Retry failed (1)").click()
