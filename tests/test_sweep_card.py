@@ -722,7 +722,7 @@ class TestSweepCard:
         text = shown_text(made)
         assert "FAILED 3 run000000002 1분 00초 ValueError: no flights" in text
         assert "상태 month 실행 시간" in text
-        assert buttons(made) == ["실패한 실행 다시 실행 (1)", "모두 취소"]
+        assert buttons(made) == ["실패만 다시 실행 (1)", "모두 취소"]
         button(made, "모두 취소").click()
         assert buttons(made)[1:] == ["실행 2개를 취소할까요?", "계속 실행"]
         button(made, "실행 2개").click()

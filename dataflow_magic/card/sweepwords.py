@@ -118,7 +118,7 @@ KOREAN_SWEEP: Final = SweepWords(
     list_all="전체 목록:",
     cancel_all="모두 취소",
     confirm="{runs}를 취소할까요?",
-    retry="실패한 실행 다시 실행 ({count})",
+    retry="실패만 다시 실행 ({count})",
 )
 
 JAPANESE_SWEEP: Final = SweepWords(
@@ -151,7 +151,7 @@ JAPANESE_SWEEP: Final = SweepWords(
     list_all="一覧:",
     cancel_all="すべてキャンセル",
     confirm="{runs}をキャンセルしますか?",
-    retry="失敗した実行を再実行 ({count})",
+    retry="失敗分を再実行 ({count})",
 )
 
 _LANGUAGES: Final = {each.shared.language: each for each in (ENGLISH_SWEEP, KOREAN_SWEEP, JAPANESE_SWEEP)}
