@@ -28,7 +28,7 @@ from dataflow_magic.view import (
     RunView,
 )
 
-__all__ = ["Bar", "CardState", "Kind", "Row", "card_state", "tick_seconds"]
+__all__ = ["Bar", "CardState", "Kind", "Row", "card_state", "tick_seconds", "timeless"]
 
 VALUE_LENGTH: Final = 72
 """Characters of a value that are shown; a longer one is cut in the middle."""
@@ -228,6 +228,11 @@ def card_state(
         again=f"%dataflow_run --again {name}" if final and name else "",
         words=words,
     )
+
+
+def timeless(state: CardState) -> CardState:
+    """Return a state without what changes as time passes: two that are equal so differ in no other word."""
+    return replace(state, elapsed="", as_of="")
 
 
 def tick_seconds(elapsed: float) -> float:
