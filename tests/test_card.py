@@ -147,7 +147,7 @@ class TestState:
         ("progress", "shown"),
         [
             (Progress(1, 3, 50, 200), "50 of 200 tasks · 1 of 3 stages"),
-            (Progress(1, 3, 50, 200, 2), "50 of 200 tasks · 1 of 3 stages · 2 attempts failed"),
+            (Progress(1, 3, 50, 200, 2), "50 of 200 tasks · 1 of 3 stages · failed attempts: 2"),
         ],
     )
     def test_how_far_it_is_is_told_in_tasks_and_stages(self, progress, shown):
@@ -183,6 +183,11 @@ class TestState:
         shown = card_state(RUNNING, datetime(2026, 11, 1, 3, 3, 4, tzinfo=UTC))
 
         assert (shown.as_of, shown.submitted) == ("12:03:04 KST", "2026-11-01 12:00:00 KST")
+
+    def test_an_end_on_another_day_is_told_with_its_day(self):
+        late = told("COMPLETED", end_date=NOON + timedelta(hours=13))
+
+        assert (at(0, COMPLETED).ended, at(0, late).ended) == ("12:03:07 KST", "2026-11-02 01:00:00 KST")
 
     def test_a_clock_without_a_zone_is_refused(self):
         with pytest.raises(ValueError, match="now=2026-11-01T12:00:00 has no time zone"):
@@ -426,7 +431,7 @@ class TestMarkup:
 
         assert "ValueError: no flightsWhat to try: read the end of the log; again with %dataflow_run" in text
         assert "Last 2 lines of the logTraceback (most recent call last):\nValueError: no flights" in text
-        assert "submitted 2026-11-01 12:00:00 KST · ended 2026-11-01 12:03:07 KST" in text
+        assert "submitted 2026-11-01 12:00:00 KST · ended 12:03:07 KST" in text
         assert "refresh" not in text
 
     def test_the_state_is_announced_and_the_clock_is_not(self):
@@ -517,7 +522,7 @@ class TestText:
             "FAILED  daily_delays  run 7Hk2mQx9LpZa  3 min 07 s  local\n"
             "  table_name  test.flights\n"
             "  (workers 4, timeout 60 min)\n"
-            "  submitted 2026-11-01 12:00:00 KST, ended 2026-11-01 12:03:07 KST\n"
+            "  submitted 2026-11-01 12:00:00 KST, ended 12:03:07 KST\n"
             "  ValueError: no flights\n"
             "  What to try: read the end of the log; again with %dataflow_run --again 7Hk2mQx9LpZa\n"
             "  | Traceback (most recent call last):\n"

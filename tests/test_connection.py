@@ -10,6 +10,7 @@ from pydantic import SecretStr
 from dataflow_magic.connection import Connection
 from dataflow_magic.models import JobExecution
 from dataflow_magic.storage import CloudObjects, FolderObjects
+from dataflow_magic.view import Progress
 from dataflow_magic.watch import Pace
 
 pytestmark = pytest.mark.anyio
@@ -162,3 +163,33 @@ async def test_its_text_holds_no_secret():
     made = connection(completed, "https://gw.example.com")
 
     assert SECRET not in f"{made!r} {vars(made)}"
+
+
+async def test_however_many_runs_are_asked_about_it_is_ten_times_a_second_at_most():
+    asked: list[float] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        assert request.url.path == "/local/v1/jobs/job000000001/executions/run000000001/progress"
+        asked.append(asyncio.get_running_loop().time())
+        told = {"stagesDone": 1, "stagesTotal": 2, "tasksDone": 3, "tasksTotal": 4, "tasksFailed": 5}
+        return httpx.Response(200, json=told | {"running": [{"name": "count at daily.py:7"}]})
+
+    local = connection(answer, "http://127.0.0.1:1")
+    told = await asyncio.gather(*(local.progress("job000000001", "run000000001") for _ in range(4)))
+
+    assert told == [Progress(1, 2, 3, 4, 5, "count at daily.py:7")] * 4
+    assert asked[-1] - asked[0] >= 0.29
+
+
+@pytest.mark.parametrize("answer", [httpx.Response(404), httpx.Response(200, json={"stagesDone": None})])
+async def test_a_service_that_does_not_tell_how_far_a_run_is_is_no_trouble(answer):
+    local = connection(lambda _: answer, "http://127.0.0.1:1")
+
+    assert await local.progress("job000000001", "run000000001") is None
+
+
+async def test_the_cloud_is_not_asked_how_far_a_run_is():
+    def refuse(request: httpx.Request) -> httpx.Response:
+        raise AssertionError(request.url)
+
+    assert await connection(refuse, "https://x").progress("job000000001", "run000000001") is None

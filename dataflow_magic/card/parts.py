@@ -17,7 +17,7 @@ from dataflow_magic.card.html import (
     title_html,
     to_html,
 )
-from dataflow_magic.card.state import CardState
+from dataflow_magic.card.state import CardState, timeless
 
 __all__ = ["CardWidgets", "close"]
 
@@ -52,6 +52,7 @@ class CardWidgets:
         )
         self.box.add_class("dfm-card").add_class("dfm-live")
         self._elapsed: str | None = None
+        self._painted: object = None
         self._ticks = 0
         self._is_retired = False
         self._unsent: set[Widget] = set()
@@ -63,10 +64,14 @@ class CardWidgets:
         if ticked and self._ticks % TICKS_PER_REPEAT == 0:
             self._unsent.update((self._title, self._progress, self._line, self._cancel, self._head))
         self._resend()
-        self._set(self._title, "value", title_html(state))
         if ticked:
             # Not otherwise: its tooltip changes every second.
             self._set(self._clock, "value", clock_html(state))
+        painted = timeless(state), asking, confirmed, shows_log
+        if painted == self._painted:
+            return  # or a tick would cost what a change does
+        self._painted = painted
+        self._set(self._title, "value", title_html(state))
         self._set(self._progress, "value", progress_html(state))
         self._set(self._line, "value", line_html(state, live=True))
         self._set(self._body, "value", body_html(state))

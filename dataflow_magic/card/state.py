@@ -28,7 +28,7 @@ from dataflow_magic.view import (
     RunView,
 )
 
-__all__ = ["Bar", "CardState", "Kind", "Row", "card_state", "tick_seconds"]
+__all__ = ["Bar", "CardState", "Kind", "Row", "card_state", "tick_seconds", "timeless"]
 
 VALUE_LENGTH: Final = 72
 """Characters of a value that are shown; a longer one is cut in the middle."""
@@ -125,7 +125,7 @@ class CardState:
     kernel_waits
         Whether a cell blocks until the run is over, so that no button can work.
     as_of, submitted, ended
-        In Korean time; ``as_of`` is without its day.
+        In Korean time; ``as_of`` is without its day, and so is an end on the day of the start.
     refresh, again
         The commands that show the run's state again and start the same once more; the first is empty once it is over,
         the second until then.
@@ -208,7 +208,7 @@ def card_state(
         condition=tuple(_condition(view, words)),
         as_of=_clock(now),
         submitted=_day_and_clock(view.submitted_at),
-        ended=_day_and_clock(end) if end else "",
+        ended=_end(view.submitted_at, end) if end else "",
         waiting="" if final else _waiting(view, words),
         blind="" if final else _blind(view, now, words),
         clock="" if final else _line(view.clock),
@@ -228,6 +228,11 @@ def card_state(
         again=f"%dataflow_run --again {name}" if final and name else "",
         words=words,
     )
+
+
+def timeless(state: CardState) -> CardState:
+    """Return a state without what changes as time passes: two that are equal so differ in no other word."""
+    return replace(state, elapsed="", as_of="")
 
 
 def tick_seconds(elapsed: float) -> float:
@@ -378,6 +383,12 @@ def _clock(moment: datetime) -> str:
 
 def _day_and_clock(moment: datetime) -> str:
     return f"{moment.astimezone(KST):%Y-%m-%d %H:%M:%S} KST"
+
+
+def _end(began: datetime, end: datetime) -> str:
+    """Write when a run ended, without the day where that is the one it began."""
+    same_day = began.astimezone(KST).date() == end.astimezone(KST).date()
+    return _clock(end) if same_day else _day_and_clock(end)
 
 
 def _spell(value: Parameter) -> str:

@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from dataclasses import replace
 from typing import Any, Final
 from uuid import uuid4
 
@@ -19,7 +18,7 @@ from ipywidgets import VBox, Widget
 from dataflow_magic.card.actions import Actions
 from dataflow_magic.card.html import to_html, to_text
 from dataflow_magic.card.parts import CardWidgets, close
-from dataflow_magic.card.state import CardState
+from dataflow_magic.card.state import CardState, timeless
 
 __all__ = ["Display", "LiveCard"]
 
@@ -85,7 +84,7 @@ class LiveCard:
                 return
             if self._widgets is not None:
                 self._paint(state)
-            elif self._state is not None and _news(self._state) != _news(state):
+            elif self._state is not None and timeless(self._state) != timeless(state):
                 self._state = state
                 self._pile.refresh()
 
@@ -279,8 +278,3 @@ def _static_bundle(states: tuple[CardState, ...]) -> dict[str, Any]:
         "text/html": "".join(to_html(state) for state in states),
         "text/plain": "\n".join(to_text(state) for state in states),
     }
-
-
-def _news(state: CardState) -> CardState:
-    """Return the state without what changes by itself."""
-    return replace(state, elapsed="", as_of="")

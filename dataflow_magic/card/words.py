@@ -53,7 +53,7 @@ class Words:
     stop_waiting: str = "interrupt the kernel to stop waiting; the run goes on"
     tasks: str = "{done} of {total} tasks"
     stages: str = "{done} of {total} stages"
-    attempts_failed: str = "{failed} attempts failed"
+    attempts_failed: str = "failed attempts: {failed}"
     progress: str = "Spark tasks done, of the Spark jobs begun so far"
     usually: str = "usually {median} ({shortest} to {longest} in {runs} runs)"
     usually_one: str = "{median} the last time"
