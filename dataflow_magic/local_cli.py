@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
+from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -35,6 +36,33 @@ def add_local(commands: Any) -> None:
         "DATAFLOW_LOCAL_ACCESS_KEY and DATAFLOW_LOCAL_SECRET_KEY, else LOCAL-ACCESS-KEY and LOCAL-SECRET-KEY. "
         "With an ACTION, look after the service of a data folder instead.",
     )
+    _add_serving(local)
+    actions = local.add_subparsers(metavar="ACTION", title="actions")
+
+    def add(name: str, command: Any, what: str, more: str = "") -> argparse.ArgumentParser:
+        action: argparse.ArgumentParser = actions.add_parser(
+            name, allow_abbrev=False, help=what, description=f"{what[0].upper()}{what[1:]}.{more}"
+        )
+        # Suppressed, or its default would take the place of one given before the action.
+        _add_data(action, default=argparse.SUPPRESS)
+        action.set_defaults(command=command)
+        return action
+
+    _add_care(add)
+    _add_objects(add)
+
+
+def _add_data(parser: argparse.ArgumentParser, default: Any = None) -> None:
+    parser.add_argument(
+        "--data",
+        type=Path,
+        default=default,
+        metavar="FOLDER",
+        help="folder for jobs, runs and objects (default: this user's own)",
+    )
+
+
+def _add_serving(local: argparse.ArgumentParser) -> None:
     local.add_argument(
         "--host",
         type=_host,
@@ -44,12 +72,7 @@ def add_local(commands: Any) -> None:
     local.add_argument(
         "--port", type=_port, default=DEFAULT_PORT, help="default %(default)s; 0 takes a free one"
     )
-    data: dict[str, Any] = {
-        "type": Path,
-        "metavar": "FOLDER",
-        "help": "folder for jobs, runs and objects (default: this user's own)",
-    }
-    local.add_argument("--data", **data)
+    _add_data(local)
     local.add_argument(
         "--contract",
         choices=[str(name) for name in Contract],
@@ -71,17 +94,9 @@ def add_local(commands: Any) -> None:
     local.add_argument("--memory", default="", metavar="SIZE", help="most heap of a run's driver, such as 2g")
     local.add_argument("--no-warm", action="store_true", help="keep no JVM warm for the next run")
     local.set_defaults(command=_serve)
-    actions = local.add_subparsers(metavar="ACTION", title="actions")
 
-    def add(name: str, command: Any, what: str, more: str = "") -> argparse.ArgumentParser:
-        action: argparse.ArgumentParser = actions.add_parser(
-            name, allow_abbrev=False, help=what, description=f"{what[0].upper()}{what[1:]}.{more}"
-        )
-        # Suppressed, or its default would take the place of one given before the action.
-        action.add_argument("--data", default=argparse.SUPPRESS, **data)
-        action.set_defaults(command=command)
-        return action
 
+def _add_care(add: Callable[..., argparse.ArgumentParser]) -> None:
     add("status", _status, "tell whether the service runs, and what it has", " Exits with 3 where none runs.")
     stop = add("stop", _stop, "end the service; runs that go on end FAILED with it")
     stop.add_argument("--wait", action="store_true", help="first let every run end that goes on or waits")
@@ -104,6 +119,9 @@ def add_local(commands: Any) -> None:
     history.add_argument(
         "--port", type=_port, default=HISTORY_PORT, help="default %(default)s; 0 takes a free one"
     )
+
+
+def _add_objects(add: Callable[..., argparse.ArgumentParser]) -> None:
     put = add("put", _put, "copy files and whole folders into the objects", " Each object appears whole.")
     put.add_argument("sources", nargs="+", metavar="FILE", help="a file or a folder; - is standard input")
     put.add_argument(

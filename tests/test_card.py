@@ -921,9 +921,8 @@ SECOND = replace(
 class Comm:
     """The wire to the browser, which fails like ipykernel 7.0.1 outside a cell's context."""
 
-    comm_id = "1f"
-
-    def __init__(self) -> None:
+    def __init__(self, widget: ipywidgets.Widget) -> None:
+        self.comm_id = widget.model_id  # or the widget would not be found once it is closed
         self.out_of_context = False
         self.sent: list[dict[str, Any]] = []
 
@@ -942,7 +941,7 @@ class TestOutOfContext:
     def comm(self, card: LiveCard, made: list[ipywidgets.Widget]) -> Comm:
         card.show(at(4, READY))
         clock = next(widget for widget in made if getattr(widget, "value", "").endswith(">4 s</span>"))
-        clock.comm = wire = Comm()
+        clock.comm = wire = Comm(clock)
         return wire
 
     def test_what_could_not_be_sent_is_sent_by_the_next_update_that_can(self, card, comm):
@@ -967,7 +966,7 @@ class TestOutOfContext:
 def test_everything_is_said_again_now_and_then_for_pages_that_missed_it(card, made):
     card.show(at(0, RUNNING))
     title = next(widget for widget in made if "RUNNING" in getattr(widget, "value", ""))
-    title.comm = wire = Comm()
+    title.comm = wire = Comm(title)
     for second in range(1, 10):
         card.update(at(second, RUNNING))
 

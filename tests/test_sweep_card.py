@@ -259,7 +259,7 @@ class TestHtml:
     def test_it_reads_well_without_any_style(self):
         assert Read(sweep_html(at(70, BROKEN))).text == (
             "✕ FAILED daily_delays sweep of 2 runs on local 1 min 05 s 1 FAILED 1 COMPLETED "
-            "submitted 2026-11-01 12:00:00 KST · ended 2026-11-01 12:01:05 KST"
+            "submitted 2026-11-01 12:00:00 KST · ended 12:01:05 KST"
             " · .retry_failed() starts the 1 failed again "
             "state month run time "
             "FAILED 2 run000000001 1 min 00 s ValueError: no flights "
@@ -413,7 +413,7 @@ class TestLanguages:
         assert Read(html).text == (
             "✕ FAILED 실패 daily_delays 스윕: 실행 3개 · local 1분 05초 1 FAILED 실패 1 COMPLETED 완료 1 UNSENT 미전송 "
             "1개 보내지 않음: no role "
-            "요청 2026-11-01 12:00:00 KST · 종료 2026-11-01 12:01:05 KST"
+            "요청 2026-11-01 12:00:00 KST · 종료 12:01:05 KST"
             " · .retry_failed(): 실패한 1개를 다시 실행 · .send_rest(): 보내지 않은 1개를 보내기 "
             "상태 month 실행 시간 "
             "FAILED 2 run000000001 1분 00초 ValueError: no flights "

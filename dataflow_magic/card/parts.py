@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Callable
-from contextlib import suppress
 from typing import Any, Final
 
-from ipywidgets import HTML, Button, HBox, VBox, Widget
+from ipywidgets import HTML, Button, HBox, VBox
 
 from dataflow_magic.card.html import (
     body_html,
@@ -17,15 +16,16 @@ from dataflow_magic.card.html import (
     title_html,
     to_html,
 )
+from dataflow_magic.card.sending import Sending, close
 from dataflow_magic.card.state import CardState, timeless
 
-__all__ = ["CardWidgets", "close"]
+__all__ = ["CardWidgets"]
 
 TICKS_PER_REPEAT: Final = 10
 """A page that is being reloaded misses what changes just then, so now and then all is said again."""
 
 
-class CardWidgets:
+class CardWidgets(Sending):
     """The widgets of one card. Split so that a tick of the clock repaints the clock only."""
 
     def __init__(
@@ -35,6 +35,7 @@ class CardWidgets:
         on_again: Callable[[object], None],
         on_logs: Callable[[object], None],
     ) -> None:
+        super().__init__()
         self._title = HTML().add_class("dfm-fills")
         # One layout and one style for all: each is a model of its own in the browser.
         shared = {"layout": self._title.layout, "style": self._title.style}
@@ -55,7 +56,6 @@ class CardWidgets:
         self._painted: object = None
         self._ticks = 0
         self._is_retired = False
-        self._unsent: set[Widget] = set()
 
     def paint(self, state: CardState, *, asking: bool, confirmed: bool, shows_log: bool) -> None:
         """Set what differs: a trait that keeps its value sends nothing."""
@@ -121,30 +121,8 @@ class CardWidgets:
         """Take what `retire` has left out of the kernel and the browser."""
         close(self.box, self._body, self._body.layout, self._body.style)
 
-    def _resend(self) -> None:
-        for widget in tuple(self._unsent):
-            self._send(widget, widget.send_state)
-
-    def _set(self, widget: Widget, trait: str, value: object) -> None:
-        self._send(widget, lambda: setattr(widget, trait, value))
-
-    def _send(self, widget: Widget, send: Callable[[], object]) -> None:
-        self._unsent.discard(widget)
-        try:
-            send()
-        except LookupError:
-            # ipykernel 7.0.1 cannot send outside a cell's context. The trait is set but was not sent.
-            self._unsent.add(widget)
-
 
 def _button(on_click: Callable[[object], None], **options: Any) -> Button:
     button = Button(**options).add_class("dfm-button")
     button.on_click(on_click)
     return button
-
-
-def close(*widgets: Widget) -> None:
-    """Take widgets out of the kernel and the browser."""
-    for widget in widgets:
-        with suppress(LookupError):  # as in _send
-            widget.close()

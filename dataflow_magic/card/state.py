@@ -208,7 +208,7 @@ def card_state(
         condition=tuple(_condition(view, words)),
         as_of=_clock(now),
         submitted=_day_and_clock(view.submitted_at),
-        ended=_end(view.submitted_at, end) if end else "",
+        ended=_ended(view.submitted_at, end) if end else "",
         waiting="" if final else _waiting(view, words),
         blind="" if final else _blind(view, now, words),
         clock="" if final else _line(view.clock),
@@ -385,7 +385,7 @@ def _day_and_clock(moment: datetime) -> str:
     return f"{moment.astimezone(KST):%Y-%m-%d %H:%M:%S} KST"
 
 
-def _end(began: datetime, end: datetime) -> str:
+def _ended(began: datetime, end: datetime) -> str:
     """Write when a run ended, without the day where that is the one it began."""
     same_day = began.astimezone(KST).date() == end.astimezone(KST).date()
     return _clock(end) if same_day else _day_and_clock(end)

@@ -17,6 +17,7 @@ from uuid import uuid4
 from IPython.display import display as ipython_display
 from ipywidgets import HTML, Box, Button, HBox, Layout, VBox, Widget
 
+from dataflow_magic.card.sending import Display, Sending, bundle_of, close
 from dataflow_magic.card.sweep import Group, SweepRow, SweepState
 from dataflow_magic.card.sweephtml import (
     columns_html,
@@ -38,8 +39,6 @@ TICKS_PER_REPEAT: Final = 10
 """A page that is being reloaded misses what changes just then, so now and then it is said again."""
 ROW_HEIGHT: Final = 20
 MOST_HEIGHT: Final = 320
-
-Display = Callable[..., object]
 
 
 class SweepCard:
@@ -151,10 +150,11 @@ KEEP: Final = "keep"
 RETRY: Final = "retry"
 
 
-class _Widgets:
+class _Widgets(Sending):
     """The widgets of one card, and what their buttons were last asked."""
 
     def __init__(self, state: SweepState, on_click: Callable[[str], None]) -> None:
+        super().__init__()
         self.clicked: set[str] = set()
         """Buttons whose work is under way."""
         self._asking = False
@@ -180,7 +180,6 @@ class _Widgets:
         self._elapsed: str | None = None
         self._ticks = 0
         self._is_retired = False
-        self._unsent: set[Widget] = set()
         self._said: set[Widget] = set()
         """What was set since all was last said again."""
         self._columns.value = columns_html(state)
@@ -192,8 +191,7 @@ class _Widgets:
 
     def bundle(self) -> tuple[dict[str, Any], dict[str, Any]]:
         """Return the card's mimebundle and its metadata."""
-        made = self._card._repr_mimebundle_()  # IPython's own protocol
-        return made if isinstance(made, tuple) else (made, {})
+        return bundle_of(self._card)
 
     def click(self, button: str) -> bool:
         """Take note of a click; True when its work is to be done now. A cancel of many is asked about once."""
@@ -212,8 +210,7 @@ class _Widgets:
         if ticked and self._ticks % TICKS_PER_REPEAT == 0:
             said, self._said = self._said, set()
             self._unsent |= said
-        for widget in tuple(self._unsent):
-            self._send(widget, widget.send_state)
+        self._resend()
         self._set(self._title, "value", sweep_title_html(state))
         if ticked:
             self._set(self._clock, "value", sweep_clock_html(state))
@@ -234,15 +231,15 @@ class _Widgets:
         self._send(self._card, lambda: self._card.remove_class("dfm-live").remove_class("dfm-card"))
         rows = [widget for _, widget in self._parts.values()]
         buttons = [part for button in self._buttons.values() for part in (button, button.style)]
-        _close(self._head, self._title, self._clock, self._columns, self._rest, *rows, *self._spare, *buttons)
-        _close(self._rows, self._rows.layout)
+        close(self._head, self._title, self._clock, self._columns, self._rest, *rows, *self._spare, *buttons)
+        close(self._rows, self._rows.layout)
         _RETIRED.append(self)
         if len(_RETIRED) > MOST_RETIRED:
             _RETIRED.popleft().close()
 
     def close(self) -> None:
         """Take what `retire` has left out of the kernel and the browser."""
-        _close(self._card, self._summary, self._summary.layout, self._summary.style)
+        close(self._card, self._summary, self._summary.layout, self._summary.style)
 
     def _paint_buttons(self, state: SweepState) -> None:
         cancel, keep, retry = (self._buttons[name] for name in (CANCEL, KEEP, RETRY))
@@ -295,24 +292,10 @@ class _Widgets:
     def _set(self, widget: Widget, trait: str, value: object) -> None:
         if getattr(widget, trait) != value:
             self._said.add(widget)
-            self._send(widget, lambda: setattr(widget, trait, value))
-
-    def _send(self, widget: Widget, send: Callable[[], object]) -> None:
-        self._unsent.discard(widget)
-        try:
-            send()
-        except LookupError:
-            # ipykernel 7.0.1 cannot send outside a cell's context. The trait is set but was not sent.
-            self._unsent.add(widget)
+            super()._set(widget, trait, value)
 
 
 _RETIRED: Final[deque[_Widgets]] = deque()
-
-
-def _close(*widgets: Widget) -> None:
-    for widget in widgets:
-        with suppress(LookupError):  # as in _send
-            widget.close()
 
 
 def _static_bundle(state: SweepState) -> dict[str, Any]:

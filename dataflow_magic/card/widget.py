@@ -8,25 +8,22 @@ from __future__ import annotations
 
 import threading
 from collections import deque
-from collections.abc import Callable
 from typing import Any, Final
 from uuid import uuid4
 
 from IPython.display import display as ipython_display
-from ipywidgets import VBox, Widget
+from ipywidgets import VBox
 
 from dataflow_magic.card.actions import Actions
 from dataflow_magic.card.html import to_html, to_text
-from dataflow_magic.card.parts import CardWidgets, close
+from dataflow_magic.card.parts import CardWidgets
+from dataflow_magic.card.sending import Display, bundle_of, close
 from dataflow_magic.card.state import CardState, timeless
 
-__all__ = ["Display", "LiveCard"]
+__all__ = ["LiveCard"]
 
 MOST_RETIRED: Final = 50
 """Outputs of finished runs that keep a widget; each holds four models in the kernel and in every open page."""
-
-Display = Callable[..., object]
-"""`IPython.display.display`; called with the bundle and the keywords raw, metadata, display_id and update."""
 
 
 class LiveCard:
@@ -196,7 +193,7 @@ class _Pile:
         bundle = _static_bundle(states)
         frame = self._live_frame()
         if frame is not None:
-            view, metadata = _bundle(frame)
+            view, metadata = bundle_of(frame)
             # The static layer goes over it: a widget's own text/plain is its repr.
             bundle = {**view, **bundle}
         display_id = uuid4().hex
@@ -262,12 +259,6 @@ class _Pile:
                 card.widgets.close()
         if self._frame is not None:
             close(self._frame)
-
-
-def _bundle(widget: Widget) -> tuple[dict[str, Any], dict[str, Any]]:
-    """Return a widget's mimebundle and its metadata."""
-    made = widget._repr_mimebundle_()  # IPython's own protocol
-    return made if isinstance(made, tuple) else (made, {})
 
 
 _RETIRED: Final[deque[_Pile]] = deque()
