@@ -507,7 +507,7 @@ def one(run: Run, service: ServiceProcess, number: int, to_view: list[float], to
     card = NotingCard()
     # Set before it is shown, so that this card is the one that is shown.
     presenter = Presenter(Actions(), FrontEnd.WIDGETS, make_card=lambda *_, **__: card)
-    run._showing = Showing(run, presenter, run._submit)  # noqa: SLF001
+    run._showing = Showing(run, presenter, run._home.submit)  # noqa: SLF001
     run.show()
     waiter = threading.Thread(
         target=run.wait,

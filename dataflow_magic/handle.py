@@ -9,7 +9,7 @@ import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable, Generator, Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import Any
@@ -26,7 +26,7 @@ from dataflow_magic.showing import Showing, Submit
 from dataflow_magic.storage import NoObject
 from dataflow_magic.view import KST, Failure, Past, Progress, RunView
 
-__all__ = ["Run"]
+__all__ = ["Home", "Run"]
 
 logger = logging.getLogger(__name__)
 
@@ -42,6 +42,28 @@ CHANGED = threading.Condition()
 """Tells threads that wait of any run's change: one of its own would be a good part of what a run takes."""
 
 
+@dataclass(frozen=True, slots=True)
+class Home:
+    """What runs have of whoever made them; one for all, since ten thousand of them may be watched.
+
+    Parameters
+    ----------
+    submit
+        Runs a coroutine on the loop, from any thread.
+    past
+        Returns how long a run's job took before, None where that is not known. Blocks.
+    repeat
+        Starts the same once more.
+    language
+        Returns what cards are written in.
+    """
+
+    submit: Submit
+    past: Callable[[RunView], Past | None] = lambda _: None
+    repeat: Callable[[RunView], Awaitable[Run]] | None = None
+    language: Callable[[], str] = lambda: "en"
+
+
 class Run:
     """One run, live: it knows the newest state and is told by the watch, whatever the notebook does meanwhile.
 
@@ -53,20 +75,13 @@ class Run:
         self,
         view: RunView,
         connection: Connection,
-        submit: Submit,
+        home: Home,
         on_change: Callable[[Run], None] = lambda _: None,
-        *,
-        past: Callable[[RunView], Past | None] = lambda _: None,
-        repeat: Callable[[RunView], Awaitable[Run]] | None = None,
-        language: Callable[[], str] = lambda: "en",
     ) -> None:
         self._view = view
         self._connection = connection
-        self._submit = submit
+        self._home = home
         self._on_change = on_change
-        self._past = past
-        self._repeat = repeat
-        self._language = language
         self._waiters: tuple[concurrent.futures.Future[None], ...] = ()
         self._given_up: errors.DataflowError | None = None
         self._showing: Showing | None = None
@@ -197,7 +212,7 @@ class Run:
         ServiceError
             The service did not take the request.
         """
-        self._submit(self._cancel()).result()
+        self._home.submit(self._cancel()).result()
 
     def logs(self) -> str:
         """Return the end of the console log, at most 256 KiB: what the script printed, also while it runs.
@@ -212,7 +227,7 @@ class Run:
         ServiceError
             The service or the storage does not answer.
         """
-        text: str = self._submit(self._read_log(self._view.execution)).result()
+        text: str = self._home.submit(self._read_log(self._view.execution)).result()
         return text
 
     # What the watch tells, on the loop
@@ -294,8 +309,8 @@ class Run:
     def _shown(self) -> Showing:
         if self._showing is None:
             actions = Actions(self._click_cancel, self._click_again, self._click_logs)
-            presenter = Presenter(actions, front_end(_shell()), words=lambda: words_of(self._language()))
-            self._showing = Showing(self, presenter, self._submit)
+            presenter = Presenter(actions, front_end(_shell()), words=lambda: words_of(self._home.language()))
+            self._showing = Showing(self, presenter, self._home.submit)
         return self._showing
 
     # What a card asks for
@@ -308,7 +323,7 @@ class Run:
 
     def read_past(self) -> Past | None:
         """Return how long its job took before, None where that is not known. Blocks."""
-        return self._past(self._view)
+        return self._home.past(self._view)
 
     async def read_progress(self) -> Progress | None:
         """Return how far it is, None where nobody will tell."""
@@ -324,10 +339,10 @@ class Run:
     # Buttons: a click comes from any thread, and must return at once
 
     def _click_cancel(self) -> None:
-        self._submit(self._cancel_clicked())
+        self._home.submit(self._cancel_clicked())
 
     def _click_again(self) -> None:
-        self._submit(self._again_clicked())
+        self._home.submit(self._again_clicked())
 
     def _click_logs(self, wanted: bool) -> None:
         self._shown().look_at_log(wanted)
@@ -341,10 +356,10 @@ class Run:
             self._shown().presenter.offer_cancel()
 
     async def _again_clicked(self) -> None:
-        if self._repeat is None:
+        if self._home.repeat is None:
             return
         try:
-            run = await self._repeat(self._view)
+            run = await self._home.repeat(self._view)
         except errors.DataflowError as error:
             self.tell(remark=f"not started again: {error}")
         else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from datetime import UTC, datetime, timedelta
+from functools import lru_cache
 from typing import NamedTuple
 
 from dataflow_magic.masking import Parameter, Secret
@@ -115,23 +116,21 @@ def record_of(view: RunView, kernel: str = "") -> RunRecord:
 
 def view_of(record: RunRecord) -> RunView:
     """Return the run a row tells of, as it was known then."""
-    flat = {
-        "workerType": record.worker_type,
-        "numWorker": record.workers,
-        "timeout": record.timeout_minutes,
-        "nrn": record.nrn,
-        "scriptPath": record.script_path,
-        "logPath": record.log_path,
-    }
-    condition = {name: value for name, value in flat.items() if value is not None}
-    if record.more_condition:
-        condition |= json.loads(record.more_condition)
+    condition = _condition(
+        record.worker_type,
+        record.workers,
+        record.timeout_minutes,
+        record.nrn,
+        record.script_path,
+        record.log_path,
+        record.more_condition,
+    )
     return RunView(
         target=record.target,
         endpoint=record.endpoint,
         job_id=record.job_id,
         job_name=record.job,
-        condition=JobCondition.model_validate(condition),
+        condition=condition,
         parameters=parameters_of(record.parameters),
         submitted_at=_moment(record.submitted),
         key=record.key,
@@ -153,6 +152,29 @@ def parameters_of(text: str) -> dict[str, Parameter]:
     return {
         name: Secret(value["secret"]) if isinstance(value, dict) else value for name, value in told.items()
     }
+
+
+@lru_cache(maxsize=256)
+def _condition(
+    worker_type: str | None,
+    workers: int | None,
+    timeout: int | None,
+    nrn: str | None,
+    script_path: str | None,
+    log_path: str | None,
+    more: str,
+) -> JobCondition:
+    # One for all runs that have the same: thousands of a backfill do.
+    flat = {
+        "workerType": worker_type,
+        "numWorker": workers,
+        "timeout": timeout,
+        "nrn": nrn,
+        "scriptPath": script_path,
+        "logPath": log_path,
+    }
+    given = {name: value for name, value in flat.items() if value is not None}
+    return JobCondition.model_validate(given | (json.loads(more) if more else {}))
 
 
 def _phase(view: RunView) -> str:

@@ -24,7 +24,7 @@ from dataflow_magic.cell import JobRef, RunRequest, SweepRequest
 from dataflow_magic.client import Client
 from dataflow_magic.connection import Connection
 from dataflow_magic.connections import CLOSED, Connections, LocalService
-from dataflow_magic.handle import Run
+from dataflow_magic.handle import Home, Run
 from dataflow_magic.jobs import find_job, find_run_on
 from dataflow_magic.ledger import Ledger, ledger_path, new_key
 from dataflow_magic.loop import LoopThread
@@ -118,6 +118,8 @@ class Session:
         self._ledger = Ledger(ledger_path(environment))
         self._book = Book(self._ledger)
         self._notebook = environment.get("JPY_SESSION_NAME", "")
+        self._note = self._book.note
+        self._home = Home(self._submit, past=self._past, repeat=self._repeat, language=self._language)
         self._revived: dict[str, Run] = {}
         """By key: runs of kernels that are gone."""
         self._lock = threading.Lock()
@@ -499,15 +501,7 @@ class Session:
             self._book.note(run)
             note(run)
 
-        return Run(
-            view,
-            connection,
-            self._submit,
-            changed,
-            past=self._past,
-            repeat=self._repeat,
-            language=self._language,
-        )
+        return Run(view, connection, self._home, self._note if note is _nobody else changed)
 
     def _language(self) -> str:
         try:
@@ -527,7 +521,7 @@ class Session:
         if words := clock_words(connection.client.clock_offset):
             run.off_clock(words)
         if not execution.is_final:
-            listener = _Listener(run, lambda: self._connections.seek(connection))
+            listener = _Listener(run, self._connections, connection)
             connection.follow(run.view.job_id, execution.job_execution_id, listener)
 
     async def _lose(self, run: Run, reason: str, connection: Connection) -> None:
@@ -641,16 +635,19 @@ class Session:
 class _Listener:
     """Passes on what a run is told, and has a silent service looked for: it may have moved, or its keys changed."""
 
-    def __init__(self, run: Run, seek: Callable[[], None]) -> None:
+    __slots__ = ("_connection", "_connections", "_run")
+
+    def __init__(self, run: Run, connections: Connections, connection: Connection) -> None:
         self._run = run
-        self._seek = seek
+        self._connections = connections
+        self._connection = connection
 
     def seen(self, execution: JobExecution) -> None:
         self._run.seen(execution)
 
     def blind(self, reason: str) -> None:
         self._run.blind(reason)
-        self._seek()
+        self._connections.seek(self._connection)
 
 
 def _several(text: str, ids: list[str]) -> errors.CellError:

@@ -8,7 +8,7 @@ import contextlib
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
+from collections.abc import Awaitable, Callable, Generator, Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -20,6 +20,7 @@ from dataflow_magic.cell import RunRequest, SweepRequest
 from dataflow_magic.handle import CHANGED, Run
 from dataflow_magic.models import JobExecution, RunState
 from dataflow_magic.present import FrontEnd, front_end
+from dataflow_magic.showing import Submit
 from dataflow_magic.sweeppresent import PAINT_SECONDS, SweepPresenter
 from dataflow_magic.view import KST
 
@@ -40,7 +41,6 @@ REASON_LENGTH: Final = 300
 
 Start = Callable[[RunRequest, Callable[[Run], None]], Awaitable[Run]]
 """Starts a run, on the loop, and has somebody told of its changes."""
-Submit = Callable[[Coroutine[Any, Any, Any]], "concurrent.futures.Future[Any]"]
 
 
 class Sweep:

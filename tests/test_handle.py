@@ -20,7 +20,7 @@ from dataflow_magic.errors import (
     Unreachable,
     WaitTimeout,
 )
-from dataflow_magic.handle import Run
+from dataflow_magic.handle import Home, Run
 from dataflow_magic.models import JobCondition
 from dataflow_magic.storage import NoObject
 from dataflow_magic.view import KST, Progress, RunView
@@ -294,7 +294,8 @@ def alone(answer: bytes | Exception = b"") -> Run:
     view = RunView("local", "http://x", "job000000001", "daily", JobCondition(), {}, datetime.now(KST))
     loop = asyncio.get_running_loop()
     connection = Storage(answer)
-    return Run(view, connection, lambda work: asyncio.run_coroutine_threadsafe(work, loop))  # type: ignore[arg-type]
+    home = Home(lambda work: asyncio.run_coroutine_threadsafe(work, loop))
+    return Run(view, connection, home)  # type: ignore[arg-type]
 
 
 async def ended(run: Run) -> Run:

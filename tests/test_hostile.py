@@ -13,7 +13,7 @@ import pytest
 from dataflow_magic.answers import raise_for
 from dataflow_magic.card import card_state, to_html, to_text
 from dataflow_magic.errors import RequestRejected
-from dataflow_magic.handle import Run
+from dataflow_magic.handle import Home, Run
 from tests.hostile import NOON, PAYLOADS, hostile_views
 
 HARMLESS = set(
@@ -139,7 +139,7 @@ def test_a_run_can_be_printed(text):
     for view in hostile_views(text):
         unused: Any = None
 
-        assert_harmless(repr(Run(view, connection=unused, submit=unused)))
+        assert_harmless(repr(Run(view, connection=unused, home=Home(unused))))
 
 
 def assert_harmless(line: str) -> None:

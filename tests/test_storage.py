@@ -263,7 +263,7 @@ async def test_an_object_in_a_folder_is_written_whole_and_read(tmp_path):
     ("path", "why"),
     [
         ("bucket", "s3a://bucket cannot be {} (IsADirectoryError)"),
-        ("bucket/x\0", "s3a://bucket/x\0 cannot be {} (ValueError)"),
+        ("bucket/x\0", "s3a://bucket/x␀ cannot be {} (ValueError)"),
         ("../outside.py", "s3a://../outside.py leads out of the folder; write bucket/key"),
         ("/etc/job.py", "s3a:///etc/job.py leads out of the folder; write bucket/key"),
     ],

@@ -1,7 +1,7 @@
 """What a card says in English, Korean and Japanese. Pure.
 
-Labels and numbers only: what the service, a script or an error says is shown as it came. The glosses of the service's states
-are those of its own pages (executeJob, in Korean and Japanese).
+Labels and numbers only: what the service, a script or an error says is shown as it came. The Japanese glosses of the service's
+states are those of its executeJob page; the Korean ones say the same.
 """
 
 from __future__ import annotations

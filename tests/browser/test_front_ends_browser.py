@@ -1,4 +1,4 @@
-"""A run in each front end with a browser, from its cell to the saved file: JupyterLab 4, Notebook 7, nbclassic. No Spark."""
+"""A run in each front end with a browser, from its cell to the saved file: JupyterLab 4, Notebook 7. No Spark."""
 
 from __future__ import annotations
 
@@ -150,30 +150,3 @@ def test_after_a_restart_of_the_kernel_the_run_is_taken_up_with_a_new_card(noteb
     expect_told(notebook, "COMPLETED", cell=6)
     expect_html(notebook.output(6))
     assert kinds_of(notebook.save(), 6) == [{"text/html", "text/plain"}]
-
-
-def test_nbclassic_shows_a_card_from_its_first_state_to_the_saved_file(
-    lab, browser: Browser, set_up, service
-):
-    service.finish.clear()
-    path = lab.root / "nbclassic.ipynb"
-    write_notebook(path, set_up, LIVE)
-    # Its own scripts ask the network for MathJax, so that errors of theirs are not ours.
-    page = browser.new_page()
-    page.goto(f"{lab.url}/nbclassic/notebooks/{path.name}?token={lab.token}")
-    # Widgets that come before their manager is there are not shown.
-    page.wait_for_function(
-        "() => { const kernel = window.Jupyter?.notebook?.kernel; return kernel?.is_connected() && kernel.widget_manager }",
-        timeout=PATIENCE_MS,
-    )
-    page.evaluate("Jupyter.notebook.execute_all_cells()")
-    card = page.locator(".code_cell").nth(1).locator(".output .dfm-card").filter(visible=True).first
-    expect(card).to_contain_text("RUNNING", timeout=PATIENCE_MS)
-    expect(card.get_by_role("button", name="Cancel")).to_be_enabled()
-    service.finish.set()
-
-    expect(card).to_contain_text("COMPLETED", timeout=PATIENCE_MS)
-    expect_html(page.locator(".code_cell").nth(1))
-    page.evaluate("Jupyter.notebook.save_notebook()")
-    page.close()
-    assert kinds_of(json.loads(path.read_text())) == [{"text/html", "text/plain"}]
