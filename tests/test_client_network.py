@@ -324,6 +324,13 @@ async def test_an_authority_may_be_named_for_this_machine_too(authority):
     assert said == "p4Y5Pk000000"
 
 
+async def test_certificates_are_not_read_for_what_is_not_encrypted():
+    async with service() as here:
+        said = await start(f"http://127.0.0.1:{here.port}", SSL_CERT_FILE="/no/such.pem")
+
+    assert said == "p4Y5Pk000000"
+
+
 async def test_a_service_whose_authority_nobody_named_is_sent_nothing(authority):
     async with service(authority=authority) as behind, proxy(behind) as tunnel:
         said = await start("https://dataflow.test", HTTPS_PROXY=f"http://127.0.0.1:{tunnel.port}")
