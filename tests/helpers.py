@@ -57,7 +57,7 @@ CONDITION = {
     "scriptPath": "bucket/scripts/",
     "logPath": "bucket/logs/",
 }
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds until a test that waits in vain fails."""
 
 FAILED_LOG = """\

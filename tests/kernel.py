@@ -18,7 +18,7 @@ from tests.local_service import no_credentials
 
 __all__ = ["Kernel", "RequestLost", "kernel_environment", "open_kernel"]
 
-PATIENCE = 20.0
+PATIENCE = 60.0
 
 
 class RequestLost(Exception):

@@ -132,7 +132,7 @@ def address(tmp_path, monkeypatch):
 def test_runs_started_from_python_are_runs_like_any_other(address):
     started = [dataflow_magic.run("daily_sales", {"month": month}, target=address) for month in (1, 7)]
 
-    assert [run.result(10).status for run in started] == ["COMPLETED", "COMPLETED"]
+    assert [run.result(60).status for run in started] == ["COMPLETED", "COMPLETED"]
     table = dataflow_magic.runs()
     assert table["run_id"].tolist() == [run.run_id for run in started]
     assert table["param.month"].tolist() == ["1", "7"]
@@ -170,4 +170,4 @@ def test_the_first_use_starts_the_local_service_and_closing_lets_it_go(tmp_path)
         if served := peek(folder):
             os.kill(served.pid, signal.SIGTERM)
         for process in attach._started:
-            process.wait(10)
+            process.wait(60)

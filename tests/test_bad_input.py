@@ -61,7 +61,7 @@ def test_a_run_goes_on_under_a_clock_an_hour_off_and_knows_by_how_much(scene, no
     scene.service.clock_ahead_seconds = ahead
     ran = notebook.run(CELL)
 
-    assert ran.value.result(10).status == "COMPLETED"
+    assert ran.value.result(60).status == "COMPLETED"
     assert ran.value.view.clock == f"this machine's clock is {says}; requests are signed with its time"
     assert f"clock       {ran.value.view.clock}" in notebook.run("%dataflow_status").out
     assert len(scene.service.store.runs(scene.service.job_id("daily_sales"), page=0, limit=9)[0]) == 1
@@ -86,7 +86,7 @@ def test_a_service_that_stops_while_a_run_goes_on_is_waited_for_and_nothing_is_l
     assert "Traceback" not in out
     scene.service.is_down = False
     scene.service.finish.set()
-    assert run.result(10).status == "COMPLETED"
+    assert run.result(60).status == "COMPLETED"
 
 
 def test_a_service_that_was_restarted_tells_that_the_run_did_not_survive_it(scene, notebook):
@@ -95,7 +95,7 @@ def test_a_service_that_was_restarted_tells_that_the_run_did_not_survive_it(scen
     scene.session.ask(scene.local(), lambda _: scene.service.restart())
 
     with pytest.raises(RunFailed, match="ended FAILED: the local service stopped while it ran"):
-        run.result(10)
+        run.result(60)
 
 
 def test_a_machine_without_the_extra_is_told_what_to_install(scene):
@@ -186,7 +186,7 @@ def test_a_cell_run_twice_quickly_is_two_runs_that_both_end(scene, notebook):
     runs = [notebook.run(CELL).value for _ in range(2)]
 
     assert len({run.run_id for run in runs}) == 2
-    assert [run.result(10).status for run in runs] == ["COMPLETED", "COMPLETED"]
+    assert [run.result(60).status for run in runs] == ["COMPLETED", "COMPLETED"]
     assert len(scene.service.starts) == 2
 
 

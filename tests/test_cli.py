@@ -22,7 +22,7 @@ from dataflow_magic.local.folder import DataFolder
 from tests.local_service import no_credentials
 
 COMMAND = Path(sys.executable).with_name("dataflow-magic")
-PATIENCE = 30.0
+PATIENCE = 60.0
 
 
 @asynccontextmanager

@@ -142,7 +142,7 @@ def test_a_text_front_end_gets_the_card_as_text_at_once_and_again_when_asked(env
     with open_kernel(environment) as kernel:
         (first,) = kernel.run("%%dataflow_run slow -o run\nday = 7")
         run_id = kernel.run("print(run.run_id)")[0]["stdout"].strip()
-        kernel.run("run.cancel(); run.wait(20)")
+        kernel.run("run.cancel(); run.wait(60)")
         (again,) = kernel.run(f"%dataflow_status {run_id}")
 
     assert first["text/plain"].split("\n")[0].split("  ")[1:3] == ["slow", f"run {run_id}"]

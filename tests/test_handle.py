@@ -100,7 +100,7 @@ def test_a_wait_that_is_over_says_so_and_the_run_goes_on(scene):
     )
     assert caught.value.run is run
     scene.service.finish.set()
-    assert run.result(timeout=10).status == "COMPLETED"
+    assert run.result(timeout=60).status == "COMPLETED"
 
 
 def test_a_wait_tells_each_change_in_the_thread_that_waits(scene):
@@ -257,8 +257,8 @@ def test_repr_of_a_run_without_an_id_has_its_key(scene):
 
 def test_logs_are_what_the_script_printed_and_empty_where_it_printed_nothing(scene):
     broken, quiet = scene.start("broken"), scene.start("daily_sales")
-    broken.wait(10)
-    quiet.wait(10)
+    broken.wait(60)
+    quiet.wait(60)
 
     assert broken.logs() == FAILED_LOG
     assert quiet.logs() == ""
@@ -532,7 +532,7 @@ def test_while_a_cell_waits_only_its_own_thread_paints(scene):
         run = running(scene)
         run.show(kernel_waits=True)
         scene.service.finish.set()
-        run.wait_shown(10)
+        run.wait_shown(60)
 
         assert {shown.thread for shown in notebook.shown} == {"MainThread"}
         assert "interrupt the kernel to stop waiting" in notebook.shown[0].text
@@ -547,7 +547,7 @@ def test_a_cell_that_waits_for_a_run_shown_before_takes_the_painting_over(scene)
         run.show(kernel_waits=True)
         eventually(lambda: not paints(run), "the background painter has left")
         scene.service.finish.set()
-        run.wait_shown(10)
+        run.wait_shown(60)
 
         last = notebook.shown[-2:]
         assert [shown.text.split()[0] for shown in last] == ["COMPLETED", "COMPLETED"]
@@ -583,7 +583,7 @@ def test_a_run_that_was_given_up_is_painted_once_more_and_then_left(scene):
 def test_runs_can_be_shown_after_the_session_is_closed_and_their_cards_say_that_nobody_watches(scene):
     with open_notebook(scene.folder, stdin=False) as notebook:
         run, done = running(scene), scene.start("daily_sales")
-        done.result(10)
+        done.result(60)
         run.show()
         scene.session.close()
         assert "the extension was unloaded; the run itself goes on" in notebook.shown[-1].text
@@ -601,13 +601,13 @@ def test_a_wait_that_shows_ends_with_the_session_and_tells_why(scene):
         threading.Timer(0.05, scene.session.close).start()
 
         with pytest.raises(DataflowError, match="nobody watches the run any more"):
-            run.wait_shown(10)
+            run.wait_shown(60)
 
 
 def test_waiting_for_a_run_that_is_not_shown_shows_nothing(scene):
     with open_notebook(scene.folder, stdin=False) as notebook:
         run = scene.start("daily_sales")
-        run.wait_shown(10)
+        run.wait_shown(60)
 
         assert notebook.shown == []
 
@@ -665,8 +665,8 @@ def test_run_again_starts_the_same_and_shows_it_below(scene):
         eventually(lambda: len(scene.session.runs) == 2, "started again")
         again = scene.session.runs[-1]
         scene.service.finish.set()
-        run.result(10)
-        again.result(10)
+        run.result(60)
+        again.result(60)
         eventually(lambda: notebook.shown[-1].text.count("COMPLETED") == 2, "both are shown")
 
         assert (again.job, again.parameters, again.condition) == (run.job, run.parameters, run.condition)
@@ -698,7 +698,7 @@ def test_the_log_is_read_while_somebody_looks_at_it(scene):
 def test_a_card_is_told_how_far_the_run_is_and_how_long_its_job_took_before(scene):
     with open_notebook(scene.folder, stdin=True) as notebook:
         scene.service.finish.set()
-        scene.start("slow").result(10)
+        scene.start("slow").result(60)
         scene.service.finish.clear()
         run = running(scene)
         eventually(lambda: (past := run.read_past()) and past.runs, "the end of the first is written down")
@@ -707,7 +707,7 @@ def test_a_card_is_told_how_far_the_run_is_and_how_long_its_job_took_before(scen
         eventually(lambda: run.view.progress and run.view.past, "told")
         scene.service.write_events(run.run_id, TASK_DONE)
         scene.service.finish.set()
-        run.result(10)
+        run.result(60)
         eventually(lambda: notebook.shown[-1].text.startswith("COMPLETED"), "the end is shown")
 
         assert run.view.progress == Progress(0, 1, 2, 4)
@@ -719,7 +719,7 @@ def test_nobody_is_asked_how_far_a_run_is_that_no_card_shows(scene):
         run = running(scene)
         run.show()
         scene.service.finish.set()
-        run.result(10)
+        run.result(60)
 
         assert run.view.progress is None
         assert not [sent for sent in scene.service.sent if sent.path.endswith("/progress")]

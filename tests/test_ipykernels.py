@@ -93,7 +93,7 @@ def test_the_cancel_button_ends_the_run(installed):
         subshell = None if installed.version == LAST_6 else kernel.new_subshell()
         kernel.click("Cancel", subshell=subshell)
         kernel.click("Yes, cancel it", subshell=subshell)
-        kernel.run("run.wait(20)")
+        kernel.run("run.wait(60)")
         return kernel.run("run.status")
 
     assert installed.play_in_kernel(scene) == [{"text/plain": "'CANCELED'"}]

@@ -12,7 +12,7 @@ import pytest
 
 from dataflow_magic.loop import LoopThread
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 """Seconds after which a test that waits in vain fails."""
 
 

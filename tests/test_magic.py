@@ -639,7 +639,7 @@ def test_a_canceled_run_fails_the_cell_too(scene, terminal):
     somebody_else = threading.Thread(target=cancel)
     somebody_else.start()
     ran = terminal.run("%%dataflow_run slow --wait\na = 1\n")
-    somebody_else.join(10)
+    somebody_else.join(60)
 
     assert isinstance(ran.error, RunFailed)
     assert str(ran.error).endswith("ended CANCELED: canceled on request")
@@ -655,7 +655,7 @@ def test_a_wait_ends_after_its_minutes_and_the_run_goes_on(scene, terminal, opti
     run_id = scene.session.runs[-1].run_id
     assert ran.out.splitlines()[-1].endswith(f"wait again, or %dataflow_cancel {run_id} ends it")
     scene.service.finish.set()
-    assert terminal.shell.user_ns["run"].result(10).status == "COMPLETED"
+    assert terminal.shell.user_ns["run"].result(60).status == "COMPLETED"
 
 
 def test_no_wait_with_a_time_to_wait_does_not_wait(terminal):
@@ -673,7 +673,7 @@ def test_a_run_is_bound_before_the_wait_begins(scene, terminal):
     other = threading.Thread(target=finish_once_bound)
     other.start()
     terminal.run("%%dataflow_run slow --wait -o run\na = 1\n")
-    other.join(10)
+    other.join(60)
 
     assert bound == scene.session.runs
 
@@ -707,7 +707,7 @@ def test_an_interrupt_of_a_wait_detaches_says_so_and_cancels_nothing(scene, lab)
     assert "Traceback" not in ran.out
     assert not any(sent.path.endswith("/cancel") for sent in scene.service.sent)
     scene.service.finish.set()
-    assert run.result(10).status == "COMPLETED"
+    assert run.result(60).status == "COMPLETED"
     eventually(lambda: lab.shown[-1].text.startswith("COMPLETED"), "the card is painted on")
 
 
@@ -727,7 +727,7 @@ def test_an_interrupt_while_a_lost_run_is_looked_for_names_it_by_its_key(scene, 
     thread = threading.Thread(target=interrupt)
     thread.start()
     ran = terminal.run("%%dataflow_run slow --wait -o run\na = 1\n")
-    thread.join(10)
+    thread.join(60)
     scene.may_look.set()
 
     key = scene.session.runs[0].key
@@ -740,7 +740,7 @@ def test_an_interrupt_while_the_run_is_being_submitted_says_where_to_look(scene,
     def interrupt(sent: Sent) -> None:
         if sent.is_start and not caught.is_set():
             signal.pthread_kill(main, signal.SIGINT)
-            caught.wait(10)
+            caught.wait(60)
 
     scene.service.before_answer = interrupt
     ran = terminal.run("%%dataflow_run slow\na = 1\n")
@@ -1057,7 +1057,7 @@ def test_neither_secret_nor_signature_is_ever_told(tmp_path, caplog):
 
 def test_a_run_of_a_kernel_that_is_gone_is_attached_and_shown(scene, terminal):
     run = terminal.run("%dataflow_run daily_sales").value
-    run.result(10)
+    run.result(60)
     scene.session.close()
     scene.session = scene.new_session()
 
@@ -1087,7 +1087,7 @@ def test_a_run_this_machine_never_saw_is_attached_by_the_service_s_id(scene, ter
 
 def test_the_service_s_own_list_is_a_table_of_the_same_columns(terminal):
     for _ in range(3):
-        terminal.run("%dataflow_run daily_sales").value.result(10)
+        terminal.run("%dataflow_run daily_sales").value.result(60)
     here = terminal.run("%dataflow_runs --status completed").value
     remote = terminal.run("%dataflow_runs --remote daily_sales --limit 2").value
 
@@ -1102,7 +1102,7 @@ def test_a_run_is_started_again_as_it_was(scene, terminal):
 
     assert again.run_id != first.run_id
     assert scene.service.starts[0].body == scene.service.starts[1].body
-    assert again.result(10).status == "COMPLETED"
+    assert again.result(60).status == "COMPLETED"
 
 
 @pytest.mark.parametrize(

@@ -238,7 +238,7 @@ def test_between_two_candidates_nobody_guesses_and_who_knows_says_which(scene):
     run = scene.start("slow", {"a": 1})
 
     with pytest.raises(OutcomeUnknown, match="2 runs may be it: ") as caught:
-        run.result(10)
+        run.result(60)
     assert twin.run_id in str(caught.value)
     assert run.status == "UNCLEAR"
     assert run.view.blind_reason == str(caught.value)
@@ -246,7 +246,7 @@ def test_between_two_candidates_nobody_guesses_and_who_knows_says_which(scene):
 
     named = scene.session.attach(twin.run_id, scene.local())
 
-    assert named.result(10).job_execution_id == twin.run_id
+    assert named.result(60).job_execution_id == twin.run_id
     assert (named.key, named.parameters) == (run.key, {"$a": "1"})
     assert scene.session.runs == [named]
     eventually(lambda: [r.run_id for r in scene.session.records()] == [twin.run_id], "the ledger knows")
@@ -258,7 +258,7 @@ def test_two_starts_of_the_same_whose_answers_were_lost_have_a_run_each(scene):
     runs = [scene.start("daily_sales", {"a": 1}) for _ in range(2)]
     scene.may_look.set()
 
-    assert {run.result(10).status for run in runs} == {"COMPLETED"}
+    assert {run.result(60).status for run in runs} == {"COMPLETED"}
     assert len({run.run_id for run in runs}) == 2
     assert len(scene.service.starts) == 2
 
@@ -276,10 +276,10 @@ def test_a_run_that_waits_is_taken_for_neither_of_two_starts_until_it_tells_what
     assert (one.run_id, two.run_id) == (None, None)
     scene.service.finish.set()
 
-    assert two.result(10).parameters == {"$a": "2"}
-    assert [each.result(10).status for each in blockers] == ["COMPLETED"] * 4
+    assert two.result(60).parameters == {"$a": "2"}
+    assert [each.result(60).status for each in blockers] == ["COMPLETED"] * 4
     with pytest.raises(OutcomeUnknown, match="it was not started"):
-        one.result(10)
+        one.result(60)
 
 
 def test_runs_of_other_parameters_and_runs_known_here_are_no_candidates(scene):
@@ -289,7 +289,7 @@ def test_runs_of_other_parameters_and_runs_known_here_are_no_candidates(scene):
 
     run = scene.start("daily_sales", {"a": 1})
 
-    run.wait(10)
+    run.wait(60)
     assert run.run_id not in {other.run_id for other in scene.session.runs[:2]}
 
 
@@ -301,7 +301,7 @@ def test_a_run_that_never_arrived_is_given_up_once_its_signature_is_too_old_to_b
     eventually(lambda: "; if no run shows by " in run.view.blind_reason, "a first look")
 
     with pytest.raises(OutcomeUnknown, match="no such run is to be seen: it was not started"):
-        run.result(10)
+        run.result(60)
     assert run.status == "NOT_STARTED"
     # 90 s within which it was signed, 5 minutes its signature lasts, and the last look began after that.
     assert 390 <= sum(scene.looks) < 390 + 2 * 1.2 * 15
@@ -314,7 +314,7 @@ def test_a_run_that_its_list_shows_late_is_found(scene):
 
     run = scene.start("daily_sales")
 
-    assert run.result(10).status == "COMPLETED"
+    assert run.result(60).status == "COMPLETED"
     assert 39 <= sum(scene.looks) < 60, "the service dates its runs in whole seconds"
 
 
@@ -347,7 +347,7 @@ def test_looking_goes_on_with_keys_that_are_taken_once_they_are_there(scene):
         "DATAFLOW_LOCAL_SECRET_KEY": "another secret",
     }
 
-    assert run.result(10).status == "COMPLETED"
+    assert run.result(60).status == "COMPLETED"
 
 
 def test_looking_ends_where_it_is_refused_for_good_and_the_next_kernel_looks_again(scene):
@@ -358,12 +358,12 @@ def test_looking_ends_where_it_is_refused_for_good_and_the_next_kernel_looks_aga
     scene.may_look.set()
 
     with pytest.raises(OutcomeUnknown, match="looking for it failed: not found"):
-        run.result(10)
+        run.result(60)
     assert (run.status, len(scene.looks)) == ("SUBMITTING", 20)
     scene.session.close()
     scene.service.list_answer = None
     scene.session = scene.new_session()
-    assert scene.session.find_run("@last").result(10).status == "COMPLETED"
+    assert scene.session.find_run("@last").result(60).status == "COMPLETED"
 
 
 def test_a_run_whose_own_answer_is_on_its_way_is_not_taken_for_a_lost_one(scene):
@@ -371,7 +371,7 @@ def test_a_run_whose_own_answer_is_on_its_way_is_not_taken_for_a_lost_one(scene)
     scene.may_look.clear()
     scene.service.lost_requests = 1
     lost = scene.start("slow", {"a": 1})
-    scene.service.before_answer = lambda sent: answer_it.wait(10) if sent.is_start else None
+    scene.service.before_answer = lambda sent: answer_it.wait(60) if sent.is_start else None
     other = threading.Thread(target=scene.start, args=("slow", {"a": 1}))
     other.start()
     eventually(
@@ -382,10 +382,10 @@ def test_a_run_whose_own_answer_is_on_its_way_is_not_taken_for_a_lost_one(scene)
     eventually(lambda: len(scene.looks) > 25, "looks do not count meanwhile")
     assert lost.run_id is None
     answer_it.set()
-    other.join(10)
+    other.join(60)
 
     with pytest.raises(OutcomeUnknown, match="no such run is to be seen"):
-        lost.wait(10)
+        lost.wait(60)
     assert [run.status for run in scene.session.runs] == ["NOT_STARTED", "RUNNING"]
 
 
@@ -396,7 +396,7 @@ def test_an_answer_that_cannot_be_read_is_a_lost_answer_and_no_refusal(scene):
 
     assert run.status == "SUBMITTING"
     with pytest.raises(OutcomeUnknown):
-        run.wait(10)
+        run.wait(60)
 
 
 # While a run goes on
@@ -425,7 +425,7 @@ def test_a_local_service_that_moved_is_found_again_and_followed(scene):
     scene.service.endpoint = "http://127.0.0.1:7002"
     scene.service.finish.set()
 
-    assert run.result(10).status == "COMPLETED"
+    assert run.result(60).status == "COMPLETED"
     assert run.view.blind_since is None
 
 
@@ -436,7 +436,7 @@ def test_a_local_service_with_new_keys_at_its_old_address_is_another_one(scene):
     scene.session.jobs(scene.local())
 
     with pytest.raises(RunFailed, match="the local service stopped while it ran"):
-        run.result(10)
+        run.result(60)
 
 
 def test_a_local_service_that_cannot_be_found_again_leaves_the_run_blind_until_it_can(scene):
@@ -448,7 +448,7 @@ def test_a_local_service_that_cannot_be_found_again_leaves_the_run_blind_until_i
 
     scene.service.is_down = scene.service.cannot_start = False
     scene.service.finish.set()
-    assert run.result(10).status == "COMPLETED"
+    assert run.result(60).status == "COMPLETED"
 
 
 def test_each_use_of_the_local_service_holds_it_anew_and_close_lets_it_go(scene):
@@ -477,7 +477,7 @@ def interrupt(scene):
             if armed and when(sent):
                 armed.clear()
                 signal.pthread_kill(main, signal.SIGINT)
-                caught.wait(10)
+                caught.wait(60)
 
         scene.service.before_answer = before_answer
         return caught
@@ -519,14 +519,14 @@ def test_who_waits_when_the_session_closes_is_told_that_nobody_watches(scene):
 
     def wait() -> None:
         try:
-            run.result(10)
+            run.result(60)
         except DataflowError as error:
             errors.append(error)
 
     waiter = threading.Thread(target=wait)
     waiter.start()
     scene.session.close()
-    waiter.join(10)
+    waiter.join(60)
 
     assert [type(error) for error in errors] == [DataflowError]
     assert str(errors[0]).endswith(
@@ -547,7 +547,7 @@ def test_closing_while_a_run_is_watched_says_nothing(scene, caplog):
 def test_a_run_that_was_over_is_not_touched_by_close(scene):
     run = scene.start("broken")
     with pytest.raises(RunFailed):
-        run.result(10)
+        run.result(60)
     scene.session.close()
 
     with pytest.raises(RunFailed):
@@ -587,7 +587,7 @@ def test_a_run_is_in_the_ledger_before_its_request_leaves_and_with_its_id_after(
 
     scene.service.before_answer = look
     run = scene.start("daily_sales", {"a": 1})
-    run.result(10)
+    run.result(60)
 
     assert before == [["sending"]]
     scene.session.close()
@@ -605,7 +605,7 @@ def test_a_run_whose_kernel_ended_before_the_answer_was_found_is_adopted_by_the_
 
     found = scene.session.find_run(lost.key)
 
-    assert found.result(10).status == "COMPLETED"
+    assert found.result(60).status == "COMPLETED"
     assert len(scene.service.starts) == 1
     eventually(lambda: [r.status for r in scene.session.records()] == ["COMPLETED"], "the ledger knows")
 
@@ -631,14 +631,14 @@ def test_what_dead_kernels_left_is_looked_after_from_the_first_use_on(scene):
 
 def test_a_run_of_the_service_that_was_never_seen_is_attached(scene):
     run = scene.start("daily_sales")
-    run.result(10)
+    run.result(60)
     other = Scene(scene.folder / "other")
     other.service = scene.service
     other.session = other.new_session()
 
     attached = other.session.attach(run.run_id, other.local())
 
-    assert attached.result(10).status == "COMPLETED"
+    assert attached.result(60).status == "COMPLETED"
     assert attached.job == "daily_sales"
     with pytest.raises(NotFound, match="no run 'AAAA00000001'"):
         other.session.attach("AAAA00000001", other.local())

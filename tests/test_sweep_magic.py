@@ -47,7 +47,7 @@ def test_a_cell_with_a_sweep_starts_a_run_per_combination_and_returns_a_sweep(sc
 
     assert isinstance(ran.value, Sweep)
     assert lab.shell.user_ns["sweep"] is ran.value
-    ran.value.wait(10)
+    ran.value.wait(60)
     bodies = [sent.body for sent in scene.service.starts]
     assert [body["parameters"] for body in bodies] == [
         {"$table": "t", "$month": "1", "$path": "out/1"},
@@ -59,7 +59,7 @@ def test_a_cell_with_a_sweep_starts_a_run_per_combination_and_returns_a_sweep(sc
 
 def test_the_card_ends_as_plain_html_and_text(lab):
     ran = lab.run(f"%%dataflow_run daily_sales\n{BLOCK}")
-    ran.value.wait(10)
+    ran.value.wait(60)
     eventually(lambda: any(shown.is_update for shown in lab.shown), "the output is replaced")
 
     last = lab.shown[-1]
@@ -130,7 +130,7 @@ def test_an_interrupt_ends_the_waiting_alone(scene, lab):
         ".cancel() of the sweep ends them"
     )
     scene.service.finish.set()
-    assert len(lab.shell.user_ns["sweep"].result(10)) == 2
+    assert len(lab.shell.user_ns["sweep"].result(60)) == 2
 
 
 def test_headless_waits_by_itself(headless):
@@ -184,7 +184,7 @@ def test_a_terminal_that_does_not_wait_is_told_how_far_it_is_and_nothing_later(s
     scene.service.finish.set()
     sweep = terminal.shell.user_ns["sweep"]
 
-    assert terminal.run("sweep.wait(10)").out == ""
+    assert terminal.run("sweep.wait(60)").out == ""
     assert "COMPLETED  slow  2 of 2 runs over" in terminal.run("sweep").out
     assert repr(sweep) == "<Sweep of 2 runs of slow: 2 COMPLETED>"
 
@@ -222,7 +222,7 @@ def test_the_cards_button_ends_all_and_gives_itself_back_where_it_could_not(scen
         scene.service.is_down = False
         cancel.click()
         cancel.click()
-        ran.value.wait(10)
+        ran.value.wait(60)
     finally:
         Widget.on_widget_constructed(None)
 
@@ -241,7 +241,7 @@ def test_a_sweep_that_was_waited_for_is_shown_again_when_it_is_asked_for(lab):
 def test_a_wait_that_is_bounded_leaves_the_card_alive(scene, lab):
     lab.run(f"%%dataflow_run slow --wait-timeout 0.002 -o sweep\n{BLOCK}")
     scene.service.finish.set()
-    lab.shell.user_ns["sweep"].wait(10)
+    lab.shell.user_ns["sweep"].wait(60)
 
     eventually(lambda: lab.shown[-1].text.startswith("COMPLETED"), "the output is replaced in the background")
     assert lab.shown[-1].thread == "dataflow-magic"
@@ -259,7 +259,7 @@ def test_secrets_of_a_sweep_are_sent_and_shown_nowhere(scene, lab):
     ran = lab.run(
         "%%dataflow_run broken -o sweep\ntoken = each(secret(given[0]), secret(given[1]))\nday = each(1, 2)\n"
     )
-    ran.value.wait(10)
+    ran.value.wait(60)
     eventually(lambda: lab.shown[-1].is_update, "the output is replaced")
     table = lab.run("sweep.frame().to_string()").value
 

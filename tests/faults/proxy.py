@@ -13,7 +13,7 @@ from dataclasses import dataclass, field
 
 __all__ = ["CALM", "FAULTS", "Fault", "Proxy", "Seen", "a_proxy"]
 
-PATIENCE = 10.0
+PATIENCE = 60.0
 
 
 @dataclass(frozen=True)

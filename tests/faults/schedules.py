@@ -92,7 +92,7 @@ class Schedule:
             cells = [(kernel, pool.submit(kernel.start, self.job_id, parameters)) for kernel in chosen]
             for kernel, cell in cells:
                 try:
-                    self.answered.append(cell.result(20))
+                    self.answered.append(cell.result(60))
                 except OutcomeUnknown:
                     raise
                 except (Exception, concurrent.futures.CancelledError) as error:
@@ -104,7 +104,7 @@ class Schedule:
 
     def new_kernel(self) -> Kernel:
         kernel = Kernel(self.world, self.home)
-        in_background(lambda: kernel.look_around(self.job_id)).join(5)
+        in_background(lambda: kernel.look_around(self.job_id)).join(60)
         return kernel
 
     def plan(self, seen: Seen) -> Fault:

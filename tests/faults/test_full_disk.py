@@ -36,7 +36,7 @@ session = Session(
     transport=Filling(),
 )
 run = session.start(make_request(f"id:{job_id}", {"a": 1}), session.target())
-print(run.run_id, run.result(20).status, flush=True)
+print(run.run_id, run.result(60).status, flush=True)
 sys.stdin.readline()
 resource.setrlimit(resource.RLIMIT_FSIZE, (most, most))
 session.close()

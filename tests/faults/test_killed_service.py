@@ -56,7 +56,7 @@ def test_a_run_whose_service_was_killed_before_it_answered_is_found_at_the_next_
         assert run.status == "SUBMITTING"
         eventually(lambda: "looking for it failed" in run.view.blind_reason, "nobody answers")
         with a_service(folder) as (proxy.upstream, _):
-            ended = run.result(20)
+            ended = run.result(60)
             jobs = [job.job_id for job in session.jobs(session.target()) if job.name == "daily_delays"]
             listed = session.ask(session.target(), lambda client: client.list_executions(jobs[0]))
 

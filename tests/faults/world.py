@@ -188,7 +188,7 @@ def a_world(folder: Path) -> Iterator[World]:
     finally:
         stamina.set_testing(False)
         server.should_exit = True
-        thread.join(10)
+        thread.join(60)
 
 
 def records_of(home: Path) -> list[RunRecord]:

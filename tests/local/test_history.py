@@ -137,7 +137,7 @@ def test_a_run_that_begins_later_is_shown_too(folder, told, tmp_path, monkeypatc
     with pytest.raises(KeyboardInterrupt):
         serve_history(folder, listener(tmp_path), port=0, ready=add_and_interrupt)
 
-    assert watchers[0].wait(20) == 0
+    assert watchers[0].wait(60) == 0
     assert logs_in(told) == ["eventlog_v2_local-1", "eventlog_v2_local-2"]
 
 

@@ -163,7 +163,7 @@ def test_a_service_is_gone_when_stopping_it_returns(folder):
         assert stopped is not None
         assert stopped.pid == process.pid
         assert not is_served(folder)
-        assert process.wait(5) == -signal.SIGTERM
+        assert process.wait(60) == -signal.SIGTERM
 
 
 def test_a_service_that_a_user_starts_anew_counts_as_stopped(folder):
