@@ -114,7 +114,7 @@ def test_a_value_has_one_text(value, text):
         (time(9), "is a time, which has no string form here"),
         (timedelta(1), "is a timedelta, which has no string form here"),
         (Fraction(1, 3), "is a Fraction, which has no string form here"),
-        (object(), "is an object, which has no string form here"),
+        pytest.param(object(), "is an object, which has no string form here", id="object()"),
         ("a\0b", "has text that holds a NUL character"),
         ("\ud83d", "has text that holds a lone surrogate (U+D83D), which is not text UTF-8 can send"),
         (
