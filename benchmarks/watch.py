@@ -363,7 +363,7 @@ def take_over(session: Session, address: str, runs: int) -> float:
     begin = time.monotonic()
     session.jobs(session.target(address))
     while True:
-        views = [run.view for run in list(session._revived.values())]  # noqa: SLF001 - no other way to tell
+        views = [run.view for run in list(session._runs.known.values())]  # noqa: SLF001 - no other way to tell
         # The ledger's snapshots have no creation date, those of the service do.
         known = sum(view.execution is not None and view.execution.created_date is not None for view in views)
         seconds = time.monotonic() - begin
@@ -395,7 +395,7 @@ def watch(home: Path, address: str, runs: int, jobs: int) -> dict[str, Any]:
 
     lagging = on_loop(lags(LAG_SECONDS))
     cell = thread_lags(LAG_SECONDS)
-    blind = sum(run.view.blind_since is not None for run in session._revived.values())  # noqa: SLF001
+    blind = sum(run.view.blind_since is not None for run in session._runs.known.values())  # noqa: SLF001
     if transport.refused or blind:
         sys.exit(f"{transport.refused} requests were refused, {blind} runs are blind")
     lag = lagging.result()

@@ -5,13 +5,10 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
-import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
-from dataclasses import replace
 from datetime import datetime
-from itertools import groupby
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -23,7 +20,7 @@ from dataflow_magic.book import Book
 from dataflow_magic.cell import JobRef, RunRequest, SweepRequest
 from dataflow_magic.client import Client
 from dataflow_magic.connection import Connection
-from dataflow_magic.connections import CLOSED, Connections, LocalService
+from dataflow_magic.connections import Connections, LocalService
 from dataflow_magic.handle import Home, Run
 from dataflow_magic.jobs import find_job, find_run_on
 from dataflow_magic.ledger import Ledger, ledger_path, new_key
@@ -31,9 +28,9 @@ from dataflow_magic.loop import LoopThread
 from dataflow_magic.masking import Parameter, Secret
 from dataflow_magic.models import Job, JobCondition, JobExecution
 from dataflow_magic.publish import Published, publish
-from dataflow_magic.record import RunRecord, record_of, view_of
+from dataflow_magic.record import RunRecord, record_of
+from dataflow_magic.runs import Runs
 from dataflow_magic.script import LOCAL_DEFAULTS, ScriptRequest
-from dataflow_magic.search import LOST, search, start_of
 from dataflow_magic.settings import Target, language, profiles, resolve_target
 from dataflow_magic.storage import FolderObjects
 from dataflow_magic.sweep import Sweep
@@ -51,14 +48,6 @@ MOST_PAGES = 1000
 MOST_NAMED = 10
 MOST_OFFERED = 50
 """Runs of the ledger that may be named without their whole table."""
-RECOVER_SECONDS = 30.0
-"""How long after a look for runs of dead kernels the next one may be."""
-BREATH = 100
-"""How many runs are taken over between two turns of the loop for others."""
-
-
-def _nobody(_run: Run) -> None:
-    """Be told of a run's changes, and do nothing."""
 
 
 class Session:
@@ -108,9 +97,7 @@ class Session:
             self.target, attach, transport=transport, pace=pace, now=now, answer_seconds=answer_seconds
         )
         self._now = now
-        self._sleep = sleep
         self._loop = LoopThread()
-        self._runs: list[Run] = []
         self._jobs: dict[str, Job] = {}
         """By id: as they were last read, for what may be named."""
         self._scripts: dict[str, dict[str, str]] = {}
@@ -118,19 +105,15 @@ class Session:
         self._ledger = Ledger(ledger_path(environment))
         self._book = Book(self._ledger)
         self._notebook = environment.get("JPY_SESSION_NAME", "")
-        self._note = self._book.note
-        self._home = Home(self._submit, past=self._past, repeat=self._repeat, language=self._language)
-        self._revived: dict[str, Run] = {}
-        """By key: runs of kernels that are gone."""
-        self._lock = threading.Lock()
-        self._recovered_at: float | None = None
-        # A task nobody refers to may be collected before it is done.
-        self._tasks: set[asyncio.Task[None]] = set()
+        home = Home(self._submit, past=self._past, repeat=self._repeat, language=self._language)
+        self._runs = Runs(
+            self._ledger, self._book, self._connections, home, self._connect_again, now=now, sleep=sleep
+        )
 
     @property
     def runs(self) -> list[Run]:
         """The runs this process started, oldest first."""
-        return list(self._runs)
+        return self._runs.listed
 
     def job_names(self) -> set[str]:
         """Return the jobs this machine has started runs of and those this process has read, without asking a service."""
@@ -337,7 +320,7 @@ class Session:
         )
         connection = await asyncio.to_thread(self._connect_again, view.target)
         job = Job(job_id=view.job_id, name=view.job_name)
-        return await self._execute(request, job, connection, _nobody)
+        return await self._execute(request, job, connection)
 
     def attach(self, run_id: str, target: Target, job: JobRef | None = None) -> Run:
         """Return a run the service knows and this machine does not, watched from now on.
@@ -360,11 +343,11 @@ class Session:
         names = self._ledger.secret_names(execution.job_id or found.job_id)
         hidden = {name: Secret.unknown() for name in names}
         view = _listed(target, connection.endpoint, found, execution, hidden)
-        return self._loop.call(self._take(view, execution, connection))
+        return self._loop.call(self._runs.take(view, execution, connection))
 
     def records(self) -> list[RunRecord]:
         """Return every run of this machine's ledger, oldest first; what this kernel knows newer is told newer."""
-        known = {run.key: run for run in [*self._revived.values(), *self._runs] if run.key}
+        known = self._runs.known
         return [
             record_of(known[record.key].view, record.kernel) if record.key in known else record
             for record in self._ledger.records()
@@ -411,9 +394,7 @@ class Session:
             self._connections.let_go()
 
     async def _let_go(self) -> None:
-        for run in [*self.runs, *self._revived.values()]:
-            if not run.is_over:
-                run.give_up(errors.DataflowError(f"nobody watches the run any more: {CLOSED}"))
+        self._runs.let_go()
         # All that runs on the loop is the session's, and must not meet a closed client.
         tasks = asyncio.all_tasks() - {asyncio.current_task()}
         for task in tasks:
@@ -432,7 +413,7 @@ class Session:
         return self._loop.submit(coroutine)
 
     def _start(
-        self, request: RunRequest, connection: Connection, note: Callable[[Run], None] = _nobody
+        self, request: RunRequest, connection: Connection, note: Callable[[Run], None] | None = None
     ) -> tuple[Run, Job]:
         """Return the started run and its job."""
         if _needs_no_job(request):
@@ -447,13 +428,13 @@ class Session:
         return self._send(request, job, connection, note), job
 
     def _send(
-        self, request: RunRequest, job: Job, connection: Connection, note: Callable[[Run], None] = _nobody
+        self, request: RunRequest, job: Job, connection: Connection, note: Callable[[Run], None] | None = None
     ) -> Run:
         # Not cancelled by an interrupt: the request may be on its way, and the run must not be lost.
         return self._loop.submit(self._execute(request, job, connection, note)).result()
 
     async def _execute(
-        self, request: RunRequest, job: Job, connection: Connection, note: Callable[[Run], None]
+        self, request: RunRequest, job: Job, connection: Connection, note: Callable[[Run], None] | None = None
     ) -> Run:
         condition = request.condition.over(job.condition)
         view = RunView(
@@ -469,39 +450,18 @@ class Session:
             trigger_id=request.trigger_id,
             workflow_id=request.workflow_id,
         )
-        # Before anything leaves: who dies from here on leaves a trace of what may have been started.
-        await self._book.intend(view)
-        run = self._new_run(view, connection, note)
-        self._runs.append(run)
-        try:
-            execution = await connection.client.execute_job(
+        return await self._runs.start(
+            view,
+            connection,
+            note,
+            lambda: connection.client.execute_job(
                 job.job_id,
                 condition,
                 request.parameters,
                 trigger_id=request.trigger_id,
                 workflow_id=request.workflow_id,
-            )
-        except errors.OutcomeUnknown:
-            logger.debug("%r", run, exc_info=True)
-            await self._lose(run, f"{LOST}; it is looked for among the job's runs", connection)
-        except errors.DataflowError:
-            self._runs.remove(run)
-            await self._book.take_back(view)
-            raise
-        except Exception as error:  # a fault of ours says nothing about whether the request has left
-            await self._lose(run, f"{LOST} ({type(error).__name__})", connection)
-            raise
-        else:
-            await self._book.put(replace(view, execution=execution))
-            self._follow(run, execution, connection)
-        return run
-
-    def _new_run(self, view: RunView, connection: Connection, note: Callable[[Run], None] = _nobody) -> Run:
-        def changed(run: Run) -> None:
-            self._book.note(run)
-            note(run)
-
-        return Run(view, connection, self._home, self._note if note is _nobody else changed)
+            ),
+        )
 
     def _language(self) -> str:
         try:
@@ -516,138 +476,24 @@ class Session:
             logger.debug("the past of %r could not be read", view.job_name, exc_info=True)
             return None
 
-    def _follow(self, run: Run, execution: JobExecution, connection: Connection) -> None:
-        run.seen(execution)
-        if words := clock_words(connection.client.clock_offset):
-            run.off_clock(words)
-        if not execution.is_final:
-            listener = _Listener(run, self._connections, connection)
-            connection.follow(run.view.job_id, execution.job_execution_id, listener)
-
-    async def _lose(self, run: Run, reason: str, connection: Connection) -> None:
-        run.lost(reason)
-        # At once: while it stands there as sent, others that look for theirs wait for its answer.
-        await self._book.put(run.view)
-        self._background(self._reconcile(run, connection, connection.client.clock_offset))
-
-    async def _reconcile(self, run: Run, connection: Connection, signed_ahead: float | None = None) -> None:
-        found = await search(
-            run,
-            connection,
-            self._ledger,
-            signed_ahead=signed_ahead,
-            now=self._now,
-            sleep=self._sleep,
-            seek=lambda: self._connections.seek(connection),
-        )
-        if found is not None:
-            self._follow(run, found, connection)
-        else:
-            await self._book.put(run.view)
-
-    async def _take(self, view: RunView, execution: JobExecution, connection: Connection) -> Run:
-        """Return the handle of a run of the service: that of a start whose answer was lost, where it can be that one's."""
-        known = {run.key: run for run in [*self._revived.values(), *self._runs] if run.key}
-        record = await asyncio.to_thread(start_of, self._ledger, execution, view)
-        if record is None:
-            run = self._new_run(view, connection)
-        else:
-            before = known.get(record.key)
-            if before is not None and not before.is_over:
-                run = before
-            else:
-                # A handle that was told that nobody knows stays with that; another one goes on.
-                run = self._new_run(replace(view_of(record), settled=""), connection)
-                self._runs = [each for each in self._runs if each is not before]
-            self._revived[record.key] = run
-        if run not in self._runs:
-            self._runs.append(run)
-        self._follow(run, execution, connection)
-        return run
-
     # Runs of kernels that are gone
 
     def _recover_soon(self) -> None:
-        """Look after the runs of kernels that are gone, in the background, now and then."""
-        with self._lock:
-            now = time.monotonic()
-            if self._recovered_at is not None and now - self._recovered_at < RECOVER_SECONDS:
-                return
-            self._recovered_at = now
-        self._submit(self._recover())
-
-    async def _recover(self) -> None:
-        try:
-            orphans = await asyncio.to_thread(self._ledger.orphans)
-            orphans.sort(key=lambda record: record.target)
-            for target, records in groupby(orphans, lambda record: record.target):
-                await self._take_over(target, list(records))
-        except errors.DataflowError:  # whoever starts a run or asks for one is told
-            logger.debug("the ledger could not be read", exc_info=True)
-
-    async def _take_over(self, target: str, orphans: list[RunRecord]) -> None:
-        try:
-            connection = await asyncio.to_thread(self._connect_again, target)
-        except errors.DataflowError:  # such as no credentials: another kernel may have them
-            logger.debug("%d runs of %s stay as they are", len(orphans), target, exc_info=True)
-            return
-        for number, record in enumerate(await asyncio.to_thread(self._ledger.claim, orphans)):
-            if number % BREATH == BREATH - 1:
-                await asyncio.sleep(0)
-            await self._revive(record, connection)
+        """Look after them in the background, now and then."""
+        if self._runs.is_recovery_due():
+            self._submit(self._runs.recover())
 
     def _connect_again(self, target: str) -> Connection:
         return self.connect(self.target(target))
-
-    async def _revive(self, record: RunRecord, connection: Connection) -> Run:
-        if record.key in self._revived:
-            return self._revived[record.key]
-        run = self._revived[record.key] = self._new_run(view_of(record), connection)
-        await self._resume(run, connection)
-        return run
-
-    async def _resume(self, run: Run, connection: Connection) -> None:
-        execution = run.view.execution
-        if execution is not None:
-            self._follow(run, execution, connection)
-        elif not run.view.settled:
-            run.lost(LOST)
-            self._background(self._reconcile(run, connection))
-        else:
-            run.give_up(errors.OutcomeUnknown(run.view.blind_reason), run.view.settled)
 
     def _attach_record(self, record: RunRecord) -> Run:
         connection = self._connect_again(record.target)
         self._recover_soon()
         # Whose kernel lives is looked after there; this one looks on, and writes the same.
         self._ledger.look_after(record.key)
-        run = self._loop.call(self._revive(record, connection))
-        if run not in self._runs:
-            self._runs.append(run)
+        run = self._loop.call(self._runs.revive(record, connection))
+        self._runs.add(run)
         return run
-
-    def _background(self, coroutine: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.get_running_loop().create_task(coroutine)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-
-
-class _Listener:
-    """Passes on what a run is told, and has a silent service looked for: it may have moved, or its keys changed."""
-
-    __slots__ = ("_connection", "_connections", "_run")
-
-    def __init__(self, run: Run, connections: Connections, connection: Connection) -> None:
-        self._run = run
-        self._connections = connections
-        self._connection = connection
-
-    def seen(self, execution: JobExecution) -> None:
-        self._run.seen(execution)
-
-    def blind(self, reason: str) -> None:
-        self._run.blind(reason)
-        self._connections.seek(self._connection)
 
 
 def _several(text: str, ids: list[str]) -> errors.CellError:
