@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from dataflow_magic.card.actions import Actions
 from dataflow_magic.card.html import to_html, to_text
-from dataflow_magic.card.state import Bar, CardState, Kind, Row, card_state, tick_seconds
+from dataflow_magic.card.state import Bar, CardState, Kind, card_state, tick_seconds
 from dataflow_magic.card.words import ENGLISH, Words, words_of
+from dataflow_magic.card.write import Row
 
 __all__ = [
     "ENGLISH",

@@ -14,7 +14,8 @@ from importlib.resources import files
 from itertools import islice
 from typing import Final
 
-from dataflow_magic.card.state import CardState, Kind, Row
+from dataflow_magic.card.state import CardState, Kind
+from dataflow_magic.card.write import Row
 
 __all__ = [
     "body_html",

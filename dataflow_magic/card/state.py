@@ -1,6 +1,6 @@
 """What the card of a run says, in words ready to be shown. Pure: no markup, no clock, no widget.
 
-Everything that came from outside is cleaned here and nowhere else, so what a `CardState` holds can be encoded, cannot
+Everything that came from outside goes through `write`, so what a `CardState` holds can be encoded, cannot
 move a terminal's cursor and has a bounded length. It is not escaped: that is the business of who writes markup.
 """
 
@@ -11,30 +11,21 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import StrEnum
 from typing import Final
-from urllib.parse import urlsplit
 
+from dataflow_magic.card import write
 from dataflow_magic.card.advice import advice
 from dataflow_magic.card.words import ENGLISH, Words
-from dataflow_magic.masking import Parameter
+from dataflow_magic.card.write import Row
 from dataflow_magic.models import RunState
-from dataflow_magic.plain import clean, without_colours
 from dataflow_magic.view import (
     KST,
     NOT_STARTED,
     SUBMITTING,
     UNCLEAR,
-    WAITS_FOR_ANSWER,
-    WAITS_FOR_START,
     RunView,
 )
 
-__all__ = ["Bar", "CardState", "Kind", "Row", "card_state", "tick_seconds", "timeless"]
-
-VALUE_LENGTH: Final = 72
-"""Characters of a value that are shown; a longer one is cut in the middle."""
-
-FULL_LENGTH: Final = 4_000
-"""Characters of a value that can be had by pointing at it, and of one line of a log."""
+__all__ = ["Bar", "CardState", "Kind", "card_state", "tick_seconds", "timeless"]
 
 MOST_PARAMETERS: Final = 12
 LOG_LINES: Final = 20
@@ -50,23 +41,6 @@ class Kind(StrEnum):
     CANCELED = "canceled"
     UNKNOWN = "unknown"
     BLIND = "blind"
-
-
-@dataclass(frozen=True, slots=True)
-class Row:
-    """One name and its value.
-
-    Parameters
-    ----------
-    value
-        Cut in the middle to at most 72 characters.
-    full
-        The value before that cut, itself cut at 4,000 characters; empty when ``value`` is the whole of it.
-    """
-
-    name: str
-    value: str
-    full: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -188,32 +162,33 @@ def card_state(
     if now.tzinfo is None:
         raise ValueError(f"now={now.isoformat()} has no time zone; pass an aware datetime")
     final = view.is_final
-    run_id = _short(view.run_id or "")
+    run_id = write.short(view.run_id or "")
     name = run_id or view.key
     end = view.execution.end_date if final and view.execution else None
     parameters = list((view.parameters or (view.execution.parameters if view.execution else {})).items())
     reason = _reason(view) if final else ""
     return CardState(
-        job=_short(view.job_name or view.job_id),
+        job=write.short(view.job_name or view.job_id),
         run_id=run_id,
-        state=_short(view.status) or "NO STATE",
+        state=write.short(view.status) or "NO STATE",
         gloss=words.glosses.get(view.status, ""),
         kind=_kind(view),
         elapsed=_elapsed(view, now, words),
-        target=_target(view),
+        target=write.target(view),
         parameters=tuple(
-            _row(name.removeprefix("$"), _spell(value)) for name, value in parameters[:MOST_PARAMETERS]
+            write.row(name.removeprefix("$"), write.spell(value))
+            for name, value in parameters[:MOST_PARAMETERS]
         ),
         more_parameters=max(0, len(parameters) - MOST_PARAMETERS),
         condition=tuple(_condition(view, words)),
-        as_of=_clock(now),
-        submitted=_day_and_clock(view.submitted_at),
-        ended=_ended(view.submitted_at, end) if end else "",
-        waiting="" if final else _waiting(view, words),
+        as_of=write.clock(now),
+        submitted=write.day_and_clock(view.submitted_at),
+        ended=write.ended(view.submitted_at, end) if end else "",
+        waiting="" if final else write.waiting(view, words),
         blind="" if final else _blind(view, now, words),
-        clock="" if final else _line(view.clock),
+        clock="" if final else write.line(view.clock),
         cancel=words.cancel_sent if view.cancel_requested and not final else "",
-        remark=_line(view.remark),
+        remark=write.line(view.remark),
         bar=_bar(view, words),
         past=_past(view, now, words),
         is_late=_is_late(view, now),
@@ -279,13 +254,6 @@ def _elapsed(view: RunView, now: datetime, words: Words) -> str:
     return words.whole_minutes.format(m=minutes) if minutes else ""
 
 
-def _waiting(view: RunView, words: Words) -> str:
-    if not view.waiting_for:
-        return ""
-    known = {WAITS_FOR_ANSWER: words.for_the_answer, WAITS_FOR_START: words.for_the_start}
-    return words.waiting.format(what=known.get(view.waiting_for) or _line(view.waiting_for))
-
-
 def _bar(view: RunView, words: Words) -> Bar | None:
     progress = view.progress
     if progress is None or not progress.tasks_total:
@@ -297,7 +265,7 @@ def _bar(view: RunView, words: Words) -> Bar | None:
     ]
     if progress.attempts_failed:
         parts.append(words.attempts_failed.format(failed=progress.attempts_failed))
-    return Bar(done, progress.tasks_total, " · ".join(parts), _line(progress.doing))
+    return Bar(done, progress.tasks_total, " · ".join(parts), write.line(progress.doing))
 
 
 def _past(view: RunView, now: datetime, words: Words) -> str:
@@ -323,15 +291,6 @@ def _is_late(view: RunView, now: datetime) -> bool:
     )
 
 
-def _target(view: RunView) -> str:
-    # Host and port only: an address may carry a user and a password.
-    address = urlsplit(view.endpoint)
-    host = _short(address.netloc.rpartition("@")[2])
-    if view.target in ("local", "cloud"):
-        return view.target
-    return host if "://" in view.target or not view.target else f"{_short(view.target)} ({host})"
-
-
 def _condition(view: RunView, words: Words) -> Iterator[Row]:
     condition = view.condition
     if view.execution and view.execution.job_condition:
@@ -349,7 +308,7 @@ def _condition(view: RunView, words: Words) -> Iterator[Row]:
     )
     for name, value in named:
         if value:
-            yield _row(name, value)
+            yield write.row(name, value)
 
 
 def _blind(view: RunView, now: datetime, words: Words) -> str:
@@ -357,71 +316,21 @@ def _blind(view: RunView, now: datetime, words: Words) -> str:
         return ""
     if view.settled or (view.is_lost and not view.execution):
         # Since when is the time it was submitted, and the line has room for the story alone.
-        return _line(view.blind_reason)
+        return write.line(view.blind_reason)
     same_day = view.blind_since.astimezone(KST).date() == now.astimezone(KST).date()
-    since = _clock(view.blind_since) if same_day else _day_and_clock(view.blind_since)
-    reason = f": {_line(view.blind_reason)}" if view.blind_reason else ""
+    since = write.clock(view.blind_since) if same_day else write.day_and_clock(view.blind_since)
+    reason = f": {write.line(view.blind_reason)}" if view.blind_reason else ""
     return words.blind.format(time=since) + reason
 
 
 def _reason(view: RunView) -> str:
     if view.failure and view.failure.reason:
-        return _line(view.failure.reason)
+        return write.line(view.failure.reason)
     if view.status != RunState.COMPLETED and view.execution and view.execution.status_detail:
-        return _line(view.execution.status_detail)
+        return write.line(view.execution.status_detail)
     return ""
 
 
 def _log_tail(view: RunView) -> tuple[str, ...]:
     lines = view.failure.log_tail if view.is_final and view.failure else view.log_tail or ()
-    return tuple(_log_line(line) for line in lines[-LOG_LINES:])
-
-
-def _clock(moment: datetime) -> str:
-    return f"{moment.astimezone(KST):%H:%M:%S} KST"
-
-
-def _day_and_clock(moment: datetime) -> str:
-    return f"{moment.astimezone(KST):%Y-%m-%d %H:%M:%S} KST"
-
-
-def _ended(began: datetime, end: datetime) -> str:
-    """Write when a run ended, without the day where that is the one it began."""
-    same_day = began.astimezone(KST).date() == end.astimezone(KST).date()
-    return _clock(end) if same_day else _day_and_clock(end)
-
-
-def _spell(value: Parameter) -> str:
-    """Write a value as its JSON would: a JSON block is sent with its own types."""
-    if isinstance(value, bool):
-        return "true" if value else "false"
-    return str(value)
-
-
-def _row(name: str, raw: str) -> Row:
-    full = clean(_cut(raw, FULL_LENGTH))
-    value = _cut(full, VALUE_LENGTH)
-    return Row(_short(name), value, full if full != value else "")
-
-
-def _short(text: str) -> str:
-    return _cut(clean(_cut(text, FULL_LENGTH)), VALUE_LENGTH)
-
-
-def _line(text: str) -> str:
-    """Return the words of a message on one line, without colour codes."""
-    bounded = _cut(without_colours(text), FULL_LENGTH)
-    return _cut(clean(" ".join(bounded.split())), 8 * VALUE_LENGTH)
-
-
-def _log_line(line: str) -> str:
-    # A carriage return starts the line over, as progress bars do: the last writing is what a terminal would show.
-    shown = without_colours(line).rstrip("\r\n").rpartition("\r")[2]
-    return clean(_cut(shown.expandtabs(4), FULL_LENGTH))
-
-
-def _cut(text: str, length: int) -> str:
-    if len(text) <= length:
-        return text
-    head = length // 2
-    return f"{text[:head]}…{text[len(text) - (length - head - 1) :]}"
+    return tuple(write.log_line(line) for line in lines[-LOG_LINES:])
