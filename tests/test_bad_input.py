@@ -8,15 +8,9 @@ import pytest
 from dataflow_magic.errors import ConfigError, NotFound, NotSignedIn, RunFailed, Unreachable
 from dataflow_magic.local.attach import check_installed
 from dataflow_magic.session import LocalService, Session
-from tests.helpers import ACCESS_KEY, SECRET_KEY, Ran, Scene, eventually, notebook_with_magics
+from tests.helpers import ACCESS_KEY, SECRET_KEY, Ran, eventually, notebook_with_magics
 
 CELL = "%%dataflow_run daily_sales\na = 1\n"
-
-
-@pytest.fixture
-def scene(tmp_path):
-    with Scene(tmp_path) as scene:
-        yield scene
 
 
 @pytest.fixture

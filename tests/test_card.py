@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 import unicodedata
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from dataclasses import fields, replace
 from datetime import UTC, datetime, timedelta
 from html.parser import HTMLParser
@@ -31,6 +31,7 @@ from dataflow_magic.card import (
 from dataflow_magic.card.widget import MOST_RETIRED, LiveCard
 from dataflow_magic.models import JobCondition, JobExecution
 from dataflow_magic.view import KST, Failure, Past, Progress, RunView
+from tests.widgets import Comm, Outputs
 
 NOON = datetime(2026, 11, 1, 12, 0, 0, tzinfo=KST)
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -579,60 +580,12 @@ def test_no_text_breaks_the_encoding_the_markup_or_the_layout(name, value, line,
     assert [c for c in text if unicodedata.category(c) in ("Cc", "Cs", "Zl", "Zp") and c != "\n"] == []
 
 
-class Outputs:
-    """A front end's outputs by display id, instead of IPython's `display`."""
-
-    def __init__(self) -> None:
-        self.bundles: dict[str, dict[str, Any]] = {}
-        self.metadata: list[dict[str, Any]] = []
-        self.calls = 0
-        self.out_of_context = False
-
-    def __call__(
-        self,
-        bundle: dict[str, Any],
-        *,
-        raw: bool,
-        metadata: dict[str, Any],
-        display_id: str,
-        update: bool,
-    ) -> None:
-        if self.out_of_context:
-            raise LookupError("no parent header")
-        assert raw
-        assert (display_id in self.bundles) is update
-        self.bundles[display_id] = bundle
-        self.metadata.append(metadata)
-        self.calls += 1
-
-    @property
-    def kinds(self) -> list[set[str]]:
-        return [set(bundle) for bundle in self.bundles.values()]
-
-    @property
-    def html(self) -> list[str]:
-        return [Read(bundle["text/html"]).text for bundle in self.bundles.values()]
+def read_outputs(outputs: Outputs) -> list[str]:
+    return [Read(bundle["text/html"]).text for bundle in outputs.bundles.values()]
 
 
 @pytest.fixture(autouse=True)
-def made() -> Iterator[list[ipywidgets.Widget]]:
-    """Every widget that is made during the test; closed after it."""
-    widgets: list[ipywidgets.Widget] = []
-    ipywidgets.Widget.on_widget_constructed(widgets.append)
-    yield widgets
-    ipywidgets.Widget.on_widget_constructed(None)
-    for widget in widgets:
-        widget.close()
-
-
-@pytest.fixture
-def outputs() -> Outputs:
-    return Outputs()
-
-
-@pytest.fixture
-def clicks() -> list[str]:
-    return []
+def _widgets_are_closed(made: list[ipywidgets.Widget]) -> None: ...
 
 
 @pytest.fixture
@@ -817,7 +770,7 @@ class TestLiveCard:
         card.finish(at(190, FAILED))
 
         assert outputs.kinds == [{"text/html", "text/plain"}] * 2
-        assert all("ValueError: no flights" in text for text in outputs.html)
+        assert all("ValueError: no flights" in text for text in read_outputs(outputs))
 
     def test_finishing_twice_is_finishing_once(self, card, outputs):
         card.show(at(4, READY))
@@ -831,7 +784,7 @@ class TestLiveCard:
         card.finish(at(190, replace(FAILED, failure=None)))
         card.finish(at(191, FAILED))
 
-        assert "Traceback" in outputs.html[0]
+        assert "Traceback" in read_outputs(outputs)[0]
 
     def test_after_the_end_updates_change_nothing_and_new_outputs_are_static(self, card, outputs):
         card.show(at(4, READY))
@@ -840,7 +793,7 @@ class TestLiveCard:
         card.show(at(192, COMPLETED))
 
         assert outputs.kinds == [{"text/html", "text/plain"}] * 2
-        assert all(text.startswith("✓ COMPLETED") for text in outputs.html)
+        assert all(text.startswith("✓ COMPLETED") for text in read_outputs(outputs))
 
     def test_a_run_that_is_over_already_needs_no_widget(self, card, made, outputs):
         card.show(at(190, COMPLETED))
@@ -877,7 +830,7 @@ class TestLiveCard:
         card.update(at(5, RUNNING))
         card.finish(at(190, COMPLETED))
 
-        assert outputs.html[0].startswith("✓ COMPLETED")
+        assert read_outputs(outputs)[0].startswith("✓ COMPLETED")
 
 
 class TestCardsInOneOutput:
@@ -904,7 +857,7 @@ class TestCardsInOneOutput:
 
         second.finish(at(200, replace(SECOND, execution=COMPLETED.execution)))
         assert outputs.kinds == [{"text/html", "text/plain"}]
-        assert re.findall("FAILED|COMPLETED", outputs.html[0]) == ["FAILED", "COMPLETED"]
+        assert re.findall("FAILED|COMPLETED", read_outputs(outputs)[0]) == ["FAILED", "COMPLETED"]
 
     def test_another_output_of_either_has_both(self, second, outputs):
         second.show(at(6, SECOND))
@@ -916,24 +869,6 @@ class TestCardsInOneOutput:
 SECOND = replace(
     SENT, execution=JobExecution(job_execution_id="secondRun001", status="RUNNING"), key="second01"
 )
-
-
-class Comm:
-    """The wire to the browser, which fails like ipykernel 7.0.1 outside a cell's context."""
-
-    def __init__(self, widget: ipywidgets.Widget) -> None:
-        self.comm_id = widget.model_id  # or the widget would not be found once it is closed
-        self.out_of_context = False
-        self.sent: list[dict[str, Any]] = []
-
-    def on_msg(self, _callback: object) -> None: ...
-
-    def close(self) -> None: ...
-
-    def send(self, data: dict[str, Any], **_: object) -> None:
-        if self.out_of_context:
-            raise LookupError("no parent header")
-        self.sent.append(data["state"])
 
 
 class TestOutOfContext:
@@ -985,13 +920,13 @@ class TestWithoutWidgets:
 
         assert made == []
         assert outputs.kinds == [{"text/html", "text/plain"}]
-        assert outputs.html[0].startswith("✓ COMPLETED")
+        assert read_outputs(outputs)[0].startswith("✓ COMPLETED")
 
     def test_it_repaints_news_but_not_the_passing_of_time(self, static_card, outputs):
         static_card.show(at(4, READY))
         static_card.update(at(5, READY))
-        assert "as of 12:00:04 KST" in outputs.html[0]
+        assert "as of 12:00:04 KST" in read_outputs(outputs)[0]
 
         static_card.update(at(12, RUNNING))
-        assert "as of 12:00:12 KST" in outputs.html[0]
+        assert "as of 12:00:12 KST" in read_outputs(outputs)[0]
         assert outputs.calls == 2

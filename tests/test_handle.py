@@ -29,12 +29,6 @@ from tests.helpers import FAILED_LOG, Scene, eventually, execution, open_noteboo
 LOGGED: dict[str, Any] = {"jobCondition": {"consoleLogPath": "bucket/logs/run000000001/console.log"}}
 
 
-@pytest.fixture
-def scene(tmp_path):
-    with Scene(tmp_path) as scene:
-        yield scene
-
-
 def running(scene: Scene) -> Run:
     run = scene.start("slow", {"day": 1})
     eventually(lambda: run.status == "RUNNING", "the run goes on")

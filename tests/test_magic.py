@@ -47,32 +47,6 @@ MAGICS = {
 }
 
 
-@pytest.fixture
-def scene(tmp_path):
-    with Scene(tmp_path) as scene:
-        yield scene
-
-
-@pytest.fixture
-def terminal(scene):
-    with notebook_with_magics(scene) as notebook:
-        yield notebook
-
-
-@pytest.fixture
-def lab(scene):
-    """A kernel with somebody before it."""
-    with notebook_with_magics(scene, stdin=True) as notebook:
-        yield notebook
-
-
-@pytest.fixture
-def headless(scene):
-    """A kernel as nbclient runs it."""
-    with notebook_with_magics(scene, stdin=False) as notebook:
-        yield notebook
-
-
 # Loading and unloading
 
 

@@ -27,12 +27,6 @@ from tests.helpers import ACCESS_KEY, CONDITION, SECRET_KEY, Scene, eventually
 WHOLE = {"nrn": "nrn:PUB:IAM::2:Role/2", "script_path": "other/scripts/", "log_path": "other/logs/"}
 
 
-@pytest.fixture
-def scene(tmp_path):
-    with Scene(tmp_path) as scene:
-        yield scene
-
-
 def asked(scene: Scene) -> list[str]:
     return [f"{sent.method} {sent.path}" for sent in scene.service.sent]
 

@@ -22,12 +22,6 @@ from tests.helpers import Scene, Sent, eventually, execution
 REFUSED = {"error": {"errorCode": "bad-parameter", "message": "no"}}
 
 
-@pytest.fixture
-def scene(tmp_path):
-    with Scene(tmp_path) as scene:
-        yield scene
-
-
 def sweep_of(scene: Scene, job: str, *months: int, **options: Any) -> Sweep:
     requests = tuple(make_request(job, {"table": "t", "month": month}, **options) for month in months)
     return scene.session.sweep(SweepRequest(("$month",), requests), scene.local())

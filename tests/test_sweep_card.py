@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from collections.abc import Iterator
 from dataclasses import fields, replace
 from datetime import datetime, timedelta
 from html.parser import HTMLParser
@@ -31,6 +30,7 @@ from dataflow_magic.card.sweepwidget import MOST_RETIRED, SweepCard
 from dataflow_magic.card.sweepwords import ENGLISH_SWEEP, sweep_words_of
 from dataflow_magic.models import JobCondition, JobExecution
 from dataflow_magic.view import KST, Failure, RunView
+from tests.widgets import Comm, Outputs
 
 NOON = datetime(2026, 11, 1, 12, 0, 0, tzinfo=KST)
 WIDGET = "application/vnd.jupyter.widget-view+json"
@@ -489,60 +489,8 @@ def test_no_text_breaks_the_encoding_the_markup_or_the_layout(name, value, word,
 # The widgets
 
 
-class Outputs:
-    """A front end's outputs by display id, instead of IPython's `display`."""
-
-    def __init__(self) -> None:
-        self.bundles: dict[str, dict[str, Any]] = {}
-        self.calls = 0
-        self.out_of_context = False
-
-    def __call__(self, bundle: dict[str, Any], *, display_id: str, update: bool, **_: Any) -> None:
-        if self.out_of_context:
-            raise LookupError("no parent header")
-        assert (display_id in self.bundles) is update
-        self.bundles[display_id] = bundle
-        self.calls += 1
-
-
-class Comm:
-    """The wire to the browser, which fails like ipykernel 7.0.1 outside a cell's context."""
-
-    out_of_context = False
-
-    def __init__(self, comm_id: str) -> None:
-        self.comm_id = comm_id
-        self.sent: list[dict[str, Any]] = []
-
-    def on_msg(self, _callback: object) -> None: ...
-
-    def close(self) -> None: ...
-
-    def send(self, data: dict[str, Any], **_: object) -> None:
-        if self.out_of_context:
-            raise LookupError("no parent header")
-        self.sent.append(data["state"])
-
-
 @pytest.fixture(autouse=True)
-def made() -> Iterator[list[ipywidgets.Widget]]:
-    """Every widget that is made during the test; closed after it."""
-    widgets: list[ipywidgets.Widget] = []
-    ipywidgets.Widget.on_widget_constructed(widgets.append)
-    yield widgets
-    ipywidgets.Widget.on_widget_constructed(None)
-    for widget in widgets:
-        widget.close()
-
-
-@pytest.fixture
-def outputs() -> Outputs:
-    return Outputs()
-
-
-@pytest.fixture
-def clicks() -> list[str]:
-    return []
+def _widgets_are_closed(made: list[ipywidgets.Widget]) -> None: ...
 
 
 @pytest.fixture
@@ -556,7 +504,7 @@ def wired(made: list[ipywidgets.Widget]) -> list[Comm]:
     for widget in made:
         if widget.comm is None:
             continue
-        widget.comm = wire = Comm(widget.comm.comm_id)
+        widget.comm = wire = Comm(widget)
         wires.append(wire)
     return wires
 
@@ -768,11 +716,11 @@ class TestSweepCard:
     def test_what_could_not_be_sent_is_sent_by_the_next_update_that_can(self, card, made):
         card.show(at(4, MIXED))
         wires = wired(made)
-        Comm.out_of_context = True
-        try:
-            card.update(at(5, MIXED))
-        finally:
-            Comm.out_of_context = False
+        for wire in wires:
+            wire.out_of_context = True
+        card.update(at(5, MIXED))
+        for wire in wires:
+            wire.out_of_context = False
         card.update(at(5.5, MIXED))
 
         assert ["5 s" in state["value"] for state in messages(wires)] == [True]

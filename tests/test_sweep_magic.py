@@ -5,41 +5,14 @@ import re
 import signal
 import threading
 
-import pytest
 from IPython.core.error import UsageError
 from ipywidgets import Button, Widget
 
 from dataflow_magic.errors import SweepFailed, WaitTimeout
 from dataflow_magic.sweep import Sweep
-from tests.helpers import Scene, eventually, notebook_with_magics
+from tests.helpers import eventually
 
 BLOCK = "table = 't'\nmonth = each(1, 7)\npath = f'out/{month}'\n"
-
-
-@pytest.fixture
-def scene(tmp_path):
-    with Scene(tmp_path) as scene:
-        yield scene
-
-
-@pytest.fixture
-def terminal(scene):
-    with notebook_with_magics(scene) as notebook:
-        yield notebook
-
-
-@pytest.fixture
-def lab(scene):
-    """A kernel with somebody before it."""
-    with notebook_with_magics(scene, stdin=True) as notebook:
-        yield notebook
-
-
-@pytest.fixture
-def headless(scene):
-    """A kernel as nbclient runs it."""
-    with notebook_with_magics(scene, stdin=False) as notebook:
-        yield notebook
 
 
 def test_a_cell_with_a_sweep_starts_a_run_per_combination_and_returns_a_sweep(scene, lab):

@@ -11,24 +11,12 @@ from dataflow_magic.errors import CellError, RunFailed, WaitTimeout
 from dataflow_magic.models import JobCondition
 from dataflow_magic.view import KST, Failure, RunView
 from dataflow_magic.waiting import Wait, in_rows, parse_wait, way_back
-from tests.helpers import Scene, eventually, execution, notebook_with_magics
+from tests.helpers import eventually, execution
 
 NOW = datetime(2026, 11, 1, 9, 0, 30, tzinfo=KST)
 VIEW = RunView(
     "cloud", "https://x", "job000000001", "daily", JobCondition(), {}, NOW - timedelta(seconds=30), "k2345678"
 )
-
-
-@pytest.fixture
-def scene(tmp_path):
-    with Scene(tmp_path) as scene:
-        yield scene
-
-
-@pytest.fixture
-def terminal(scene):
-    with notebook_with_magics(scene) as notebook:
-        yield notebook
 
 
 # The line

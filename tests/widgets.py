@@ -1,0 +1,58 @@
+"""What a card's widgets are wired to in tests: outputs and a wire that are kept instead of shown."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import ipywidgets
+
+__all__ = ["Comm", "Outputs"]
+
+
+class Outputs:
+    """A front end's outputs by display id, instead of IPython's `display`."""
+
+    def __init__(self) -> None:
+        self.bundles: dict[str, dict[str, Any]] = {}
+        self.metadata: list[dict[str, Any]] = []
+        self.calls = 0
+        self.out_of_context = False
+
+    def __call__(
+        self,
+        bundle: dict[str, Any],
+        *,
+        raw: bool,
+        metadata: dict[str, Any],
+        display_id: str,
+        update: bool,
+    ) -> None:
+        if self.out_of_context:
+            raise LookupError("no parent header")
+        assert raw
+        assert (display_id in self.bundles) is update
+        self.bundles[display_id] = bundle
+        self.metadata.append(metadata)
+        self.calls += 1
+
+    @property
+    def kinds(self) -> list[set[str]]:
+        return [set(bundle) for bundle in self.bundles.values()]
+
+
+class Comm:
+    """The wire to the browser, which fails like ipykernel 7.0.1 outside a cell's context."""
+
+    def __init__(self, widget: ipywidgets.Widget) -> None:
+        self.comm_id = widget.model_id  # or the widget would not be found once it is closed
+        self.out_of_context = False
+        self.sent: list[dict[str, Any]] = []
+
+    def on_msg(self, _callback: object) -> None: ...
+
+    def close(self) -> None: ...
+
+    def send(self, data: dict[str, Any], **_: object) -> None:
+        if self.out_of_context:
+            raise LookupError("no parent header")
+        self.sent.append(data["state"])
