@@ -283,20 +283,29 @@ class Run:
 
     # Showing
 
-    def show(self, *, kernel_waits: bool = False) -> None:
+    def show(self) -> None:
         """Show the run below the running cell and keep it up to date there."""
-        # What a cell waits for is its value as well, and would be shown twice.
-        self._shown_in = getattr(_shell(), "execution_count", None) if kernel_waits else None
-        self._shown().show(kernel_waits=kernel_waits)
+        self._shown_in = None
+        self._shown().show()
 
-    def wait_shown(self, timeout: float | None = None) -> None:
-        """Wait for the end, painting from this thread: while a cell blocks, only its own messages are its output."""
-        showing = self._showing
+    def show_and_wait(self, timeout: float | None = None) -> None:
+        """Show the run and wait for its end; what ends the wait, such as an interrupt, leaves what is shown alive.
+
+        Raises
+        ------
+        WaitTimeout, OutcomeUnknown
+            As `wait`.
+        """
+        showing = self._shown()
+        # What a cell waits for is its value as well, and would be shown twice.
+        self._shown_in = getattr(_shell(), "execution_count", None)
         try:
-            self.wait(timeout, lambda _: showing.paint() if showing else None)
-        finally:
-            if showing:
-                showing.stop_waiting()
+            showing.show(kernel_waits=True)
+            # Painted from this thread: while a cell blocks, only its own messages are its output.
+            self.wait(timeout, lambda _: showing.paint())
+        except BaseException:
+            showing.stop_waiting()
+            raise
 
     def _ipython_display_(self) -> None:
         shell = _shell()

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextvars
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
+from contextvars import Context
 from typing import Any, TypeVar
 
 __all__ = ["LoopThread"]
@@ -21,9 +21,15 @@ class LoopThread:
 
     A magic is a plain function and the kernel's own loop stands still while a cell runs, so what has to go on
     meanwhile needs a loop of its own.
+
+    Parameters
+    ----------
+    new_context
+        Gives the context of each task; by default an empty one.
     """
 
-    def __init__(self) -> None:
+    def __init__(self, new_context: Callable[[], Context] = Context) -> None:
+        self._new_context = new_context
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
@@ -34,14 +40,11 @@ class LoopThread:
         return self._loop is not None
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
-        """Run a coroutine on the loop; callable from any thread.
-
-        The task gets an empty context: one that carried the cell's would have its output filed under that cell, and
-        dropped once the cell is done.
-        """
+        """Run a coroutine on the loop, in a context of its own; callable from any thread."""
+        context = self._new_context()
         # Held until it is scheduled, so that a stop meanwhile cancels it instead of losing it.
         with self._lock:
-            return contextvars.Context().run(asyncio.run_coroutine_threadsafe, coroutine, self._running())
+            return context.run(asyncio.run_coroutine_threadsafe, coroutine, self._running())
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
         """Run a coroutine on the loop and wait for it; an interrupt ends the wait and cancels the coroutine."""

@@ -391,8 +391,7 @@ class DataflowMagic(Magics):
             if silent:
                 run.wait(seconds)
             else:
-                run.show(kernel_waits=True)
-                run.wait_shown(seconds)
+                run.show_and_wait(seconds)
         except KeyboardInterrupt:
             if isinstance(run, Sweep):
                 raise Detached(

@@ -21,6 +21,7 @@ from dataflow_magic.cell import JobRef, RunRequest, SweepRequest
 from dataflow_magic.client import Client
 from dataflow_magic.connection import Connection
 from dataflow_magic.connections import Connections, LocalService
+from dataflow_magic.context import new_context
 from dataflow_magic.handle import Home, Run
 from dataflow_magic.jobs import find_job, find_run_on
 from dataflow_magic.ledger import Ledger, ledger_path, new_key
@@ -97,7 +98,7 @@ class Session:
             self.target, attach, transport=transport, pace=pace, now=now, answer_seconds=answer_seconds
         )
         self._now = now
-        self._loop = LoopThread()
+        self._loop = LoopThread(new_context)
         self._jobs: dict[str, Job] = {}
         """By id: as they were last read, for what may be named."""
         self._scripts: dict[str, dict[str, str]] = {}

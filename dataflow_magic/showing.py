@@ -101,10 +101,9 @@ class Showing:
         self._presenter.update(self._run.view, _now(), kernel_waits=True)
 
     def stop_waiting(self) -> None:
-        """Have the loop paint from now on, the cell no longer waits."""
+        """Have the loop paint from now on: the cell waits no longer, and the run may go on."""
         self._is_waited_on = False
-        if not self._run.is_over:
-            self._paint_from_now_on()
+        self._paint_from_now_on()
 
     def changed(self) -> None:
         """Take note that there is something new to paint; on the loop."""

@@ -401,8 +401,29 @@ class Sweep:
 
     # Showing
 
-    def show(self, *, kernel_waits: bool = False) -> None:
+    def show(self) -> None:
         """Show the sweep below the running cell and keep it up to date there."""
+        self._show()
+        self._paint_from_now_on()
+
+    def show_and_wait(self, timeout: float | None = None) -> None:
+        """Show the sweep and wait for its end; what ends the wait, such as an interrupt, leaves what is shown alive.
+
+        Raises
+        ------
+        WaitTimeout
+            Some still go on.
+        """
+        try:
+            self._show(kernel_waits=True)
+            # Painted from this thread: while a cell blocks, only its own messages are its output.
+            self.wait(timeout, self._paint_waiting)
+        except BaseException:
+            self._waited_on = False
+            self._paint_from_now_on()
+            raise
+
+    def _show(self, *, kernel_waits: bool = False) -> None:
         shell = _shell()
         if self._presenter is None:
             self._presenter = SweepPresenter(
@@ -412,17 +433,6 @@ class Sweep:
         # What a cell waits for is its value as well, and would be shown twice.
         self._shown_in = getattr(shell, "execution_count", None) if kernel_waits else None
         self._presenter.show(self._state(kernel_waits=kernel_waits))
-        if not kernel_waits:
-            self._paint_from_now_on()
-
-    def wait_shown(self, timeout: float | None = None) -> None:
-        """Wait for all to end, painting from this thread: while a cell blocks, only its own messages are its output."""
-        try:
-            self.wait(timeout, self._paint_waiting)
-        finally:
-            self._waited_on = False
-            if not self.is_over:
-                self._paint_from_now_on()
 
     def _cancel_from_button(self) -> None:
         # A button's callback comes from any thread and must return at once.

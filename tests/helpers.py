@@ -361,13 +361,18 @@ class Ran:
 
 class _Recorder(DisplayPublisher):
     shown: list[Shown]
-    faults: list[Exception]
+    faults: list[BaseException]
+    """Raised instead of an update."""
+    interrupts: list[BaseException]
+    """Raised once an output was shown."""
 
     def publish(self, data: Any, *_: Any, transient: Any = None, update: bool = False, **__: Any) -> None:
         if update and self.faults:
             raise self.faults.pop()
         display_id = (transient or {}).get("display_id")
         self.shown.append(Shown(data, display_id, update, threading.current_thread().name))
+        if self.interrupts:
+            raise self.interrupts.pop()
 
 
 class _Shell(InteractiveShell):
@@ -399,7 +404,7 @@ def open_notebook(folder: Path, *, stdin: bool | None = None) -> Iterator[Notebo
     config = Config()
     config.HistoryManager.enabled = False
     shell: Any = _Shell.instance(config=config, ipython_dir=str(folder / "ipython"), colors="nocolor")
-    shell.display_pub.shown, shell.display_pub.faults = [], []
+    shell.display_pub.shown, shell.display_pub.faults, shell.display_pub.interrupts = [], [], []
     if stdin is not None:
         shell.kernel = SimpleNamespace(_allow_stdin=stdin)
     try:

@@ -66,6 +66,17 @@ class Kernel:
             self._next(0.1)
         raise AssertionError(f"nothing begins with {text!r} among {list(self.outputs.values())}")
 
+    def until_ticked(self) -> None:
+        """Return once a card's clock has been seen to go on; the kernel is asked nothing meanwhile."""
+        seen: set[str] = set()
+        deadline = time.monotonic() + PATIENCE
+        while len(seen) < 3:
+            assert time.monotonic() < deadline, f"the clock stands still: {seen}"
+            self._next(0.1)
+            seen |= {
+                str(state["value"]) for state in self.models.values() if "timer" in str(state.get("value"))
+            }
+
     def new_subshell(self) -> str:
         """Have the kernel begin a second shell, as JupyterLab does for its widgets."""
         asked = self._client.session.msg("create_subshell_request")

@@ -871,33 +871,6 @@ SECOND = replace(
 )
 
 
-class TestOutOfContext:
-    @pytest.fixture
-    def comm(self, card: LiveCard, made: list[ipywidgets.Widget]) -> Comm:
-        card.show(at(4, READY))
-        clock = next(widget for widget in made if getattr(widget, "value", "").endswith(">4 s</span>"))
-        clock.comm = wire = Comm(clock)
-        return wire
-
-    def test_what_could_not_be_sent_is_sent_by_the_next_update_that_can(self, card, comm):
-        comm.out_of_context = True
-        card.update(at(5, READY))
-        assert comm.sent == []
-
-        comm.out_of_context = False
-        card.update(at(5.5, READY))
-        assert ["5 s" in state["value"] for state in comm.sent] == [True]
-
-    def test_an_end_that_could_not_be_shown_is_shown_by_the_next_finish(self, card, outputs, comm):
-        comm.out_of_context = outputs.out_of_context = True
-        card.finish(at(190, COMPLETED))
-        assert WIDGET in outputs.kinds[0]
-
-        outputs.out_of_context = False
-        card.finish(at(190, COMPLETED))
-        assert outputs.kinds == [{"text/html", "text/plain"}]
-
-
 def test_everything_is_said_again_now_and_then_for_pages_that_missed_it(card, made):
     card.show(at(0, RUNNING))
     title = next(widget for widget in made if "RUNNING" in getattr(widget, "value", ""))

@@ -489,14 +489,11 @@ def test_a_card_is_brought_up_to_date_from_the_background_until_it_is_final(scen
         assert (last.display_id, last.thread) == (first.display_id, "dataflow-magic")
 
 
-@pytest.mark.parametrize(
-    "trouble", [LookupError("shell_parent"), RuntimeError("a bug")], ids=["ipykernel 7.0.1", "a bug"]
-)
-def test_a_card_that_cannot_be_painted_stops_neither_the_watch_nor_later_painting(scene, trouble):
+def test_a_card_that_cannot_be_painted_stops_neither_the_watch_nor_later_painting(scene):
     with open_notebook(scene.folder, stdin=False) as notebook:
         run = running(scene)
         run.show()
-        notebook.shell.display_pub.faults = [trouble]
+        notebook.shell.display_pub.faults = [RuntimeError("a bug")]
         run.cancel()  # news to paint
         eventually(lambda: not notebook.shell.display_pub.faults, "painting failed")
         eventually(lambda: run.is_over, "the watch goes on")
@@ -524,9 +521,8 @@ def test_a_card_shown_twice_is_one_card_in_two_outputs(scene):
 def test_while_a_cell_waits_only_its_own_thread_paints(scene):
     with open_notebook(scene.folder, stdin=False) as notebook:
         run = running(scene)
-        run.show(kernel_waits=True)
-        scene.service.finish.set()
-        run.wait_shown(60)
+        threading.Timer(0.1, scene.service.finish.set).start()
+        run.show_and_wait(60)
 
         assert {shown.thread for shown in notebook.shown} == {"MainThread"}
         assert "interrupt the kernel to stop waiting" in notebook.shown[0].text
@@ -538,10 +534,13 @@ def test_a_cell_that_waits_for_a_run_shown_before_takes_the_painting_over(scene)
         run = running(scene)
         run.show()
         eventually(lambda: paints(run), "the background painter is there")
-        run.show(kernel_waits=True)
-        eventually(lambda: not paints(run), "the background painter has left")
-        scene.service.finish.set()
-        run.wait_shown(60)
+
+        def finish() -> None:
+            eventually(lambda: not paints(run), "the background painter has left")
+            scene.service.finish.set()
+
+        threading.Thread(target=finish).start()
+        run.show_and_wait(60)
 
         last = notebook.shown[-2:]
         assert [shown.text.split()[0] for shown in last] == ["COMPLETED", "COMPLETED"]
@@ -551,9 +550,8 @@ def test_a_cell_that_waits_for_a_run_shown_before_takes_the_painting_over(scene)
 def test_after_a_wait_that_was_given_up_the_background_paints_on(scene):
     with open_notebook(scene.folder, stdin=False) as notebook:
         run = running(scene)
-        run.show(kernel_waits=True)
         with pytest.raises(WaitTimeout):
-            run.wait_shown(0)
+            run.show_and_wait(0)
         scene.service.finish.set()
         eventually(lambda: notebook.shown[-1].text.startswith("COMPLETED"), "the end is painted")
 
@@ -591,19 +589,32 @@ def test_runs_can_be_shown_after_the_session_is_closed_and_their_cards_say_that_
 def test_a_wait_that_shows_ends_with_the_session_and_tells_why(scene):
     with open_notebook(scene.folder, stdin=False):
         run = running(scene)
-        run.show(kernel_waits=True)
         threading.Timer(0.05, scene.session.close).start()
 
         with pytest.raises(DataflowError, match="nobody watches the run any more"):
-            run.wait_shown(60)
+            run.show_and_wait(60)
 
 
-def test_waiting_for_a_run_that_is_not_shown_shows_nothing(scene):
+def test_an_interrupt_while_the_card_is_being_shown_leaves_it_alive(scene):
     with open_notebook(scene.folder, stdin=False) as notebook:
-        run = scene.start("daily_sales")
-        run.wait_shown(60)
+        run = running(scene)
+        notebook.shell.display_pub.interrupts = [KeyboardInterrupt()]
+        with pytest.raises(KeyboardInterrupt):
+            run.show_and_wait(60)
+        scene.service.finish.set()
 
-        assert notebook.shown == []
+        eventually(lambda: notebook.shown[-1].text.startswith("COMPLETED"), "it is painted on")
+
+
+def test_an_interrupt_while_the_end_is_painted_leaves_it_to_be_painted(scene):
+    with open_notebook(scene.folder, stdin=False) as notebook:
+        run = running(scene)
+        notebook.shell.display_pub.faults = [KeyboardInterrupt()]
+        threading.Timer(0.1, scene.service.finish.set).start()
+        with pytest.raises(KeyboardInterrupt):
+            run.show_and_wait(60)
+
+        eventually(lambda: notebook.shown[-1].text.startswith("COMPLETED"), "the end is painted")
 
 
 # The card's buttons

@@ -713,18 +713,6 @@ class TestSweepCard:
         assert made == []
         assert [set(bundle) for bundle in outputs.bundles.values()] == [{"text/html", "text/plain"}]
 
-    def test_what_could_not_be_sent_is_sent_by_the_next_update_that_can(self, card, made):
-        card.show(at(4, MIXED))
-        wires = wired(made)
-        for wire in wires:
-            wire.out_of_context = True
-        card.update(at(5, MIXED))
-        for wire in wires:
-            wire.out_of_context = False
-        card.update(at(5.5, MIXED))
-
-        assert ["5 s" in state["value"] for state in messages(wires)] == [True]
-
     def test_what_changed_is_said_again_now_and_then_for_pages_that_missed_it(self, card, made):
         card.show(at(0, MIXED))
         card.update(at(0, MIXED))

@@ -16,7 +16,6 @@ class Outputs:
         self.bundles: dict[str, dict[str, Any]] = {}
         self.metadata: list[dict[str, Any]] = []
         self.calls = 0
-        self.out_of_context = False
 
     def __call__(
         self,
@@ -27,8 +26,6 @@ class Outputs:
         display_id: str,
         update: bool,
     ) -> None:
-        if self.out_of_context:
-            raise LookupError("no parent header")
         assert raw
         assert (display_id in self.bundles) is update
         self.bundles[display_id] = bundle
@@ -41,11 +38,10 @@ class Outputs:
 
 
 class Comm:
-    """The wire to the browser, which fails like ipykernel 7.0.1 outside a cell's context."""
+    """The wire to the browser."""
 
     def __init__(self, widget: ipywidgets.Widget) -> None:
         self.comm_id = widget.model_id  # or the widget would not be found once it is closed
-        self.out_of_context = False
         self.sent: list[dict[str, Any]] = []
 
     def on_msg(self, _callback: object) -> None: ...
@@ -53,6 +49,4 @@ class Comm:
     def close(self) -> None: ...
 
     def send(self, data: dict[str, Any], **_: object) -> None:
-        if self.out_of_context:
-            raise LookupError("no parent header")
         self.sent.append(data["state"])

@@ -16,7 +16,7 @@ from dataflow_magic.card.html import (
     title_html,
     to_html,
 )
-from dataflow_magic.card.sending import Sending, close
+from dataflow_magic.card.sending import close
 from dataflow_magic.card.state import CardState, timeless
 
 __all__ = ["CardWidgets"]
@@ -25,7 +25,7 @@ TICKS_PER_REPEAT: Final = 10
 """A page that is being reloaded misses what changes just then, so now and then all is said again."""
 
 
-class CardWidgets(Sending):
+class CardWidgets:
     """The widgets of one card. Split so that a tick of the clock repaints the clock only."""
 
     def __init__(
@@ -35,7 +35,6 @@ class CardWidgets(Sending):
         on_again: Callable[[object], None],
         on_logs: Callable[[object], None],
     ) -> None:
-        super().__init__()
         self._title = HTML().add_class("dfm-fills")
         # One layout and one style for all: each is a model of its own in the browser.
         shared = {"layout": self._title.layout, "style": self._title.style}
@@ -62,37 +61,33 @@ class CardWidgets(Sending):
         ticked, self._elapsed = state.elapsed != self._elapsed, state.elapsed
         self._ticks += ticked
         if ticked and self._ticks % TICKS_PER_REPEAT == 0:
-            self._unsent.update((self._title, self._progress, self._line, self._cancel, self._head))
-        self._resend()
+            for widget in (self._title, self._progress, self._line, self._cancel, self._head):
+                widget.send_state()
         if ticked:
             # Not otherwise: its tooltip changes every second.
-            self._set(self._clock, "value", clock_html(state))
+            self._clock.value = clock_html(state)
         painted = timeless(state), asking, confirmed, shows_log
         if painted == self._painted:
             return  # or a tick would cost what a change does
         self._painted = painted
-        self._set(self._title, "value", title_html(state))
-        self._set(self._progress, "value", progress_html(state))
-        self._set(self._line, "value", line_html(state, live=True))
-        self._set(self._body, "value", body_html(state))
-        self._set(self._log, "value", log_html(state))
+        self._title.value = title_html(state)
+        self._progress.value = progress_html(state)
+        self._line.value = line_html(state, live=True)
+        self._body.value = body_html(state)
+        self._log.value = log_html(state)
         self._paint_buttons(state, asking=asking, confirmed=confirmed, shows_log=shows_log)
 
     def _paint_buttons(self, state: CardState, *, asking: bool, confirmed: bool, shows_log: bool) -> None:
         words = state.words
         is_sent = confirmed or bool(state.cancel)
         asking = asking and state.can_cancel
-        self._set(
-            self._cancel,
-            "description",
-            words.keep if asking else words.cancelling if is_sent else words.cancel,
-        )
-        self._set(self._cancel, "disabled", is_sent or not state.can_cancel)
-        self._set(self._confirm, "description", words.confirm)
-        self._set(self._again, "description", words.run_again)
-        self._set(self._again, "disabled", not state.run_id)
-        self._set(self._logs, "description", words.hide_logs if shows_log else words.logs)
-        self._set(self._logs, "disabled", not state.run_id)
+        self._cancel.description = words.keep if asking else words.cancelling if is_sent else words.cancel
+        self._cancel.disabled = is_sent or not state.can_cancel
+        self._confirm.description = words.confirm
+        self._again.description = words.run_again
+        self._again.disabled = not state.run_id
+        self._logs.description = words.hide_logs if shows_log else words.logs
+        self._logs.disabled = not state.run_id
         # While the kernel waits no click can be handled.
         buttons = (
             ()
@@ -101,18 +96,17 @@ class CardWidgets(Sending):
             if asking
             else (self._cancel, self._again, self._logs)
         )
-        self._set(self._head, "children", (self._title, self._clock, *buttons))
+        self._head.children = (self._title, self._clock, *buttons)
 
     def retire(self, state: CardState) -> None:
         """Show the whole card in one widget and close the others."""
-        self._resend()
-        self._set(self._body, "value", to_html(state))
+        self._body.value = to_html(state)
         if self._is_retired:
             return
         self._is_retired = True
-        self._set(self.box, "children", (self._body,))
+        self.box.children = (self._body,)
         # The HTML brings the frame: around it there is nothing to be framed again.
-        self._send(self.box, lambda: self.box.remove_class("dfm-live").remove_class("dfm-card"))
+        self.box.remove_class("dfm-live").remove_class("dfm-card")
         parts = (self._title, self._clock, self._progress, self._line, self._log)
         buttons = (self._cancel, self._confirm, self._again, self._logs)
         close(self._head, *parts, *buttons, self._cancel.style)

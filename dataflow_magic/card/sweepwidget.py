@@ -9,7 +9,6 @@ from __future__ import annotations
 import threading
 from collections import deque
 from collections.abc import Callable
-from contextlib import suppress
 from dataclasses import replace
 from typing import Any, Final
 from uuid import uuid4
@@ -17,7 +16,7 @@ from uuid import uuid4
 from IPython.display import display as ipython_display
 from ipywidgets import HTML, Box, Button, HBox, Layout, VBox, Widget
 
-from dataflow_magic.card.sending import Display, Sending, bundle_of, close
+from dataflow_magic.card.sending import Display, bundle_of, close
 from dataflow_magic.card.sweep import Group, SweepRow, SweepState
 from dataflow_magic.card.sweephtml import (
     columns_html,
@@ -88,8 +87,9 @@ class SweepCard:
                 # The static layer goes over it: a widget's own text/plain is its repr.
                 bundle = {**view, **bundle}
             display_id = uuid4().hex
-            self._display(bundle, raw=True, metadata=metadata, display_id=display_id, update=False)
+            # Before it is there: an interrupt just then leaves an output that is kept up to date.
             self._outputs[display_id] = None if widgets else state
+            self._display(bundle, raw=True, metadata=metadata, display_id=display_id, update=False)
 
     def update(self, state: SweepState, *, rows: bool = True) -> None:
         """Repaint what has changed, the rows among it or not; after `finish` nothing is repainted."""
@@ -138,11 +138,8 @@ class SweepCard:
         for display_id, shown in self._outputs.items():
             if shown == state:
                 continue
-            with suppress(LookupError):  # ipykernel 7.0.1 outside a cell's context: the next call tries again
-                self._display(
-                    _static_bundle(state), raw=True, metadata={}, display_id=display_id, update=True
-                )
-                self._outputs[display_id] = state
+            self._display(_static_bundle(state), raw=True, metadata={}, display_id=display_id, update=True)
+            self._outputs[display_id] = state
 
 
 CANCEL: Final = "cancel"
@@ -150,11 +147,10 @@ KEEP: Final = "keep"
 RETRY: Final = "retry"
 
 
-class _Widgets(Sending):
+class _Widgets:
     """The widgets of one card, and what their buttons were last asked."""
 
     def __init__(self, state: SweepState, on_click: Callable[[str], None]) -> None:
-        super().__init__()
         self.clicked: set[str] = set()
         """Buttons whose work is under way."""
         self._asking = False
@@ -209,8 +205,8 @@ class _Widgets(Sending):
         self._ticks += ticked
         if ticked and self._ticks % TICKS_PER_REPEAT == 0:
             said, self._said = self._said, set()
-            self._unsent |= said
-        self._resend()
+            for widget in said:
+                widget.send_state()
         self._set(self._title, "value", sweep_title_html(state))
         if ticked:
             self._set(self._clock, "value", sweep_clock_html(state))
@@ -228,7 +224,7 @@ class _Widgets(Sending):
         self._is_retired = True
         self._set(self._summary, "value", sweep_html(state))
         self._set(self._card, "children", (self._summary,))
-        self._send(self._card, lambda: self._card.remove_class("dfm-live").remove_class("dfm-card"))
+        self._card.remove_class("dfm-live").remove_class("dfm-card")
         rows = [widget for _, widget in self._parts.values()]
         buttons = [part for button in self._buttons.values() for part in (button, button.style)]
         close(self._head, self._title, self._clock, self._columns, self._rest, *rows, *self._spare, *buttons)
@@ -275,24 +271,20 @@ class _Widgets(Sending):
         for key, rows in wanted.items():
             before, widget = self._parts.get(key, ((), None))
             if widget is None:
-                try:
-                    widget = self._spare.pop() if self._spare else HTML(**self._shared).add_class("dfm-part")
-                except LookupError:
-                    # Nor can ipykernel 7.0.1 make a widget there: these rows are shown at the end.
-                    continue
+                widget = self._spare.pop() if self._spare else HTML(**self._shared).add_class("dfm-part")
             if before != rows or is_reworded:
                 self._set(widget, "value", rows_html(state, rows))
                 self._parts[key] = rows, widget
         self._set(
             self._rows,
             "children",
-            (self._columns, *(self._parts[key][1] for key in wanted if key in self._parts)),
+            (self._columns, *(self._parts[key][1] for key in wanted)),
         )
 
     def _set(self, widget: Widget, trait: str, value: object) -> None:
         if getattr(widget, trait) != value:
             self._said.add(widget)
-            super()._set(widget, trait, value)
+            setattr(widget, trait, value)
 
 
 _RETIRED: Final[deque[_Widgets]] = deque()

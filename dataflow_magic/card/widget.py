@@ -197,8 +197,9 @@ class _Pile:
             # The static layer goes over it: a widget's own text/plain is its repr.
             bundle = {**view, **bundle}
         display_id = uuid4().hex
-        self._display(bundle, raw=True, metadata=metadata, display_id=display_id, update=False)
+        # Before it is there: an interrupt just then leaves an output that is kept up to date.
         self._outputs[display_id] = None if frame else states
+        self._display(bundle, raw=True, metadata=metadata, display_id=display_id, update=False)
 
     def refresh(self) -> None:
         """Take in a card that is new, or what is new of those without widgets."""
@@ -234,13 +235,7 @@ class _Pile:
         for display_id, shown in self._outputs.items():
             if shown == states:
                 continue
-            try:
-                self._display(
-                    _static_bundle(states), raw=True, metadata={}, display_id=display_id, update=True
-                )
-            except LookupError:
-                # ipykernel 7.0.1 cannot publish outside a cell's context: the next call tries again.
-                continue
+            self._display(_static_bundle(states), raw=True, metadata={}, display_id=display_id, update=True)
             self._outputs[display_id] = states
 
     def _retire(self) -> None:
