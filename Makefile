@@ -11,7 +11,8 @@ demo: $(VENV)/.run
 
 test: $(VENV)/.develop
 	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/coverage run -m pytest -m 'not (spark or browser)' -n auto --maxprocesses 4 --dist loadfile
+	$(BIN)/coverage run -m pytest -m 'spark or browser'
 	$(BIN)/coverage combine --quiet
 	$(BIN)/coverage report
 
