@@ -2,6 +2,7 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
+PYTEST = $(BIN)/python -m pytest --cov --cov-report= --cov-fail-under=0
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 
 .PHONY: demo test lab lint bench clean
@@ -10,10 +11,8 @@ demo: $(VENV)/.run
 	$(BIN)/dataflow-magic demo notebooks/quickstart.ipynb --out .demo
 
 test: $(VENV)/.develop
-	$(BIN)/coverage erase
-	$(BIN)/coverage run -m pytest -m 'not (spark or browser)' -n auto --maxprocesses 4 --dist loadfile
-	$(BIN)/coverage run -m pytest -m 'spark or browser'
-	$(BIN)/coverage combine --quiet
+	$(PYTEST) -m 'not (spark or browser)' -n auto --maxprocesses 4 --dist loadfile
+	$(PYTEST) -m 'spark or browser' --cov-append
 	$(BIN)/coverage report
 
 lab: $(VENV)/.run

@@ -30,7 +30,7 @@ from dataflow_magic.masking import Parameter, Secret
 from dataflow_magic.models import Job, JobCondition, JobExecution
 from dataflow_magic.publish import Published, publish
 from dataflow_magic.record import RunRecord, record_of
-from dataflow_magic.runs import Runs
+from dataflow_magic.runset import RunSet
 from dataflow_magic.script import LOCAL_DEFAULTS, ScriptRequest
 from dataflow_magic.settings import Target, language, profiles, resolve_target
 from dataflow_magic.storage import FolderObjects
@@ -107,7 +107,7 @@ class Session:
         self._book = Book(self._ledger)
         self._notebook = environment.get("JPY_SESSION_NAME", "")
         home = Home(self._submit, past=self._past, repeat=self._repeat, language=self._language)
-        self._runs = Runs(
+        self._runs = RunSet(
             self._ledger, self._book, self._connections, home, self._connect_again, now=now, sleep=sleep
         )
 

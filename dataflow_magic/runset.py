@@ -23,7 +23,7 @@ from dataflow_magic.record import RunRecord, view_of
 from dataflow_magic.search import LOST, search, start_of
 from dataflow_magic.view import RunView
 
-__all__ = ["Runs"]
+__all__ = ["RunSet"]
 
 logger = logging.getLogger(__name__)
 
@@ -33,7 +33,7 @@ BREATH = 100
 """How many runs are taken over between two turns of the loop for others."""
 
 
-class Runs:
+class RunSet:
     """The handles of a process's runs, and what keeps them up to date.
 
     Parameters
