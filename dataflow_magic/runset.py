@@ -74,6 +74,7 @@ class RunSet:
         self._connect = connect
         self._now = now
         self._sleep = sleep
+        # The same for all: of a bound method there would be one for each of 10,000 runs.
         self._note = book.note
         self._listed: list[Run] = []
         self._revived: dict[str, Run] = {}
@@ -98,17 +99,6 @@ class RunSet:
         if run not in self._listed:
             self._listed.append(run)
 
-    def new(self, view: RunView, connection: Connection, note: Callable[[Run], None] | None = None) -> Run:
-        """Return a handle whose changes are written down, and told to ``note`` as well."""
-        if note is None:
-            return Run(view, connection, self._home, self._note)
-
-        def changed(run: Run) -> None:
-            self._book.note(run)
-            note(run)
-
-        return Run(view, connection, self._home, changed)
-
     async def start(
         self,
         view: RunView,
@@ -125,7 +115,7 @@ class RunSet:
         """
         # Before anything leaves: who dies from here on leaves a trace of what may have been started.
         await self._book.intend(view)
-        run = self.new(view, connection, note)
+        run = self._new(view, connection, note)
         self._listed.append(run)
         try:
             execution = await send()
@@ -149,14 +139,14 @@ class RunSet:
         known = self.known
         record = await asyncio.to_thread(start_of, self._ledger, execution, view)
         if record is None:
-            run = self.new(view, connection)
+            run = self._new(view, connection)
         else:
             before = known.get(record.key)
             if before is not None and not before.is_over:
                 run = before
             else:
                 # A handle that was told that nobody knows stays with that; another one goes on.
-                run = self.new(replace(view_of(record), settled=""), connection)
+                run = self._new(replace(view_of(record), settled=""), connection)
                 self._listed = [each for each in self._listed if each is not before]
             self._revived[record.key] = run
         self.add(run)
@@ -167,7 +157,7 @@ class RunSet:
         """Return the handle of a run of the ledger, which goes on from what stands there."""
         if record.key in self._revived:
             return self._revived[record.key]
-        run = self._revived[record.key] = self.new(view_of(record), connection)
+        run = self._revived[record.key] = self._new(view_of(record), connection)
         execution = run.view.execution
         if execution is not None:
             self._follow(run, execution, connection)
@@ -221,6 +211,17 @@ class RunSet:
         if not execution.is_final:
             listener = _Listener(run, self._connections, connection)
             connection.follow(run.view.job_id, execution.job_execution_id, listener)
+
+    def _new(self, view: RunView, connection: Connection, note: Callable[[Run], None] | None = None) -> Run:
+        """Return a handle whose changes are written down, and told to ``note`` as well."""
+        if note is None:
+            return Run(view, connection, self._home, self._note)
+
+        def changed(run: Run) -> None:
+            self._book.note(run)
+            note(run)
+
+        return Run(view, connection, self._home, changed)
 
     async def _lose(self, run: Run, reason: str, connection: Connection) -> None:
         run.lost(reason)
