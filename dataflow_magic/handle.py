@@ -15,12 +15,11 @@ from types import MappingProxyType
 from typing import Any
 
 from dataflow_magic import errors
-from dataflow_magic.card import Actions, tick_seconds, words_of
+from dataflow_magic.card import Actions, tick_seconds, words_of, write
 from dataflow_magic.connection import Connection
 from dataflow_magic.diagnosis import diagnose
 from dataflow_magic.masking import Parameter, is_any_unknown, masked
 from dataflow_magic.models import JobCondition, JobExecution, RunState
-from dataflow_magic.plain import clean
 from dataflow_magic.present import FrontEnd, Presenter, front_end
 from dataflow_magic.showing import Showing, Submit
 from dataflow_magic.storage import NoObject
@@ -90,9 +89,9 @@ class Run:
 
     def __repr__(self) -> str:
         view = self._view
-        return clean(
-            f"<Run {view.run_id or view.key or '(no id yet)'} of {view.job_name} on {view.target}: {view.status}>"
-        )
+        known = view.run_id or view.key or "(no id yet)", view.job_name, view.target, view.status
+        name, job, target, status = map(write.short, known)
+        return f"<Run {name} of {job} on {target}: {status}>"
 
     @property
     def view(self) -> RunView:
@@ -190,7 +189,7 @@ class Run:
                 pause = min(pause, deadline - time.monotonic())
                 if pause <= 0:
                     raise errors.WaitTimeout(
-                        f"run {view.run_id or '@last'} of {view.job_name} still goes on after {timeout:g} s "
+                        f"run {view.run_id or '@last'} of {write.short(view.job_name)} still goes on after {timeout:g} s "
                         f"({view.status}); wait again, or %dataflow_cancel {view.run_id or '@last'} ends it",
                         run=self,
                     )
@@ -484,7 +483,7 @@ class Run:
         said = f": {reason[:REASON_LENGTH]}{'…' if len(reason) > REASON_LENGTH else ''}" if reason else ""
         more = f"; {next_step}" if view.status != RunState.CANCELED else ""
         return errors.RunFailed(
-            f"run {view.run_id} of {view.job_name} ended {view.status}{said}{more}", run=self
+            f"run {view.run_id} of {write.short(view.job_name)} ended {view.status}{said}{more}", run=self
         )
 
     async def _cancel(self) -> None:
