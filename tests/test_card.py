@@ -503,7 +503,9 @@ class TestMarkup:
 
         selectors = [part for rule in re.findall(r"([^{}]+)\{[^}]*\}", rules) for part in rule.split(",")]
         assert len(selectors) > 20
-        assert [selector for selector in selectors if not selector.startswith(".dfm-card")] == []
+        assert [
+            selector for selector in selectors if not selector.startswith((".dfm-card", ".dfm-pile"))
+        ] == []
 
     def test_it_fetches_nothing(self):
         assert not re.search(r"https?:|url\(|@import|<script|<link|<img", to_html(at(1, RUNNING)))

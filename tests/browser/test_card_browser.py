@@ -124,6 +124,22 @@ def test_the_card_keeps_its_size_from_the_first_state_to_the_last(run_cells):
         assert size_of(card_of(notebook)) == first
 
 
+def test_a_card_that_is_over_keeps_its_width_above_one_that_lives(run_cells):
+    notebook = run_cells(
+        SHOW,
+        "LiveCard(Actions(), beside=card).show_beside(at(5, READY))",
+        "card.finish(at(190, COMPLETED))",
+    )
+    notebook.run_cell(2)
+    expect(card_of(notebook)).to_have_count(2)
+    notebook.run_cell(3)
+    expect(card_of(notebook).first).to_contain_text("COMPLETED")
+
+    sides = [(box["x"], box["width"]) for box in map(Locator.bounding_box, card_of(notebook).all()) if box]
+    assert len(sides) == 2
+    assert sides[0] == sides[1]
+
+
 def test_the_buttons_reach_python_by_mouse_and_by_keyboard(run_cells):
     notebook = run_cells(SHOW, "print(clicks)", "card.finish(at(190, COMPLETED))")
     card = notebook.output(1)
