@@ -309,7 +309,8 @@ def test_a_run_that_its_list_shows_late_is_found(scene):
     run = scene.start("daily_sales")
 
     assert run.result(60).status == "COMPLETED"
-    assert 39 <= sum(scene.looks) < 60, "the service dates its runs in whole seconds"
+    # The service dates its runs in whole seconds, and some of the forty pass while the machine is busy.
+    assert 30 <= sum(scene.looks) < 60
 
 
 def test_a_look_that_gets_no_answer_does_not_count(scene):
