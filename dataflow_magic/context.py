@@ -15,8 +15,8 @@ def new_context() -> Context:
     Notes
     -----
     A copy of the cell's would have output filed under that cell, and dropped once the cell is done. In an empty one
-    ipykernel 7.0.1 alone has no message to publish for and raises `LookupError`; it is given none, as what others take
-    there goes nowhere either.
+    ipykernel 7.0.1 alone cannot publish: it looks there for the request that is answered, and raises `LookupError`. An
+    empty request stands in for it.
     Source: ``ipykernel/kernelbase.py`` and ``zmqshell.py`` of 6.31, 7.0.1, 7.1 and 7.4.
     """
     context = Context()

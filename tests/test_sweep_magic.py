@@ -104,6 +104,7 @@ def test_an_interrupt_ends_the_waiting_alone(scene, lab):
     )
     scene.service.finish.set()
     assert len(lab.shell.user_ns["sweep"].result(60)) == 2
+    eventually(lambda: lab.shown[-1].text.startswith("COMPLETED"), "the card is painted on")
 
 
 def test_headless_waits_by_itself(headless):
