@@ -92,7 +92,9 @@ def test_a_wait_that_is_bounded_ends_and_the_runs_go_on(lab):
 
 def test_an_interrupt_ends_the_waiting_alone(scene, lab):
     def interrupt() -> None:
-        eventually(lambda: len(scene.service.starts) == 2, "both were started")
+        eventually(
+            lambda: lab.shown and len(scene.service.starts) == 2, "the card is there, both were started"
+        )
         os.kill(os.getpid(), signal.SIGINT)
 
     threading.Thread(target=interrupt).start()
