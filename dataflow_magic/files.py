@@ -1,7 +1,9 @@
-"""Writes a file whole or not at all, and removes a folder wholly. Imports nothing of ours."""
+"""Files: whole writes, sure removals, and locks that end with their process. Imports nothing else of this package."""
 
 from __future__ import annotations
 
+import fcntl
+import os
 import shutil
 import time
 import uuid
@@ -9,7 +11,7 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["remove_checksums", "remove_folder", "write_whole"]
+__all__ = ["is_locked", "remove_checksums", "remove_folder", "try_lock", "write_whole"]
 
 REMOVALS = 20
 REMOVAL_SECONDS = 0.1
@@ -55,3 +57,33 @@ def remove_folder(folder: Path) -> None:
         if not folder.exists():
             return
         time.sleep(REMOVAL_SECONDS)
+
+
+def try_lock(path: Path, *, shared: bool = False) -> int | None:
+    """Take the lock of a file and return its descriptor; None when another process holds it.
+
+    The lock lasts as long as the descriptor is open, and the system drops it when the process ends, however it ends.
+    Programs this process starts do not inherit the descriptor.
+    """
+    descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+    try:
+        fcntl.flock(descriptor, (fcntl.LOCK_SH if shared else fcntl.LOCK_EX) | fcntl.LOCK_NB)
+    except BlockingIOError:
+        os.close(descriptor)
+        return None
+    return descriptor
+
+
+def is_locked(path: Path) -> bool:
+    """Whether a process holds the exclusive lock of the file. Creates no file."""
+    try:
+        descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
+    except FileNotFoundError:
+        return False
+    try:
+        fcntl.flock(descriptor, fcntl.LOCK_SH | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return True
+    finally:
+        os.close(descriptor)
+    return False

@@ -21,7 +21,7 @@ from typing import NamedTuple
 import platformdirs
 
 from dataflow_magic.errors import ConfigError
-from dataflow_magic.locks import is_locked, try_lock
+from dataflow_magic.files import is_locked, try_lock
 from dataflow_magic.masking import secret_names
 from dataflow_magic.models import RunState
 from dataflow_magic.record import RunRecord, parameters_of, record_of

@@ -9,9 +9,9 @@ from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from pathlib import Path
 
+from dataflow_magic.files import try_lock
 from dataflow_magic.local import attach
 from dataflow_magic.local.folder import DataFolder
-from dataflow_magic.locks import try_lock
 
 __all__ = ["no_credentials", "processes_of", "service_folder"]
 

@@ -11,9 +11,9 @@ import pytest
 import dataflow_magic
 from dataflow_magic import api
 from dataflow_magic.errors import CellError, ConfigError, NotFound
+from dataflow_magic.files import try_lock
 from dataflow_magic.local import attach
 from dataflow_magic.local.attach import default_folder, peek
-from dataflow_magic.locks import try_lock
 from tests.helpers import ACCESS_KEY, SECRET_KEY, ScriptedService, at_a_port
 
 

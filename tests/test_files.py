@@ -1,4 +1,5 @@
 import io
+import os
 import subprocess
 import sys
 import threading
@@ -8,7 +9,7 @@ from pathlib import Path
 
 import pytest
 
-from dataflow_magic.files import remove_folder, write_whole
+from dataflow_magic.files import is_locked, remove_folder, try_lock, write_whole
 
 
 def names(folder: Path) -> list[str]:
@@ -72,7 +73,7 @@ def test_a_killed_writer_leaves_the_old_file_and_no_name_a_listing_shows(tmp_pat
     path = tmp_path / "c.csv"
     path.write_text("old")
     script = (
-        "import sys; from pathlib import Path; from dataflow_magic.files import remove_folder, write_whole\n"
+        "import sys; from pathlib import Path; from dataflow_magic.files import is_locked, remove_folder, try_lock, write_whole\n"
         "write_whole(Path(sys.argv[1]), sys.stdin.buffer)"
     )
     writer = subprocess.Popen([sys.executable, "-c", script, path], stdin=subprocess.PIPE)
@@ -117,3 +118,36 @@ def test_a_folder_that_cannot_be_removed_is_given_up(tmp_path, monkeypatch):
     remove_folder(tmp_path / "file")
 
     assert (tmp_path / "file").exists()
+
+
+def test_a_lock_is_held_until_its_descriptor_is_closed(tmp_path):
+    file = tmp_path / "lock"
+    held = try_lock(file)
+    assert held is not None
+
+    assert is_locked(file)
+    assert try_lock(file) is None
+    os.close(held)
+    assert not is_locked(file)
+
+
+def test_shared_locks_are_held_together_and_are_not_a_whole_one(tmp_path):
+    file = tmp_path / "lock"
+    one, two = try_lock(file, shared=True), try_lock(file, shared=True)
+    assert one is not None
+    assert two is not None
+
+    assert not is_locked(file)
+    assert try_lock(file) is None
+    os.close(one)
+    os.close(two)
+
+
+def test_looking_for_a_lock_makes_no_file(tmp_path):
+    assert not is_locked(tmp_path / "lock")
+    assert list(tmp_path.iterdir()) == []
+
+
+def test_a_lock_below_no_folder_cannot_be_taken(tmp_path):
+    with pytest.raises(FileNotFoundError):
+        try_lock(tmp_path / "none" / "lock")

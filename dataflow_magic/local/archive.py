@@ -17,9 +17,9 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
+from dataflow_magic.files import try_lock
 from dataflow_magic.local.java import Java
 from dataflow_magic.local.sparkconf import QUICK_START, java_options
-from dataflow_magic.locks import try_lock
 
 __all__ = ["Archive"]
 

@@ -15,8 +15,8 @@ from typing import Literal, TypeVar
 import platformdirs
 
 from dataflow_magic.errors import ConfigError
+from dataflow_magic.files import try_lock
 from dataflow_magic.local.folder import Address, DataFolder
-from dataflow_magic.locks import try_lock
 
 __all__ = ["attach", "cache_folder", "default_folder", "peek"]
 

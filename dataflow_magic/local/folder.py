@@ -14,7 +14,7 @@ from datetime import datetime
 from pathlib import Path
 
 from dataflow_magic.errors import ConfigError
-from dataflow_magic.locks import is_locked, try_lock
+from dataflow_magic.files import is_locked, try_lock
 from dataflow_magic.models import KST
 
 __all__ = ["Address", "DataFolder"]

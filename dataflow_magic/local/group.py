@@ -14,7 +14,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 from pathlib import Path
 
-from dataflow_magic.locks import is_locked, try_lock
+from dataflow_magic.files import is_locked, try_lock
 
 __all__ = ["ProcessGroup", "end_strays"]
 

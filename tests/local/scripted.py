@@ -10,10 +10,10 @@ from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
 
+from dataflow_magic.files import try_lock
 from dataflow_magic.local.folder import DataFolder
 from dataflow_magic.local.spark import Outcome
 from dataflow_magic.local.sparkconf import RunSpec
-from dataflow_magic.locks import try_lock
 
 LONG_SECONDS = 20.0
 

@@ -6,9 +6,9 @@ from pathlib import Path
 
 import pytest
 
+from dataflow_magic.files import try_lock
 from dataflow_magic.local.archive import Archive
 from dataflow_magic.local.java import Java
-from dataflow_magic.locks import try_lock
 
 pytestmark = pytest.mark.anyio
 

@@ -17,10 +17,10 @@ import pytest
 
 from dataflow_magic.client import Client
 from dataflow_magic.errors import BadParameter, ConfigError
+from dataflow_magic.files import try_lock
 from dataflow_magic.local import attach as module
 from dataflow_magic.local.attach import attach, check_installed, default_folder, peek
 from dataflow_magic.local.folder import Address, DataFolder
-from dataflow_magic.locks import try_lock
 from dataflow_magic.models import JobCondition
 from tests.local.scripted import end_service, eventually, is_served
 

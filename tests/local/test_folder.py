@@ -10,8 +10,8 @@ from typing import IO, cast
 import pytest
 
 from dataflow_magic.errors import ConfigError
+from dataflow_magic.files import try_lock
 from dataflow_magic.local.folder import Address, DataFolder
-from dataflow_magic.locks import try_lock
 from tests.local.scripted import eventually
 
 ADDRESS = Address("http://127.0.0.1:4242", "local-ab", "s3cr3t", 4711)
@@ -147,8 +147,8 @@ def test_a_lock_ends_with_its_descriptor(folder):
 HOLDER = """
 import os, subprocess, sys
 from pathlib import Path
-from dataflow_magic.locks import try_lock
 
+from dataflow_magic.files import try_lock
 hold = try_lock(Path(sys.argv[1]), shared=True)
 {more}
 print("held", flush=True)

@@ -10,8 +10,8 @@ from pathlib import Path
 
 import pytest
 
+from dataflow_magic.files import is_locked
 from dataflow_magic.local.group import ProcessGroup, end_strays
-from dataflow_magic.locks import is_locked
 
 pytestmark = pytest.mark.anyio
 

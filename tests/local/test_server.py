@@ -20,12 +20,12 @@ import pytest
 
 from dataflow_magic.client import Client
 from dataflow_magic.errors import ConfigError
+from dataflow_magic.files import try_lock
 from dataflow_magic.local.__main__ import main
 from dataflow_magic.local.app import Keys
 from dataflow_magic.local.folder import Address, DataFolder
 from dataflow_magic.local.server import _url, random_keys, serve
 from dataflow_magic.local.store import Store
-from dataflow_magic.locks import try_lock
 from dataflow_magic.signing import sign
 from dataflow_magic.view import KST
 from tests.local.scripted import ScriptedRuns, eventually, is_served
