@@ -13,6 +13,7 @@ from dataflow_magic.ledger import ledger_path
 from dataflow_magic.local.attach import check_installed, default_folder, peek
 from dataflow_magic.local.java import java_in_words
 from dataflow_magic.masking import MASK
+from dataflow_magic.plain import in_lines
 from dataflow_magic.settings import (
     Place,
     Target,
@@ -25,7 +26,7 @@ from dataflow_magic.settings import (
     waits,
 )
 
-__all__ = ["describe", "describe_settings", "dry_run", "in_lines"]
+__all__ = ["describe", "describe_settings", "dry_run"]
 
 WAIT_WORDS = {True: "yes", False: "no", None: "auto: where nobody watches"}
 NOT_STARTED = "http://127.0.0.1:PORT"
@@ -106,12 +107,6 @@ def describe_settings(config: Mapping[str, str], environment: Mapping[str, str],
         "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
         for row in rows
     )
-
-
-def in_lines(facts: Mapping[str, str]) -> str:
-    """Return named facts, one a line."""
-    width = max(map(len, facts))
-    return "\n".join(f"{name:<{width}}  {fact}" for name, fact in facts.items())
 
 
 Cells = tuple[str, str, str, str]

@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.local.pages import CONTRACT_VARIABLE, Contract, contract_of
+from dataflow_magic.plain import in_lines
 
 if TYPE_CHECKING:
     from dataflow_magic.local.folder import DataFolder
@@ -183,7 +184,6 @@ def _run_options(given: argparse.Namespace) -> Options:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from dataflow_magic.describe import in_lines
     from dataflow_magic.local.java import java_in_words
     from dataflow_magic.local.manage import counted, look
 

@@ -1,14 +1,15 @@
-"""Text from outside made fit to be shown: it can be encoded, moves no cursor and reorders nothing. Pure, imports nothing.
+"""Text for people: text from outside without control characters, and facts in aligned lines. Pure; imports nothing of ours.
 
-It is not escaped: that is the business of who writes markup.
+Nothing here escapes markup: the modules that write markup do.
 """
 
 from __future__ import annotations
 
 import re
+from collections.abc import Mapping
 from typing import Final
 
-__all__ = ["clean", "without_colours"]
+__all__ = ["clean", "in_lines", "without_colours"]
 
 # Escape sequences of a terminal: CSI, OSC with its end, and the two-character ones.
 _COLOUR: Final = re.compile(
@@ -37,3 +38,9 @@ def clean(text: str) -> str:
 def without_colours(text: str) -> str:
     """Return text without a terminal's escape sequences."""
     return _COLOUR.sub("", text)
+
+
+def in_lines(facts: Mapping[str, str]) -> str:
+    """Return one line per fact, the facts in one column."""
+    width = max(map(len, facts))
+    return "\n".join(f"{name:<{width}}  {fact}" for name, fact in facts.items())
