@@ -37,7 +37,7 @@ from dataflow_magic import api
 from dataflow_magic.card import Actions
 from dataflow_magic.card.widget import LiveCard
 from dataflow_magic.cell import JobRef, RunRequest
-from dataflow_magic.models import JobCondition
+from dataflow_magic.models.wire import JobCondition
 from dataflow_magic.present import FrontEnd, Presenter
 from dataflow_magic.session import Session
 from dataflow_magic.showing import Showing

@@ -52,7 +52,7 @@ from dataflow_magic.local.java import find_java
 from dataflow_magic.local.jvm import spark_home
 from dataflow_magic.local.spark import Outcome
 from dataflow_magic.local.store import Store, new_id
-from dataflow_magic.models import KST, JobCondition
+from dataflow_magic.models.wire import KST, JobCondition
 from dataflow_magic.signing import sign
 
 SCRIPT = """

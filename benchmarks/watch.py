@@ -58,13 +58,13 @@ from dataflow_magic.local.engine import Engine
 from dataflow_magic.local.spark import Outcome
 from dataflow_magic.local.sparkconf import RunSpec
 from dataflow_magic.local.store import Store
-from dataflow_magic.models import KST, JobCondition, JobExecution, RunState
+from dataflow_magic.models.view import RunView
+from dataflow_magic.models.wire import KST, JobCondition, JobExecution, RunState
 from dataflow_magic.present import FrontEnd, Presenter
 from dataflow_magic.record import record_of
 from dataflow_magic.session import LocalService, Session
 from dataflow_magic.settings import LOCAL_ACCESS_KEY, LOCAL_SECRET_KEY
 from dataflow_magic.showing import Showing
-from dataflow_magic.view import RunView
 
 SIZES = (10, 100, 1000, 10_000)
 MOST_JOBS = 10

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from dataflow_magic.errors import DataflowError, RunFailed, SweepFailed, WaitTimeout
     from dataflow_magic.handle import Run
     from dataflow_magic.magic import load_ipython_extension, unload_ipython_extension
-    from dataflow_magic.models import Job, JobCondition, JobExecution, Page, RunState
+    from dataflow_magic.models.wire import Job, JobCondition, JobExecution, Page, RunState
     from dataflow_magic.sweep import Sweep
     from dataflow_magic.values import secret
 
@@ -45,13 +45,13 @@ __all__ = [
 _HOMES = {
     "Client": "client",
     "DataflowError": "errors",
-    "Job": "models",
-    "JobCondition": "models",
-    "JobExecution": "models",
-    "Page": "models",
+    "Job": "models.wire",
+    "JobCondition": "models.wire",
+    "JobExecution": "models.wire",
+    "Page": "models.wire",
     "Run": "handle",
     "RunFailed": "errors",
-    "RunState": "models",
+    "RunState": "models.wire",
     "Sweep": "sweep",
     "SweepFailed": "errors",
     "WaitTimeout": "errors",

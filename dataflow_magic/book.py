@@ -11,7 +11,7 @@ import logging
 from dataflow_magic import errors
 from dataflow_magic.handle import Run
 from dataflow_magic.ledger import Ledger
-from dataflow_magic.view import RunView
+from dataflow_magic.models.view import RunView
 
 __all__ = ["Book"]
 

@@ -12,8 +12,8 @@ from typing import Any, Literal, NoReturn
 
 from dataflow_magic.block import Block, parse_block, parse_mapping, suggestion
 from dataflow_magic.errors import CellError
-from dataflow_magic.masking import Parameter
-from dataflow_magic.models import JobCondition
+from dataflow_magic.models.secret import Parameter
+from dataflow_magic.models.wire import JobCondition
 from dataflow_magic.values import render
 
 __all__ = [

@@ -26,8 +26,9 @@ from pydantic import BaseModel, SecretStr
 
 from dataflow_magic import errors
 from dataflow_magic.answers import clock_offset, raise_for
-from dataflow_magic.masking import Parameter, Secret, masked, masked_text, secret_names
-from dataflow_magic.models import Job, JobCondition, JobExecution, News, Page
+from dataflow_magic.models.secret import Parameter, Secret, masked, masked_text, secret_names
+from dataflow_magic.models.view import Progress
+from dataflow_magic.models.wire import Job, JobCondition, JobExecution, News, Page
 from dataflow_magic.settings import CLOUD_ENDPOINT, is_loopback, mask
 from dataflow_magic.signing import (
     ACCESS_KEY_HEADER,
@@ -36,7 +37,6 @@ from dataflow_magic.signing import (
     TIMESTAMP_HEADER,
     sign,
 )
-from dataflow_magic.view import Progress
 
 __all__ = ["Client", "SignedAuth", "as_curl", "execution_body"]
 

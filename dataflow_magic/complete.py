@@ -8,7 +8,7 @@ from typing import NamedTuple, Protocol
 
 from dataflow_magic.cell import option_strings
 from dataflow_magic.listing import listing_option_strings
-from dataflow_magic.models import RunState
+from dataflow_magic.models.wire import RunState
 from dataflow_magic.script import script_option_strings
 from dataflow_magic.waiting import wait_option_strings
 

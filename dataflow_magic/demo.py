@@ -15,7 +15,7 @@ from dataflow_magic.client import Client
 from dataflow_magic.errors import ConfigError, DataflowError
 from dataflow_magic.local.attach import attach, check_installed, default_folder
 from dataflow_magic.local.folder import Address
-from dataflow_magic.view import KST
+from dataflow_magic.models.view import KST
 
 __all__ = ["run_demo", "states_told"]
 

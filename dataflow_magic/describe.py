@@ -12,8 +12,8 @@ from dataflow_magic.errors import ConfigError
 from dataflow_magic.ledger import ledger_path
 from dataflow_magic.local.attach import check_installed, default_folder, peek
 from dataflow_magic.local.java import java_in_words
-from dataflow_magic.masking import MASK
-from dataflow_magic.plain import in_lines
+from dataflow_magic.models.secret import MASK
+from dataflow_magic.models.text import in_lines
 from dataflow_magic.settings import (
     Place,
     Target,

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 
-from dataflow_magic.view import Failure
+from dataflow_magic.models.view import Failure
 
 __all__ = ["TAIL_LINES", "diagnose", "last_exception"]
 

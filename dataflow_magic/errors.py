@@ -29,7 +29,7 @@ from __future__ import annotations
 
 from typing import Any
 
-from dataflow_magic.plain import clean, without_colours
+from dataflow_magic.models.text import clean, without_colours
 
 __all__ = [
     "BadParameter",

@@ -7,7 +7,7 @@ from typing import Protocol
 from dataflow_magic.block import suggestion
 from dataflow_magic.cell import JobRef
 from dataflow_magic.errors import BadParameter, CellError, NotFound
-from dataflow_magic.models import Job, JobExecution, Page
+from dataflow_magic.models.wire import Job, JobExecution, Page
 
 __all__ = ["JobReader", "find_job", "find_run_on"]
 

@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.local.pages import CONTRACT_VARIABLE, Contract, contract_of
-from dataflow_magic.plain import in_lines
+from dataflow_magic.models.text import in_lines
 
 if TYPE_CHECKING:
     from dataflow_magic.local.folder import DataFolder

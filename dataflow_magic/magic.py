@@ -199,8 +199,8 @@ class DataflowMagic(Magics):
         """
         from dataflow_magic.frame import records_frame
         from dataflow_magic.listing import listing_help, parse_listing
+        from dataflow_magic.models.view import KST
         from dataflow_magic.record import record_of
-        from dataflow_magic.view import KST
 
         with _as_usage():
             listing = parse_listing(line, datetime.now(KST))
@@ -260,7 +260,7 @@ class DataflowMagic(Magics):
 
         A run that did not complete fails the cell once the wait is over. ``%dataflow_wait --help`` lists the options.
         """
-        from dataflow_magic.view import KST
+        from dataflow_magic.models.view import KST
         from dataflow_magic.waiting import in_rows, parse_wait, wait_help
 
         with _as_usage():

@@ -9,7 +9,7 @@ from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
 from dataflow_magic.card import ENGLISH, Actions, CardState, Words, card_state, to_text
-from dataflow_magic.view import RunView
+from dataflow_magic.models.view import RunView
 
 if TYPE_CHECKING:
     from dataflow_magic.card.widget import LiveCard

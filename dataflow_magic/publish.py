@@ -10,7 +10,7 @@ from typing import Any, Literal, Protocol
 
 from dataflow_magic.errors import CellError, NotFound
 from dataflow_magic.jobs import JobReader, find_job
-from dataflow_magic.models import Job, JobCondition
+from dataflow_magic.models.wire import Job, JobCondition
 from dataflow_magic.script import ScriptRequest, object_key
 from dataflow_magic.storage import Objects
 

@@ -7,10 +7,10 @@ from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from dataflow_magic.masking import Parameter, Secret
-from dataflow_magic.models import JobCondition, JobExecution, RunState, Scalar
+from dataflow_magic.models.secret import Parameter, Secret
+from dataflow_magic.models.view import RunView
+from dataflow_magic.models.wire import JobCondition, JobExecution, RunState, Scalar
 from dataflow_magic.signing import MAX_SKEW_MS
-from dataflow_magic.view import RunView
 
 __all__ = ["CLOCK_MARGIN", "LATE_MARGIN", "Match", "candidates", "expires_at", "match"]
 

@@ -7,9 +7,9 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
-from dataflow_magic.masking import Parameter, Secret
-from dataflow_magic.models import KST, JobCondition, JobExecution
-from dataflow_magic.view import Failure, RunView
+from dataflow_magic.models.secret import Parameter, Secret
+from dataflow_magic.models.view import Failure, RunView
+from dataflow_magic.models.wire import KST, JobCondition, JobExecution
 
 __all__ = ["RunRecord", "microseconds", "parameters_of", "record_of", "view_of"]
 

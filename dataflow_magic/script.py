@@ -20,7 +20,7 @@ from dataflow_magic.cell import (
     split_line,
 )
 from dataflow_magic.errors import CellError
-from dataflow_magic.models import JobCondition
+from dataflow_magic.models.wire import JobCondition
 
 __all__ = [
     "LOCAL_DEFAULTS",

@@ -16,9 +16,9 @@ from typing import Any, Protocol
 
 from dataflow_magic import errors
 from dataflow_magic.card import tick_seconds
-from dataflow_magic.models import RunState
+from dataflow_magic.models.view import KST, Past, Progress, RunView
+from dataflow_magic.models.wire import RunState
 from dataflow_magic.present import Presenter
-from dataflow_magic.view import KST, Past, Progress, RunView
 
 __all__ = ["Showing", "Subject", "Submit"]
 

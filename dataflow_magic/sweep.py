@@ -19,11 +19,11 @@ from dataflow_magic.card.sweep import Rows, SweepState, SweepView, sweep_state
 from dataflow_magic.card.sweepwords import ENDED_SENDING, SWEEP_CANCELED, UNSENT, sweep_words_of
 from dataflow_magic.cell import RunRequest, SweepRequest
 from dataflow_magic.handle import CHANGED, Run
-from dataflow_magic.models import JobExecution, RunState
+from dataflow_magic.models.view import KST
+from dataflow_magic.models.wire import JobExecution, RunState
 from dataflow_magic.present import FrontEnd, front_end
 from dataflow_magic.showing import Submit
 from dataflow_magic.sweeppresent import PAINT_SECONDS, SweepPresenter
-from dataflow_magic.view import KST
 
 if TYPE_CHECKING:
     import pandas as pd

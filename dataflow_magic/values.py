@@ -10,7 +10,7 @@ from enum import Enum
 from typing import Any
 
 from dataflow_magic.errors import CellError
-from dataflow_magic.masking import MASK, Secret
+from dataflow_magic.models.secret import MASK, Secret
 
 __all__ = ["check_text", "parameter", "render", "secret"]
 

@@ -10,7 +10,7 @@ from datetime import datetime
 from dataflow_magic.card import card_state
 from dataflow_magic.cell import LineParser, minutes
 from dataflow_magic.errors import CellError
-from dataflow_magic.view import RunView
+from dataflow_magic.models.view import RunView
 
 __all__ = ["Wait", "in_rows", "parse_wait", "wait_help", "wait_option_strings", "way_back"]
 

@@ -13,7 +13,7 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dataflow_magic import errors
-from dataflow_magic.models import JobExecution, News
+from dataflow_magic.models.wire import JobExecution, News
 
 __all__ = ["CLOUD_PACE", "LOCAL_PACE", "Pace", "RunReader", "Watch", "next_delay"]
 

@@ -39,11 +39,11 @@ from dataflow_magic.local.pages import Contract
 from dataflow_magic.local.spark import Outcome, RunSpec
 from dataflow_magic.local.store import Store
 from dataflow_magic.magic import DataflowMagic
-from dataflow_magic.models import JobExecution
+from dataflow_magic.models.view import KST
+from dataflow_magic.models.wire import JobExecution
 from dataflow_magic.session import LocalService, Session
 from dataflow_magic.settings import Target
 from dataflow_magic.signing import SIGNATURE_HEADER
-from dataflow_magic.view import KST
 from dataflow_magic.watch import Pace
 
 ENDPOINT = "http://127.0.0.1:7001"

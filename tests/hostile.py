@@ -6,8 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from dataflow_magic.models import JobCondition, JobExecution
-from dataflow_magic.view import KST, Failure, Progress, RunView
+from dataflow_magic.models.view import KST, Failure, Progress, RunView
+from dataflow_magic.models.wire import JobCondition, JobExecution
 
 __all__ = ["NOON", "PAYLOADS", "hostile_views"]
 

@@ -6,8 +6,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from dataflow_magic.models import JobCondition, JobExecution
-from dataflow_magic.view import KST, NOT_STARTED, UNCLEAR, Failure, Progress, RunView
+from dataflow_magic.models.view import KST, NOT_STARTED, UNCLEAR, Failure, Progress, RunView
+from dataflow_magic.models.wire import JobCondition, JobExecution
 
 __all__ = ["NOON", "STATES"]
 

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 from dataflow_magic.block import Block, parse_block, parse_mapping, suggestion
 from dataflow_magic.errors import CellError
-from dataflow_magic.models import JobCondition
+from dataflow_magic.models.wire import JobCondition
 
 
 def parameters(text: str, **namespace: Any) -> dict[str, Any]:

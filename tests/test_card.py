@@ -29,8 +29,8 @@ from dataflow_magic.card import (
     words_of,
 )
 from dataflow_magic.card.widget import MOST_RETIRED, LiveCard
-from dataflow_magic.models import JobCondition, JobExecution
-from dataflow_magic.view import KST, Failure, Past, Progress, RunView
+from dataflow_magic.models.view import KST, Failure, Past, Progress, RunView
+from dataflow_magic.models.wire import JobCondition, JobExecution
 from tests.widgets import Comm, Outputs
 
 NOON = datetime(2026, 11, 1, 12, 0, 0, tzinfo=KST)

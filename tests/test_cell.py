@@ -16,7 +16,7 @@ from dataflow_magic.cell import (
     parse_cell,
 )
 from dataflow_magic.errors import CellError
-from dataflow_magic.models import JobCondition
+from dataflow_magic.models.wire import JobCondition
 
 
 def read(line: str, body: str = "", **namespace: Any) -> CellOptions:

@@ -26,7 +26,7 @@ from dataflow_magic.client import (
     as_curl,
     execution_body,
 )
-from dataflow_magic.models import JobCondition, JobExecution
+from dataflow_magic.models.wire import JobCondition, JobExecution
 from dataflow_magic.signing import verify
 
 pytestmark = pytest.mark.anyio

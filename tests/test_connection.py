@@ -8,9 +8,9 @@ import pytest
 from pydantic import SecretStr
 
 from dataflow_magic.connection import Connection
-from dataflow_magic.models import JobExecution
+from dataflow_magic.models.view import Progress
+from dataflow_magic.models.wire import JobExecution
 from dataflow_magic.storage import CloudObjects, FolderObjects
-from dataflow_magic.view import Progress
 from dataflow_magic.watch import Pace
 
 pytestmark = pytest.mark.anyio

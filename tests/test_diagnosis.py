@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflow_magic.diagnosis import diagnose, last_exception
-from dataflow_magic.view import Failure
+from dataflow_magic.models.view import Failure
 
 PLAIN = """\
 reading test.sales

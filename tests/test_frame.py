@@ -11,8 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataflow_magic.frame import jobs_frame, runs_frame
-from dataflow_magic.models import Job, JobCondition
-from dataflow_magic.view import KST, Failure, RunView
+from dataflow_magic.models.view import KST, Failure, RunView
+from dataflow_magic.models.wire import Job, JobCondition
 from tests.helpers import execution
 
 SUBMITTED = datetime(2026, 11, 2, 1, 0, 0, 123456, tzinfo=UTC)

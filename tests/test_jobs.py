@@ -5,7 +5,7 @@ import pytest
 from dataflow_magic import errors
 from dataflow_magic.cell import JobRef
 from dataflow_magic.jobs import find_job
-from dataflow_magic.models import Job, JobCondition, Page
+from dataflow_magic.models.wire import Job, JobCondition, Page
 
 pytestmark = pytest.mark.anyio
 

@@ -13,9 +13,9 @@ import pytest
 
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.ledger import MIGRATIONS, Ledger, ledger_path, new_key
-from dataflow_magic.masking import Secret
-from dataflow_magic.models import JobCondition
-from dataflow_magic.view import NOT_STARTED, UNCLEAR, Past, RunView
+from dataflow_magic.models.secret import Secret
+from dataflow_magic.models.view import NOT_STARTED, UNCLEAR, Past, RunView
+from dataflow_magic.models.wire import JobCondition
 from tests.helpers import execution
 
 SUBMITTED = datetime(2026, 11, 2, 1, 0, tzinfo=UTC)

@@ -19,7 +19,7 @@ from dataflow_magic.local.folder import Address, DataFolder
 from dataflow_magic.local.options import Options
 from dataflow_magic.local.store import Store
 from dataflow_magic.local_cli import _run_options
-from dataflow_magic.models import KST, RunState
+from dataflow_magic.models.wire import KST, RunState
 from tests.local.scripted import end_service, is_served
 
 COMMAND = Path(sys.executable).with_name("dataflow-magic")

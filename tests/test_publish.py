@@ -8,7 +8,7 @@ import pytest
 
 from dataflow_magic.cell import JobRef
 from dataflow_magic.errors import CellError, DataflowError, NotFound, ServiceBroken
-from dataflow_magic.models import Job, JobCondition, Page
+from dataflow_magic.models.wire import Job, JobCondition, Page
 from dataflow_magic.publish import Published, publish
 from dataflow_magic.script import ScriptRequest
 from tests.test_storage import SECRET, cloud, storage

@@ -4,10 +4,10 @@ from typing import Any
 
 import pytest
 
-from dataflow_magic.masking import Secret
-from dataflow_magic.models import KST, JobCondition, JobExecution
+from dataflow_magic.models.secret import Secret
+from dataflow_magic.models.view import RunView
+from dataflow_magic.models.wire import KST, JobCondition, JobExecution
 from dataflow_magic.reconcile import Match, candidates, expires_at, match
-from dataflow_magic.view import RunView
 
 SUBMITTED = datetime(2026, 11, 1, 9, 0, tzinfo=KST)
 CONDITION = {

@@ -3,7 +3,7 @@ import pytest
 from dataflow_magic.cell import JobRef
 from dataflow_magic.errors import CellError
 from dataflow_magic.local.sampledata import sample_jobs
-from dataflow_magic.models import JobCondition
+from dataflow_magic.models.wire import JobCondition
 from dataflow_magic.script import (
     LOCAL_DEFAULTS,
     ScriptRequest,

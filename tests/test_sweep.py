@@ -12,11 +12,11 @@ import pytest
 from dataflow_magic.card.sweep import SweepState, SweepView, sweep_state
 from dataflow_magic.cell import SweepRequest, make_request
 from dataflow_magic.errors import BadParameter, BadState, NotFound, ServiceError, SweepFailed, WaitTimeout
-from dataflow_magic.models import JobCondition, RunState
+from dataflow_magic.models.view import KST, RunView
+from dataflow_magic.models.wire import JobCondition, RunState
 from dataflow_magic.present import FrontEnd
 from dataflow_magic.sweep import Sweep
 from dataflow_magic.sweeppresent import SweepPresenter
-from dataflow_magic.view import KST, RunView
 from tests.helpers import Scene, Sent, eventually, execution
 
 REFUSED = {"error": {"errorCode": "bad-parameter", "message": "no"}}

@@ -28,8 +28,8 @@ from dataflow_magic.card.sweephtml import (
 )
 from dataflow_magic.card.sweepwidget import MOST_RETIRED, SweepCard
 from dataflow_magic.card.sweepwords import ENGLISH_SWEEP, sweep_words_of
-from dataflow_magic.models import JobCondition, JobExecution
-from dataflow_magic.view import KST, Failure, RunView
+from dataflow_magic.models.view import KST, Failure, RunView
+from dataflow_magic.models.wire import JobCondition, JobExecution
 from tests.widgets import Comm, Outputs
 
 NOON = datetime(2026, 11, 1, 12, 0, 0, tzinfo=KST)

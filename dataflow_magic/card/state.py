@@ -16,14 +16,14 @@ from dataflow_magic.card import write
 from dataflow_magic.card.advice import advice
 from dataflow_magic.card.words import ENGLISH, Words
 from dataflow_magic.card.write import Row
-from dataflow_magic.models import RunState
-from dataflow_magic.view import (
+from dataflow_magic.models.view import (
     KST,
     NOT_STARTED,
     SUBMITTING,
     UNCLEAR,
     RunView,
 )
+from dataflow_magic.models.wire import RunState
 
 __all__ = ["Bar", "CardState", "Kind", "card_state", "tick_seconds", "timeless"]
 

@@ -16,8 +16,8 @@ from dataflow_magic.card.state import (
     tick_seconds,
 )
 from dataflow_magic.card.sweepwords import ENGLISH_SWEEP, RETRIED, UNSENT, SweepWords
-from dataflow_magic.models import RunState
-from dataflow_magic.view import KST, RunView
+from dataflow_magic.models.view import KST, RunView
+from dataflow_magic.models.wire import RunState
 
 __all__ = ["Count", "Group", "Rows", "SweepRow", "SweepState", "SweepView", "sweep_state"]
 

@@ -15,7 +15,7 @@ from typing import Final
 from dataflow_magic.card.html import COLOURS, ICONS, _element, _joined, _style, _whole
 from dataflow_magic.card.state import Kind
 from dataflow_magic.card.sweep import Count, Group, SweepRow, SweepState
-from dataflow_magic.models import RunState
+from dataflow_magic.models.wire import RunState
 
 __all__ = [
     "columns_html",

@@ -10,8 +10,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
-from dataflow_magic.models import RunState
-from dataflow_magic.view import NOT_STARTED, SUBMITTING, UNCLEAR
+from dataflow_magic.models.view import NOT_STARTED, SUBMITTING, UNCLEAR
+from dataflow_magic.models.wire import RunState
 
 __all__ = ["ENGLISH", "LANGUAGES", "Words", "words_of"]
 

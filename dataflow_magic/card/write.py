@@ -8,9 +8,9 @@ from typing import Final
 from urllib.parse import urlsplit
 
 from dataflow_magic.card.words import Words
-from dataflow_magic.masking import Parameter
-from dataflow_magic.plain import clean, without_colours
-from dataflow_magic.view import KST, WAITS_FOR_ANSWER, WAITS_FOR_START, RunView
+from dataflow_magic.models.secret import Parameter
+from dataflow_magic.models.text import clean, without_colours
+from dataflow_magic.models.view import KST, WAITS_FOR_ANSWER, WAITS_FOR_START, RunView
 
 __all__ = [
     "Row",

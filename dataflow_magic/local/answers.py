@@ -11,7 +11,7 @@ from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from dataflow_magic.local.bodies import MOST_RUNS
 from dataflow_magic.local.pages import Contract
-from dataflow_magic.models import RunState
+from dataflow_magic.models.wire import RunState
 
 __all__ = [
     "ID",

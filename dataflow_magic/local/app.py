@@ -39,7 +39,7 @@ from dataflow_magic.local.script import ScriptProblem, object_path
 from dataflow_magic.local.sparkconf import event_log_key
 from dataflow_magic.local.store import Store, StoredJob, StoredRun, is_id
 from dataflow_magic.local.tail import Tails
-from dataflow_magic.models import RunState, is_final
+from dataflow_magic.models.wire import RunState, is_final
 
 __all__ = ["Keys", "Service", "create_app"]
 

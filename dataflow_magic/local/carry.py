@@ -44,7 +44,7 @@ from dataflow_magic.local.sparkconf import (
     mountable_buckets,
 )
 from dataflow_magic.local.store import new_id
-from dataflow_magic.models import RunState
+from dataflow_magic.models.wire import RunState
 
 __all__ = ["Carrier"]
 

@@ -30,7 +30,7 @@ from dataflow_magic.local.faults import FaultPlan
 from dataflow_magic.local.progress import Progress
 from dataflow_magic.local.sparkconf import console_log_key
 from dataflow_magic.local.store import StoredJob, StoredRun
-from dataflow_magic.models import KST
+from dataflow_magic.models.wire import KST
 
 __all__ = [
     "DEFAULT_TIMEOUT_MINUTES",

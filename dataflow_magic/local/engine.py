@@ -20,7 +20,7 @@ from dataflow_magic.local.log import event
 from dataflow_magic.local.spark import Outcome
 from dataflow_magic.local.sparkconf import RunSpec
 from dataflow_magic.local.store import Store, StoredRun, new_id
-from dataflow_magic.models import RunState
+from dataflow_magic.models.wire import RunState
 
 __all__ = ["CarryOut", "Engine"]
 

@@ -16,7 +16,7 @@ from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from dataflow_magic.local.bodies import WHOLE, Name
 from dataflow_magic.local.store import StoredRun
-from dataflow_magic.models import LIVE_STATES, RunState
+from dataflow_magic.models.wire import LIVE_STATES, RunState
 
 __all__ = ["FaultPlan", "Faults", "Struck"]
 

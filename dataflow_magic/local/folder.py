@@ -15,7 +15,7 @@ from pathlib import Path
 
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.files import is_locked, try_lock
-from dataflow_magic.models import KST
+from dataflow_magic.models.wire import KST
 
 __all__ = ["Address", "DataFolder"]
 

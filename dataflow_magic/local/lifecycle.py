@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from types import MappingProxyType
 
-from dataflow_magic.models import RunState
+from dataflow_magic.models.wire import RunState
 
 __all__ = ["NEXT", "allowed_before"]
 

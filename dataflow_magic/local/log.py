@@ -15,7 +15,7 @@ from pathlib import Path
 from traceback import extract_tb
 from typing import Any
 
-from dataflow_magic.models import KST
+from dataflow_magic.models.wire import KST
 
 __all__ = ["JsonLines", "event", "logged_to"]
 

@@ -14,7 +14,7 @@ from typing import BinaryIO
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.files import remove_checksums, write_whole
 from dataflow_magic.local.script import ScriptProblem, object_path
-from dataflow_magic.models import KST
+from dataflow_magic.models.wire import KST
 
 __all__ = ["STDIN", "Entry", "bare_path", "find", "list_objects", "put", "remove"]
 

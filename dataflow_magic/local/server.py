@@ -29,7 +29,7 @@ from dataflow_magic.local.log import event, logged_to
 from dataflow_magic.local.pages import Contract
 from dataflow_magic.local.sampledata import install_samples, sample_jobs
 from dataflow_magic.local.store import Store
-from dataflow_magic.models import KST
+from dataflow_magic.models.wire import KST
 
 __all__ = ["GRACE_SECONDS", "random_keys", "serve"]
 

@@ -19,7 +19,7 @@ from types import MappingProxyType
 from typing import Any, NamedTuple
 
 from dataflow_magic.local.lifecycle import allowed_before
-from dataflow_magic.models import RunState
+from dataflow_magic.models.wire import RunState
 
 __all__ = ["Store", "StoredJob", "StoredRun", "Tally", "is_id", "new_id", "tally"]
 

@@ -23,8 +23,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from dataflow_magic.card import Actions, card_state
 from dataflow_magic.card.widget import LiveCard
-from dataflow_magic.models import JobCondition, JobExecution
-from dataflow_magic.view import KST, Failure, Past, Progress, RunView
+from dataflow_magic.models.wire import JobCondition, JobExecution
+from dataflow_magic.models.view import KST, Failure, Past, Progress, RunView
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=KST)
 SENT = RunView(

@@ -17,7 +17,7 @@ from dataflow_magic.files import try_lock
 from dataflow_magic.local.attach import peek
 from dataflow_magic.local.folder import DataFolder
 from dataflow_magic.local.store import Store
-from dataflow_magic.view import KST
+from dataflow_magic.models.view import KST
 from tests.browser.lab import Lab, OpenNotebook, open_page, write_notebook
 from tests.local_service import no_credentials, processes_of, service_folder
 

@@ -17,8 +17,8 @@ SETUP = """
 from datetime import datetime, timedelta
 from dataflow_magic.card.sweep import Rows, SweepView, sweep_state
 from dataflow_magic.card.sweepwidget import SweepCard
-from dataflow_magic.models import JobCondition, JobExecution
-from dataflow_magic.view import KST, Failure, RunView
+from dataflow_magic.models.wire import JobCondition, JobExecution
+from dataflow_magic.models.view import KST, Failure, RunView
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=KST)
 ENDED = ("COMPLETED", "FAILED")

@@ -22,7 +22,7 @@ from dataflow_magic.local.engine import Engine
 from dataflow_magic.local.log import JsonLines
 from dataflow_magic.local.pages import Contract
 from dataflow_magic.local.store import Store
-from dataflow_magic.models import Job, JobCondition, JobExecution
+from dataflow_magic.models.wire import Job, JobCondition, JobExecution
 from dataflow_magic.signing import sign
 from tests.local.scripted import Clock, ScriptedRuns, until
 

@@ -21,7 +21,7 @@ from dataflow_magic.files import try_lock
 from dataflow_magic.local import attach as module
 from dataflow_magic.local.attach import attach, check_installed, default_folder, peek
 from dataflow_magic.local.folder import Address, DataFolder
-from dataflow_magic.models import JobCondition
+from dataflow_magic.models.wire import JobCondition
 from tests.local.scripted import end_service, eventually, is_served
 
 NOBODY = 999_999_999  # beyond the ids of processes

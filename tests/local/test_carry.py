@@ -20,7 +20,7 @@ from dataflow_magic.local.options import Options
 from dataflow_magic.local.sampledata import install_samples
 from dataflow_magic.local.spark import Outcome
 from dataflow_magic.local.sparkconf import RunSpec
-from dataflow_magic.models import Job, JobExecution
+from dataflow_magic.models.wire import Job, JobExecution
 from tests.local.scripted import end_service, eventually, is_served
 
 pytestmark = pytest.mark.anyio

@@ -16,7 +16,7 @@ from dataflow_magic.local.engine import STOPPED, Engine
 from dataflow_magic.local.spark import Outcome
 from dataflow_magic.local.sparkconf import RunSpec
 from dataflow_magic.local.store import Store, StoredJob, StoredRun
-from dataflow_magic.models import FINAL_STATES, RunState
+from dataflow_magic.models.wire import FINAL_STATES, RunState
 from tests.local.scripted import Clock, ScriptedRuns, until
 
 CONDITION = {"numWorker": 4, "timeout": 30, "scriptPath": "b/scripts/", "logPath": "b/logs/"}

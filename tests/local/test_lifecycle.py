@@ -3,7 +3,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflow_magic.local.lifecycle import NEXT, allowed_before
-from dataflow_magic.models import FINAL_STATES, RunState
+from dataflow_magic.models.wire import FINAL_STATES, RunState
 
 
 @pytest.mark.parametrize(

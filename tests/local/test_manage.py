@@ -17,7 +17,7 @@ from dataflow_magic.errors import ConfigError
 from dataflow_magic.local.folder import Address, DataFolder
 from dataflow_magic.local.manage import Status, check_ours, counted, empty, look, measure, stop, wait_for_runs
 from dataflow_magic.local.store import Store, Tally
-from dataflow_magic.models import RunState
+from dataflow_magic.models.wire import RunState
 from tests.local.scripted import Clock, is_served
 
 NOBODY = 999_999_999  # beyond the ids of processes

@@ -7,7 +7,7 @@ import pytest
 
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.local.objects import Entry, bare_path, find, list_objects, put, remove
-from dataflow_magic.models import KST
+from dataflow_magic.models.wire import KST
 
 NOON = datetime(2026, 11, 1, 12, 0, tzinfo=KST)
 

@@ -19,7 +19,7 @@ from dataflow_magic.local.bodies import PATH
 from dataflow_magic.local.openapi import RUN, document, operations
 from dataflow_magic.local.pages import Contract
 from dataflow_magic.local.script import ScriptProblem, object_path
-from dataflow_magic.models import RunState
+from dataflow_magic.models.wire import RunState
 from dataflow_magic.signing import sign
 from tests.helpers import ACCESS_KEY, CONDITION, SECRET_KEY, ScriptedService, at_a_port
 

@@ -26,8 +26,8 @@ from dataflow_magic.local.app import Keys
 from dataflow_magic.local.folder import Address, DataFolder
 from dataflow_magic.local.server import _url, random_keys, serve
 from dataflow_magic.local.store import Store
+from dataflow_magic.models.view import KST
 from dataflow_magic.signing import sign
-from dataflow_magic.view import KST
 from tests.local.scripted import ScriptedRuns, eventually, is_served
 
 KEYS = Keys("AK_TEST", "SK_TEST")

@@ -11,7 +11,7 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
 from dataflow_magic.local.store import Store, StoredJob, StoredRun, Tally, is_id, new_id, tally
-from dataflow_magic.models import FINAL_STATES, RunState
+from dataflow_magic.models.wire import FINAL_STATES, RunState
 from tests.local.scripted import Clock
 
 CONDITION = {"numWorker": 2, "timeout": 360, "scriptPath": "b/scripts/", "logPath": "b/logs/"}

@@ -9,8 +9,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
-from dataflow_magic.masking import Parameter, masked, masked_text, secret_names
-from dataflow_magic.models import KST, JobCondition, JobExecution, RunState, is_final
+from dataflow_magic.models.secret import Parameter, masked, masked_text, secret_names
+from dataflow_magic.models.wire import KST, JobCondition, JobExecution, RunState, is_final
 
 __all__ = [
     "KST",

@@ -5,7 +5,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from pydantic import ValidationError
 
-from dataflow_magic.models import KST, Job, JobCondition, JobExecution, Page, RunState, is_final
+from dataflow_magic.models.wire import KST, Job, JobCondition, JobExecution, Page, RunState, is_final
 
 
 @pytest.mark.parametrize(

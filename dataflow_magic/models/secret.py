@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from typing import Any, Final
 from urllib.parse import quote
 
-from dataflow_magic.models import JobExecution, Scalar
+from dataflow_magic.models.wire import JobExecution, Scalar
 
 __all__ = ["MASK", "Parameter", "Secret", "is_any_unknown", "masked", "masked_text", "secret_names"]
 

@@ -4,8 +4,8 @@ from typing import Any
 
 import pytest
 
-from dataflow_magic.models import JobCondition, JobExecution
-from dataflow_magic.view import RunView
+from dataflow_magic.models.view import RunView
+from dataflow_magic.models.wire import JobCondition, JobExecution
 
 START = datetime(2026, 11, 1, 9, 0, tzinfo=UTC)
 

@@ -15,7 +15,7 @@ from dataflow_magic.answers import raise_for
 from dataflow_magic.client import Client
 from dataflow_magic.local.contract import read_execution, started_answer
 from dataflow_magic.local.store import StoredRun
-from dataflow_magic.models import KST, Job, JobCondition, JobExecution, Page, WireModel
+from dataflow_magic.models.wire import KST, Job, JobCondition, JobExecution, Page, WireModel
 
 FILES = {
     file.stem: json.loads(file.read_text()) for file in sorted(Path(__file__).parent.glob("wire/*.json"))

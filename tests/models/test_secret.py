@@ -7,8 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflow_magic.masking import Secret, masked, masked_text
-from dataflow_magic.models import JobExecution
+from dataflow_magic.models.secret import Secret, masked, masked_text
+from dataflow_magic.models.wire import JobExecution
 
 TOKEN = Secret.of("s3cr3t/tok\"en'é")
 UNKNOWN = Secret("made-in-another-process")
