@@ -42,7 +42,7 @@ from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
-from dataflow_magic.client import Client
+from dataflow_magic.client.client import Client
 from dataflow_magic.local.app import Service, create_app
 from dataflow_magic.local.attach import attach
 from dataflow_magic.local.engine import Engine

@@ -49,7 +49,7 @@ from pydantic import SecretStr
 
 from dataflow_magic.card import Actions, CardState
 from dataflow_magic.cell import JobRef, RunRequest
-from dataflow_magic.client import Client
+from dataflow_magic.client.client import Client
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.handle import Run
 from dataflow_magic.ledger import INSERT, Ledger, ledger_path, new_key

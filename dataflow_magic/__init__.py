@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dataflow_magic.api import connect, local_path, run, runs
-    from dataflow_magic.client import Client
+    from dataflow_magic.client.client import Client
     from dataflow_magic.errors import DataflowError, RunFailed, SweepFailed, WaitTimeout
     from dataflow_magic.handle import Run
     from dataflow_magic.magic import load_ipython_extension, unload_ipython_extension
@@ -43,7 +43,7 @@ __all__ = [
 ]
 
 _HOMES = {
-    "Client": "client",
+    "Client": "client.client",
     "DataflowError": "errors",
     "Job": "models.wire",
     "JobCondition": "models.wire",

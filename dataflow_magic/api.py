@@ -20,7 +20,7 @@ from dataflow_magic.session import LocalService, Session
 if TYPE_CHECKING:
     import pandas as pd
 
-    from dataflow_magic.client import Client
+    from dataflow_magic.client.client import Client
 
 __all__ = ["connect", "get_session", "local_path", "run", "runs"]
 

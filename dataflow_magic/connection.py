@@ -10,10 +10,10 @@ from pathlib import Path
 import httpx
 from pydantic import SecretStr
 
-from dataflow_magic.client import Client
+from dataflow_magic.client.client import Client
+from dataflow_magic.client.objects import CloudObjects, FolderObjects, Objects
 from dataflow_magic.models.view import Progress
 from dataflow_magic.settings import is_loopback
-from dataflow_magic.storage import CloudObjects, FolderObjects, Objects
 from dataflow_magic.watch import Listener, Pace, Watch
 
 __all__ = ["Connection"]

@@ -11,7 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from dataflow_magic.client import Client
+from dataflow_magic.client.client import Client
 from dataflow_magic.errors import ConfigError, DataflowError
 from dataflow_magic.local.attach import attach, check_installed, default_folder
 from dataflow_magic.local.folder import Address

@@ -16,6 +16,7 @@ from typing import Any
 
 from dataflow_magic import errors
 from dataflow_magic.card import Actions, tick_seconds, words_of, write
+from dataflow_magic.client.objects import NoObject
 from dataflow_magic.connection import Connection
 from dataflow_magic.diagnosis import diagnose
 from dataflow_magic.models.secret import Parameter, is_any_unknown, masked
@@ -23,7 +24,6 @@ from dataflow_magic.models.view import KST, Failure, Past, Progress, RunView
 from dataflow_magic.models.wire import JobCondition, JobExecution, RunState
 from dataflow_magic.present import FrontEnd, Presenter, front_end
 from dataflow_magic.showing import Showing, Submit
-from dataflow_magic.storage import NoObject
 
 __all__ = ["Home", "Run"]
 

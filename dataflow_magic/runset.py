@@ -12,8 +12,8 @@ from itertools import groupby
 from typing import Any
 
 from dataflow_magic import errors
-from dataflow_magic.answers import clock_words
 from dataflow_magic.book import Book
+from dataflow_magic.client.responses import clock_words
 from dataflow_magic.connection import Connection
 from dataflow_magic.connections import CLOSED, Connections
 from dataflow_magic.handle import Home, Run

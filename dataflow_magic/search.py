@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 
 from dataflow_magic import errors
-from dataflow_magic.client import Client
+from dataflow_magic.client.client import Client
 from dataflow_magic.connection import Connection
 from dataflow_magic.handle import Run
 from dataflow_magic.ledger import Ledger

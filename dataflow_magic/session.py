@@ -15,10 +15,11 @@ from typing import Any, TypeVar
 import httpx
 
 from dataflow_magic import errors
-from dataflow_magic.answers import clock_words
 from dataflow_magic.book import Book
 from dataflow_magic.cell import JobRef, RunRequest, SweepRequest
-from dataflow_magic.client import Client
+from dataflow_magic.client.client import Client
+from dataflow_magic.client.objects import FolderObjects
+from dataflow_magic.client.responses import clock_words
 from dataflow_magic.connection import Connection
 from dataflow_magic.connections import Connections, LocalService
 from dataflow_magic.context import new_context
@@ -34,7 +35,6 @@ from dataflow_magic.record import RunRecord, record_of
 from dataflow_magic.runset import RunSet
 from dataflow_magic.script import LOCAL_DEFAULTS, ScriptRequest
 from dataflow_magic.settings import Target, language, profiles, resolve_target
-from dataflow_magic.storage import FolderObjects
 from dataflow_magic.sweep import Sweep
 from dataflow_magic.watch import Pace
 

@@ -11,6 +11,7 @@ from ipywidgets import Button
 from ipywidgets.widgets.widget import _instances
 from pydantic import ValidationError
 
+from dataflow_magic.client.objects import NoObject
 from dataflow_magic.errors import (
     BadState,
     DataflowError,
@@ -23,7 +24,6 @@ from dataflow_magic.errors import (
 from dataflow_magic.handle import Home, Run
 from dataflow_magic.models.view import KST, Progress, RunView
 from dataflow_magic.models.wire import JobCondition
-from dataflow_magic.storage import NoObject
 from tests.helpers import FAILED_LOG, Scene, eventually, execution, open_notebook
 
 LOGGED: dict[str, Any] = {"jobCondition": {"consoleLogPath": "bucket/logs/run000000001/console.log"}}

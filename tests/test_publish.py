@@ -11,7 +11,7 @@ from dataflow_magic.errors import CellError, DataflowError, NotFound, ServiceBro
 from dataflow_magic.models.wire import Job, JobCondition, Page
 from dataflow_magic.publish import Published, publish
 from dataflow_magic.script import ScriptRequest
-from tests.test_storage import SECRET, cloud, storage
+from tests.client.test_objects import SECRET, cloud, storage
 
 pytestmark = pytest.mark.anyio
 

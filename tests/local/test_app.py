@@ -16,7 +16,7 @@ import httpx
 import pytest
 
 from dataflow_magic import errors
-from dataflow_magic.client import Client
+from dataflow_magic.client.client import Client
 from dataflow_magic.local.app import Keys, Service, create_app
 from dataflow_magic.local.engine import Engine
 from dataflow_magic.local.log import JsonLines

@@ -15,7 +15,7 @@ from typing import IO, cast
 import platformdirs
 import pytest
 
-from dataflow_magic.client import Client
+from dataflow_magic.client.client import Client
 from dataflow_magic.errors import BadParameter, ConfigError
 from dataflow_magic.files import try_lock
 from dataflow_magic.local import attach as module

@@ -12,7 +12,7 @@ from typing import Any
 import anyio
 import pytest
 
-from dataflow_magic.client import Client
+from dataflow_magic.client.client import Client
 from dataflow_magic.local.attach import attach
 from dataflow_magic.local.carry import Carrier
 from dataflow_magic.local.folder import DataFolder

@@ -12,7 +12,7 @@ import pytest
 import stamina
 
 from dataflow_magic import errors
-from dataflow_magic.client import Client
+from dataflow_magic.client.client import Client
 from dataflow_magic.local.contract import Refusal, read_faults
 from dataflow_magic.local.faults import Faults
 from tests.local.test_app import BASE, CONDITION, World, a_world, as_json, signed

@@ -18,7 +18,7 @@ from typing import IO, cast
 import httpx
 import pytest
 
-from dataflow_magic.client import Client
+from dataflow_magic.client.client import Client
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.files import try_lock
 from dataflow_magic.local.__main__ import main

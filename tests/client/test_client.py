@@ -18,7 +18,7 @@ from hypothesis import strategies as st
 from pydantic import SecretStr
 
 from dataflow_magic import errors
-from dataflow_magic.client import (
+from dataflow_magic.client.client import (
     Client,
     SignedAuth,
     _segment,

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflow_magic import errors
-from dataflow_magic.answers import clock_offset, clock_words, raise_for, vendor_error
+from dataflow_magic.client.responses import clock_offset, clock_words, raise_for, vendor_error
 
 NOON = 1_762_000_000.0
 REFUSED = {
@@ -23,7 +23,7 @@ REFUSED = {
 IN_SEOUL = """
 import time
 import httpx
-from dataflow_magic.answers import clock_offset
+from dataflow_magic.client.responses import clock_offset
 
 answer = httpx.Response(401, headers={"date": "Thu, 01 Jan 1970 01:00:00"})
 print(clock_offset(answer, 0.0, 0.0), -time.timezone)

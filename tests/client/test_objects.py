@@ -6,8 +6,8 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from pydantic import SecretStr
 
+from dataflow_magic.client.objects import CloudObjects, FolderObjects, NoObject
 from dataflow_magic.errors import DataflowError
-from dataflow_magic.storage import CloudObjects, FolderObjects, NoObject
 
 pytestmark = pytest.mark.anyio
 

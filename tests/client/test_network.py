@@ -19,7 +19,7 @@ import pytest
 import stamina
 
 from dataflow_magic import errors
-from dataflow_magic.client import Client, _certificates
+from dataflow_magic.client.client import Client, _certificates
 
 pytestmark = pytest.mark.anyio
 
@@ -33,7 +33,7 @@ START = """
 import asyncio, sys
 import stamina
 from dataflow_magic import errors
-from dataflow_magic.client import Client
+from dataflow_magic.client.client import Client
 
 async def start(endpoint, access, secret):
     async with Client(access, secret, endpoint) as client:

@@ -25,7 +25,7 @@ import stamina
 from pydantic import BaseModel, SecretStr
 
 from dataflow_magic import errors
-from dataflow_magic.answers import clock_offset, raise_for
+from dataflow_magic.client.responses import clock_offset, raise_for
 from dataflow_magic.models.secret import Parameter, Secret, masked, masked_text, secret_names
 from dataflow_magic.models.view import Progress
 from dataflow_magic.models.wire import Job, JobCondition, JobExecution, News, Page

@@ -1,0 +1,5 @@
+"""Requests out: typed, signed calls to one service, and its object storage. Knows no thread, no polling, no display."""
+
+from dataflow_magic.client.client import Client, SignedAuth
+
+__all__ = ["Client", "SignedAuth"]
