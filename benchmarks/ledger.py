@@ -18,11 +18,11 @@ from pathlib import Path
 
 import pandas as pd
 
-from dataflow_magic.frame import records_frame
-from dataflow_magic.ledger import INSERT, TABLE_FIELDS, Ledger, new_key
+from dataflow_magic.ledger.frame import records_frame
+from dataflow_magic.ledger.ledger import INSERT, TABLE_FIELDS, Ledger, new_key
+from dataflow_magic.ledger.record import RunRecord, record_of
 from dataflow_magic.models.view import RunView
 from dataflow_magic.models.wire import KST, JobCondition, JobExecution
-from dataflow_magic.record import RunRecord, record_of
 
 RUNS = 100_000
 ROUNDS = 5

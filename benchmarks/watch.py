@@ -52,7 +52,8 @@ from dataflow_magic.cell import JobRef, RunRequest
 from dataflow_magic.client.client import Client
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.handle import Run
-from dataflow_magic.ledger import INSERT, Ledger, ledger_path, new_key
+from dataflow_magic.ledger.ledger import INSERT, Ledger, ledger_path, new_key
+from dataflow_magic.ledger.record import record_of
 from dataflow_magic.local.app import Keys, Service, create_app
 from dataflow_magic.local.engine import Engine
 from dataflow_magic.local.spark import Outcome
@@ -61,7 +62,6 @@ from dataflow_magic.local.store import Store
 from dataflow_magic.models.view import RunView
 from dataflow_magic.models.wire import KST, JobCondition, JobExecution, RunState
 from dataflow_magic.present import FrontEnd, Presenter
-from dataflow_magic.record import record_of
 from dataflow_magic.session import LocalService, Session
 from dataflow_magic.settings import LOCAL_ACCESS_KEY, LOCAL_SECRET_KEY
 from dataflow_magic.showing import Showing

@@ -147,9 +147,9 @@ def connect(target: str | None = None, profile: str | None = None) -> Client:
 
 
 def runs() -> pd.DataFrame:
-    """Return the runs this process started as a table, oldest first; see `dataflow_magic.frame.runs_frame`."""
+    """Return the runs this process started as a table, oldest first; see `dataflow_magic.ledger.frame.runs_frame`."""
     # Late: pandas takes longer to import than all the rest.
-    from dataflow_magic.frame import runs_frame
+    from dataflow_magic.ledger.frame import runs_frame
 
     return runs_frame(run.view for run in get_session().runs)
 

@@ -10,7 +10,7 @@ import logging
 
 from dataflow_magic import errors
 from dataflow_magic.handle import Run
-from dataflow_magic.ledger import Ledger
+from dataflow_magic.ledger.ledger import Ledger
 from dataflow_magic.models.view import RunView
 
 __all__ = ["Book"]

@@ -9,7 +9,7 @@ from urllib.parse import quote
 from dataflow_magic.cell import RunRequest
 from dataflow_magic.client.client import as_curl, execution_body
 from dataflow_magic.errors import ConfigError
-from dataflow_magic.ledger import ledger_path
+from dataflow_magic.ledger.ledger import ledger_path
 from dataflow_magic.local.attach import check_installed, default_folder, peek
 from dataflow_magic.local.java import java_in_words
 from dataflow_magic.models.secret import MASK

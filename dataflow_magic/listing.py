@@ -11,8 +11,8 @@ from datetime import datetime, timedelta
 from dataflow_magic.block import suggestion
 from dataflow_magic.cell import JobRef, LineParser
 from dataflow_magic.errors import CellError
+from dataflow_magic.ledger.record import RunRecord, microseconds
 from dataflow_magic.models.wire import KST, RunState
-from dataflow_magic.record import RunRecord, microseconds
 
 __all__ = ["Listing", "listing_help", "listing_option_strings", "parse_listing"]
 

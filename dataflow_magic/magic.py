@@ -197,10 +197,10 @@ class DataflowMagic(Magics):
 
         ``%dataflow_runs --help`` lists the options.
         """
-        from dataflow_magic.frame import records_frame
+        from dataflow_magic.ledger.frame import records_frame
+        from dataflow_magic.ledger.record import record_of
         from dataflow_magic.listing import listing_help, parse_listing
         from dataflow_magic.models.view import KST
-        from dataflow_magic.record import record_of
 
         with _as_usage():
             listing = parse_listing(line, datetime.now(KST))
@@ -248,7 +248,7 @@ class DataflowMagic(Magics):
     @line_magic
     def dataflow_jobs(self, line: str) -> pd.DataFrame:
         """Return the target's jobs as a DataFrame: ``%dataflow_jobs [TARGET]``."""
-        from dataflow_magic.frame import jobs_frame
+        from dataflow_magic.ledger.frame import jobs_frame
 
         with _as_usage():
             target = self._target(_one_argument(line, "%dataflow_jobs [TARGET]"))

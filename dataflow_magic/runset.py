@@ -17,10 +17,10 @@ from dataflow_magic.client.responses import clock_words
 from dataflow_magic.connection import Connection
 from dataflow_magic.connections import CLOSED, Connections
 from dataflow_magic.handle import Home, Run
-from dataflow_magic.ledger import Ledger
+from dataflow_magic.ledger.ledger import Ledger
+from dataflow_magic.ledger.record import RunRecord, view_of
 from dataflow_magic.models.view import RunView
 from dataflow_magic.models.wire import JobExecution
-from dataflow_magic.record import RunRecord, view_of
 from dataflow_magic.search import LOST, search, start_of
 
 __all__ = ["RunSet"]

@@ -25,13 +25,13 @@ from dataflow_magic.connections import Connections, LocalService
 from dataflow_magic.context import new_context
 from dataflow_magic.handle import Home, Run
 from dataflow_magic.jobs import find_job, find_run_on
-from dataflow_magic.ledger import Ledger, ledger_path, new_key
+from dataflow_magic.ledger.ledger import Ledger, ledger_path, new_key
+from dataflow_magic.ledger.record import RunRecord, record_of
 from dataflow_magic.loop import LoopThread
 from dataflow_magic.models.secret import Parameter, Secret
 from dataflow_magic.models.view import KST, Past, RunView
 from dataflow_magic.models.wire import Job, JobCondition, JobExecution
 from dataflow_magic.publish import Published, publish
-from dataflow_magic.record import RunRecord, record_of
 from dataflow_magic.runset import RunSet
 from dataflow_magic.script import LOCAL_DEFAULTS, ScriptRequest
 from dataflow_magic.settings import Target, language, profiles, resolve_target

@@ -228,9 +228,9 @@ class Sweep:
         return again
 
     def frame(self) -> pd.DataFrame:
-        """Return `runs` as a table; see `dataflow_magic.frame.records_frame`."""
+        """Return `runs` as a table; see `dataflow_magic.ledger.frame.records_frame`."""
         # Late: pandas takes longer to import than all the rest.
-        from dataflow_magic.frame import runs_frame
+        from dataflow_magic.ledger.frame import runs_frame
 
         return runs_frame(run.view for run in self.runs)
 

@@ -6,10 +6,10 @@ from datetime import UTC, datetime, timedelta
 import pytest
 
 from dataflow_magic.errors import CellError
+from dataflow_magic.ledger.record import record_of
 from dataflow_magic.listing import Listing, parse_listing
 from dataflow_magic.models.view import RunView
 from dataflow_magic.models.wire import KST, JobCondition
-from dataflow_magic.record import record_of
 from tests.helpers import execution
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=KST)

@@ -11,8 +11,8 @@ import pytest
 import dataflow_magic
 from dataflow_magic.block import parse_block, parse_mapping
 from dataflow_magic.errors import BadParameter, CellError, OutcomeUnknown, RunFailed
-from dataflow_magic.frame import records_frame
-from dataflow_magic.ledger import ledger_path
+from dataflow_magic.ledger.frame import records_frame
+from dataflow_magic.ledger.ledger import ledger_path
 from dataflow_magic.literal import is_written_out
 from dataflow_magic.local.spark import Outcome
 from tests.helpers import Scene, ScriptedService, notebook_with_magics

@@ -19,7 +19,7 @@ from dataflow_magic.errors import (
     RunFailed,
     Unreachable,
 )
-from dataflow_magic.ledger import Ledger
+from dataflow_magic.ledger.ledger import Ledger
 from dataflow_magic.local.app import Keys
 from dataflow_magic.settings import Target
 from tests.helpers import ACCESS_KEY, CONDITION, SECRET_KEY, Scene, eventually

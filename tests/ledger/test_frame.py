@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataflow_magic.frame import jobs_frame, runs_frame
+from dataflow_magic.ledger.frame import jobs_frame, runs_frame
 from dataflow_magic.models.view import KST, Failure, RunView
 from dataflow_magic.models.wire import Job, JobCondition
 from tests.helpers import execution

@@ -22,10 +22,10 @@ import platformdirs
 
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.files import is_locked, try_lock
+from dataflow_magic.ledger.record import RunRecord, parameters_of, record_of
 from dataflow_magic.models.secret import secret_names
 from dataflow_magic.models.view import UNCLEAR, Past, RunView
 from dataflow_magic.models.wire import RunState
-from dataflow_magic.record import RunRecord, parameters_of, record_of
 
 __all__ = ["Ledger", "Standing", "ledger_path", "new_key"]
 

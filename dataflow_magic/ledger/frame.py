@@ -8,9 +8,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import pandas as pd
 
+from dataflow_magic.ledger.record import RunRecord, parameters_of, record_of
 from dataflow_magic.models.view import RunView
 from dataflow_magic.models.wire import Job
-from dataflow_magic.record import RunRecord, parameters_of, record_of
 
 if TYPE_CHECKING:
     import numpy.typing as npt

@@ -12,7 +12,7 @@ from typing import Any
 import pytest
 
 from dataflow_magic.errors import ConfigError
-from dataflow_magic.ledger import MIGRATIONS, Ledger, ledger_path, new_key
+from dataflow_magic.ledger.ledger import MIGRATIONS, Ledger, ledger_path, new_key
 from dataflow_magic.models.secret import Secret
 from dataflow_magic.models.view import NOT_STARTED, UNCLEAR, Past, RunView
 from dataflow_magic.models.wire import JobCondition
@@ -238,7 +238,7 @@ def test_a_full_disk_is_told_and_leaves_what_was_there(path):
     """A limit on the size of files stands in for the disk."""
     program = """
 import resource, signal, sys
-from tests.test_ledger import Ledger, Path, a_view
+from tests.ledger.test_ledger import Ledger, Path, a_view
 signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 ledger = Ledger(Path(sys.argv[1]))
 ledger.add(a_view("before"))
@@ -255,7 +255,7 @@ except Exception as error:
         text=True,
         timeout=60,
         check=False,
-        cwd=Path(__file__).parent.parent,
+        cwd=Path(__file__).parents[2],
     )
 
     assert done.stdout.startswith(f"ConfigError the ledger of runs {path} cannot be written ("), done.stderr
@@ -266,7 +266,7 @@ def test_eight_processes_write_at_once_and_nothing_is_lost(path):
     program = """
 import sys
 from dataclasses import replace
-from tests.test_ledger import Ledger, Path, a_view, execution
+from tests.ledger.test_ledger import Ledger, Path, a_view, execution
 ledger = Ledger(Path(sys.argv[1]))
 for number in range(50):
     view = a_view(f"{sys.argv[2]}-{number}")
@@ -276,7 +276,7 @@ for number in range(50):
     writers = [
         subprocess.Popen(
             [sys.executable, "-c", program, path, str(number)],
-            cwd=Path(__file__).parent.parent,
+            cwd=Path(__file__).parents[2],
             stderr=subprocess.PIPE,
         )
         for number in range(8)
@@ -328,7 +328,7 @@ def no_root_s_rights() -> None:
 def test_a_folder_that_cannot_be_written_is_told(path, writable_once):
     program = """
 import sys
-from tests.test_ledger import Ledger, Path, a_view
+from tests.ledger.test_ledger import Ledger, Path, a_view
 ledger = Ledger(Path(sys.argv[1]))
 try:
     ledger.add(a_view("late"))
@@ -349,7 +349,7 @@ except Exception as error:
         text=True,
         timeout=60,
         check=False,
-        cwd=Path(__file__).parent.parent,
+        cwd=Path(__file__).parents[2],
         preexec_fn=no_root_s_rights,
     )
     path.parent.chmod(0o700)

@@ -6,9 +6,9 @@ from typing import Any
 
 import pytest
 
+from dataflow_magic.ledger.record import record_of, view_of
 from dataflow_magic.models.view import Failure, RunView
 from dataflow_magic.models.wire import JobCondition
-from dataflow_magic.record import record_of, view_of
 from tests.helpers import execution
 
 SUBMITTED = datetime(2026, 11, 2, 1, 0, 0, 123456, tzinfo=UTC)
