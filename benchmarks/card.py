@@ -36,7 +36,7 @@ from watch import ServiceProcess, job_id, new_session, parameters
 from dataflow_magic import api
 from dataflow_magic.card import Actions
 from dataflow_magic.card.widget import LiveCard
-from dataflow_magic.cell import JobRef, RunRequest
+from dataflow_magic.cell.run import JobRef, RunRequest
 from dataflow_magic.models.wire import JobCondition
 from dataflow_magic.present import FrontEnd, Presenter
 from dataflow_magic.session import Session

@@ -48,7 +48,7 @@ import uvicorn
 from pydantic import SecretStr
 
 from dataflow_magic.card import Actions, CardState
-from dataflow_magic.cell import JobRef, RunRequest
+from dataflow_magic.cell.run import JobRef, RunRequest
 from dataflow_magic.client.client import Client
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.handle import Run

@@ -12,13 +12,13 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from dataflow_magic.api import connect, local_path, run, runs
+    from dataflow_magic.cell.values import secret
     from dataflow_magic.client.client import Client
     from dataflow_magic.errors import DataflowError, RunFailed, SweepFailed, WaitTimeout
     from dataflow_magic.handle import Run
     from dataflow_magic.magic import load_ipython_extension, unload_ipython_extension
     from dataflow_magic.models.wire import Job, JobCondition, JobExecution, Page, RunState
     from dataflow_magic.sweep import Sweep
-    from dataflow_magic.values import secret
 
 __all__ = [
     "Client",
@@ -60,7 +60,7 @@ _HOMES = {
     "local_path": "api",
     "run": "api",
     "runs": "api",
-    "secret": "values",
+    "secret": "cell.values",
     "unload_ipython_extension": "magic",
 }
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
-from dataflow_magic.cell import make_request
+from dataflow_magic.cell.run import make_request
 from dataflow_magic.errors import CellError, ConfigError
 from dataflow_magic.handle import Run
 from dataflow_magic.local.attach import attach, default_folder
@@ -71,7 +71,7 @@ def run(
         A job's name or id; ``name:...`` or ``id:...`` says which.
     parameters
         Name -> value. Names get the ``$`` the service expects; values become strings by the table at
-        `dataflow_magic.values.render`.
+        `dataflow_magic.cell.values.render`.
     workers
         2 to 10; like every part of the job condition, what is not given is what the job has stored.
     timeout

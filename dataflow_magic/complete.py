@@ -6,11 +6,11 @@ import re
 from collections.abc import Callable, Iterable, Sequence
 from typing import NamedTuple, Protocol
 
-from dataflow_magic.cell import option_strings
-from dataflow_magic.listing import listing_option_strings
+from dataflow_magic.cell.run import option_strings
+from dataflow_magic.cell.runs import listing_option_strings
+from dataflow_magic.cell.script import script_option_strings
+from dataflow_magic.cell.wait import wait_option_strings
 from dataflow_magic.models.wire import RunState
-from dataflow_magic.script import script_option_strings
-from dataflow_magic.waiting import wait_option_strings
 
 __all__ = ["Known", "complete", "complete_block"]
 

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from dataflow_magic.cell import RunRequest
+from dataflow_magic.cell.run import RunRequest
 from dataflow_magic.client.client import as_curl, execution_body
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.ledger.ledger import ledger_path

@@ -4,8 +4,8 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from dataflow_magic.block import suggestion
-from dataflow_magic.cell import JobRef
+from dataflow_magic.cell.block import suggestion
+from dataflow_magic.cell.run import JobRef
 from dataflow_magic.errors import BadParameter, CellError, NotFound
 from dataflow_magic.models.wire import Job, JobExecution, Page
 

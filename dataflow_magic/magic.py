@@ -30,7 +30,7 @@ if TYPE_CHECKING:
     import pandas as pd
     from IPython.core.interactiveshell import InteractiveShell
 
-    from dataflow_magic.cell import CellOptions, RunRequest
+    from dataflow_magic.cell.run import CellOptions, RunRequest
     from dataflow_magic.handle import Run
     from dataflow_magic.session import Session
     from dataflow_magic.settings import Target
@@ -140,7 +140,7 @@ class DataflowMagic(Magics):
         ``%dataflow_run --help`` says more of each. ``run.result()`` and ``%dataflow_wait`` wait for the run,
         ``%dataflow_cancel`` ends it, ``%dataflow_runs`` lists all.
         """
-        from dataflow_magic.cell import help_text, parse_cell
+        from dataflow_magic.cell.run import help_text, parse_cell
 
         namespace = {**self.shell.user_ns, **(local_ns or {})}
         if cell is None:
@@ -169,8 +169,8 @@ class DataflowMagic(Magics):
         ``%%dataflow_script JOB [options]`` over the script; ``--run`` starts a run then. ``%dataflow_script --help``
         lists the options.
         """
-        from dataflow_magic.cell import CellOptions, JobRef, RunRequest
-        from dataflow_magic.script import parse_script, script_help
+        from dataflow_magic.cell.run import CellOptions, JobRef, RunRequest
+        from dataflow_magic.cell.script import parse_script, script_help
 
         with _as_usage():
             request = parse_script(line, cell or "", {**self.shell.user_ns, **(local_ns or {})})
@@ -197,9 +197,9 @@ class DataflowMagic(Magics):
 
         ``%dataflow_runs --help`` lists the options.
         """
+        from dataflow_magic.cell.runs import listing_help, parse_listing
         from dataflow_magic.ledger.frame import records_frame
         from dataflow_magic.ledger.record import record_of
-        from dataflow_magic.listing import listing_help, parse_listing
         from dataflow_magic.models.view import KST
 
         with _as_usage():
@@ -227,7 +227,7 @@ class DataflowMagic(Magics):
         ``RUN`` is an id or its beginning, a key of ``%dataflow_runs --all``, or ``@last``: also of a kernel that is
         gone. A run this machine never saw is looked for at the service by its id, among the runs of ``JOB`` if given.
         """
-        from dataflow_magic.cell import JobRef
+        from dataflow_magic.cell.run import JobRef
 
         with _as_usage():
             words = _words(line)
@@ -260,8 +260,8 @@ class DataflowMagic(Magics):
 
         A run that did not complete fails the cell once the wait is over. ``%dataflow_wait --help`` lists the options.
         """
+        from dataflow_magic.cell.wait import in_rows, parse_wait, wait_help
         from dataflow_magic.models.view import KST
-        from dataflow_magic.waiting import in_rows, parse_wait, wait_help
 
         with _as_usage():
             wait = parse_wait(line)
@@ -377,7 +377,7 @@ class DataflowMagic(Magics):
             ) from None
 
     def _tell_near_names(self, request: RunRequest) -> None:
-        from dataflow_magic.block import near_names
+        from dataflow_magic.cell.block import near_names
 
         job = request.job.text
         known = self._session().parameter_names(job)
@@ -494,7 +494,7 @@ def _name(run: Run) -> str:
 
 
 def _detached(runs: list[Run]) -> Detached:
-    from dataflow_magic.waiting import way_back
+    from dataflow_magic.cell.wait import way_back
 
     return Detached(
         f"stopped waiting; {way_back(list(map(_name, runs)))}"
@@ -505,7 +505,7 @@ def _detached(runs: list[Run]) -> Detached:
 
 def _check(runs: list[Run], is_any: bool, timeout: float | None) -> None:
     """Fail the cell where a run did not complete, or the time was over before the wait."""
-    from dataflow_magic.waiting import way_back
+    from dataflow_magic.cell.wait import way_back
 
     over = [run for run in runs if run.is_over]
     failed = [run for run in over if run.status != "COMPLETED"]

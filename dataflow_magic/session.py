@@ -16,7 +16,8 @@ import httpx
 
 from dataflow_magic import errors
 from dataflow_magic.book import Book
-from dataflow_magic.cell import JobRef, RunRequest, SweepRequest
+from dataflow_magic.cell.run import JobRef, RunRequest, SweepRequest
+from dataflow_magic.cell.script import LOCAL_DEFAULTS, ScriptRequest
 from dataflow_magic.client.client import Client
 from dataflow_magic.client.objects import FolderObjects
 from dataflow_magic.client.responses import clock_words
@@ -33,7 +34,6 @@ from dataflow_magic.models.view import KST, Past, RunView
 from dataflow_magic.models.wire import Job, JobCondition, JobExecution
 from dataflow_magic.publish import Published, publish
 from dataflow_magic.runset import RunSet
-from dataflow_magic.script import LOCAL_DEFAULTS, ScriptRequest
 from dataflow_magic.settings import Target, language, profiles, resolve_target
 from dataflow_magic.sweep import Sweep
 from dataflow_magic.watch import Pace

@@ -17,7 +17,7 @@ from dataflow_magic import errors
 from dataflow_magic.card import write
 from dataflow_magic.card.sweep import Rows, SweepState, SweepView, sweep_state
 from dataflow_magic.card.sweepwords import ENDED_SENDING, SWEEP_CANCELED, UNSENT, sweep_words_of
-from dataflow_magic.cell import RunRequest, SweepRequest
+from dataflow_magic.cell.run import RunRequest, SweepRequest
 from dataflow_magic.handle import CHANGED, Run
 from dataflow_magic.models.view import KST
 from dataflow_magic.models.wire import JobExecution, RunState

@@ -30,7 +30,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from traitlets import Type
 from traitlets.config import Config
 
-from dataflow_magic.cell import make_request
+from dataflow_magic.cell.run import make_request
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.handle import Run
 from dataflow_magic.local.app import Keys, Service, create_app

@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 from pydantic import SecretStr
 
-from dataflow_magic.cell import make_request
+from dataflow_magic.cell.run import make_request
 from dataflow_magic.describe import describe, describe_settings, dry_run
 from dataflow_magic.files import try_lock
 from dataflow_magic.local.folder import Address, DataFolder

@@ -3,7 +3,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from dataflow_magic import errors
-from dataflow_magic.cell import JobRef
+from dataflow_magic.cell.run import JobRef
 from dataflow_magic.jobs import find_job
 from dataflow_magic.models.wire import Job, JobCondition, Page
 

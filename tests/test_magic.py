@@ -11,7 +11,7 @@ import pytest
 from IPython.core.completer import provisionalcompleter
 
 from dataflow_magic import api
-from dataflow_magic.cell import option_strings
+from dataflow_magic.cell.run import option_strings
 from dataflow_magic.errors import ConfigError, NotFound, OutcomeUnknown, RunFailed, WaitTimeout
 from dataflow_magic.handle import Run
 from dataflow_magic.magic import DataflowMagic, load_ipython_extension

@@ -9,11 +9,11 @@ import httpx
 import pytest
 
 import dataflow_magic
-from dataflow_magic.block import parse_block, parse_mapping
+from dataflow_magic.cell.block import parse_block, parse_mapping
+from dataflow_magic.cell.literal import is_written_out
 from dataflow_magic.errors import BadParameter, CellError, OutcomeUnknown, RunFailed
 from dataflow_magic.ledger.frame import records_frame
 from dataflow_magic.ledger.ledger import ledger_path
-from dataflow_magic.literal import is_written_out
 from dataflow_magic.local.spark import Outcome
 from tests.helpers import Scene, ScriptedService, notebook_with_magics
 
@@ -335,7 +335,7 @@ def test_what_a_service_lists_of_a_job_is_masked_where_a_start_of_it_was_secret(
     scene.start("daily_sales", {"token": "in the clear elsewhere", "day": "2"}).result()
     restart(scene)
     records = scene.session.executions(
-        dataflow_magic.cell.JobRef("daily_sales"), scene.session.target("local")
+        dataflow_magic.cell.run.JobRef("daily_sales"), scene.session.target("local")
     )
 
     assert sorted(records_frame(records)["param.day"]) == ["1", "2"]

@@ -8,7 +8,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from dataflow_magic.cell import JobRef, make_request
+from dataflow_magic.cell.run import JobRef, make_request
 from dataflow_magic.errors import (
     BadParameter,
     CellError,

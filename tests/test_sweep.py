@@ -10,7 +10,7 @@ import httpx
 import pytest
 
 from dataflow_magic.card.sweep import SweepState, SweepView, sweep_state
-from dataflow_magic.cell import SweepRequest, make_request
+from dataflow_magic.cell.run import SweepRequest, make_request
 from dataflow_magic.errors import BadParameter, BadState, NotFound, ServiceError, SweepFailed, WaitTimeout
 from dataflow_magic.models.view import KST, RunView
 from dataflow_magic.models.wire import JobCondition, RunState

@@ -10,7 +10,7 @@ from typing import NoReturn
 
 import httpx
 
-from dataflow_magic.cell import make_request
+from dataflow_magic.cell.run import make_request
 from dataflow_magic.session import LocalService, Session
 from tests.helpers import ACCESS_KEY, SECRET_KEY
 

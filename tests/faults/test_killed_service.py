@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from pathlib import Path
 from urllib.parse import urlsplit
 
-from dataflow_magic.cell import make_request
+from dataflow_magic.cell.run import make_request
 from dataflow_magic.session import Session
 from dataflow_magic.watch import Pace
 from tests.faults.killed_kernel import no_local_service

@@ -21,7 +21,7 @@ import stamina
 import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
-from dataflow_magic.cell import make_request
+from dataflow_magic.cell.run import make_request
 from dataflow_magic.handle import Run
 from dataflow_magic.ledger.ledger import Ledger
 from dataflow_magic.ledger.record import RunRecord

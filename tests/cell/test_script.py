@@ -1,10 +1,7 @@
 import pytest
 
-from dataflow_magic.cell import JobRef
-from dataflow_magic.errors import CellError
-from dataflow_magic.local.sampledata import sample_jobs
-from dataflow_magic.models.wire import JobCondition
-from dataflow_magic.script import (
+from dataflow_magic.cell.run import JobRef
+from dataflow_magic.cell.script import (
     LOCAL_DEFAULTS,
     ScriptRequest,
     object_key,
@@ -12,6 +9,9 @@ from dataflow_magic.script import (
     script_help,
     script_option_strings,
 )
+from dataflow_magic.errors import CellError
+from dataflow_magic.local.sampledata import sample_jobs
+from dataflow_magic.models.wire import JobCondition
 
 
 def parse(line: str, body: str = "print(1)\n", **namespace: object) -> ScriptRequest:

@@ -7,10 +7,10 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from dataflow_magic.cell.wait import Wait, in_rows, parse_wait, way_back
 from dataflow_magic.errors import CellError, RunFailed, WaitTimeout
 from dataflow_magic.models.view import KST, Failure, RunView
 from dataflow_magic.models.wire import JobCondition
-from dataflow_magic.waiting import Wait, in_rows, parse_wait, way_back
 from tests.helpers import eventually, execution
 
 NOW = datetime(2026, 11, 1, 9, 0, 30, tzinfo=KST)

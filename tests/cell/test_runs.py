@@ -5,9 +5,9 @@ from datetime import UTC, datetime, timedelta
 
 import pytest
 
+from dataflow_magic.cell.runs import Listing, parse_listing
 from dataflow_magic.errors import CellError
 from dataflow_magic.ledger.record import record_of
-from dataflow_magic.listing import Listing, parse_listing
 from dataflow_magic.models.view import RunView
 from dataflow_magic.models.wire import KST, JobCondition
 from tests.helpers import execution

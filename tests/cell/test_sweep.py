@@ -8,8 +8,8 @@ import numpy as np
 import pandas as pd
 import pytest
 
-from dataflow_magic.block import Block, parse_block
-from dataflow_magic.cell import CellOptions, JobRef, RunRequest, SweepRequest, parse_cell
+from dataflow_magic.cell.block import Block, parse_block
+from dataflow_magic.cell.run import CellOptions, JobRef, RunRequest, SweepRequest, parse_cell
 from dataflow_magic.errors import CellError
 
 

@@ -23,12 +23,12 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dataflow_magic.combine import EACH, MOST_RUNS, ZIPPED, each_values, sweep_word, values_of, zipped_rows
+from dataflow_magic.cell.literal import is_written_out
+from dataflow_magic.cell.sweep import EACH, MOST_RUNS, ZIPPED, each_values, sweep_word, values_of, zipped_rows
+from dataflow_magic.cell.values import check_text, parameter, secret
 from dataflow_magic.errors import CellError
-from dataflow_magic.literal import is_written_out
 from dataflow_magic.models.secret import Parameter, Secret
 from dataflow_magic.models.wire import JobCondition
-from dataflow_magic.values import check_text, parameter, secret
 
 __all__ = ["Block", "near_names", "parse_block", "parse_mapping", "suggestion"]
 

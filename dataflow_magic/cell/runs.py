@@ -8,8 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from dataflow_magic.block import suggestion
-from dataflow_magic.cell import JobRef, LineParser
+from dataflow_magic.cell.block import suggestion
+from dataflow_magic.cell.run import JobRef, LineParser
 from dataflow_magic.errors import CellError
 from dataflow_magic.ledger.record import RunRecord, microseconds
 from dataflow_magic.models.wire import KST, RunState

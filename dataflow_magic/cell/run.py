@@ -10,11 +10,11 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal, NoReturn
 
-from dataflow_magic.block import Block, parse_block, parse_mapping, suggestion
+from dataflow_magic.cell.block import Block, parse_block, parse_mapping, suggestion
+from dataflow_magic.cell.values import render
 from dataflow_magic.errors import CellError
 from dataflow_magic.models.secret import Parameter
 from dataflow_magic.models.wire import JobCondition
-from dataflow_magic.values import render
 
 __all__ = [
     "CellOptions",

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dataflow_magic.block import Block, parse_block, parse_mapping, suggestion
+from dataflow_magic.cell.block import Block, parse_block, parse_mapping, suggestion
 from dataflow_magic.errors import CellError
 from dataflow_magic.models.wire import JobCondition
 

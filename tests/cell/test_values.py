@@ -12,7 +12,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflow_magic.values import check_text, render
+from dataflow_magic.cell.values import check_text, render
 
 
 class Colour(Enum):

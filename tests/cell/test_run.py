@@ -6,7 +6,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflow_magic.cell import (
+from dataflow_magic.cell.run import (
     CellOptions,
     JobRef,
     RunRequest,

@@ -10,7 +10,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any
 
-from dataflow_magic.cell import (
+from dataflow_magic.cell.run import (
     JobRef,
     LineParser,
     add_condition,
