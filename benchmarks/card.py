@@ -34,13 +34,13 @@ from sweep import WIRE, WiredComm, display
 from watch import ServiceProcess, job_id, new_session, parameters
 
 from dataflow_magic import api
-from dataflow_magic.card import Actions
-from dataflow_magic.card.widget import LiveCard
+from dataflow_magic.card.actions import Actions
+from dataflow_magic.card.painter import Showing
+from dataflow_magic.card.presenter import FrontEnd, Presenter
+from dataflow_magic.card.run.widgets import LiveCard
 from dataflow_magic.cell.run import JobRef, RunRequest
 from dataflow_magic.models.wire import JobCondition
-from dataflow_magic.present import FrontEnd, Presenter
 from dataflow_magic.session import Session
-from dataflow_magic.showing import Showing
 
 CELLS = 10
 FRESH = 5

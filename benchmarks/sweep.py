@@ -27,12 +27,12 @@ import comm
 import ipywidgets
 from jupyter_client.session import Session
 
-from dataflow_magic.card.sweep import Rows, SweepState, SweepView, sweep_state
-from dataflow_magic.card.sweephtml import rows_html, sweep_html
-from dataflow_magic.card.sweepwidget import SweepCard
+from dataflow_magic.card.sweep.html import rows_html, sweep_html
+from dataflow_magic.card.sweep.presenter import PAINT_SECONDS, ROWS_SECONDS
+from dataflow_magic.card.sweep.state import Rows, SweepState, SweepView, sweep_state
+from dataflow_magic.card.sweep.widgets import SweepCard
 from dataflow_magic.models.view import RunView
 from dataflow_magic.models.wire import KST, JobCondition, JobExecution
-from dataflow_magic.sweeppresent import PAINT_SECONDS, ROWS_SECONDS
 
 SIZES = (100, 1000)
 ROUNDS = 200

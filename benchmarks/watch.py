@@ -47,7 +47,10 @@ import psutil
 import uvicorn
 from pydantic import SecretStr
 
-from dataflow_magic.card import Actions, CardState
+from dataflow_magic.card.actions import Actions
+from dataflow_magic.card.painter import Showing
+from dataflow_magic.card.presenter import FrontEnd, Presenter
+from dataflow_magic.card.run.state import CardState
 from dataflow_magic.cell.run import JobRef, RunRequest
 from dataflow_magic.client.client import Client
 from dataflow_magic.errors import ConfigError
@@ -61,10 +64,8 @@ from dataflow_magic.local.sparkconf import RunSpec
 from dataflow_magic.local.store import Store
 from dataflow_magic.models.view import RunView
 from dataflow_magic.models.wire import KST, JobCondition, JobExecution, RunState
-from dataflow_magic.present import FrontEnd, Presenter
 from dataflow_magic.session import LocalService, Session
 from dataflow_magic.settings import LOCAL_ACCESS_KEY, LOCAL_SECRET_KEY
-from dataflow_magic.showing import Showing
 
 SIZES = (10, 100, 1000, 10_000)
 MOST_JOBS = 10

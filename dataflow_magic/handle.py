@@ -15,15 +15,18 @@ from types import MappingProxyType
 from typing import Any
 
 from dataflow_magic import errors
-from dataflow_magic.card import Actions, tick_seconds, words_of, write
+from dataflow_magic.card import format as fmt
+from dataflow_magic.card.actions import Actions
+from dataflow_magic.card.painter import Showing, Submit
+from dataflow_magic.card.presenter import FrontEnd, Presenter, front_end
+from dataflow_magic.card.run.state import tick_seconds
+from dataflow_magic.card.words import words_of
 from dataflow_magic.client.objects import NoObject
 from dataflow_magic.connection import Connection
 from dataflow_magic.diagnosis import diagnose
 from dataflow_magic.models.secret import Parameter, is_any_unknown, masked
 from dataflow_magic.models.view import KST, Failure, Past, Progress, RunView
 from dataflow_magic.models.wire import JobCondition, JobExecution, RunState
-from dataflow_magic.present import FrontEnd, Presenter, front_end
-from dataflow_magic.showing import Showing, Submit
 
 __all__ = ["Home", "Run"]
 
@@ -90,7 +93,7 @@ class Run:
     def __repr__(self) -> str:
         view = self._view
         known = view.run_id or view.key or "(no id yet)", view.job_name, view.target, view.status
-        name, job, target, status = map(write.short, known)
+        name, job, target, status = map(fmt.short, known)
         return f"<Run {name} of {job} on {target}: {status}>"
 
     @property
@@ -189,7 +192,7 @@ class Run:
                 pause = min(pause, deadline - time.monotonic())
                 if pause <= 0:
                     raise errors.WaitTimeout(
-                        f"run {view.run_id or '@last'} of {write.short(view.job_name)} still goes on after {timeout:g} s "
+                        f"run {view.run_id or '@last'} of {fmt.short(view.job_name)} still goes on after {timeout:g} s "
                         f"({view.status}); wait again, or %dataflow_cancel {view.run_id or '@last'} ends it",
                         run=self,
                     )
@@ -483,7 +486,7 @@ class Run:
         said = f": {reason[:REASON_LENGTH]}{'…' if len(reason) > REASON_LENGTH else ''}" if reason else ""
         more = f"; {next_step}" if view.status != RunState.CANCELED else ""
         return errors.RunFailed(
-            f"run {view.run_id} of {write.short(view.job_name)} ended {view.status}{said}{more}", run=self
+            f"run {view.run_id} of {fmt.short(view.job_name)} ended {view.status}{said}{more}", run=self
         )
 
     async def _cancel(self) -> None:

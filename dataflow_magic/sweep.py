@@ -14,16 +14,16 @@ from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from dataflow_magic import errors
-from dataflow_magic.card import write
-from dataflow_magic.card.sweep import Rows, SweepState, SweepView, sweep_state
-from dataflow_magic.card.sweepwords import ENDED_SENDING, SWEEP_CANCELED, UNSENT, sweep_words_of
+from dataflow_magic.card import format as fmt
+from dataflow_magic.card.painter import Submit
+from dataflow_magic.card.presenter import FrontEnd, front_end
+from dataflow_magic.card.sweep.presenter import PAINT_SECONDS, SweepPresenter
+from dataflow_magic.card.sweep.state import Rows, SweepState, SweepView, sweep_state
+from dataflow_magic.card.sweep.words import ENDED_SENDING, SWEEP_CANCELED, UNSENT, sweep_words_of
 from dataflow_magic.cell.run import RunRequest, SweepRequest
 from dataflow_magic.handle import CHANGED, Run
 from dataflow_magic.models.view import KST
 from dataflow_magic.models.wire import JobExecution, RunState
-from dataflow_magic.present import FrontEnd, front_end
-from dataflow_magic.showing import Submit
-from dataflow_magic.sweeppresent import PAINT_SECONDS, SweepPresenter
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -78,8 +78,8 @@ class Sweep:
         self._shown_in: object = None
 
     def __repr__(self) -> str:
-        words = ", ".join(f"{number} {write.short(word)}" for word, number in self.counts.items())
-        return f"<Sweep of {self._total} runs of {write.short(self.job)}: {words}>"
+        words = ", ".join(f"{number} {fmt.short(word)}" for word, number in self.counts.items())
+        return f"<Sweep of {self._total} runs of {fmt.short(self.job)}: {words}>"
 
     @property
     def job(self) -> str:
@@ -378,7 +378,7 @@ class Sweep:
         return errors.SweepFailed(
             "; ".join(
                 [
-                    f"{sum(bad.values())} of {self._total} runs of {write.short(self.job)} did not complete ({words})",
+                    f"{sum(bad.values())} of {self._total} runs of {fmt.short(self.job)} did not complete ({words})",
                     *([f"{where}: {reason}"] if reason else []),
                     *steps,
                 ]
@@ -390,7 +390,7 @@ class Sweep:
     def _still_going(self, timeout: float) -> errors.WaitTimeout:
         live = self._total - sum(run.is_over for run in self.runs)
         return errors.WaitTimeout(
-            f"{live} of {self._total} runs of {write.short(self.job)} still go on after {timeout:g} s; wait again, or .cancel() of the sweep ends them",
+            f"{live} of {self._total} runs of {fmt.short(self.job)} still go on after {timeout:g} s; wait again, or .cancel() of the sweep ends them",
             run=self,
         )
 

@@ -9,14 +9,14 @@ from typing import Any
 import httpx
 import pytest
 
-from dataflow_magic.card.sweep import SweepState, SweepView, sweep_state
+from dataflow_magic.card.presenter import FrontEnd
+from dataflow_magic.card.sweep.presenter import SweepPresenter
+from dataflow_magic.card.sweep.state import SweepState, SweepView, sweep_state
 from dataflow_magic.cell.run import SweepRequest, make_request
 from dataflow_magic.errors import BadParameter, BadState, NotFound, ServiceError, SweepFailed, WaitTimeout
 from dataflow_magic.models.view import KST, RunView
 from dataflow_magic.models.wire import JobCondition, RunState
-from dataflow_magic.present import FrontEnd
 from dataflow_magic.sweep import Sweep
-from dataflow_magic.sweeppresent import SweepPresenter
 from tests.helpers import Scene, Sent, eventually, execution
 
 REFUSED = {"error": {"errorCode": "bad-parameter", "message": "no"}}

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 
-from dataflow_magic.card import card_state
+from dataflow_magic.card.run.state import card_state
 from dataflow_magic.cell.run import LineParser, minutes
 from dataflow_magic.errors import CellError
 from dataflow_magic.models.view import RunView

@@ -21,8 +21,9 @@ WIDGET = "application/vnd.jupyter.widget-view+json"
 SETUP = """
 from dataclasses import replace
 from datetime import datetime, timedelta
-from dataflow_magic.card import Actions, card_state
-from dataflow_magic.card.widget import LiveCard
+from dataflow_magic.card.actions import Actions
+from dataflow_magic.card.run.state import card_state
+from dataflow_magic.card.run.widgets import LiveCard
 from dataflow_magic.models.wire import JobCondition, JobExecution
 from dataflow_magic.models.view import KST, Failure, Past, Progress, RunView
 

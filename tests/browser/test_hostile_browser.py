@@ -41,8 +41,8 @@ LOOK = """cards => cards.map(card => {
 SETUP = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
-from dataflow_magic.card import card_state
-from dataflow_magic.card.widget import LiveCard
+from dataflow_magic.card.run.state import card_state
+from dataflow_magic.card.run.widgets import LiveCard
 from tests.hostile import NOON, PAYLOADS, hostile_views
 
 def show(name):

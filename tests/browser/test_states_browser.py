@@ -57,8 +57,8 @@ SETUP = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from datetime import timedelta
-from dataflow_magic.card import card_state
-from dataflow_magic.card.widget import LiveCard
+from dataflow_magic.card.run.state import card_state
+from dataflow_magic.card.run.widgets import LiveCard
 from tests.states import NOON, STATES
 
 def show(name):

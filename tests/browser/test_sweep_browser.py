@@ -15,8 +15,8 @@ pytestmark = pytest.mark.browser
 # The kernel's side: a card, and views of many runs to feed it with, as a sweep's handle would.
 SETUP = """
 from datetime import datetime, timedelta
-from dataflow_magic.card.sweep import Rows, SweepView, sweep_state
-from dataflow_magic.card.sweepwidget import SweepCard
+from dataflow_magic.card.sweep.state import Rows, SweepView, sweep_state
+from dataflow_magic.card.sweep.widgets import SweepCard
 from dataflow_magic.models.wire import JobCondition, JobExecution
 from dataflow_magic.models.view import KST, Failure, RunView
 

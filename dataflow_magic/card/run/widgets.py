@@ -15,10 +15,10 @@ from IPython.display import display as ipython_display
 from ipywidgets import VBox
 
 from dataflow_magic.card.actions import Actions
-from dataflow_magic.card.html import to_html, to_text
-from dataflow_magic.card.parts import CardWidgets
-from dataflow_magic.card.sending import Display, bundle_of, close
-from dataflow_magic.card.state import CardState, timeless
+from dataflow_magic.card.output import Display, bundle_of, close
+from dataflow_magic.card.run.html import to_html, to_text
+from dataflow_magic.card.run.parts import CardWidgets
+from dataflow_magic.card.run.state import CardState, timeless
 
 __all__ = ["LiveCard"]
 

@@ -15,10 +15,10 @@ from datetime import datetime
 from typing import Any, Protocol
 
 from dataflow_magic import errors
-from dataflow_magic.card import tick_seconds
+from dataflow_magic.card.presenter import Presenter
+from dataflow_magic.card.run.state import tick_seconds
 from dataflow_magic.models.view import KST, Past, Progress, RunView
 from dataflow_magic.models.wire import RunState
-from dataflow_magic.present import Presenter
 
 __all__ = ["Showing", "Subject", "Submit"]
 

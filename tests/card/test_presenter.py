@@ -8,10 +8,12 @@ from typing import Any
 
 import pytest
 
-from dataflow_magic.card import Actions, CardState, card_state, to_text
+from dataflow_magic.card.actions import Actions
+from dataflow_magic.card.presenter import FrontEnd, Presenter, front_end, is_headless
+from dataflow_magic.card.run.html import to_text
+from dataflow_magic.card.run.state import CardState, card_state
 from dataflow_magic.models.view import KST, RunView
 from dataflow_magic.models.wire import JobCondition
-from dataflow_magic.present import FrontEnd, Presenter, front_end, is_headless
 from tests.helpers import execution
 
 NOW = datetime(2026, 11, 2, 10, 0, 30, tzinfo=KST)

@@ -14,8 +14,8 @@ from importlib.resources import files
 from itertools import islice
 from typing import Final
 
-from dataflow_magic.card.state import CardState, Kind
-from dataflow_magic.card.write import Row
+from dataflow_magic.card.format import Row
+from dataflow_magic.card.run.state import CardState, Kind
 
 __all__ = [
     "body_html",
@@ -303,7 +303,7 @@ def _table_row(row: Row) -> str:
 
 @cache
 def _style() -> str:
-    sheet = files(__package__).joinpath("card.css").read_text("utf-8")
+    sheet = files("dataflow_magic.card").joinpath("card.css").read_text("utf-8")
     # It goes into every saved card: the remarks and the indents do not have to.
     return _Markup(f"<style>{_SPARE_CSS.sub('', sheet)}</style>")
 

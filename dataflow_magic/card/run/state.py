@@ -12,10 +12,10 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Final
 
-from dataflow_magic.card import write
+from dataflow_magic.card import format as fmt
 from dataflow_magic.card.advice import advice
+from dataflow_magic.card.format import Row
 from dataflow_magic.card.words import ENGLISH, Words
-from dataflow_magic.card.write import Row
 from dataflow_magic.models.view import (
     KST,
     NOT_STARTED,
@@ -162,33 +162,32 @@ def card_state(
     if now.tzinfo is None:
         raise ValueError(f"now={now.isoformat()} has no time zone; pass an aware datetime")
     final = view.is_final
-    run_id = write.short(view.run_id or "")
+    run_id = fmt.short(view.run_id or "")
     name = run_id or view.key
     end = view.execution.end_date if final and view.execution else None
     parameters = list((view.parameters or (view.execution.parameters if view.execution else {})).items())
     reason = _reason(view) if final else ""
     return CardState(
-        job=write.short(view.job_name or view.job_id),
+        job=fmt.short(view.job_name or view.job_id),
         run_id=run_id,
-        state=write.short(view.status) or "NO STATE",
+        state=fmt.short(view.status) or "NO STATE",
         gloss=words.glosses.get(view.status, ""),
         kind=_kind(view),
         elapsed=_elapsed(view, now, words),
-        target=write.target(view),
+        target=fmt.target(view),
         parameters=tuple(
-            write.row(name.removeprefix("$"), write.spell(value))
-            for name, value in parameters[:MOST_PARAMETERS]
+            fmt.row(name.removeprefix("$"), fmt.spell(value)) for name, value in parameters[:MOST_PARAMETERS]
         ),
         more_parameters=max(0, len(parameters) - MOST_PARAMETERS),
         condition=tuple(_condition(view, words)),
-        as_of=write.clock(now),
-        submitted=write.day_and_clock(view.submitted_at),
-        ended=write.ended(view.submitted_at, end) if end else "",
-        waiting="" if final else write.waiting(view, words),
+        as_of=fmt.clock(now),
+        submitted=fmt.day_and_clock(view.submitted_at),
+        ended=fmt.ended(view.submitted_at, end) if end else "",
+        waiting="" if final else fmt.waiting(view, words),
         blind="" if final else _blind(view, now, words),
-        clock="" if final else write.line(view.clock),
+        clock="" if final else fmt.line(view.clock),
         cancel=words.cancel_sent if view.cancel_requested and not final else "",
-        remark=write.line(view.remark),
+        remark=fmt.line(view.remark),
         bar=_bar(view, words),
         past=_past(view, now, words),
         is_late=_is_late(view, now),
@@ -265,7 +264,7 @@ def _bar(view: RunView, words: Words) -> Bar | None:
     ]
     if progress.attempts_failed:
         parts.append(words.attempts_failed.format(failed=progress.attempts_failed))
-    return Bar(done, progress.tasks_total, " · ".join(parts), write.line(progress.doing))
+    return Bar(done, progress.tasks_total, " · ".join(parts), fmt.line(progress.doing))
 
 
 def _past(view: RunView, now: datetime, words: Words) -> str:
@@ -308,7 +307,7 @@ def _condition(view: RunView, words: Words) -> Iterator[Row]:
     )
     for name, value in named:
         if value:
-            yield write.row(name, value)
+            yield fmt.row(name, value)
 
 
 def _blind(view: RunView, now: datetime, words: Words) -> str:
@@ -316,21 +315,21 @@ def _blind(view: RunView, now: datetime, words: Words) -> str:
         return ""
     if view.settled or (view.is_lost and not view.execution):
         # Since when is the time it was submitted, and the line has room for the story alone.
-        return write.line(view.blind_reason)
+        return fmt.line(view.blind_reason)
     same_day = view.blind_since.astimezone(KST).date() == now.astimezone(KST).date()
-    since = write.clock(view.blind_since) if same_day else write.day_and_clock(view.blind_since)
-    reason = f": {write.line(view.blind_reason)}" if view.blind_reason else ""
+    since = fmt.clock(view.blind_since) if same_day else fmt.day_and_clock(view.blind_since)
+    reason = f": {fmt.line(view.blind_reason)}" if view.blind_reason else ""
     return words.blind.format(time=since) + reason
 
 
 def _reason(view: RunView) -> str:
     if view.failure and view.failure.reason:
-        return write.line(view.failure.reason)
+        return fmt.line(view.failure.reason)
     if view.status != RunState.COMPLETED and view.execution and view.execution.status_detail:
-        return write.line(view.execution.status_detail)
+        return fmt.line(view.execution.status_detail)
     return ""
 
 
 def _log_tail(view: RunView) -> tuple[str, ...]:
     lines = view.failure.log_tail if view.is_final and view.failure else view.log_tail or ()
-    return tuple(write.log_line(line) for line in lines[-LOG_LINES:])
+    return tuple(fmt.log_line(line) for line in lines[-LOG_LINES:])

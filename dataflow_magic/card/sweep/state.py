@@ -9,13 +9,13 @@ from datetime import datetime
 from enum import IntEnum
 from typing import Final
 
-from dataflow_magic.card import write
-from dataflow_magic.card.state import (
+from dataflow_magic.card import format as fmt
+from dataflow_magic.card.run.state import (
     KINDS,
     Kind,
     tick_seconds,
 )
-from dataflow_magic.card.sweepwords import ENGLISH_SWEEP, RETRIED, UNSENT, SweepWords
+from dataflow_magic.card.sweep.words import ENGLISH_SWEEP, RETRIED, UNSENT, SweepWords
 from dataflow_magic.models.view import KST, RunView
 from dataflow_magic.models.wire import RunState
 
@@ -222,8 +222,8 @@ def sweep_state(
     tick = tick_seconds(seconds)
     state, kind = _overall(sweep, lines, table.live)
     return SweepState(
-        job=write.short(first.job_name or first.job_id),
-        target=write.target(first),
+        job=fmt.short(first.job_name or first.job_id),
+        target=fmt.target(first),
         state=state,
         gloss=words.gloss(state),
         kind=kind,
@@ -232,14 +232,14 @@ def sweep_state(
         else words.shared.duration(int(seconds // tick * tick)),
         unsent=sweep.total - len(sweep.runs),
         tick=tick,
-        as_of=write.clock(now),
-        submitted=write.day_and_clock(began),
-        ended=write.ended(began, end) if end else "",
+        as_of=fmt.clock(now),
+        submitted=fmt.day_and_clock(began),
+        ended=fmt.ended(began, end) if end else "",
         counts=tuple(_counts(lines, sweep.total - len(sweep.runs), words)),
         completed=len(table.groups[Group.COMPLETED]),
         over=len(sweep.runs) - len(table.live),
         total=sweep.total,
-        names=tuple(write.short(name.removeprefix("$")) for name in sweep.swept[:MOST_NAMES]),
+        names=tuple(fmt.short(name.removeprefix("$")) for name in sweep.swept[:MOST_NAMES]),
         rows=tuple(lines[:MOST_ROWS]),
         more=tuple(_counts(lines[MOST_ROWS:], 0, words)),
         notes=tuple(_notes(sweep, table.live, words)),
@@ -283,12 +283,12 @@ def _sweep_row(
     return SweepRow(
         number=number,
         group=group,
-        state=write.short(view.status) or "NO STATE",
+        state=fmt.short(view.status) or "NO STATE",
         kind=Kind.BLIND if view.is_lost and view.execution is None else KINDS.get(view.status, Kind.UNKNOWN),
-        values=tuple(write.row(name, write.spell(view.parameters.get(name, ""))).value for name in swept),
-        run_id=write.short(view.run_id or ""),
+        values=tuple(fmt.row(name, fmt.spell(view.parameters.get(name, ""))).value for name in swept),
+        run_id=fmt.short(view.run_id or ""),
         time=_time(view, words),
-        note=write.cut(_note(view, words, retried=retried), NOTE_LENGTH),
+        note=fmt.cut(_note(view, words, retried=retried), NOTE_LENGTH),
     )
 
 
@@ -315,13 +315,13 @@ def _note(view: RunView, words: SweepWords, *, retried: bool) -> str:
     if view.is_final:
         detail = view.execution.status_detail if view.execution else ""
         reason = view.failure.reason if view.failure else detail
-        said = "" if view.status == RunState.COMPLETED else write.line(reason or "")
+        said = "" if view.status == RunState.COMPLETED else fmt.line(reason or "")
         if retried:
             return words.retried_after.format(reason=said) if said else words.retried
         return said
     if view.execution is None and (view.settled or view.is_lost):
-        return write.line(view.blind_reason)
-    return words.shared.cancel_sent if view.cancel_requested else write.waiting(view, words.shared)
+        return fmt.line(view.blind_reason)
+    return words.shared.cancel_sent if view.cancel_requested else fmt.waiting(view, words.shared)
 
 
 def _counts(rows: list[SweepRow], unsent: int, words: SweepWords) -> Iterator[Count]:
@@ -356,17 +356,17 @@ def _can_cancel(view: RunView) -> bool:
 def _notes(sweep: SweepView, live: list[RunView], words: SweepWords) -> Iterator[str]:
     unsent = sweep.total - len(sweep.runs)
     if sweep.stopped:
-        reason = words.stopped.get(sweep.stopped) or write.line(sweep.stopped)
+        reason = words.stopped.get(sweep.stopped) or fmt.line(sweep.stopped)
         yield (words.not_sent if unsent else words.not_again).format(count=unsent, reason=reason)
     silent = [view for view in live if view.blind_since and view.execution is not None]
     if silent:
         since = min(view.blind_since for view in silent if view.blind_since)
-        reason = write.line(silent[0].blind_reason)
-        told = words.silent.format(count=len(silent), time=write.clock(since))
+        reason = fmt.line(silent[0].blind_reason)
+        told = words.silent.format(count=len(silent), time=fmt.clock(since))
         yield f"{told}: {reason}" if reason else told
     clock = next((view.clock for view in live if view.clock), "")
     if clock:
-        yield write.line(clock)
+        yield fmt.line(clock)
 
 
 def _end(views: Iterable[RunView]) -> datetime | None:

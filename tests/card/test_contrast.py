@@ -10,7 +10,8 @@ import pytest
 import tinycss2
 import tinycss2.color4
 
-from dataflow_magic.card import card_state, to_html
+from dataflow_magic.card.run.html import to_html
+from dataflow_magic.card.run.state import card_state
 from tests.states import NOON, STATES
 
 READABLE = 4.5

@@ -16,19 +16,12 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflow_magic.card import (
-    ENGLISH,
-    Actions,
-    CardState,
-    Kind,
-    Row,
-    card_state,
-    tick_seconds,
-    to_html,
-    to_text,
-    words_of,
-)
-from dataflow_magic.card.widget import MOST_RETIRED, LiveCard
+from dataflow_magic.card.actions import Actions
+from dataflow_magic.card.format import Row
+from dataflow_magic.card.run.html import to_html, to_text
+from dataflow_magic.card.run.state import CardState, Kind, card_state, tick_seconds
+from dataflow_magic.card.run.widgets import MOST_RETIRED, LiveCard
+from dataflow_magic.card.words import ENGLISH, words_of
 from dataflow_magic.models.view import KST, Failure, Past, Progress, RunView
 from dataflow_magic.models.wire import JobCondition, JobExecution
 from tests.widgets import Comm, Outputs

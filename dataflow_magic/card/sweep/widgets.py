@@ -16,9 +16,8 @@ from uuid import uuid4
 from IPython.display import display as ipython_display
 from ipywidgets import HTML, Box, Button, HBox, Layout, VBox, Widget
 
-from dataflow_magic.card.sending import Display, bundle_of, close
-from dataflow_magic.card.sweep import Group, SweepRow, SweepState
-from dataflow_magic.card.sweephtml import (
+from dataflow_magic.card.output import Display, bundle_of, close
+from dataflow_magic.card.sweep.html import (
     columns_html,
     parts,
     rows_html,
@@ -29,6 +28,7 @@ from dataflow_magic.card.sweephtml import (
     sweep_text,
     sweep_title_html,
 )
+from dataflow_magic.card.sweep.state import Group, SweepRow, SweepState
 
 __all__ = ["SweepCard"]
 

@@ -8,11 +8,14 @@ from datetime import datetime
 from enum import StrEnum
 from typing import TYPE_CHECKING, Any
 
-from dataflow_magic.card import ENGLISH, Actions, CardState, Words, card_state, to_text
+from dataflow_magic.card.actions import Actions
+from dataflow_magic.card.run.html import to_text
+from dataflow_magic.card.run.state import CardState, card_state
+from dataflow_magic.card.words import ENGLISH, Words
 from dataflow_magic.models.view import RunView
 
 if TYPE_CHECKING:
-    from dataflow_magic.card.widget import LiveCard
+    from dataflow_magic.card.run.widgets import LiveCard
 
 __all__ = ["FrontEnd", "Presenter", "front_end"]
 
@@ -134,7 +137,7 @@ class Presenter:
         make = self._make_card
         if make is None:
             # Late: ipywidgets is only paid for by who sees a card.
-            from dataflow_magic.card.widget import LiveCard
+            from dataflow_magic.card.run.widgets import LiveCard
 
             make = LiveCard
         return make(self._actions, interactive=self._where is FrontEnd.WIDGETS, **options)

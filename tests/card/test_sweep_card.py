@@ -16,8 +16,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflow_magic.card.sweep import Count, Group, Rows, SweepState, SweepView, sweep_state
-from dataflow_magic.card.sweephtml import (
+from dataflow_magic.card.sweep.html import (
     columns_html,
     parts,
     rows_html,
@@ -26,8 +25,9 @@ from dataflow_magic.card.sweephtml import (
     sweep_line,
     sweep_text,
 )
-from dataflow_magic.card.sweepwidget import MOST_RETIRED, SweepCard
-from dataflow_magic.card.sweepwords import ENGLISH_SWEEP, sweep_words_of
+from dataflow_magic.card.sweep.state import Count, Group, Rows, SweepState, SweepView, sweep_state
+from dataflow_magic.card.sweep.widgets import MOST_RETIRED, SweepCard
+from dataflow_magic.card.sweep.words import ENGLISH_SWEEP, sweep_words_of
 from dataflow_magic.models.view import KST, Failure, RunView
 from dataflow_magic.models.wire import JobCondition, JobExecution
 from tests.widgets import Comm, Outputs

@@ -6,12 +6,12 @@ import time
 from collections.abc import Callable
 from typing import TYPE_CHECKING, Final
 
-from dataflow_magic.card.sweep import SweepState
-from dataflow_magic.card.sweephtml import sweep_line, sweep_text
-from dataflow_magic.present import FrontEnd
+from dataflow_magic.card.presenter import FrontEnd
+from dataflow_magic.card.sweep.html import sweep_line, sweep_text
+from dataflow_magic.card.sweep.state import SweepState
 
 if TYPE_CHECKING:
-    from dataflow_magic.card.sweepwidget import SweepCard
+    from dataflow_magic.card.sweep.widgets import SweepCard
 
 __all__ = ["PAINT_SECONDS", "ROWS_SECONDS", "SweepPresenter"]
 
@@ -104,7 +104,7 @@ class SweepPresenter:
         make = self._make_card
         if make is None:
             # Late: ipywidgets is only paid for by who sees a card.
-            from dataflow_magic.card.sweepwidget import SweepCard
+            from dataflow_magic.card.sweep.widgets import SweepCard
 
             make = SweepCard
         return make(self._on_cancel, self._on_retry, interactive=self._where is FrontEnd.WIDGETS)

@@ -12,9 +12,9 @@ from importlib.resources import files
 from itertools import islice
 from typing import Final
 
-from dataflow_magic.card.html import COLOURS, ICONS, _element, _joined, _style, _whole
-from dataflow_magic.card.state import Kind
-from dataflow_magic.card.sweep import Count, Group, SweepRow, SweepState
+from dataflow_magic.card.run.html import COLOURS, ICONS, _element, _joined, _style, _whole
+from dataflow_magic.card.run.state import Kind
+from dataflow_magic.card.sweep.state import Count, Group, SweepRow, SweepState
 from dataflow_magic.models.wire import RunState
 
 __all__ = [
@@ -292,7 +292,7 @@ def _list_command(state: SweepState) -> str:
 
 @cache
 def _styles() -> str:
-    sheet = files(__package__).joinpath("sweep.css").read_text("utf-8")
+    sheet = files("dataflow_magic.card").joinpath("sweep.css").read_text("utf-8")
     # No sign in it is one that has to be escaped.
     return _joined(_style(), _element("style", _SPARE_CSS.sub("", sheet)))
 

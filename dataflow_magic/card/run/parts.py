@@ -7,7 +7,8 @@ from typing import Any, Final
 
 from ipywidgets import HTML, Button, HBox, VBox
 
-from dataflow_magic.card.html import (
+from dataflow_magic.card.output import close
+from dataflow_magic.card.run.html import (
     body_html,
     clock_html,
     line_html,
@@ -16,8 +17,7 @@ from dataflow_magic.card.html import (
     title_html,
     to_html,
 )
-from dataflow_magic.card.sending import close
-from dataflow_magic.card.state import CardState, timeless
+from dataflow_magic.card.run.state import CardState, timeless
 
 __all__ = ["CardWidgets"]
 

@@ -10,7 +10,8 @@ from typing import Any
 import httpx
 import pytest
 
-from dataflow_magic.card import card_state, to_html, to_text
+from dataflow_magic.card.run.html import to_html, to_text
+from dataflow_magic.card.run.state import card_state
 from dataflow_magic.client.responses import raise_for
 from dataflow_magic.errors import RequestRejected
 from dataflow_magic.handle import Home, Run
