@@ -40,7 +40,7 @@ from dataflow_magic.card.presenter import FrontEnd, Presenter
 from dataflow_magic.card.run.widgets import LiveCard
 from dataflow_magic.cell.run import JobRef, RunRequest
 from dataflow_magic.models.wire import JobCondition
-from dataflow_magic.session import Session
+from dataflow_magic.session.session import Session
 
 CELLS = 10
 FRESH = 5

@@ -54,7 +54,6 @@ from dataflow_magic.card.run.state import CardState
 from dataflow_magic.cell.run import JobRef, RunRequest
 from dataflow_magic.client.client import Client
 from dataflow_magic.errors import ConfigError
-from dataflow_magic.handle import Run
 from dataflow_magic.ledger.ledger import INSERT, Ledger, ledger_path, new_key
 from dataflow_magic.ledger.record import record_of
 from dataflow_magic.local.app import Keys, Service, create_app
@@ -64,7 +63,8 @@ from dataflow_magic.local.sparkconf import RunSpec
 from dataflow_magic.local.store import Store
 from dataflow_magic.models.view import RunView
 from dataflow_magic.models.wire import KST, JobCondition, JobExecution, RunState
-from dataflow_magic.session import LocalService, Session
+from dataflow_magic.session.run import Run
+from dataflow_magic.session.session import LocalService, Session
 from dataflow_magic.settings import LOCAL_ACCESS_KEY, LOCAL_SECRET_KEY
 
 SIZES = (10, 100, 1000, 10_000)

@@ -15,10 +15,10 @@ if TYPE_CHECKING:
     from dataflow_magic.cell.values import secret
     from dataflow_magic.client.client import Client
     from dataflow_magic.errors import DataflowError, RunFailed, SweepFailed, WaitTimeout
-    from dataflow_magic.handle import Run
     from dataflow_magic.magic import load_ipython_extension, unload_ipython_extension
     from dataflow_magic.models.wire import Job, JobCondition, JobExecution, Page, RunState
-    from dataflow_magic.sweep import Sweep
+    from dataflow_magic.session.run import Run
+    from dataflow_magic.session.sweep import Sweep
 
 __all__ = [
     "Client",
@@ -49,10 +49,10 @@ _HOMES = {
     "JobCondition": "models.wire",
     "JobExecution": "models.wire",
     "Page": "models.wire",
-    "Run": "handle",
+    "Run": "session.run",
     "RunFailed": "errors",
     "RunState": "models.wire",
-    "Sweep": "sweep",
+    "Sweep": "session.sweep",
     "SweepFailed": "errors",
     "WaitTimeout": "errors",
     "connect": "api",

@@ -31,10 +31,10 @@ if TYPE_CHECKING:
     from IPython.core.interactiveshell import InteractiveShell
 
     from dataflow_magic.cell.run import CellOptions, RunRequest
-    from dataflow_magic.handle import Run
-    from dataflow_magic.session import Session
+    from dataflow_magic.session.run import Run
+    from dataflow_magic.session.session import Session
+    from dataflow_magic.session.sweep import Sweep
     from dataflow_magic.settings import Target
-    from dataflow_magic.sweep import Sweep
 
 __all__ = ["DataflowMagic", "load_ipython_extension", "unload_ipython_extension"]
 
@@ -323,8 +323,8 @@ class DataflowMagic(Magics):
 
     def _run(self, options: CellOptions, *, silent: bool) -> Run | Sweep | None:
         from dataflow_magic.card.presenter import is_headless
+        from dataflow_magic.session.sweep import Sweep
         from dataflow_magic.settings import language, waits
-        from dataflow_magic.sweep import Sweep
 
         # Before anything is sent: a word that is wrong there starts no run.
         by_default = waits(self.wait, self._session().environment)
@@ -385,7 +385,7 @@ class DataflowMagic(Magics):
             print(f"Note: {warning}")  # noqa: T201
 
     def _wait(self, run: Run | Sweep, seconds: float | None, log_at: str, *, silent: bool = False) -> None:
-        from dataflow_magic.sweep import Sweep
+        from dataflow_magic.session.sweep import Sweep
 
         try:
             if silent:

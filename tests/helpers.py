@@ -32,7 +32,6 @@ from traitlets.config import Config
 
 from dataflow_magic.cell.run import make_request
 from dataflow_magic.errors import ConfigError
-from dataflow_magic.handle import Run
 from dataflow_magic.local.app import Keys, Service, create_app
 from dataflow_magic.local.engine import Engine
 from dataflow_magic.local.pages import Contract
@@ -41,10 +40,11 @@ from dataflow_magic.local.store import Store
 from dataflow_magic.magic import DataflowMagic
 from dataflow_magic.models.view import KST
 from dataflow_magic.models.wire import JobExecution
-from dataflow_magic.session import LocalService, Session
+from dataflow_magic.session.run import Run
+from dataflow_magic.session.session import LocalService, Session
+from dataflow_magic.session.watch import Pace
 from dataflow_magic.settings import Target
 from dataflow_magic.signing import SIGNATURE_HEADER
-from dataflow_magic.watch import Pace
 
 ENDPOINT = "http://127.0.0.1:7001"
 """Where the scripted service says it is; nothing goes over a socket."""

@@ -7,7 +7,7 @@ import pytest
 
 from dataflow_magic.errors import ConfigError, NotFound, NotSignedIn, RunFailed, Unreachable
 from dataflow_magic.local.attach import check_installed
-from dataflow_magic.session import LocalService, Session
+from dataflow_magic.session.session import LocalService, Session
 from tests.helpers import ACCESS_KEY, SECRET_KEY, Ran, eventually, notebook_with_magics
 
 CELL = "%%dataflow_run daily_sales\na = 1\n"

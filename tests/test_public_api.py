@@ -110,7 +110,7 @@ def test_starting_runs_from_python_loads_neither_pandas_nor_a_web_server():
 def test_what_the_package_logs_is_printed_only_where_somebody_asks_for_it():
     assert (
         loaded_after(
-            "import logging, dataflow_magic\nlogging.getLogger('dataflow_magic.handle').warning('x')"
+            "import logging, dataflow_magic\nlogging.getLogger('dataflow_magic.session.run').warning('x')"
         )
         == set()
     )

@@ -9,7 +9,7 @@ from IPython.core.error import UsageError
 from ipywidgets import Button, Widget
 
 from dataflow_magic.errors import SweepFailed, WaitTimeout
-from dataflow_magic.sweep import Sweep
+from dataflow_magic.session.sweep import Sweep
 from tests.helpers import eventually
 
 BLOCK = "table = 't'\nmonth = each(1, 7)\npath = f'out/{month}'\n"

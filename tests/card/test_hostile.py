@@ -14,7 +14,7 @@ from dataflow_magic.card.run.html import to_html, to_text
 from dataflow_magic.card.run.state import card_state
 from dataflow_magic.client.responses import raise_for
 from dataflow_magic.errors import RequestRejected
-from dataflow_magic.handle import Home, Run
+from dataflow_magic.session.run import Home, Run
 from tests.hostile import NOON, PAYLOADS, hostile_views
 
 HARMLESS = set(

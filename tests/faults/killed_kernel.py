@@ -11,7 +11,7 @@ from typing import NoReturn
 import httpx
 
 from dataflow_magic.cell.run import make_request
-from dataflow_magic.session import LocalService, Session
+from dataflow_magic.session.session import LocalService, Session
 from tests.helpers import ACCESS_KEY, SECRET_KEY
 
 LONG_SECONDS = 60.0

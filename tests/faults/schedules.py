@@ -15,7 +15,7 @@ from pathlib import Path
 from random import Random
 
 from dataflow_magic.errors import DataflowError, OutcomeUnknown
-from dataflow_magic.handle import Run
+from dataflow_magic.session.run import Run
 from tests.faults.proxy import CALM, FAULTS, Fault, Seen
 from tests.faults.world import (
     PATIENT_SECONDS,

@@ -13,7 +13,7 @@ import resource, sys
 from pathlib import Path
 import httpx
 from dataflow_magic.cell.run import make_request
-from dataflow_magic.session import Session
+from dataflow_magic.session.session import Session
 from tests.faults.killed_kernel import no_local_service
 from tests.helpers import ACCESS_KEY, SECRET_KEY
 

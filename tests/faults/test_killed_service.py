@@ -8,8 +8,8 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 from dataflow_magic.cell.run import make_request
-from dataflow_magic.session import Session
-from dataflow_magic.watch import Pace
+from dataflow_magic.session.session import Session
+from dataflow_magic.session.watch import Pace
 from tests.faults.killed_kernel import no_local_service
 from tests.faults.proxy import CALM, Fault, a_proxy
 from tests.faults.world import records_of

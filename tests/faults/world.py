@@ -22,12 +22,12 @@ import uvicorn
 from starlette.types import Message, Receive, Scope, Send
 
 from dataflow_magic.cell.run import make_request
-from dataflow_magic.handle import Run
 from dataflow_magic.ledger.ledger import Ledger
 from dataflow_magic.ledger.record import RunRecord
 from dataflow_magic.local.contract import execution_answer
-from dataflow_magic.session import LocalService, Session
-from dataflow_magic.watch import Pace
+from dataflow_magic.session.run import Run
+from dataflow_magic.session.session import LocalService, Session
+from dataflow_magic.session.watch import Pace
 from tests.faults.proxy import Proxy, a_proxy
 from tests.helpers import ACCESS_KEY, CONDITION, SECRET_KEY, ScriptedService, eventually
 

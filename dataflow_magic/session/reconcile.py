@@ -13,14 +13,14 @@ from datetime import datetime, timedelta
 
 from dataflow_magic import errors
 from dataflow_magic.client.client import Client
-from dataflow_magic.connection import Connection
-from dataflow_magic.handle import Run
 from dataflow_magic.ledger.ledger import Ledger
 from dataflow_magic.ledger.record import RunRecord, view_of
 from dataflow_magic.models.view import NOT_STARTED, UNCLEAR, RunView
 from dataflow_magic.models.wire import KST, JobExecution
-from dataflow_magic.reconcile import Match, candidates, expires_at, match
-from dataflow_magic.watch import Pace, next_delay
+from dataflow_magic.session.connection import Connection
+from dataflow_magic.session.matching import Match, candidates, expires_at, match
+from dataflow_magic.session.run import Run
+from dataflow_magic.session.watch import Pace, next_delay
 
 __all__ = ["LOOK_PACE", "LOST", "search", "start_of"]
 

@@ -21,9 +21,9 @@ from dataflow_magic.errors import (
     Unreachable,
     WaitTimeout,
 )
-from dataflow_magic.handle import Home, Run
 from dataflow_magic.models.view import KST, Progress, RunView
 from dataflow_magic.models.wire import JobCondition
+from dataflow_magic.session.run import Home, Run
 from tests.helpers import FAILED_LOG, Scene, eventually, execution, open_notebook
 
 LOGGED: dict[str, Any] = {"jobCondition": {"consoleLogPath": "bucket/logs/run000000001/console.log"}}

@@ -12,16 +12,16 @@ from itertools import groupby
 from typing import Any
 
 from dataflow_magic import errors
-from dataflow_magic.book import Book
 from dataflow_magic.client.responses import clock_words
-from dataflow_magic.connection import Connection
-from dataflow_magic.connections import CLOSED, Connections
-from dataflow_magic.handle import Home, Run
 from dataflow_magic.ledger.ledger import Ledger
 from dataflow_magic.ledger.record import RunRecord, view_of
 from dataflow_magic.models.view import RunView
 from dataflow_magic.models.wire import JobExecution
-from dataflow_magic.search import LOST, search, start_of
+from dataflow_magic.session.book import Book
+from dataflow_magic.session.connection import Connection
+from dataflow_magic.session.connections import CLOSED, Connections
+from dataflow_magic.session.reconcile import LOST, search, start_of
+from dataflow_magic.session.run import Home, Run
 
 __all__ = ["RunSet"]
 

@@ -15,9 +15,9 @@ import httpx
 from pydantic import SecretStr
 
 from dataflow_magic import errors
-from dataflow_magic.connection import Connection
+from dataflow_magic.session.connection import Connection
+from dataflow_magic.session.watch import CLOUD_PACE, LOCAL_PACE, Pace
 from dataflow_magic.settings import Target
-from dataflow_magic.watch import CLOUD_PACE, LOCAL_PACE, Pace
 
 __all__ = ["Connections", "LocalService"]
 

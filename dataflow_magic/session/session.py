@@ -15,28 +15,28 @@ from typing import Any, TypeVar
 import httpx
 
 from dataflow_magic import errors
-from dataflow_magic.book import Book
 from dataflow_magic.cell.run import JobRef, RunRequest, SweepRequest
 from dataflow_magic.cell.script import LOCAL_DEFAULTS, ScriptRequest
 from dataflow_magic.client.client import Client
 from dataflow_magic.client.objects import FolderObjects
 from dataflow_magic.client.responses import clock_words
-from dataflow_magic.connection import Connection
-from dataflow_magic.connections import Connections, LocalService
-from dataflow_magic.context import new_context
-from dataflow_magic.handle import Home, Run
-from dataflow_magic.jobs import find_job, find_run_on
 from dataflow_magic.ledger.ledger import Ledger, ledger_path, new_key
 from dataflow_magic.ledger.record import RunRecord, record_of
-from dataflow_magic.loop import LoopThread
 from dataflow_magic.models.secret import Parameter, Secret
 from dataflow_magic.models.view import KST, Past, RunView
 from dataflow_magic.models.wire import Job, JobCondition, JobExecution
-from dataflow_magic.publish import Published, publish
-from dataflow_magic.runset import RunSet
+from dataflow_magic.session.book import Book
+from dataflow_magic.session.connection import Connection
+from dataflow_magic.session.connections import Connections, LocalService
+from dataflow_magic.session.context import new_context
+from dataflow_magic.session.jobs import find_job, find_run_on
+from dataflow_magic.session.loop import LoopThread
+from dataflow_magic.session.publish import Published, publish
+from dataflow_magic.session.run import Home, Run
+from dataflow_magic.session.sweep import Sweep
+from dataflow_magic.session.tracker import RunSet
+from dataflow_magic.session.watch import Pace
 from dataflow_magic.settings import Target, language, profiles, resolve_target
-from dataflow_magic.sweep import Sweep
-from dataflow_magic.watch import Pace
 
 __all__ = ["LocalService", "Session"]
 

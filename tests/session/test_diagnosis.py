@@ -2,8 +2,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflow_magic.diagnosis import diagnose, last_exception
 from dataflow_magic.models.view import Failure
+from dataflow_magic.session.diagnosis import diagnose, last_exception
 
 PLAIN = """\
 reading test.sales

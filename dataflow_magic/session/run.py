@@ -22,11 +22,11 @@ from dataflow_magic.card.presenter import FrontEnd, Presenter, front_end
 from dataflow_magic.card.run.state import tick_seconds
 from dataflow_magic.card.words import words_of
 from dataflow_magic.client.objects import NoObject
-from dataflow_magic.connection import Connection
-from dataflow_magic.diagnosis import diagnose
 from dataflow_magic.models.secret import Parameter, is_any_unknown, masked
 from dataflow_magic.models.view import KST, Failure, Past, Progress, RunView
 from dataflow_magic.models.wire import JobCondition, JobExecution, RunState
+from dataflow_magic.session.connection import Connection
+from dataflow_magic.session.diagnosis import diagnose
 
 __all__ = ["Home", "Run"]
 

@@ -21,9 +21,9 @@ from dataflow_magic.card.sweep.presenter import PAINT_SECONDS, SweepPresenter
 from dataflow_magic.card.sweep.state import Rows, SweepState, SweepView, sweep_state
 from dataflow_magic.card.sweep.words import ENDED_SENDING, SWEEP_CANCELED, UNSENT, sweep_words_of
 from dataflow_magic.cell.run import RunRequest, SweepRequest
-from dataflow_magic.handle import CHANGED, Run
 from dataflow_magic.models.view import KST
 from dataflow_magic.models.wire import JobExecution, RunState
+from dataflow_magic.session.run import CHANGED, Run
 
 if TYPE_CHECKING:
     import pandas as pd

@@ -10,7 +10,7 @@ from collections.abc import AsyncIterator, Callable
 
 import pytest
 
-from dataflow_magic.loop import LoopThread
+from dataflow_magic.session.loop import LoopThread
 
 PATIENCE = 60.0
 """Seconds after which a test that waits in vain fails."""

@@ -9,7 +9,7 @@ from hypothesis import strategies as st
 
 from dataflow_magic import errors
 from dataflow_magic.models.wire import JobExecution, News
-from dataflow_magic.watch import CLOUD_PACE, LOCAL_PACE, Pace, Watch, next_delay
+from dataflow_magic.session.watch import CLOUD_PACE, LOCAL_PACE, Pace, Watch, next_delay
 
 pytestmark = pytest.mark.anyio
 

@@ -7,7 +7,7 @@ import pytest
 from dataflow_magic.models.secret import Secret
 from dataflow_magic.models.view import RunView
 from dataflow_magic.models.wire import KST, JobCondition, JobExecution
-from dataflow_magic.reconcile import Match, candidates, expires_at, match
+from dataflow_magic.session.matching import Match, candidates, expires_at, match
 
 SUBMITTED = datetime(2026, 11, 1, 9, 0, tzinfo=KST)
 CONDITION = {

@@ -8,10 +8,10 @@ import pytest
 from pydantic import SecretStr
 
 from dataflow_magic.client.objects import CloudObjects, FolderObjects
-from dataflow_magic.connection import Connection
 from dataflow_magic.models.view import Progress
 from dataflow_magic.models.wire import JobExecution
-from dataflow_magic.watch import Pace
+from dataflow_magic.session.connection import Connection
+from dataflow_magic.session.watch import Pace
 
 pytestmark = pytest.mark.anyio
 

@@ -4,8 +4,8 @@ import pytest
 
 from dataflow_magic import errors
 from dataflow_magic.cell.run import JobRef
-from dataflow_magic.jobs import find_job
 from dataflow_magic.models.wire import Job, JobCondition, Page
+from dataflow_magic.session.jobs import find_job
 
 pytestmark = pytest.mark.anyio
 

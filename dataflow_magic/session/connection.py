@@ -13,8 +13,8 @@ from pydantic import SecretStr
 from dataflow_magic.client.client import Client
 from dataflow_magic.client.objects import CloudObjects, FolderObjects, Objects
 from dataflow_magic.models.view import Progress
+from dataflow_magic.session.watch import Listener, Pace, Watch
 from dataflow_magic.settings import is_loopback
-from dataflow_magic.watch import Listener, Pace, Watch
 
 __all__ = ["Connection"]
 

@@ -9,9 +9,9 @@ import asyncio
 import logging
 
 from dataflow_magic import errors
-from dataflow_magic.handle import Run
 from dataflow_magic.ledger.ledger import Ledger
 from dataflow_magic.models.view import RunView
+from dataflow_magic.session.run import Run
 
 __all__ = ["Book"]
 

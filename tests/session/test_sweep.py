@@ -16,7 +16,7 @@ from dataflow_magic.cell.run import SweepRequest, make_request
 from dataflow_magic.errors import BadParameter, BadState, NotFound, ServiceError, SweepFailed, WaitTimeout
 from dataflow_magic.models.view import KST, RunView
 from dataflow_magic.models.wire import JobCondition, RunState
-from dataflow_magic.sweep import Sweep
+from dataflow_magic.session.sweep import Sweep
 from tests.helpers import Scene, Sent, eventually, execution
 
 REFUSED = {"error": {"errorCode": "bad-parameter", "message": "no"}}

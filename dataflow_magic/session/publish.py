@@ -11,8 +11,8 @@ from typing import Any, Literal, Protocol
 from dataflow_magic.cell.script import ScriptRequest, object_key
 from dataflow_magic.client.objects import Objects
 from dataflow_magic.errors import CellError, NotFound
-from dataflow_magic.jobs import JobReader, find_job
 from dataflow_magic.models.wire import Job, JobCondition
+from dataflow_magic.session.jobs import JobReader, find_job
 
 __all__ = ["JobWriter", "Published", "publish"]
 

@@ -10,7 +10,7 @@ from dataflow_magic.cell.run import JobRef
 from dataflow_magic.cell.script import ScriptRequest
 from dataflow_magic.errors import CellError, DataflowError, NotFound, ServiceBroken
 from dataflow_magic.models.wire import Job, JobCondition, Page
-from dataflow_magic.publish import Published, publish
+from dataflow_magic.session.publish import Published, publish
 from tests.client.test_objects import SECRET, cloud, storage
 
 pytestmark = pytest.mark.anyio
