@@ -37,7 +37,7 @@ from dataflow_magic.local.engine import Engine
 from dataflow_magic.local.pages import Contract
 from dataflow_magic.local.spark import Outcome, RunSpec
 from dataflow_magic.local.store import Store
-from dataflow_magic.magic import DataflowMagic
+from dataflow_magic.magics.magic import DataflowMagic
 from dataflow_magic.models.view import KST
 from dataflow_magic.models.wire import JobExecution
 from dataflow_magic.session.run import Run

@@ -298,7 +298,7 @@ class DataflowMagic(Magics):
     @line_magic
     def dataflow_config(self, line: str) -> None:
         """Show each setting, its value, where that comes from and what it overrides; ``%config DataflowMagic`` sets them."""
-        from dataflow_magic.describe import describe_settings
+        from dataflow_magic.magics.describe import describe_settings
 
         with _as_usage():
             if line.strip():
@@ -331,7 +331,7 @@ class DataflowMagic(Magics):
         language(self.language, self._session().environment)
         session, target = self._session(), self._target(options.target, options.profile)
         if options.dry_run:
-            from dataflow_magic.describe import dry_run
+            from dataflow_magic.magics.describe import dry_run
 
             runs = len(options.sweep.requests) if options.sweep else 1
             print(dry_run(options.request, target, session.environment, runs))  # noqa: T201
@@ -411,7 +411,7 @@ class DataflowMagic(Magics):
         line = context.text_until_cursor
         if "%dataflow_" not in line and not context.full_text.lstrip().startswith("%%dataflow_run"):
             return {"completions": []}
-        from dataflow_magic.complete import complete, complete_block
+        from dataflow_magic.magics.completion import complete, complete_block
 
         session = self._session()
         lines = context.full_text.splitlines()
@@ -449,7 +449,7 @@ class DataflowMagic(Magics):
         return self._session().target(*place)
 
     def _describe(self) -> str:
-        from dataflow_magic.describe import describe
+        from dataflow_magic.magics.describe import describe
 
         target = self._target()
         return describe(target, self._session().environment, self._session().clock_words(target))

@@ -64,7 +64,7 @@ def installed(
         packages = [f"ipykernel=={wanted}", *(["nest-asyncio"] if wanted == LAST_6 else [])]
         pip = [sys.executable, "-m", "pip", "--disable-pip-version-check", "install", "--quiet", "--no-deps"]
         subprocess.run([*pip, "--target", str(folder), *packages], check=True, timeout=120)
-    path = f"{folder}:{Path(__file__).parents[1]}"
+    path = f"{folder}:{Path(__file__).parents[2]}"
     with at_a_port(ScriptedService(folder / "service")) as address:
         yield Installed(wanted, kernel_environment(folder, address, PYTHONPATH=path))
 

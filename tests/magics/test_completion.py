@@ -1,6 +1,6 @@
 import pytest
 
-from dataflow_magic.complete import FREE, MAGICS, VALUES, complete, complete_block
+from dataflow_magic.magics.completion import FREE, MAGICS, VALUES, complete, complete_block
 
 
 class Known:

@@ -13,7 +13,7 @@ from IPython.core.completer import provisionalcompleter
 from dataflow_magic import api
 from dataflow_magic.cell.run import option_strings
 from dataflow_magic.errors import ConfigError, NotFound, OutcomeUnknown, RunFailed, WaitTimeout
-from dataflow_magic.magic import DataflowMagic, load_ipython_extension
+from dataflow_magic.magics.magic import DataflowMagic, load_ipython_extension
 from dataflow_magic.session.run import Run
 from dataflow_magic.session.session import Session
 from dataflow_magic.session.watch import Pace
