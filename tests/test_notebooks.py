@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from dataflow_magic.cli import main
+from dataflow_magic.cli.main import main
 from dataflow_magic.local.attach import attach
 from tests.local_service import no_credentials, service_folder
 

@@ -15,7 +15,7 @@ from typing import Any
 
 import pytest
 
-from dataflow_magic.cli import main
+from dataflow_magic.cli.main import main
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.local import history
 from dataflow_magic.local.folder import DataFolder

@@ -10,8 +10,8 @@ import sys
 from collections.abc import Sequence
 from pathlib import Path
 
+from dataflow_magic.cli.local import add_local
 from dataflow_magic.errors import ConfigError
-from dataflow_magic.local_cli import add_local
 
 __all__ = ["main"]
 
@@ -50,6 +50,6 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _demo(options: argparse.Namespace) -> int:
-    from dataflow_magic.demo import run_demo
+    from dataflow_magic.cli.demo import run_demo
 
     return run_demo(options.notebook, options.out)

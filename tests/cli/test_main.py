@@ -16,7 +16,7 @@ from pathlib import Path
 import pytest
 
 from dataflow_magic import Client, JobCondition
-from dataflow_magic.cli import main
+from dataflow_magic.cli.main import main
 from dataflow_magic.errors import BadParameter, NotSignedIn
 from dataflow_magic.local.folder import DataFolder
 from tests.local_service import no_credentials

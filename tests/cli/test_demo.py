@@ -14,7 +14,7 @@ import pytest
 import stamina
 
 from dataflow_magic import Client
-from dataflow_magic.demo import _telling, run_demo, states_told
+from dataflow_magic.cli.demo import _telling, run_demo, states_told
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.local.folder import Address
 from tests.browser.lab import write_notebook

@@ -1,0 +1,1 @@
+"""The terminal's door: the ``dataflow-magic`` command. Knows no IPython."""
