@@ -43,14 +43,14 @@ from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 
 from dataflow_magic.client.client import Client
-from dataflow_magic.local.app import Service, create_app
-from dataflow_magic.local.attach import attach
 from dataflow_magic.local.engine import Engine
 from dataflow_magic.local.folder import DataFolder
-from dataflow_magic.local.gateway import Keys
-from dataflow_magic.local.java import find_java
-from dataflow_magic.local.jvm import spark_home
-from dataflow_magic.local.spark import Outcome
+from dataflow_magic.local.http.app import Service, create_app
+from dataflow_magic.local.http.gateway import Keys
+from dataflow_magic.local.launch import attach
+from dataflow_magic.local.spark.application import Outcome
+from dataflow_magic.local.spark.java import find_java
+from dataflow_magic.local.spark.jvm import spark_home
 from dataflow_magic.local.store import Store, new_id
 from dataflow_magic.models.wire import KST, JobCondition
 from dataflow_magic.signing import sign
@@ -341,7 +341,7 @@ import threading, urllib.request
 from contextlib import nullcontext
 from pathlib import Path
 from dataflow_magic.local.folder import DataFolder
-from dataflow_magic.local.gateway import Keys
+from dataflow_magic.local.http.gateway import Keys
 from dataflow_magic.local.server import serve
 
 def ready(endpoint):

@@ -10,7 +10,7 @@ from contextlib import contextmanager, suppress
 from pathlib import Path
 
 from dataflow_magic.files import try_lock
-from dataflow_magic.local import attach
+from dataflow_magic.local import launch
 from dataflow_magic.local.folder import DataFolder
 
 __all__ = ["no_credentials", "processes_of", "service_folder"]
@@ -63,7 +63,7 @@ def _end_service(folder: DataFolder) -> None:
                 os.kill(told, signal.SIGKILL if late else signal.SIGTERM)
         assert time.monotonic() < deadline + 1, f"the service of {folder.path} does not end"
         time.sleep(0.05)
-    for process in attach._started:
+    for process in launch._started:
         # A child nobody asked after is warned of when Python ends.
         if process.pid == told:
             process.wait(END_SECONDS)

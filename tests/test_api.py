@@ -12,8 +12,8 @@ import dataflow_magic
 from dataflow_magic import api
 from dataflow_magic.errors import CellError, ConfigError, NotFound
 from dataflow_magic.files import try_lock
-from dataflow_magic.local import attach
-from dataflow_magic.local.attach import default_folder, peek
+from dataflow_magic.local import launch
+from dataflow_magic.local.launch import default_folder, peek
 from tests.helpers import ACCESS_KEY, SECRET_KEY, ScriptedService, at_a_port
 
 
@@ -169,5 +169,5 @@ def test_the_first_use_starts_the_local_service_and_closing_lets_it_go(tmp_path)
     finally:
         if served := peek(folder):
             os.kill(served.pid, signal.SIGTERM)
-        for process in attach._started:
+        for process in launch._started:
             process.wait(60)

@@ -16,7 +16,7 @@ from typing import Any
 import pytest
 
 from dataflow_magic.cli.main import main
-from dataflow_magic.local.attach import attach
+from dataflow_magic.local.launch import attach
 from tests.local_service import no_credentials, service_folder
 
 FOLDER = Path(__file__).parents[1] / "notebooks"

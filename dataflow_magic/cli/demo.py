@@ -13,8 +13,8 @@ from typing import Any
 
 from dataflow_magic.client.client import Client
 from dataflow_magic.errors import ConfigError, DataflowError
-from dataflow_magic.local.attach import attach, check_installed, default_folder
 from dataflow_magic.local.folder import Address
+from dataflow_magic.local.launch import attach, check_installed, default_folder
 from dataflow_magic.models.view import KST
 
 __all__ = ["run_demo", "states_told"]

@@ -139,12 +139,12 @@ def _add_objects(add: Callable[..., argparse.ArgumentParser]) -> None:
 
 
 def _serve(options: argparse.Namespace) -> int:
-    from dataflow_magic.local.attach import cache_folder, check_installed
+    from dataflow_magic.local.launch import cache_folder, check_installed
 
     check_installed()
-    from dataflow_magic.local.app import Keys
-    from dataflow_magic.local.carry import Carrier
+    from dataflow_magic.local.http.app import Keys
     from dataflow_magic.local.server import serve
+    from dataflow_magic.local.spark.runner import Carrier
     from dataflow_magic.settings import LOCAL_ACCESS_KEY, LOCAL_SECRET_KEY
 
     keys = Keys(
@@ -184,8 +184,8 @@ def _run_options(given: argparse.Namespace) -> Options:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from dataflow_magic.local.java import java_in_words
     from dataflow_magic.local.manage import counted, look
+    from dataflow_magic.local.spark.java import java_in_words
 
     folder = _folder(options)
     found = look(folder)
@@ -250,11 +250,11 @@ def _reset(options: argparse.Namespace) -> int:
 
 
 def _history(options: argparse.Namespace) -> int:
-    from dataflow_magic.local.attach import check_installed
+    from dataflow_magic.local.launch import check_installed
 
     check_installed()
-    from dataflow_magic.local.history import serve_history
-    from dataflow_magic.local.java import find_java
+    from dataflow_magic.local.spark.history import serve_history
+    from dataflow_magic.local.spark.java import find_java
 
     folder = _folder(options)
     serve_history(
@@ -267,7 +267,7 @@ def _history(options: argparse.Namespace) -> int:
 
 
 def _put(options: argparse.Namespace) -> int:
-    from dataflow_magic.local.objects import put
+    from dataflow_magic.local.objects.objects import put
 
     folder = _folder(options)
     folder.make()
@@ -277,7 +277,7 @@ def _put(options: argparse.Namespace) -> int:
 
 
 def _ls(options: argparse.Namespace) -> int:
-    from dataflow_magic.local.objects import list_objects
+    from dataflow_magic.local.objects.objects import list_objects
 
     for entry in list_objects(_folder(options).objects, options.path, recursive=options.recursive):
         modified = f"{entry.modified:%Y-%m-%d %H:%M:%S}" if entry.modified else ""
@@ -287,7 +287,7 @@ def _ls(options: argparse.Namespace) -> int:
 
 
 def _rm(options: argparse.Namespace) -> int:
-    from dataflow_magic.local.objects import remove
+    from dataflow_magic.local.objects.objects import remove
 
     for path in options.paths:
         remove(_folder(options).objects, path, recursive=options.recursive)
@@ -311,8 +311,8 @@ def _end(folder: DataFolder) -> None:
 
 
 def _folder(options: argparse.Namespace) -> DataFolder:
-    from dataflow_magic.local.attach import default_folder
     from dataflow_magic.local.folder import DataFolder
+    from dataflow_magic.local.launch import default_folder
 
     return DataFolder(options.data.resolve()) if options.data else default_folder(os.environ)
 

@@ -1,1 +1,1 @@
-"""The embedded local Data Flow service."""
+"""The local Data Flow service. Shares wire types, signatures, errors and files with the client side, nothing else."""

@@ -7,12 +7,12 @@ import sys
 from pathlib import Path
 
 from dataflow_magic.errors import ConfigError
-from dataflow_magic.local.attach import cache_folder
-from dataflow_magic.local.carry import Carrier
 from dataflow_magic.local.folder import DataFolder
+from dataflow_magic.local.launch import cache_folder
 from dataflow_magic.local.options import Options
 from dataflow_magic.local.pages import contract_of
 from dataflow_magic.local.server import GRACE_SECONDS, random_keys, serve
+from dataflow_magic.local.spark.runner import Carrier
 
 
 def main(data: str) -> int:

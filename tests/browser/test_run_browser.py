@@ -14,8 +14,8 @@ import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
 
 from dataflow_magic.files import try_lock
-from dataflow_magic.local.attach import peek
 from dataflow_magic.local.folder import DataFolder
+from dataflow_magic.local.launch import peek
 from dataflow_magic.local.store import Store
 from dataflow_magic.models.view import KST
 from tests.browser.lab import Lab, OpenNotebook, open_page, write_notebook

@@ -10,7 +10,7 @@ from dataflow_magic.cell.script import (
     script_option_strings,
 )
 from dataflow_magic.errors import CellError
-from dataflow_magic.local.sampledata import sample_jobs
+from dataflow_magic.local.objects.samples import sample_jobs
 from dataflow_magic.models.wire import JobCondition
 
 

@@ -15,8 +15,8 @@ import pytest
 
 from dataflow_magic.cli.local import _run_options
 from dataflow_magic.cli.main import _parser, main
-from dataflow_magic.local.attach import attach
 from dataflow_magic.local.folder import Address, DataFolder
+from dataflow_magic.local.launch import attach
 from dataflow_magic.local.options import Options
 from dataflow_magic.local.store import Store
 from dataflow_magic.models.wire import KST, RunState

@@ -8,11 +8,11 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from pathlib import Path
 
-from dataflow_magic.local.app import Keys
 from dataflow_magic.local.folder import DataFolder
+from dataflow_magic.local.http.app import Keys
 from dataflow_magic.local.server import serve
-from dataflow_magic.local.spark import Outcome
-from dataflow_magic.local.sparkconf import RunSpec
+from dataflow_magic.local.spark.application import Outcome
+from dataflow_magic.local.spark.settings import RunSpec
 from tests.helpers import ACCESS_KEY, SECRET_KEY
 
 

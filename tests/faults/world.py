@@ -24,7 +24,7 @@ from starlette.types import Message, Receive, Scope, Send
 from dataflow_magic.cell.run import make_request
 from dataflow_magic.ledger.ledger import Ledger
 from dataflow_magic.ledger.record import RunRecord
-from dataflow_magic.local.contract import execution_answer
+from dataflow_magic.local.http.contract import execution_answer
 from dataflow_magic.session.run import Run
 from dataflow_magic.session.session import LocalService, Session
 from dataflow_magic.session.watch import Pace

@@ -11,10 +11,10 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from dataflow_magic.local.contract import Refusal
 from dataflow_magic.local.engine import STOPPED, Engine
-from dataflow_magic.local.spark import Outcome
-from dataflow_magic.local.sparkconf import RunSpec
+from dataflow_magic.local.http.contract import Refusal
+from dataflow_magic.local.spark.application import Outcome
+from dataflow_magic.local.spark.settings import RunSpec
 from dataflow_magic.local.store import Store, StoredJob, StoredRun
 from dataflow_magic.models.wire import FINAL_STATES, RunState
 from tests.local.scripted import Clock, ScriptedRuns, until

@@ -22,8 +22,8 @@ from dataflow_magic.client.client import Client
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.files import try_lock
 from dataflow_magic.local.__main__ import main
-from dataflow_magic.local.app import Keys
 from dataflow_magic.local.folder import Address, DataFolder
+from dataflow_magic.local.http.app import Keys
 from dataflow_magic.local.server import _url, random_keys, serve
 from dataflow_magic.local.store import Store
 from dataflow_magic.models.view import KST
@@ -37,10 +37,10 @@ SERVICE = """
 import asyncio, sys
 from contextlib import nullcontext
 from pathlib import Path
-from dataflow_magic.local.app import Keys
+from dataflow_magic.local.http.app import Keys
 from dataflow_magic.local.folder import DataFolder
 from dataflow_magic.local.server import serve
-from dataflow_magic.local.spark import Outcome
+from dataflow_magic.local.spark.application import Outcome
 
 folder, port, grace = DataFolder(Path(sys.argv[1])), int(sys.argv[2]), sys.argv[3]
 

@@ -6,7 +6,7 @@ import sys
 import pytest
 
 from dataflow_magic.errors import ConfigError, NotFound, NotSignedIn, RunFailed, Unreachable
-from dataflow_magic.local.attach import check_installed
+from dataflow_magic.local.launch import check_installed
 from dataflow_magic.session.session import LocalService, Session
 from tests.helpers import ACCESS_KEY, SECRET_KEY, Ran, eventually, notebook_with_magics
 

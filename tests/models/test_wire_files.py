@@ -13,7 +13,7 @@ from hypothesis import strategies as st
 from dataflow_magic import errors
 from dataflow_magic.client.client import Client
 from dataflow_magic.client.responses import raise_for
-from dataflow_magic.local.contract import read_execution, started_answer
+from dataflow_magic.local.http.contract import read_execution, started_answer
 from dataflow_magic.local.store import StoredRun
 from dataflow_magic.models.wire import KST, Job, JobCondition, JobExecution, Page, WireModel
 

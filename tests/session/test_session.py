@@ -20,7 +20,7 @@ from dataflow_magic.errors import (
     Unreachable,
 )
 from dataflow_magic.ledger.ledger import Ledger
-from dataflow_magic.local.app import Keys
+from dataflow_magic.local.http.app import Keys
 from dataflow_magic.settings import Target
 from tests.helpers import ACCESS_KEY, CONDITION, SECRET_KEY, Scene, eventually
 

@@ -1,0 +1,141 @@
+"""Serves Spark's own pages of the runs in a data folder: a Spark History Server over their event logs as they are."""
+
+from __future__ import annotations
+
+import os
+import signal
+import socket
+import subprocess
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager, suppress
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from dataflow_magic.errors import ConfigError
+from dataflow_magic.local.folder import DataFolder
+from dataflow_magic.local.spark.java import Java
+from dataflow_magic.local.spark.jvm import make_work_folder, spark_command, spark_home
+from dataflow_magic.local.spark.settings import run_environment
+
+__all__ = ["serve_history"]
+
+HOST = "127.0.0.1"
+LOOK_SECONDS = 10.0
+"""For new event logs; the History Server itself looks as often."""
+START_LOOK_SECONDS = 0.2
+END_SECONDS = 10.0
+
+# By default all it reads is said, for every page; and what ends it is an error to it, Ctrl-C too.
+LOGGING = """\
+logger.signals.name = org.apache.spark.deploy.history.HistoryServer
+logger.signals.level = off
+rootLogger.level = error
+rootLogger.appenderRef.stderr.ref = stderr
+appender.stderr.type = Console
+appender.stderr.name = stderr
+appender.stderr.target = SYSTEM_ERR
+appender.stderr.layout.type = PatternLayout
+appender.stderr.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n
+"""
+
+
+def serve_history(folder: DataFolder, java: Java, *, port: int, ready: Callable[[str], None]) -> None:
+    """Serve until SIGINT or SIGTERM, by KeyboardInterrupt. For the main thread: it handles signals.
+
+    Parameters
+    ----------
+    port
+        On 127.0.0.1; 0 takes a free one. Whoever is on this machine may ask there.
+    ready
+        Called with the address once it answers.
+
+    Raises
+    ------
+    ConfigError
+        The folder has no objects, the port is in use, or the History Server ends by itself.
+    """
+    if not folder.objects.is_dir():
+        raise ConfigError(f"{folder.path} has no objects; give the --data of a service that carried out runs")
+    port = _usable(port)
+    with TemporaryDirectory(prefix="dataflow-magic-history-") as name:
+        work = Path(name)
+        make_work_folder(work)
+        links = work / "logs"
+        links.mkdir()
+        _link(folder.objects, links)
+        with _running(_command(java, work, links, port), work) as server:
+            seconds = START_LOOK_SECONDS
+            while server.poll() is None:
+                if seconds < LOOK_SECONDS and _answers(port):
+                    ready(f"http://{HOST}:{port}")
+                    seconds = LOOK_SECONDS
+                with suppress(subprocess.TimeoutExpired):
+                    server.wait(seconds)
+                _link(folder.objects, links)
+        raise ConfigError(f"Spark's History Server ended with code {server.returncode}")
+
+
+def _command(java: Java, work: Path, links: Path, port: int) -> list[str]:
+    logging = work / "log4j2.properties"
+    logging.write_text(LOGGING)
+    settings = {
+        "spark.history.fs.logDirectory": links.as_uri(),
+        "spark.history.ui.port": str(port),
+        "spark.port.maxRetries": "0",  # a next port nobody is told of
+        "java.io.tmpdir": str(work / "scratch"),
+        "log4j2.configurationFile": logging.as_uri(),
+    }
+    main = "org.apache.spark.deploy.history.HistoryServer"
+    return spark_command(java, spark_home(), main, settings)
+
+
+@contextmanager
+def _running(command: list[str], work: Path) -> Iterator[subprocess.Popen[bytes]]:
+    environment = run_environment(os.environ, work=work) | {"SPARK_HOME": str(spark_home())}
+    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    try:
+        with subprocess.Popen(  # noqa: S603
+            command, env=environment, cwd=work / "cwd", stdin=subprocess.DEVNULL
+        ) as server:
+            try:
+                yield server
+            finally:
+                _end(server)
+    finally:
+        signal.signal(signal.SIGTERM, before)
+
+
+def _end(server: subprocess.Popen[bytes]) -> None:
+    server.terminate()
+    try:
+        server.wait(END_SECONDS)
+    except subprocess.TimeoutExpired:
+        server.kill()
+
+
+def _link(objects: Path, links: Path) -> None:
+    """Link each event log below the objects: the History Server reads one folder, and no deeper."""
+    for place, folders, _ in os.walk(objects):
+        logs = [name for name in folders if name.startswith("eventlog_v2_")]
+        for name in logs:
+            folders.remove(name)
+            with suppress(FileExistsError):
+                (links / name).symlink_to(Path(place, name).absolute())
+
+
+def _usable(port: int) -> int:
+    with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((HOST, port))
+        except OSError as error:
+            raise ConfigError(
+                f"port {port} of {HOST} cannot be used ({error.strerror}); give another --port"
+            ) from None
+        return int(probe.getsockname()[1])
+
+
+def _answers(port: int) -> bool:
+    with suppress(OSError), socket.create_connection((HOST, port), timeout=1):
+        return True
+    return False

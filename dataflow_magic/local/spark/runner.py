@@ -1,0 +1,311 @@
+"""Joins engine and Spark: finds a Java for each run and has the run carried out with it, in a warm JVM where there is one."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import AsyncExitStack, suppress
+from dataclasses import replace
+from pathlib import Path
+from types import TracebackType
+from typing import Self
+
+from dataflow_magic.errors import ConfigError
+from dataflow_magic.files import remove_folder
+from dataflow_magic.local.folder import DataFolder
+from dataflow_magic.local.objects.samples import SAMPLE_TABLE
+from dataflow_magic.local.options import Options
+from dataflow_magic.local.spark.application import Outcome, run_application
+from dataflow_magic.local.spark.catalog import Catalog, free_port, serve_thrift
+from dataflow_magic.local.spark.class_archive import Archive
+from dataflow_magic.local.spark.java import Java, find_java
+from dataflow_magic.local.spark.jvm import (
+    Gateway,
+    NoSpark,
+    end_of,
+    gateway_command,
+    last_words,
+    launch_gateway,
+    run_beside,
+    spark_home,
+)
+from dataflow_magic.local.spark.on_demand import OnDemand
+from dataflow_magic.local.spark.process_group import ProcessGroup, end_strays
+from dataflow_magic.local.spark.settings import (
+    QUICK_START,
+    RunSpec,
+    cluster_settings,
+    hadoop_settings,
+    is_here,
+    masters,
+    mountable_buckets,
+)
+from dataflow_magic.local.spark.warm_pool import Pool
+from dataflow_magic.local.store import new_id
+from dataflow_magic.models.wire import RunState
+
+__all__ = ["Carrier"]
+
+logger = logging.getLogger(__name__)
+
+_WARMUP = Path(__file__).with_name("programs") / "warmup.py"
+_SEED = Path(__file__).with_name("programs") / "seed.py"
+_SCRIPT_SECONDS = 120.0
+_DUMP_SECONDS = 120.0
+_MASTER_SECONDS = 5.0
+# What our own scripts need of Spark.
+_SMALL = {
+    "spark.master": "local[2]",
+    "spark.app.name": "warm",
+    "spark.ui.enabled": "false",
+    "spark.eventLog.enabled": "true",
+    "spark.eventLog.compress": "false",
+}
+_MODESTLY = ("nice", "-n", "19")  # runs go on meanwhile
+# A heap that is given back after the warm-up: an idle JVM holds 350 MB, not 430.
+_IDLE = ("-Xms32m", "-XX:MinHeapFreeRatio=10", "-XX:MaxHeapFreeRatio=20")
+
+
+class Carrier:
+    """Carries out runs as Spark applications on this machine.
+
+    Parameters
+    ----------
+    folder
+        The data folder. Its ``warm`` gets a folder per JVM; what an earlier service left there is ended and removed.
+    cache
+        Where archives of Java's classes are kept.
+    options
+        How runs are to be carried out.
+
+    Notes
+    -----
+    An async context manager: inside it a JVM is kept warm, if the options say so, and the catalog can be asked.
+    """
+
+    def __init__(self, folder: DataFolder, cache: Path, options: Options) -> None:
+        self._objects = folder.objects
+        self._work = folder.warm
+        self._cache = cache
+        self._options = options
+        self._catalog = Catalog(folder.path)
+        self._buckets: list[str] = []
+        self._pool = Pool(self._make_archive, self._warm, _discard)
+        self._metastore = OnDemand(self._start_metastore, _discard)
+        self._entered = AsyncExitStack()
+
+    async def __aenter__(self) -> Self:
+        await asyncio.to_thread(end_strays, self._work)
+        await _remove(self._work)
+        await self._entered.enter_async_context(self._metastore)
+        if self._options.warm:
+            await self._entered.enter_async_context(self._pool)
+        return self
+
+    async def __aexit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        await self._entered.aclose()
+
+    @property
+    def is_warm(self) -> bool:
+        """Whether the next run finds a warm JVM."""
+        return self._pool.is_warm
+
+    async def __call__(
+        self,
+        spec: RunSpec,
+        *,
+        cancel: asyncio.Event,
+        waiting: Callable[[str], None],
+        started: Callable[[], None],
+    ) -> Outcome:
+        """Carry out one run."""
+        try:
+            java = await _java()
+        except ConfigError as error:
+            # Whoever changes a variable now would wait in vain: what counts is what the service was started with.
+            reason = f"{error} (the local service was started with that; it starts anew once nobody uses it)"
+            return Outcome(RunState.FAILED, reason)
+        if reason := await self._no_cluster(waiting):
+            return Outcome(RunState.FAILED, reason)
+        spec = replace(spec, settings=self._settings(spec.workers), master=self._options.master)
+        if self._metastore.is_running and self._buckets != await asyncio.to_thread(self._mountable):
+            await self._metastore.end_if_idle()  # it knows the buckets there were at its start
+        with self._pool.busy():
+            warm = None if spec.is_long else await self._pool.take(cancel)
+            try:
+                return await run_application(
+                    replace(spec, work=warm.folder) if warm else spec,
+                    java=java,
+                    cancel=cancel,
+                    waiting=waiting,
+                    started=started,
+                    options=await asyncio.to_thread(self._java_options, java, is_long=spec.is_long),
+                    warm=warm,
+                )
+            finally:
+                if warm is not None:
+                    await _remove(warm.folder)
+
+    def _settings(self, workers: int) -> dict[str, str]:
+        master = self._options.master
+        return {
+            **self._catalog.settings(self._metastore.port),
+            **(cluster_settings(master, workers) if master else {}),
+            **self._options.conf,
+        }
+
+    async def _no_cluster(self, waiting: Callable[[str], None]) -> str:
+        """Return why the cluster cannot be reached; Spark itself would take a minute to say so. Empty where it can be."""
+        places = masters(self._options.master)
+        if not places:
+            return ""
+        waiting(f"the Spark master at {self._options.master}")
+        for host, port in places:
+            with suppress(OSError, TimeoutError):
+                async with asyncio.timeout(_MASTER_SECONDS):
+                    _, writer = await asyncio.open_connection(host, port)
+                writer.close()
+                return ""
+        return f"no Spark master answers at {self._options.master}: start it, or start the service with another --master"
+
+    def _java_options(self, java: Java, *, is_long: bool) -> list[str]:
+        memory = [f"-Xmx{self._options.memory}"] if self._options.memory else []
+        if is_long:
+            return memory
+        try:
+            archive = Archive(self._cache, java, spark_home())
+        except NoSpark:
+            return memory  # the run finds that out, and says it
+        return [*memory, *QUICK_START, *archive.options()]
+
+    def _mountable(self) -> list[str]:
+        return mountable_buckets(folder.name for folder in self._objects.iterdir() if folder.is_dir())
+
+    async def _start_metastore(self) -> tuple[Gateway, int]:
+        java, home, port = await _java(), spark_home(), free_port()
+        options = [*await asyncio.to_thread(self._java_options, java, is_long=False), *_IDLE]
+        self._buckets = await asyncio.to_thread(self._mountable)
+        hadoop = hadoop_settings(self._objects, self._buckets)
+        class_path = await asyncio.to_thread(self._catalog.prepare, hadoop)
+        gateway = await self._gateway(
+            java, home, options, self._catalog.properties(), class_path, name="metastore"
+        )
+        try:
+            await serve_thrift(gateway, port)
+            if not self._catalog.seeded.exists():
+                await self._seed(java, home, options, port)
+        except BaseException:
+            await _discard(gateway)
+            raise
+        return gateway, port
+
+    async def _seed(self, java: Java, home: Path, options: Sequence[str], port: int) -> None:
+        gateway = await self._gateway(java, home, options, _SMALL | self._catalog.settings(port), name="seed")
+        try:
+            # A plain path: of a URL Spark would take a space's %20 literally.
+            await _finish(gateway, home, _SEED, str(self._objects / SAMPLE_TABLE))
+            self._catalog.seeded.touch()
+        except NoSpark as error:  # the catalog works without it, and somebody may have removed the sample
+            logger.warning("the sample table test.sample_table2: %s", error)
+        finally:
+            await _discard(gateway)
+
+    async def _make_archive(self) -> None:
+        java, home = await _java(), spark_home()
+        await Archive(self._cache, java, home).make(lambda options: self._train(java, home, options))
+
+    async def _warm(self) -> Gateway:
+        java = await _java()
+        options = await asyncio.to_thread(self._java_options, java, is_long=False)
+        return await self._warmed(java, spark_home(), [*options, *_IDLE])
+
+    async def _train(self, java: Java, home: Path, options: Sequence[str]) -> bool:
+        """Have a JVM with these options run the warm-up and end; whether both went well."""
+        gateway = await self._warmed(java, home, [*QUICK_START, *options], prefix=_MODESTLY)
+        try:
+            await gateway.group.close(_DUMP_SECONDS)
+            return gateway.process.returncode == 0
+        finally:
+            await _discard(gateway)
+
+    async def _warmed(
+        self, java: Java, home: Path, options: Sequence[str], prefix: Sequence[str] = ()
+    ) -> Gateway:
+        # With all a run has: an event log, and the catalog, whose metastore it does not ask.
+        settings = _SMALL | self._catalog.settings(self._metastore.port)
+        gateway = await self._gateway(java, home, options, settings, prefix=prefix)
+        try:
+            await _finish(gateway, home, _WARMUP)
+        except BaseException:
+            await _discard(gateway)
+            raise
+        return gateway
+
+    async def _gateway(
+        self,
+        java: Java,
+        home: Path,
+        options: Sequence[str],
+        settings: Mapping[str, str],
+        class_path: Sequence[str] = (),
+        prefix: Sequence[str] = (),
+        name: str = "warm",
+    ) -> Gateway:
+        folder = self._work / f"{name}-{new_id()}"
+        group = ProcessGroup(folder)
+        own = {
+            "java.io.tmpdir": str(folder / "scratch"),
+            "derby.system.home": str(folder / "derby"),
+            "spark.eventLog.dir": (folder / "scratch").as_uri(),
+            **settings,
+        }
+        try:
+            gateway = await launch_gateway(
+                [*prefix, *gateway_command(java, home, options, own, class_path)],
+                group,
+                folder,
+                home=home,
+                log=folder / "jvm.log",
+                is_here=is_here(self._options.master),
+            )
+        except BaseException:
+            await group.end()
+            await _remove(folder)
+            raise
+        assert gateway is not None  # noqa: S101 - nobody cancels it
+        return gateway
+
+
+async def _finish(gateway: Gateway, home: Path, script: Path, *arguments: str) -> None:
+    """Run a script of ours beside a gateway to its end.
+
+    Raises
+    ------
+    NoSpark
+        It fails, or takes two minutes.
+    """
+    log = gateway.folder / f"{script.stem}.log"
+    process = await run_beside(gateway, [str(script), *arguments], home=home, log=log)
+    with suppress(TimeoutError):
+        async with asyncio.timeout(_SCRIPT_SECONDS):
+            if await process.wait() == 0:
+                return
+    raise NoSpark(f"{script.name} {end_of(process)}{last_words(log)}")
+
+
+async def _java() -> Java:
+    # On a thread: where no release file tells the version, Java itself is asked.
+    return await asyncio.to_thread(find_java, os.environ)
+
+
+async def _discard(gateway: Gateway) -> None:
+    await gateway.group.end()
+    await _remove(gateway.folder)
+
+
+async def _remove(folder: Path) -> None:
+    await asyncio.to_thread(remove_folder, folder)

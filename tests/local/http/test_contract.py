@@ -1,0 +1,767 @@
+import json
+import math
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from dataflow_magic.local.http.contract import (
+    Refusal,
+    execution_answer,
+    job_answer,
+    list_answer,
+    progress_answer,
+    read_execution,
+    read_execution_config,
+    read_execution_over,
+    read_job,
+    read_job_update,
+    read_paging,
+    script_parameters,
+    started_answer,
+)
+from dataflow_magic.local.http.responses import ExecutionAnswer, JobAnswer, ProgressAnswer
+from dataflow_magic.local.spark.progress import Progress, StageProgress
+from dataflow_magic.local.store import StoredJob, StoredRun
+
+PAGE_REQUEST = b"""{
+  "jobCondition": {
+    "workerType": "DEFAULT",
+    "numWorker": 2,
+    "timeout": 360,
+    "nrn": "nrn:PUB:IAM::*******:Role/********-0496-11f0-baf6-246e96591a38",
+    "scriptPath": "dataflow-2706412-****/scripts/",
+    "logPath": "dataflow-2706412-****/sparkHistoryLogs/"
+  },
+  "parameters": {
+    "$table_name": "test.sample_table2"
+  }
+}"""
+"""As printed on the executeJob page."""
+
+PAGE_ANSWER = {
+    "jobExecutionId": "p4Y5Pk000000",
+    "jobId": "gqigvH000000",
+    "jobCondition": {
+        "workerType": "DEFAULT",
+        "numWorker": 2,
+        "timeout": 360,
+        "nrn": "nrn:PUB:IAM::*******:Role/********-0496-11f0-baf6-246e96591a38",
+        "scriptPath": "dataflow-2706412-****/scripts/",
+        "logPath": "dataflow-2706412-****/sparkHistoryLogs/",
+    },
+    "status": "READY",
+    "startDate": "2025-03-20T17:27:17+09:00",
+    "createdDate": "2025-03-20T17:27:17+09:00",
+    "runningTime": 0,
+    "parsedParameters": [],
+    "type": "JOB",
+}
+"""As printed there, but for the ids it blots out."""
+
+REQUIRED = {"nrn": "nrn:PUB:IAM::1:Role/r", "scriptPath": "b/scripts/", "logPath": "b/logs/"}
+NO_PATH = "is not a path in object storage: write bucket/key, without a scheme, .. or a leading slash"
+
+CREATED = datetime(2025, 3, 20, 8, 27, 17, 654321, tzinfo=UTC)
+RUN = StoredRun(
+    run_id="p4Y5Pk000000",
+    job_id="gqigvH000000",
+    job_name="daily_sales",
+    condition=PAGE_ANSWER["jobCondition"],  # type: ignore[arg-type]
+    parameters={"$table_name": "test.sample_table2"},
+    trigger_id=None,
+    workflow_id=None,
+    status="READY",
+    detail="",
+    created=CREATED,
+    started=None,
+    ended=None,
+    max_concurrent_runs=None,
+)
+JOB = StoredJob(
+    job_id="gqigvH000000",
+    name="daily_sales",
+    type="SCRIPT",
+    max_concurrent_runs=None,
+    condition={"numWorker": 2, "timeout": 360},
+    extra={},
+    created=CREATED,
+    updated=CREATED,
+)
+
+
+def execution(parameters: Any = None, **condition: Any) -> bytes:
+    body = {"jobCondition": {**REQUIRED, **condition}}
+    return json.dumps(body if parameters is None else {**body, "parameters": parameters}).encode()
+
+
+def without(field: str) -> bytes:
+    return json.dumps({"jobCondition": {k: v for k, v in REQUIRED.items() if k != field}}).encode()
+
+
+def job(**fields: Any) -> bytes:
+    return json.dumps({"name": "daily_sales", "type": "SCRIPT", **fields}).encode()
+
+
+def test_the_pages_request_is_read():
+    assert read_execution(PAGE_REQUEST) == (
+        PAGE_ANSWER["jobCondition"],
+        {"$table_name": "test.sample_table2"},
+    )
+
+
+def test_what_the_page_calls_optional_has_the_pages_defaults():
+    assert read_execution(execution()) == (
+        {"workerType": "DEFAULT", "numWorker": 2, "timeout": 360, **REQUIRED},
+        {},
+    )
+
+
+def test_what_the_page_does_not_know_is_passed_over():
+    body = json.dumps({"jobCondition": {**REQUIRED, "gpu": 1}, "comment": "x"}).encode()
+
+    condition, parameters = read_execution(body)
+
+    assert "gpu" not in condition
+    assert parameters == {}
+
+
+@pytest.mark.parametrize(
+    ("field", "value"),
+    [
+        ("workerType", "DEFAULT"),
+        ("workerType", "DATAFLOW"),
+        ("numWorker", 2),
+        ("numWorker", 10),
+        ("numWorker", 4.0),
+        ("timeout", 0),
+        ("timeout", 1440),
+        ("scriptPath", "bucket/scripts/daily.py"),
+        ("scriptPath", "bucket"),
+        ("logPath", "버킷/로그"),
+    ],
+)
+def test_the_whole_documented_range_is_taken(field, value):
+    condition, _ = read_execution(execution(**{field: value}))
+
+    assert condition[field] == value
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b"{}", "jobCondition: Field required"),
+        (b'{"jobCondition": null}', "jobCondition: Input should be an object"),
+        (b'{"jobCondition": []}', "jobCondition: Input should be an object"),
+        (without("nrn"), "jobCondition.nrn: Field required"),
+        (without("scriptPath"), "jobCondition.scriptPath: Field required"),
+        (without("logPath"), "jobCondition.logPath: Field required"),
+        (execution(workerType="GPU"), "jobCondition.workerType: Input should be 'DEFAULT' or 'DATAFLOW'"),
+        (execution(workerType=None), "jobCondition.workerType: Input should be 'DEFAULT' or 'DATAFLOW'"),
+        (
+            execution(numWorker=1),
+            "jobCondition.numWorker: Input should be greater than or equal to 2",
+        ),
+        (
+            execution(numWorker=11),
+            "jobCondition.numWorker: Input should be less than or equal to 10",
+        ),
+        (execution(numWorker="4"), "jobCondition.numWorker: Input should be a valid integer"),
+        (execution(numWorker=4.5), "jobCondition.numWorker: Input should be a valid integer"),
+        (execution(numWorker=True), "jobCondition.numWorker: Input should be a valid integer"),
+        (execution(numWorker=None), "jobCondition.numWorker: Input should be a valid integer"),
+        (execution(timeout=-1), "jobCondition.timeout: Input should be greater than or equal to 0"),
+        (execution(timeout=1441), "jobCondition.timeout: Input should be less than or equal to 1440"),
+        (execution(timeout=10**30), "jobCondition.timeout: Input should be less than or equal to 1440"),
+        (execution(timeout="60"), "jobCondition.timeout: Input should be a valid integer"),
+        (execution(nrn=""), "jobCondition.nrn: String should have at least 1 character"),
+        (execution(nrn=7), "jobCondition.nrn: Input should be a valid string"),
+        (execution(nrn="a\0b"), "jobCondition.nrn: holds a NUL"),
+        (execution(scriptPath=None), "jobCondition.scriptPath: Input should be a valid string"),
+        (execution(scriptPath=""), f"jobCondition.scriptPath: '' {NO_PATH}"),
+        (execution(scriptPath="/etc/passwd"), f"jobCondition.scriptPath: '/etc/passwd' {NO_PATH}"),
+        (execution(scriptPath="b/../../etc"), f"jobCondition.scriptPath: 'b/../../etc' {NO_PATH}"),
+        (execution(logPath="s3a://b/logs/"), f"jobCondition.logPath: 's3a://b/logs/' {NO_PATH}"),
+        (execution(logPath="b//logs/"), f"jobCondition.logPath: 'b//logs/' {NO_PATH}"),
+        (execution(logPath="b/logs//"), f"jobCondition.logPath: 'b/logs//' {NO_PATH}"),
+        (execution(logPath="b\\logs"), f"jobCondition.logPath: 'b\\\\logs' {NO_PATH}"),
+        (execution(logPath="b/l\0gs"), f"jobCondition.logPath: 'b/l\\x00gs' {NO_PATH}"),
+        (execution([]), "parameters: Input should be an object"),
+        (execution("$a=1"), "parameters: Input should be an object"),
+        (execution({"$a": {"b": 1}}), "parameters.$a: should be text, a number, true or false"),
+        (execution({"$a": ["b"]}), "parameters.$a: should be text, a number, true or false"),
+        (execution({"$a": None}), "parameters.$a: should be text, a number, true or false"),
+        (execution({"$a": "x\0"}), "parameters.$a: holds a NUL"),
+        (execution({"$a\0": "x"}), "parameters.$a\0: holds a NUL"),
+        (execution({"": "x"}), "parameters.: String should have at least 1 character"),
+        (
+            PAGE_REQUEST.replace(b'{\n    "$table_name": "test.sample_table2"\n  }', b"null"),
+            "parameters: Input should be an object",
+        ),
+        (PAGE_REQUEST.replace(b"2,", b"2.5,"), "jobCondition.numWorker: Input should be a valid integer"),
+    ],
+    ids=[
+        "no condition",
+        "condition is null",
+        "condition is a list",
+        "no nrn",
+        "no scriptPath",
+        "no logPath",
+        "workerType unknown",
+        "workerType null",
+        "numWorker too small",
+        "numWorker too large",
+        "numWorker a text",
+        "numWorker a fraction",
+        "numWorker a truth value",
+        "numWorker null",
+        "timeout too small",
+        "timeout too large",
+        "timeout far too large",
+        "timeout a text",
+        "nrn empty",
+        "nrn a number",
+        "nrn with a NUL",
+        "scriptPath null",
+        "scriptPath empty",
+        "scriptPath absolute",
+        "scriptPath climbs out",
+        "logPath with a scheme",
+        "logPath with a gap",
+        "logPath with two last slashes",
+        "logPath with a backslash",
+        "logPath with a NUL",
+        "parameters a list",
+        "parameters a text",
+        "parameter an object",
+        "parameter a list",
+        "parameter null",
+        "parameter with a NUL",
+        "name with a NUL",
+        "name empty",
+        "parameters null",
+        "the page's with a fraction",
+    ],
+)
+def test_a_value_the_page_does_not_allow_is_refused_by_its_field(body, detail):
+    with pytest.raises(Refusal) as refused:
+        read_execution(body)
+
+    assert (refused.value.status, refused.value.kind) == (400, "bad-parameter")
+    assert str(refused.value) == refused.value.detail
+    assert refused.value.detail == detail
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b"", "the body is not JSON in UTF-8 (JSONDecodeError: Expecting value: line 1 column 1 (char 0))"),
+        (b"a=1&b=2", "the body is not JSON in UTF-8 (JSONDecodeError: "),
+        (b'{"a": 1', "the body is not JSON in UTF-8 (JSONDecodeError: "),
+        (b'{"a": "\xff"}', "the body is not JSON in UTF-8 (UnicodeDecodeError: "),
+        (b'\xff\xfe{\x00}\x00"', "the body is not JSON in UTF-8 (UnicodeDecodeError: "),
+        (b"[]", "the body is not a JSON object"),
+        (b'"text"', "the body is not a JSON object"),
+        (b"null", "the body is not a JSON object"),
+        (b'{"a": "\\ud800"}', "the body is not JSON in UTF-8 (UnicodeEncodeError: "),
+        (b'{"\\udfff": 1}', "the body is not JSON in UTF-8 (UnicodeEncodeError: "),
+        (b'{"a": NaN}', "the body is not JSON in UTF-8 (ValueError: NaN is no JSON)"),
+        (b'{"a": -Infinity}', "the body is not JSON in UTF-8 (ValueError: -Infinity is no JSON)"),
+        (b'{"a": 1e999}', "the body is not JSON in UTF-8 (ValueError: a number is out of range)"),
+        (b'{"a": ' + b"9" * 5000 + b"}", "the body is not JSON in UTF-8 (ValueError: "),
+        (b'{"a": ' + b"[" * 100_000, "the body is not JSON in UTF-8 (RecursionError: "),
+    ],
+    ids=[
+        "empty",
+        "a form",
+        "cut off",
+        "not UTF-8",
+        "UTF-16",
+        "a list",
+        "a text",
+        "null",
+        "half a pair in a value",
+        "half a pair in a name",
+        "NaN",
+        "infinity",
+        "a number beyond floats",
+        "a number too long to read",
+        "too deep",
+    ],
+)
+@pytest.mark.parametrize("read", [read_execution, read_job])
+def test_a_body_that_is_no_json_object_is_refused(read, body, detail):
+    with pytest.raises(Refusal) as refused:
+        read(body)
+
+    assert (refused.value.status, refused.value.kind) == (400, "bad-parameter")
+    assert refused.value.detail.startswith(detail)
+    assert len(refused.value.detail) < 250
+
+
+def test_parameters_keep_their_json_types():
+    _, parameters = read_execution(execution({"$a": "x", "$b": 1, "$c": 1.5, "$d": True, "$e": "", "f": "y"}))
+
+    assert parameters == {"$a": "x", "$b": 1, "$c": 1.5, "$d": True, "$e": "", "f": "y"}
+    assert parameters["$d"] is True
+
+
+json_values = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers()
+    | st.floats()
+    | st.text()
+    | st.text(alphabet=st.characters(categories=["Cs"])),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+fields = st.dictionaries(
+    st.sampled_from(["workerType", "numWorker", "timeout", "nrn", "scriptPath", "logPath"]), json_values
+)
+
+
+@given(condition=fields, parameters=json_values, more=json_values)
+def test_whatever_is_sent_is_refused_or_can_be_told_again(condition, parameters, more):
+    body = json.dumps({"jobCondition": {**REQUIRED, **condition}, "parameters": parameters, "more": more})
+    try:
+        taken, given = read_execution(body.encode())
+    except Refusal as refusal:
+        json.dumps(refusal.detail, ensure_ascii=False).encode()
+        return
+    started = replace(RUN, condition=taken, parameters=given, started=CREATED, status="RUNNING")
+    told = json.dumps(execution_answer(started, CREATED), ensure_ascii=False, allow_nan=False).encode()
+    ExecutionAnswer.model_validate_json(told, strict=True)
+
+    assert all("\0" not in value for value in script_parameters({}, given).values())
+
+
+@given(condition=json_values, more=st.dictionaries(st.text(), json_values, max_size=4))
+def test_whatever_job_is_sent_is_refused_or_can_be_told_again(condition, more):
+    body = json.dumps({"jobCondition": condition, **more, "name": "daily_sales", "type": "SCRIPT"})
+    try:
+        taken = read_job(body.encode())
+    except Refusal as refusal:
+        json.dumps(refusal.detail, ensure_ascii=False).encode()
+        return
+    told = job_answer(replace(JOB, condition=taken["condition"], extra=taken["extra"]))
+
+    text = json.dumps(told, ensure_ascii=False, allow_nan=False).encode()
+    JobAnswer.model_validate_json(text, strict=True)
+    assert (told["jobId"], told["name"]) == ("gqigvH000000", "daily_sales")
+
+
+def test_a_job_needs_a_name_and_a_type_and_gets_the_defaults():
+    assert read_job(job()) == {
+        "name": "daily_sales",
+        "type": "SCRIPT",
+        "max_concurrent_runs": None,
+        "condition": {"numWorker": 2, "timeout": 360},
+        "extra": {},
+    }
+
+
+def test_a_job_keeps_what_it_is_given():
+    body = job(
+        maxConcurrentRuns=3,
+        nodes=[{"id": "1"}],
+        description="매출",
+        jobCondition={**REQUIRED, "numWorker": 4, "timeout": 5, "parameters": {"$a": ""}},
+    )
+
+    assert read_job(body) == {
+        "name": "daily_sales",
+        "type": "SCRIPT",
+        "max_concurrent_runs": 3,
+        "condition": {**REQUIRED, "numWorker": 4, "timeout": 5, "parameters": {"$a": ""}},
+        "extra": {"nodes": [{"id": "1"}], "description": "매출"},
+    }
+
+
+@pytest.mark.parametrize("name", ["abc", "_a1", "A-b_c9", "a" * 100])
+def test_a_name_by_the_rule_is_taken(name):
+    assert read_job(job(name=name))["name"] == name
+
+
+PATTERN = "name: String should match pattern '^[A-Za-z_][A-Za-z0-9_-]*$'"
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b"{}", "name: Field required"),
+        (b'{"name": "daily_sales"}', "type: Field required"),
+        (job(name=None), "name: Input should be a valid string"),
+        (job(name="ab"), "name: String should have at least 3 characters"),
+        (job(name="a" * 101), "name: String should have at most 100 characters"),
+        (job(name="1abc"), PATTERN),
+        (job(name="-abc"), PATTERN),
+        (job(name="a b c"), PATTERN),
+        (job(name="매출매출"), PATTERN),
+        (job(name="abc\n"), PATTERN),
+        (job(type="DATAFLOW"), "type: Input should be 'VISUAL' or 'SCRIPT'"),
+        (job(maxConcurrentRuns=0), "maxConcurrentRuns: Input should be greater than or equal to 1"),
+        (job(maxConcurrentRuns=10**30), "maxConcurrentRuns: Input should be less than or equal to 1000"),
+        (job(maxConcurrentRuns="2"), "maxConcurrentRuns: Input should be a valid integer"),
+        (
+            job(jobCondition={"numWorker": 1}),
+            "jobCondition.numWorker: Input should be greater than or equal to 2",
+        ),
+        (
+            job(jobCondition={"timeout": 0}),
+            "jobCondition.timeout: Input should be greater than or equal to 1",
+        ),
+        (job(jobCondition={"scriptPath": ".."}), f"jobCondition.scriptPath: '..' {NO_PATH}"),
+        (job(jobCondition={"nrn": ""}), "jobCondition.nrn: String should have at least 1 character"),
+        (
+            job(jobCondition={"parameters": {"$a": 1}}),
+            "jobCondition.parameters.$a: Input should be a valid string",
+        ),
+        (job(jobCondition={"parameters": {"$a": "\0"}}), "jobCondition.parameters.$a: holds a NUL"),
+        (
+            job(type="VISUAL", jobCondition={"parameters": {}}),
+            "jobCondition.parameters: only a SCRIPT job stores parameters",
+        ),
+    ],
+    ids=[
+        "nothing",
+        "no type",
+        "name null",
+        "name too short",
+        "name too long",
+        "name begins with a digit",
+        "name begins with a dash",
+        "name with a blank",
+        "name not ASCII",
+        "name with a line end",
+        "type of an older page",
+        "no runs at once",
+        "too many runs at once",
+        "runs at once a text",
+        "numWorker too small",
+        "timeout too small",
+        "scriptPath climbs out",
+        "nrn empty",
+        "parameter a number",
+        "parameter with a NUL",
+        "parameters of a visual job",
+    ],
+)
+def test_a_job_by_other_rules_is_refused_by_its_field(body, detail):
+    with pytest.raises(Refusal) as refused:
+        read_job(body)
+
+    assert (refused.value.status, refused.value.kind) == (400, "bad-parameter")
+    assert refused.value.detail == detail
+
+
+FULL = replace(JOB, condition={**REQUIRED, "numWorker": 4, "timeout": 60, "parameters": {"$a": "1"}})
+
+
+@pytest.mark.parametrize("body", [b"", b"{}", b'{"jobCondition": {"nrn": null}}'])
+def test_by_the_newest_pages_a_run_that_brings_nothing_has_what_its_job_stores(body):
+    condition, parameters = read_execution_over(body, FULL)
+
+    assert (condition, parameters) == (
+        {"workerType": "DEFAULT", "numWorker": 4, "timeout": 60, **REQUIRED, "parameters": {"$a": "1"}},
+        {},
+    )
+    assert list(condition) == [
+        *PAGE_ANSWER["jobCondition"],  # type: ignore[misc]
+        "parameters",
+    ]
+
+
+def test_by_the_newest_pages_what_a_run_brings_is_laid_over_field_by_field():
+    body = {
+        "jobCondition": {"workerType": "DATAFLOW", "numWorker": 8, "parameters": {"$b": "2"}},
+        "parameters": {"$c": 3},
+    }
+
+    assert read_execution_over(json.dumps(body).encode(), FULL) == (
+        {"workerType": "DATAFLOW", "numWorker": 8, "timeout": 60, **REQUIRED, "parameters": {"$b": "2"}},
+        {"$c": 3},
+    )
+
+
+@pytest.mark.parametrize("field", ["nrn", "scriptPath", "logPath"])
+def test_by_the_newest_pages_what_neither_run_nor_job_has_is_refused_by_its_field(field):
+    with pytest.raises(Refusal) as refused:
+        read_execution_over(without(field), JOB)
+
+    assert (refused.value.status, refused.value.kind) == (400, "bad-parameter")
+    assert (
+        refused.value.detail == f"jobCondition.{field}: the job stores none; send it, or store it on the job"
+    )
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (execution(timeout=0), "jobCondition.timeout: Input should be greater than or equal to 1"),
+        (execution(timeout=1441), "jobCondition.timeout: Input should be less than or equal to 1440"),
+        (execution({"$a": None}), "parameters.$a: should be text, a number, true or false"),
+        (execution(scriptPath="/x"), f"jobCondition.scriptPath: '/x' {NO_PATH}"),
+        (b'{"jobCondition": null}', "jobCondition: Input should be an object"),
+        (b"[]", "the body is not a JSON object"),
+    ],
+    ids=["timeout 0", "timeout too large", "parameter null", "absolute path", "condition null", "a list"],
+)
+def test_the_newest_pages_allow_no_other_values(body, detail):
+    with pytest.raises(Refusal) as refused:
+        read_execution_over(body, FULL)
+
+    assert refused.value.detail == detail
+
+
+def test_a_visual_jobs_run_brings_no_parameters_in_its_condition():
+    with pytest.raises(Refusal) as refused:
+        read_execution_over(b'{"jobCondition": {"parameters": {}}}', replace(FULL, type="VISUAL"))
+
+    assert refused.value.detail == "jobCondition.parameters: only a SCRIPT job stores parameters"
+
+
+def test_an_update_changes_what_it_brings_and_nothing_else():
+    assert read_job_update(b'{"type": "SCRIPT"}', JOB) == {
+        "name": None,
+        "max_concurrent_runs": None,
+        "condition": {},
+        "extra": {},
+    }
+    assert read_job_update(
+        job(maxConcurrentRuns=3, nodes=[], jobCondition={"timeout": 5, "nrn": None}), JOB
+    ) == {
+        "name": "daily_sales",
+        "max_concurrent_runs": 3,
+        "condition": {"timeout": 5},
+        "extra": {"nodes": []},
+    }
+
+
+@pytest.mark.parametrize(
+    ("body", "detail"),
+    [
+        (b"{}", "type: Field required"),
+        (b'{"type": "VISUAL"}', "type: the job is a SCRIPT job, which cannot be changed"),
+        (job(name="1abc"), PATTERN),
+        (job(maxConcurrentRuns=0), "maxConcurrentRuns: Input should be greater than or equal to 1"),
+        (
+            job(jobCondition={"timeout": 0}),
+            "jobCondition.timeout: Input should be greater than or equal to 1",
+        ),
+    ],
+    ids=["no type", "another type", "name by no rule", "no runs at once", "timeout 0"],
+)
+def test_an_update_by_other_rules_is_refused_by_its_field(body, detail):
+    with pytest.raises(Refusal) as refused:
+        read_job_update(body, JOB)
+
+    assert refused.value.detail == detail
+
+
+def test_an_execution_config_changes_the_settings_it_brings():
+    assert read_execution_config(execution(numWorker=3), JOB) == {"condition": {**REQUIRED, "numWorker": 3}}
+    assert read_execution_config(b'{"jobCondition": {}}', JOB) == {"condition": {}}
+
+
+def test_an_execution_config_needs_a_condition():
+    with pytest.raises(Refusal) as refused:
+        read_execution_config(b"{}", JOB)
+
+    assert refused.value.detail == "jobCondition: Field required"
+
+
+@pytest.mark.parametrize(
+    ("query", "paging"),
+    [
+        ({}, (0, 1000)),
+        ({"page": "2", "limit": "50"}, (2, 50)),
+        ({"limit": "0"}, (0, 0)),
+        ({"page": "999999999", "limit": "1000"}, (999_999_999, 1000)),
+    ],
+    ids=["defaults", "as given", "limit 0", "the largest"],
+)
+def test_paging_is_whole_numbers_from_0(query, paging):
+    assert read_paging(query) == paging
+
+
+@pytest.mark.parametrize("text", ["-1", "", "1.0", "ten", " 1", "1\n", "+1", "٣", "1e3", "9999999999"])
+@pytest.mark.parametrize("name", ["page", "limit"])
+def test_any_other_paging_is_refused(name, text):
+    with pytest.raises(Refusal) as refused:
+        read_paging({name: text})
+
+    assert (refused.value.status, refused.value.kind) == (400, "bad-parameter")
+    assert refused.value.detail == f"{name}: {text!r} is not a whole number from 0"
+
+
+def test_a_page_of_more_than_a_thousand_is_refused():
+    with pytest.raises(Refusal) as refused:
+        read_paging({"limit": "1001"})
+
+    assert (refused.value.status, refused.value.kind) == (400, "bad-parameter")
+    assert refused.value.detail == "limit: 1001 is over 1000; ask page by page"
+
+
+def test_a_started_run_is_answered_as_the_page_prints_it():
+    answer = started_answer(RUN)
+
+    assert answer == PAGE_ANSWER
+    assert list(answer) == list(PAGE_ANSWER)
+
+
+def test_a_waiting_run_tells_what_it_waits_for_and_no_parameters_yet():
+    answer = execution_answer(RUN, CREATED + timedelta(minutes=2, seconds=59), "a free place")
+
+    assert answer == {
+        **PAGE_ANSWER,
+        "jobName": "daily_sales",
+        "jobCondition": {
+            **PAGE_ANSWER["jobCondition"],  # type: ignore[dict-item]
+            "consoleLogPath": "dataflow-2706412-****/sparkHistoryLogs/p4Y5Pk000000/console.log",
+        },
+        "waitingTime": 2,
+        "statusDetail": "a free place",
+    }
+
+
+def test_a_run_that_goes_on_tells_its_parameters_and_whole_minutes():
+    running = replace(
+        RUN, status="RUNNING", started=CREATED + timedelta(seconds=90), trigger_id="T", workflow_id="W"
+    )
+
+    answer = execution_answer(running, CREATED + timedelta(seconds=90 + 119))
+
+    assert answer["parsedParameters"] == {"$table_name": "test.sample_table2"}
+    assert (answer["waitingTime"], answer["runningTime"], answer["executorNum"]) == (1, 1, 2)
+    assert (answer["triggerId"], answer["workflowId"], answer["type"]) == ("T", "W", "WORKFLOW")
+    assert answer["startDate"] == answer["createdDate"] == "2025-03-20T17:27:17+09:00"
+    assert {"endDate", "statusDetail"}.isdisjoint(answer)
+
+
+def test_a_run_that_is_over_stands_still():
+    over = replace(
+        RUN,
+        status="FAILED",
+        detail="the script exited with code 1",
+        started=CREATED + timedelta(minutes=1),
+        ended=CREATED + timedelta(minutes=4),
+    )
+
+    answer = execution_answer(over, CREATED + timedelta(days=9))
+
+    assert (answer["status"], answer["statusDetail"]) == ("FAILED", "the script exited with code 1")
+    assert (answer["waitingTime"], answer["runningTime"]) == (1, 3)
+    assert answer["endDate"] == "2025-03-20T17:31:17+09:00"
+
+
+def test_a_run_that_never_began_waited_until_its_end():
+    over = replace(RUN, status="CANCELED", ended=CREATED + timedelta(minutes=4))
+
+    answer = execution_answer(over, CREATED + timedelta(days=9))
+
+    assert (answer["waitingTime"], answer["runningTime"]) == (4, 0)
+    assert "executorNum" not in answer
+
+
+def test_a_run_without_parameters_keeps_the_pages_empty_list():
+    answer = execution_answer(replace(RUN, parameters={}, started=CREATED), CREATED)
+
+    assert answer["parsedParameters"] == []
+
+
+def test_a_clock_that_was_set_back_gives_no_negative_minutes():
+    running = replace(RUN, status="RUNNING", started=CREATED - timedelta(hours=1))
+
+    answer = execution_answer(running, CREATED - timedelta(hours=2))
+
+    assert (answer["waitingTime"], answer["runningTime"]) == (0, 0)
+
+
+def test_a_job_is_told_with_its_settings_under_the_responses_name():
+    told = job_answer(
+        replace(
+            JOB, max_concurrent_runs=2, last_status="FAILED", last_run=CREATED, extra={"description": "매출"}
+        )
+    )
+
+    assert told == {
+        "jobId": "gqigvH000000",
+        "name": "daily_sales",
+        "type": "SCRIPT",
+        "status": "READY",
+        "maxConcurrentRuns": 2,
+        "lastExecutionStatus": "FAILED",
+        "description": "매출",
+        "runCondition": {"numWorker": 2, "timeout": 360},
+        "createdDate": "2025-03-20T17:27:17+09:00",
+        "updatedDate": "2025-03-20T17:27:17+09:00",
+        "lastExecutionDate": "2025-03-20T17:27:17+09:00",
+    }
+
+
+def test_a_job_that_never_ran_has_no_last_run():
+    assert {"lastExecutionStatus", "lastExecutionDate", "maxConcurrentRuns"}.isdisjoint(job_answer(JOB))
+
+
+def test_no_further_field_of_a_job_can_pose_as_one_of_the_services():
+    faked = {"jobId": "x", "status": "DELETED", "runCondition": {}, "createdDate": "x"}
+
+    assert job_answer(replace(JOB, extra=faked)) == job_answer(JOB)
+
+
+def test_progress_is_told_with_the_stages_that_run():
+    answer = progress_answer(Progress(2, 5, 9, 1, 20, (StageProgress(4, "count at daily.py:7", 3, 1, 8),)))
+
+    assert answer == {
+        "stagesDone": 2,
+        "stagesTotal": 5,
+        "tasksDone": 9,
+        "tasksFailed": 1,
+        "tasksTotal": 20,
+        "running": [
+            {
+                "stageId": 4,
+                "name": "count at daily.py:7",
+                "tasksDone": 3,
+                "tasksFailed": 1,
+                "tasksTotal": 8,
+            }
+        ],
+        "isOver": False,
+    }
+    assert ProgressAnswer.model_validate(answer).model_dump() == answer
+
+
+def test_the_envelope_of_lists():
+    assert list_answer([{"jobId": "x"}], 7, 3, 1) == {
+        "list": [{"jobId": "x"}],
+        "count": 7,
+        "page": 3,
+        "limit": 1,
+    }
+
+
+@pytest.mark.parametrize(
+    ("stored", "given", "merged"),
+    [
+        ({}, {"$a": "x"}, {"$a": "x"}),
+        ({"$a": "1", "$b": "2"}, {"$a": "x"}, {"$a": "x", "$b": "2"}),
+        ({"a": "1"}, {"$a": "x"}, {"$a": "x"}),
+        ({}, {"a": True, "b": 3, "c": 0.5, "d": ""}, {"$a": "true", "$b": "3", "$c": "0.5", "$d": ""}),
+    ],
+    ids=["the run's", "the run's over the job's", "with and without $ is one name", "all become text"],
+)
+def test_a_script_gets_the_jobs_parameters_with_the_runs_laid_over(stored, given, merged):
+    assert script_parameters(stored, given) == merged
+
+
+@given(st.floats(allow_nan=False, allow_infinity=False))
+def test_a_number_reaches_the_script_unchanged(number):
+    text = script_parameters({}, {"$n": number})["$n"]
+
+    assert math.copysign(1, float(text)) == math.copysign(1, number)
+    assert float(text) == number

@@ -1,0 +1,503 @@
+"""Real Spark applications. A script that opens no Spark session costs one second here, one that does costs eight."""
+
+import asyncio
+import json
+import os
+import signal
+import sys
+import textwrap
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from dataflow_magic.local.spark.application import Outcome, RunSpec, run_application
+from dataflow_magic.local.spark.event_log import EventLogTail
+from dataflow_magic.local.spark.java import Java, find_java
+from dataflow_magic.local.spark.progress import Progress
+from dataflow_magic.local.spark.settings import console_log_key, event_log_key, jvm_log_key
+
+LONG_SECONDS = 120.0
+
+
+@dataclass
+class Stage:
+    """A folder of objects with a script in it, and everything a run of it reports."""
+
+    spec: RunSpec
+    java: Java
+    cancel: asyncio.Event = field(default_factory=asyncio.Event)
+    calls: list[str] = field(default_factory=list)
+
+    @property
+    def console(self) -> Path:
+        return self.spec.objects / console_log_key(self.spec.log_path, self.spec.run_id)
+
+    @property
+    def events(self) -> Path:
+        return self.spec.objects / event_log_key(self.spec.log_path, self.spec.run_id)
+
+    def lines(self) -> list[str]:
+        return self.console.read_text("utf-8").splitlines() if self.console.exists() else []
+
+    async def run(self) -> Outcome:
+        return await run_application(
+            self.spec,
+            java=self.java,
+            cancel=self.cancel,
+            waiting=self.calls.append,
+            started=lambda: self.calls.append("started"),
+        )
+
+    async def printed(self, line: str) -> None:
+        """Wait until the script has printed this."""
+        await until(lambda: line in self.lines())
+
+    async def no_process_is_left(self) -> None:
+        """Wait for it: a grandchild dies of its signal in its own time."""
+        await until(lambda: not self.processes())
+
+    def processes(self) -> list[int]:
+        """Every live process that was started for this run: all inherit its private folder as TMPDIR."""
+        return processes_of(self.spec.work)
+
+
+def processes_of(work: Path) -> list[int]:
+    mark = f"TMPDIR={work}/".encode()
+    found = []
+    for process in Path("/proc").iterdir():
+        if process.name.isdigit():
+            try:
+                environment = (process / "environ").read_bytes()
+            except OSError:
+                continue
+            if any(variable.startswith(mark) for variable in environment.split(b"\0")):
+                found.append(int(process.name))
+    return found
+
+
+def java_that(home: Path, does: str) -> Java:
+    launcher = home / "bin" / "java"
+    launcher.parent.mkdir()
+    launcher.write_text(f"#!/bin/sh\n{does}\n")
+    launcher.chmod(0o755)
+    return Java(home, 17, "PATH")
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(LONG_SECONDS):
+        while not holds():  # noqa: ASYNC110  files and /proc send no events
+            await asyncio.sleep(0.05)
+
+
+@pytest.fixture(scope="module")
+def java():
+    return find_java(os.environ)
+
+
+@pytest.fixture
+def stage(tmp_path, java):
+    """Give a function that puts a script into a bucket and makes a run of it."""
+
+    def make(source: str, **changes: Any) -> Stage:
+        objects = tmp_path / "객체 저장소 a%20b"
+        for bucket in ("scripts", "logs", "lake"):
+            (objects / bucket).mkdir(parents=True)
+        (objects / "scripts" / "daily.py").write_text(textwrap.dedent(source), "utf-8")
+        spec = RunSpec(
+            run_id="mY3275GiRXkm",
+            job_name="daily",
+            script_path="scripts/",
+            log_path="logs/runs/",
+            parameters={},
+            workers=2,
+            timeout_seconds=LONG_SECONDS,
+            objects=objects,
+            work=tmp_path / "work 1",
+        )
+        return Stage(replace(spec, **changes), java)
+
+    return make
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize(
+    ("changes", "reason"),
+    [
+        (
+            {"script_path": "scripts/gone.py"},
+            "no script at scripts/gone.py: upload it, or correct scriptPath",
+        ),
+        (
+            {"script_path": "../daily.py"},
+            "'../daily.py' is not a path in object storage: write bucket/key, "
+            "without a scheme, .. or a leading slash",
+        ),
+        (
+            {"log_path": "/var/log"},
+            "'/var/log' is not a path in object storage: write bucket/key, "
+            "without a scheme, .. or a leading slash",
+        ),
+        (
+            {"log_path": "history/runs/"},
+            "no bucket 'history' for the logs at history/runs/: make it, or correct logPath",
+        ),
+        ({"parameters": {"$": "x"}}, "the parameter '$' has no name: write $name"),
+    ],
+    ids=["no script", "script outside", "log outside", "no log bucket", "no parameter name"],
+)
+async def test_a_run_that_cannot_work_fails_before_anything_starts(stage, changes, reason):
+    run = stage("", **changes)
+
+    assert await run.run() == Outcome("FAILED", reason)
+    assert run.calls == []
+    assert list((run.spec.objects / "logs").iterdir()) == []
+
+
+@pytest.mark.anyio
+async def test_a_folder_that_cannot_be_made_fails_the_run(stage):
+    run = stage("")
+    run.spec.work.write_text("in the way")
+
+    outcome = await run.run()
+
+    assert outcome.state == "FAILED"
+    assert outcome.reason.startswith("the run's files could not be prepared: ")
+    assert "\n" not in outcome.reason
+
+
+@pytest.mark.anyio
+async def test_a_java_that_is_gone_fails_the_run(stage):
+    run = stage("")
+    run.java = Java(Path("/no/such/java"), 17, "JAVA_HOME")
+
+    assert await run.run() == Outcome(
+        "FAILED", "Spark did not start: [Errno 2] No such file or directory: '/no/such/java/bin/java'"
+    )
+    assert run.calls == ["starting Spark"]
+
+
+@pytest.mark.anyio
+async def test_a_java_that_refuses_to_start_is_quoted(stage, tmp_path):
+    run = stage("")
+    run.java = java_that(tmp_path, "echo 'Error: no room for the heap' >&2; echo >&2; exit 1")
+
+    assert await run.run() == Outcome(
+        "FAILED",
+        "Spark did not start: the JVM exited with code 1: Error: no room for the heap (see jvm.log)",
+    )
+    assert run.calls == ["starting Spark"]
+
+
+@pytest.mark.anyio
+async def test_a_run_canceled_while_spark_starts_never_runs_its_script(stage, tmp_path):
+    run = stage("")
+    run.java = java_that(tmp_path, "sleep 600")
+    run.cancel.set()
+
+    assert await run.run() == Outcome("CANCELED", "canceled on request")
+    assert run.calls == ["starting Spark"]
+    await run.no_process_is_left()
+
+
+@pytest.mark.spark
+@pytest.mark.anyio
+async def test_a_script_reads_and_writes_its_buckets_and_leaves_its_logs(stage, tmp_path):
+    run = stage(
+        """
+        import json, sys
+        from pyspark.sql import SparkSession
+        from pyspark.sql.functions import udf
+
+        RATE = 2
+        spark = SparkSession.builder.getOrCreate()
+        sales = spark.read.csv("s3a://lake/$table", header=True, inferSchema=True)
+        doubled = udf(lambda amount: amount * RATE, "int")
+        sales.select("shop", doubled("amount").alias("amount")).write.parquet("s3a://lake/결과 1")
+        sales.write.saveAsTable("sales")
+        print(spark.read.csv("lake/$table").count(), len(open("lake/$table").readlines()), file=sys.stderr)
+        for scheme in "s3a", "s3", "s3n":
+            sales.write.json(f"{scheme}://lake/{scheme}")
+        print(json.dumps({
+            "arguments": sys.argv[1:],
+            "rows": sorted(map(list, spark.read.parquet("s3://lake/결과 1").collect())),
+            "frame": list(spark.table("sales").toPandas().shape),
+            "schemes": spark.read.json(["s3a://lake/s3a", "s3a://lake/s3", "s3a://lake/s3n"]).count(),
+            "app": [spark.sparkContext.appName, spark.sparkContext.master],
+        }))
+        for unknown in "s3a://nowhere/tmp", "s3a://lake/none.csv":
+            try:
+                spark.read.text(unknown)
+            except Exception as error:
+                print([line for line in str(error).splitlines() if unknown[:13] in line][0])
+        print("done", file=sys.stderr)
+        """,
+        parameters={"$table": "원본/sales.csv", "$run_date": "2026-11-01"},
+    )
+    run.java = find_java({"DATAFLOW_JAVA": "wheel"})
+    source = run.spec.objects / "lake" / "원본" / "sales.csv"
+    source.parent.mkdir()
+    source.write_text("shop,amount\nseoul,4\nbusan,3\n")
+
+    outcome = await run.run()
+
+    assert (outcome, run.calls) == (Outcome("COMPLETED"), ["starting Spark", "started"]), run.lines()
+    counted, found, *said = run.lines()
+    assert counted == "3 3"  # a path without a scheme, for Spark and for Python
+    assert json.loads(found) == {
+        "arguments": ["--run_date=2026-11-01"],
+        "rows": [["busan", 6], ["seoul", 8]],
+        "frame": [2, 2],
+        "schemes": 6,
+        "app": ["daily", f"local[{min(2, len(os.sched_getaffinity(0)))}]"],
+    }
+    assert said == [
+        ": java.io.IOException: Could not initialize target File System for URI : s3a://nowhere/",
+        "[PATH_NOT_FOUND] Path does not exist: s3a://lake/none.csv. SQLSTATE: 42K03",
+        "done",
+    ]
+    assert event_log_is_whole(run)
+    await run.no_process_is_left()
+    assert (run.spec.work / "warehouse" / "sales" / "_SUCCESS").exists()
+    assert sorted(tmp_path.iterdir()) == sorted([run.spec.objects, run.spec.work])
+
+
+def event_log_is_whole(run: Stage) -> bool:
+    lines = [line for log in run.events.rglob("events_*") for line in log.read_text().splitlines()]
+    in_progress = list(run.events.rglob("*.inprogress"))
+    return (
+        any(json.loads(line)["Event"] == "SparkListenerApplicationEnd" for line in lines) and not in_progress
+    )
+
+
+@pytest.mark.spark
+@pytest.mark.anyio
+async def test_a_script_that_raises_leaves_its_own_traceback(stage):
+    run = stage(
+        """
+        from pyspark.sql import SparkSession
+
+        spark = SparkSession.builder.getOrCreate()
+        spark.table("no_such_table").show()
+        """
+    )
+
+    ended = await run.run()
+
+    assert ended.state == "FAILED"
+    assert ended.reason.startswith(
+        "pyspark.errors.exceptions.captured.AnalysisException: [TABLE_OR_VIEW_NOT_FOUND] The table or view `no_such_table`"
+    )
+    assert run.lines()[0] == "Traceback (most recent call last):"
+    assert run.lines()[1].endswith('/daily.py", line 5, in <module>')
+    assert "job.py" not in run.console.read_text()
+    assert any("[TABLE_OR_VIEW_NOT_FOUND]" in line for line in run.lines())
+
+
+@pytest.mark.spark
+@pytest.mark.anyio
+async def test_a_scripts_exit_code_is_the_reason_and_its_output_is_kept_whole(stage):
+    run = stage(
+        """
+        import os, subprocess, sys
+        for number in range(20_000):
+            os.write(1, b"%08d " % number + b"x" * 200 + b"\\n")
+        subprocess.run(["echo", "from a child"])
+        print("그리고", file=sys.stderr)
+        sys.exit(3)
+        """
+    )
+
+    assert await run.run() == Outcome("FAILED", "the script exited with code 3")
+    assert run.console.stat().st_size == 20_000 * 210 + len("from a child\n그리고\n".encode())
+    assert run.lines()[-3:] == ["00019999 " + "x" * 200, "from a child", "그리고"]
+
+
+@pytest.mark.spark
+@pytest.mark.anyio
+async def test_a_script_that_prints_without_end_does_not_fill_the_disk(stage):
+    run = stage(
+        """
+        import time
+        for number in range(70):
+            print(f"{number:03}", "x" * 1_000_000)
+        print("printed", flush=True)
+        time.sleep(5)
+        """
+    )
+
+    assert await run.run() == Outcome("COMPLETED")
+
+    assert run.console.stat().st_size <= 1 << 26
+    first, *lines = run.lines()
+    assert first.endswith("bytes of older output were dropped here]")
+    assert lines[-1] == "printed"
+
+
+@pytest.mark.spark
+@pytest.mark.anyio
+async def test_a_script_killed_from_outside_says_by_which_signal(stage):
+    run = stage("import os, time\nprint(os.getpid())\ntime.sleep(600)\n")
+    ending = asyncio.ensure_future(run.run())
+    await until(lambda: len(run.lines()) == 1)
+
+    os.kill(int(run.lines()[0]), signal.SIGKILL)
+
+    assert await ending == Outcome("FAILED", "the script was killed by signal 9 (SIGKILL)")
+    await run.no_process_is_left()
+
+
+@pytest.mark.spark
+@pytest.mark.anyio
+async def test_a_script_past_its_timeout_is_stopped_with_all_it_started(stage):
+    run = stage(
+        """
+        import signal, subprocess, sys
+        signal.signal(signal.SIGTERM, signal.SIG_IGN)
+        subprocess.Popen([sys.executable, "-c", "import time; time.sleep(600)"])
+        while True:
+            pass
+        """,
+        timeout_seconds=1.5,
+    )
+
+    assert await run.run() == Outcome("FAILED", "stopped after 1.5 s: its timeout")
+    await run.no_process_is_left()
+
+
+LOOPING_UDF = """
+    from pyspark.sql import SparkSession
+
+    def forever(row):
+        print("looping", flush=True)
+        while True:
+            pass
+
+    spark = SparkSession.builder.getOrCreate()
+    spark.sparkContext.parallelize([1, 2], 2).foreach(forever)
+    """
+
+
+@pytest.mark.spark
+@pytest.mark.anyio
+async def test_a_run_canceled_in_a_python_udf_leaves_no_worker_and_a_whole_event_log(stage):
+    run = stage(LOOPING_UDF)
+    ending = asyncio.ensure_future(run.run())
+    jvm_log = run.spec.objects / jvm_log_key(run.spec.log_path, run.spec.run_id)
+    await until(lambda: jvm_log.exists() and "looping" in jvm_log.read_text())
+    groups = {os.getpgid(process) for process in run.processes()}
+
+    run.cancel.set()
+
+    assert await ending == Outcome("CANCELED", "canceled on request")
+    assert len(groups) == 2  # pyspark's daemon makes one of its own
+    await run.no_process_is_left()
+    assert event_log_is_whole(run)
+
+
+@pytest.mark.spark
+@pytest.mark.anyio
+async def test_a_task_canceled_from_outside_takes_its_processes_along(stage):
+    run = stage("print('up')\nwhile True: pass\n")
+    task = asyncio.ensure_future(run.run())
+    await run.printed("up")
+
+    task.cancel()
+
+    with pytest.raises(asyncio.CancelledError):
+        await task
+    await run.no_process_is_left()
+
+
+@pytest.mark.spark
+@pytest.mark.anyio
+async def test_a_jvm_that_dies_is_the_reason_not_the_scripts_error_that_follows(stage):
+    run = stage(
+        """
+        import os, signal
+        from pyspark.sql import SparkSession
+
+        spark = SparkSession.builder.getOrCreate()
+        os.kill(os.getpgrp(), signal.SIGKILL)
+        spark.range(3).count()
+        """
+    )
+
+    assert await run.run() == Outcome(
+        "FAILED", "Spark's JVM was killed by signal 9 (SIGKILL) during the run (see jvm.log)"
+    )
+    await run.no_process_is_left()
+
+
+@pytest.mark.spark
+@pytest.mark.anyio
+async def test_how_far_a_run_is_can_be_seen_while_its_tasks_end(stage, tmp_path):
+    run = stage(
+        """
+        import os, time
+        from pyspark.sql import SparkSession
+
+        def wait(number):
+            while number >= 2 and not os.path.exists("$go"):
+                time.sleep(0.05)
+            return number % 2, number
+
+        spark = SparkSession.builder.getOrCreate()
+        numbers = spark.sparkContext.parallelize(range(4), 4).map(wait).reduceByKey(max, 2)
+        numbers.collect()
+        print(numbers.count())
+        """,
+        parameters={"$go": str(tmp_path / "go")},
+        workers=1,
+    )
+    tail = EventLogTail(run.events)
+    running = asyncio.create_task(run.run())
+
+    await until(lambda: tail.look().tasks_done > 0 or running.done())
+    early = tail.look()
+    (tmp_path / "go").touch()
+
+    assert await running == Outcome("COMPLETED")
+    # Of the second job the first stage is skipped: its results are there.
+    assert tail.look(is_final=True) == Progress(3, 3, 8, 0, 8, is_over=True)
+    assert (early.stages_done, early.stages_total, early.tasks_total) == (0, 2, 6)
+    assert early.tasks_done in {1, 2}  # Spark writes a little later
+    assert [(stage.name, stage.tasks_total) for stage in early.running] == [("reduceByKey at daily.py:11", 4)]
+
+
+SERVICE = """
+import asyncio, subprocess, sys
+from pathlib import Path
+from dataflow_magic.local.spark.java import Java
+from dataflow_magic.local.spark.application import RunSpec, run_application
+
+def started():
+    # Another child of the service, which outlives it and was told to keep every descriptor.
+    subprocess.Popen(["sleep", "600"], close_fds=False)
+
+spec = RunSpec("r1", "daily", "scripts/", "logs/", {}, 2, 600, Path(sys.argv[1]), Path(sys.argv[2]))
+java = Java(Path(sys.argv[3]), int(sys.argv[4]), "")
+asyncio.run(run_application(spec, java=java, cancel=asyncio.Event(), waiting=str, started=started))
+"""
+
+
+@pytest.mark.spark
+@pytest.mark.anyio
+async def test_no_run_outlives_a_service_that_is_killed(stage):
+    run = stage("print('up')\nwhile True: pass\n", run_id="r1", log_path="logs/")
+    arguments = [run.spec.objects, run.spec.work, run.java.home, run.java.version]
+    service = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", SERVICE, *map(str, arguments), start_new_session=True
+    )
+    try:
+        await run.printed("up")
+        assert len(run.processes()) == 2
+
+        service.kill()
+        assert await service.wait() == -signal.SIGKILL
+
+        await run.no_process_is_left()
+    finally:
+        os.killpg(service.pid, signal.SIGKILL)  # its session holds the sleeping child

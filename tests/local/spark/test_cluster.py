@@ -1,0 +1,146 @@
+"""Runs handed to an existing Spark cluster: a real one, with its master and workers as processes of their own."""
+
+import asyncio
+import json
+import os
+import textwrap
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+import pytest
+
+from dataflow_magic.local.folder import DataFolder
+from dataflow_magic.local.options import Options
+from dataflow_magic.local.spark.application import Outcome
+from dataflow_magic.local.spark.catalog import free_port
+from dataflow_magic.local.spark.java import find_java
+from dataflow_magic.local.spark.runner import Carrier
+from dataflow_magic.local.spark.settings import RunSpec
+from tests.local.spark.cluster import Cluster, a_cluster
+
+pytestmark = pytest.mark.anyio
+
+LONG_SECONDS = 240.0
+
+SCRIPT = """
+import json, os, time
+from pyspark.sql import SparkSession
+
+spark = SparkSession.builder.getOrCreate()
+context = spark.sparkContext
+
+def slowly(number):
+    time.sleep($seconds)
+    return os.getpid()
+
+workers = context.parallelize(range($tasks), $tasks).map(slowly).collect()
+spark.range(10).write.mode("overwrite").csv("s3a://lake/numbers")
+print(json.dumps({"master": context.master, "workers": len(set(workers)), "tasks": len(workers)}))
+"""
+
+
+@dataclass
+class Place:
+    """A data folder with a script, and runs of it."""
+
+    folder: DataFolder
+    archives: Path
+    waits: list[str] = field(default_factory=list)
+    cancel: asyncio.Event = field(default_factory=asyncio.Event)
+
+    def log(self, run_id: str, name: str = "console.log") -> Path:
+        return self.folder.objects / "logs" / run_id / name
+
+    async def run(self, carry_out: Carrier, run_id: str, **parameters: object) -> Outcome:
+        spec = RunSpec(
+            run_id=run_id,
+            job_name="daily",
+            script_path="scripts/",
+            log_path="logs/",
+            parameters={f"${name}": str(value) for name, value in parameters.items()},
+            workers=2,
+            timeout_seconds=LONG_SECONDS,
+            objects=self.folder.objects,
+            work=self.folder.path / "runs" / run_id,
+        )
+        return await carry_out(
+            spec, cancel=self.cancel, waiting=self.waits.append, started=lambda: self.waits.append("started")
+        )
+
+    def carrier(self, master: str) -> Carrier:
+        # Executors of 512 MB: both fit on a small machine.
+        conf = {"spark.executor.memory": "512m"}
+        return Carrier(self.folder, self.archives, Options(warm=False, master=master, conf=conf))
+
+    def tasks_done(self, run_id: str) -> int:
+        events = self.log(run_id, "events").glob("*/events_*")
+        return sum(text.count('"Event":"SparkListenerTaskEnd"') for text in (e.read_text() for e in events))
+
+
+@pytest.fixture
+def place(tmp_path, archives):
+    folder = DataFolder(tmp_path / "local")
+    for bucket in ("scripts", "logs", "lake"):
+        (folder.objects / bucket).mkdir(parents=True)
+    (folder.objects / "scripts" / "daily.py").write_text(textwrap.dedent(SCRIPT))
+    return Place(folder, archives)
+
+
+@pytest.fixture(scope="module")
+def cluster(tmp_path_factory) -> Iterator[Cluster]:
+    with a_cluster(tmp_path_factory.mktemp("cluster"), find_java(os.environ)) as cluster:
+        yield cluster
+
+
+async def until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(LONG_SECONDS):
+        while not holds():  # noqa: ASYNC110
+            await asyncio.sleep(0.1)
+
+
+def in_background(work) -> asyncio.Task[Outcome]:
+    return asyncio.ensure_future(work)
+
+
+@pytest.mark.spark
+async def test_a_run_goes_to_the_cluster_and_survives_the_loss_of_a_worker(cluster, place):
+    async with place.carrier(cluster.url) as carry_out:
+        canceled = in_background(place.run(carry_out, "run000000001", seconds=600, tasks=2))
+        await until(lambda: len(cluster.executors()) == 2)
+        place.cancel.set()
+        assert await canceled == Outcome("CANCELED", "canceled on request")
+        await until(lambda: not cluster.executors())
+
+        place.cancel.clear()
+        place.waits.clear()
+        running = in_background(place.run(carry_out, "run000000002", seconds=0.5, tasks=24))
+        await until(lambda: place.tasks_done("run000000002") > 2)
+        assert len(cluster.executors()) == 2  # numWorker of them
+        cluster.kill_a_worker()
+
+        assert await running == Outcome("COMPLETED"), place.log("run000000002").read_text()
+        assert place.waits == [f"the Spark master at {cluster.url}", "starting Spark", "started"]
+        told = json.loads(place.log("run000000002").read_text().splitlines()[-1])
+        assert told["master"] == cluster.url
+        assert told["tasks"] == 24
+        assert told["workers"] >= 2
+        assert list((place.folder.objects / "lake" / "numbers").glob("part-*"))
+
+        cluster.kill_the_master()
+        place.waits.clear()
+        assert await place.run(carry_out, "run000000003", seconds=0, tasks=1) == Outcome(
+            "FAILED",
+            f"no Spark master answers at {cluster.url}: start it, or start the service with another --master",
+        )
+        assert place.waits == [f"the Spark master at {cluster.url}"]
+
+
+async def test_a_master_that_is_not_there_is_told_at_once(place):
+    master = f"spark://127.0.0.1:{free_port()}"
+    async with place.carrier(master) as carry_out:
+        ended = await place.run(carry_out, "run000000001", seconds=0, tasks=1)
+
+    assert ended == Outcome(
+        "FAILED", f"no Spark master answers at {master}: start it, or start the service with another --master"
+    )

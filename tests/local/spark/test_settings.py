@@ -1,0 +1,126 @@
+import sys
+from pathlib import Path
+
+import pytest
+
+from dataflow_magic.local.spark.settings import (
+    RunSpec,
+    cluster_settings,
+    console_log_key,
+    event_log_key,
+    is_here,
+    java_options,
+    jvm_log_key,
+    masters,
+    mountable_buckets,
+    run_environment,
+    spark_settings,
+)
+
+
+@pytest.mark.parametrize("log_path", ["logs/runs/", "logs/runs"])
+def test_a_runs_logs_lie_in_its_own_folder_below_the_log_path(log_path):
+    assert console_log_key(log_path, "r1") == "logs/runs/r1/console.log"
+    assert jvm_log_key(log_path, "r1") == "logs/runs/r1/jvm.log"
+    assert event_log_key(log_path, "r1") == "logs/runs/r1/events/"
+
+
+def test_buckets_hadoop_cannot_name_are_left_out():
+    names = ["lake.eu", "lake", "my_bucket", ".cache", "버킷", "a.b", "a.b.c", "raw-1"]
+
+    assert mountable_buckets(names) == ["a.b", "lake", "raw-1"]
+
+
+@pytest.mark.parametrize(
+    ("workers", "cores", "master"),
+    [(2, 8, "local[2]"), (10, 4, "local[4]"), (0, 4, "local[1]")],
+    ids=["as asked", "no more than the machine has", "at least one"],
+)
+def test_workers_become_cores(workers, cores, master):
+    spec = RunSpec("r1", "daily", "scripts/", "logs/", {}, workers, 60.0, Path("/objects"), Path("/private"))
+
+    settings = spark_settings(spec, buckets=[], logs=spec.objects / "logs", cores=cores)
+
+    assert settings["spark.master"] == master
+
+
+def test_java_17_gets_no_option_that_only_newer_ones_know():
+    newer = {"--sun-misc-unsafe-memory-access=allow", "--enable-native-access=ALL-UNNAMED"}
+
+    assert newer.isdisjoint(java_options(17))
+    assert newer.isdisjoint(java_options(21))
+    assert newer <= set(java_options(25))
+
+
+def test_secrets_and_other_sparks_stay_out_of_the_environment():
+    inherited = {
+        "PATH": "/bin",
+        "NCLOUD_SECRET_KEY": "s",
+        "NCLOUD_ACCESS_KEY": "a",
+        "DATAFLOW_ACCESS_KEY": "a",
+        "DATAFLOW_TARGET": "local",
+        "SPARK_REMOTE": "sc://elsewhere",
+        "PYSPARK_GATEWAY_PORT": "1",
+        "PYTHONWARNINGS": "error",
+    }
+
+    environment = run_environment(inherited, work=Path("/private"))
+
+    assert environment == {
+        "PATH": "/bin",
+        "DATAFLOW_TARGET": "local",
+        "SPARK_LOCAL_DIRS": "/private/scratch",
+        "SPARK_LOCAL_IP": "127.0.0.1",
+        "PYSPARK_PYTHON": sys.executable,
+        "PYTHONHASHSEED": "0",
+        "PYTHONIOENCODING": "utf-8",
+        "PYTHONUNBUFFERED": "1",
+        "PYTHONWARNINGS": "error,ignore:PySpark does not yet fully support pandas:FutureWarning",
+        "TMPDIR": "/private/scratch",
+    }
+
+
+def test_workers_of_a_cluster_are_executors_of_one_core():
+    assert cluster_settings("spark://h:7077", 4) == {
+        "spark.master": "spark://h:7077",
+        "spark.executor.instances": "4",
+        "spark.executor.cores": "1",
+        "spark.cores.max": "4",
+    }
+
+
+@pytest.mark.parametrize(
+    ("master", "places", "here"),
+    [
+        ("", [], True),
+        ("spark://127.0.0.1:7077", [("127.0.0.1", 7077)], True),
+        ("spark://[::1]:7077,localhost:7078", [("::1", 7077), ("localhost", 7078)], True),
+        ("spark://a:7077,127.0.0.1:7077", [("a", 7077), ("127.0.0.1", 7077)], False),
+        ("spark://nowhere", [], False),
+        ("yarn", [], False),
+    ],
+)
+def test_a_driver_is_reached_from_elsewhere_where_its_cluster_is_elsewhere(master, places, here):
+    assert masters(master) == places
+    assert is_here(master) is here
+
+
+def test_what_is_set_for_all_runs_wins_and_a_run_for_another_machine_has_no_address_of_this_one():
+    spec = RunSpec(
+        "r1",
+        "daily",
+        "scripts/",
+        "logs/",
+        {},
+        2,
+        60.0,
+        Path("/objects"),
+        Path("/private"),
+        settings={"spark.ui.enabled": "true"},
+        master="yarn",
+    )
+
+    settings = spark_settings(spec, buckets=[], logs=spec.objects / "logs", cores=2)
+
+    assert settings["spark.ui.enabled"] == "true"
+    assert "spark.driver.host" not in settings

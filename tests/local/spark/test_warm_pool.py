@@ -1,0 +1,190 @@
+"""When a JVM is made warm, who gets it, and when it is given up: with JVMs that are only names and a clock that is real but quick."""
+
+import asyncio
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, cast
+
+import pytest
+
+from dataflow_magic.local.spark.jvm import Gateway
+from dataflow_magic.local.spark.warm_pool import TRIES, Pool
+
+pytestmark = pytest.mark.anyio
+
+SECONDS = 20.0
+
+
+class Process:
+    """A process as far as a pool looks at it."""
+
+    def __init__(self, pid: int) -> None:
+        self.pid = pid
+        self.returncode: int | None = None
+
+
+@dataclass
+class Makers:
+    """Makes JVMs, one after the other, as soon as it is allowed to."""
+
+    made: list[Gateway] = field(default_factory=list)
+    begun: int = 0
+    discarded: list[Gateway] = field(default_factory=list)
+    may: asyncio.Event = field(default_factory=asyncio.Event)
+    error: Exception | None = None
+    prepared: int = 0
+    may_prepare: asyncio.Event = field(default_factory=asyncio.Event)
+
+    async def prepare(self) -> None:
+        self.prepared += 1
+        await self.may_prepare.wait()
+
+    async def warm(self) -> Gateway:
+        self.begun += 1
+        await self.may.wait()
+        if self.error:
+            raise self.error
+        number = len(self.made) + 1
+        process = cast(Any, Process(number))
+        self.made.append(Gateway(cast(Any, None), process, Path(f"/{number}"), Path("/log"), {}))
+        return self.made[-1]
+
+    async def discard(self, gateway: Gateway) -> None:
+        self.discarded.append(gateway)
+
+    @asynccontextmanager
+    async def pool(self, *, keep_seconds: float = 600.0, quick: bool = True, prepared: bool = True):
+        if quick:
+            self.may.set()
+        if prepared:
+            self.may_prepare.set()
+        async with Pool(
+            self.prepare, self.warm, self.discard, quiet_seconds=0.01, keep_seconds=keep_seconds
+        ) as pool:
+            yield pool
+
+
+async def until(holds) -> None:
+    async with asyncio.timeout(SECONDS):
+        while not holds():  # noqa: ASYNC110
+            await asyncio.sleep(0.002)
+
+
+def no_cancel() -> asyncio.Event:
+    return asyncio.Event()
+
+
+async def test_a_warm_jvm_serves_one_run_and_the_next_is_made_after_it():
+    makers = Makers()
+    async with makers.pool() as pool:
+        await until(lambda: pool.is_warm)
+        with pool.busy():
+            assert await pool.take(no_cancel()) is makers.made[0]
+            assert await pool.take(no_cancel()) is None
+            await asyncio.sleep(0.05)
+            assert len(makers.made) == 1  # the run has the cores for itself
+        await until(lambda: pool.is_warm)
+
+        assert len(makers.made) == 2
+    assert makers.discarded == [makers.made[1]]  # the first is its run's to end
+
+
+async def test_a_run_that_is_over_before_anybody_looks_is_followed_by_a_new_one_all_the_same():
+    makers = Makers()
+    async with makers.pool() as pool:
+        await until(lambda: pool.is_warm)
+        await asyncio.sleep(0.02)
+        with pool.busy():
+            gateway, pool._ready = pool._ready, None
+        assert gateway is makers.made[0]
+
+        await until(lambda: len(makers.made) == 2)
+
+
+async def test_a_run_waits_for_the_jvm_that_is_being_made_warm():
+    makers = Makers()
+    async with makers.pool(quick=False) as pool:
+        await until(lambda: makers.begun)
+        taking = asyncio.ensure_future(pool.take(no_cancel()))
+        await asyncio.sleep(0.02)
+        assert not taking.done()
+
+        makers.may.set()
+
+        assert await taking is makers.made[0]
+
+
+async def test_no_run_waits_for_what_has_to_be_prepared_before_the_first():
+    makers = Makers()
+    async with makers.pool(prepared=False) as pool:
+        await until(lambda: makers.prepared)
+        with pool.busy():
+            assert await pool.take(no_cancel()) is None
+
+        makers.may_prepare.set()
+
+        await until(lambda: pool.is_warm)
+
+
+async def test_a_run_canceled_while_it_waits_takes_none():
+    makers, cancel = Makers(), asyncio.Event()
+    async with makers.pool(quick=False) as pool:
+        await until(lambda: makers.begun)
+        taking = asyncio.ensure_future(pool.take(cancel))
+        await asyncio.sleep(0.02)
+
+        cancel.set()
+
+        assert await taking is None
+        makers.may.set()
+        await until(lambda: pool.is_warm)
+
+
+async def test_one_that_died_meanwhile_is_not_handed_out():
+    makers = Makers()
+    async with makers.pool() as pool:
+        await until(lambda: pool.is_warm)
+        cast(Any, makers.made[0].process).returncode = -9
+
+        assert not pool.is_warm
+        assert await pool.take(no_cancel()) is None
+        assert makers.discarded == [makers.made[0]]
+
+
+async def test_nothing_is_made_warm_beside_a_run():
+    makers = Makers()
+    async with makers.pool() as pool:
+        with pool.busy():
+            await asyncio.sleep(0.05)
+            assert makers.begun == 0
+        await until(lambda: pool.is_warm)
+
+
+async def test_one_nobody_wants_for_long_is_given_up_until_the_next_run():
+    makers = Makers()
+    async with makers.pool(keep_seconds=0.02) as pool:
+        await until(lambda: makers.discarded == makers.made[:1] != [])
+        await asyncio.sleep(0.05)
+        assert len(makers.made) == 1
+
+        with pool.busy():
+            assert await pool.take(no_cancel()) is None
+
+        await until(lambda: len(makers.made) == 2)
+
+
+async def test_what_cannot_be_made_is_tried_after_each_of_a_few_runs_and_then_no_more(caplog):
+    makers = Makers(error=ValueError("no room"))
+    async with makers.pool() as pool:
+        for tried in range(1, TRIES + 1):
+            await until(lambda tried=tried: makers.begun == tried)
+            with pool.busy():
+                assert await pool.take(no_cancel()) is None
+        await until(lambda: "no JVM can be kept warm; each run starts its own" in caplog.messages)
+        with pool.busy():
+            pass
+        await asyncio.sleep(0.05)
+
+    assert makers.begun == TRIES
+    assert caplog.messages.count("making a JVM warm") == TRIES
