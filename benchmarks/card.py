@@ -38,7 +38,7 @@ from dataflow_magic.card.actions import Actions
 from dataflow_magic.card.painter import Showing
 from dataflow_magic.card.presenter import FrontEnd, Presenter
 from dataflow_magic.card.run.widgets import LiveCard
-from dataflow_magic.cell.run import JobRef, RunRequest
+from dataflow_magic.models.request import JobRef, RunRequest
 from dataflow_magic.models.wire import JobCondition
 from dataflow_magic.session.session import Session
 

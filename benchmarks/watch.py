@@ -51,7 +51,6 @@ from dataflow_magic.card.actions import Actions
 from dataflow_magic.card.painter import Showing
 from dataflow_magic.card.presenter import FrontEnd, Presenter
 from dataflow_magic.card.run.state import CardState
-from dataflow_magic.cell.run import JobRef, RunRequest
 from dataflow_magic.client.client import Client
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.ledger.ledger import INSERT, Ledger, ledger_path, new_key
@@ -61,6 +60,7 @@ from dataflow_magic.local.http.app import Keys, Service, create_app
 from dataflow_magic.local.spark.application import Outcome
 from dataflow_magic.local.spark.settings import RunSpec
 from dataflow_magic.local.store import Store
+from dataflow_magic.models.request import JobRef, RunRequest
 from dataflow_magic.models.view import RunView
 from dataflow_magic.models.wire import KST, JobCondition, JobExecution, RunState
 from dataflow_magic.session.run import Run

@@ -335,7 +335,7 @@ def test_what_a_service_lists_of_a_job_is_masked_where_a_start_of_it_was_secret(
     scene.start("daily_sales", {"token": "in the clear elsewhere", "day": "2"}).result()
     restart(scene)
     records = scene.session.executions(
-        dataflow_magic.cell.run.JobRef("daily_sales"), scene.session.target("local")
+        dataflow_magic.models.request.JobRef("daily_sales"), scene.session.target("local")
     )
 
     assert sorted(records_frame(records)["param.day"]) == ["1", "2"]

@@ -7,21 +7,18 @@ import keyword
 import re
 import shlex
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field, replace
-from typing import Any, Literal, NoReturn
+from dataclasses import dataclass, replace
+from typing import Any, NoReturn
 
 from dataflow_magic.cell.block import Block, parse_block, parse_mapping, suggestion
 from dataflow_magic.cell.values import render
 from dataflow_magic.errors import CellError
-from dataflow_magic.models.secret import Parameter
+from dataflow_magic.models.request import JobRef, RunRequest, SweepRequest
 from dataflow_magic.models.wire import JobCondition
 
 __all__ = [
     "CellOptions",
-    "JobRef",
     "LineParser",
-    "RunRequest",
-    "SweepRequest",
     "add_condition",
     "add_place",
     "check_ranges",
@@ -31,6 +28,7 @@ __all__ = [
     "minutes",
     "option_strings",
     "parse_cell",
+    "parse_job_ref",
     "split_line",
 ]
 
@@ -45,73 +43,6 @@ ALL_OF_A_REQUEST = frozenset(
     }
 )  # fmt: skip
 """Options that say what is sent, where, or whether at all."""
-ID_PATTERN = re.compile(r"[A-Za-z0-9]{12}")
-"""Ids in the vendor's full examples: twelve alphanumerics."""
-
-
-@dataclass(frozen=True, slots=True)
-class JobRef:
-    """How a cell names its job.
-
-    Parameters
-    ----------
-    text
-        A name or an id.
-    kind
-        ``id`` or ``name`` when forced by a prefix, ``any`` when the service is asked.
-    """
-
-    text: str
-    kind: Literal["any", "id", "name"] = "any"
-
-    @property
-    def may_be_id(self) -> bool:
-        """Whether the text has the form of an id, or was said to be one."""
-        return self.kind == "id" or (self.kind == "any" and ID_PATTERN.fullmatch(self.text) is not None)
-
-    @classmethod
-    def parse(cls, text: str) -> JobRef:
-        """Read ``NAME``, ``ID``, ``name:NAME`` or ``id:ID``.
-
-        Raises
-        ------
-        CellError
-            When nothing is left, or an id holds characters that would change the request's path.
-        """
-        kind, colon, rest = text.partition(":")
-        ref = cls(rest, "id" if kind == "id" else "name") if colon and kind in {"id", "name"} else cls(text)
-        if not ref.text:
-            raise CellError("no job is named; write %%dataflow_run JOB, a job's name or id")
-        if ref.kind == "id" and not re.fullmatch(r"[A-Za-z0-9_-]+", ref.text):
-            raise CellError(f"{ref.text!r} is not a job id; ids are letters and digits")
-        return ref
-
-
-@dataclass(frozen=True, slots=True)
-class RunRequest:
-    """One run to be started: everything that goes to the service."""
-
-    job: JobRef
-    condition: JobCondition = field(default_factory=JobCondition)
-    parameters: Mapping[str, Parameter] = field(default_factory=dict)
-    trigger_id: str | None = None
-    workflow_id: str | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class SweepRequest:
-    """Runs of one job to be started together.
-
-    Parameters
-    ----------
-    swept
-        The names, with their ``$``, of the parameters that tell the runs apart.
-    requests
-        One per combination of values, all of one job.
-    """
-
-    swept: tuple[str, ...]
-    requests: tuple[RunRequest, ...]
 
 
 @dataclass(frozen=True, slots=True)
@@ -171,7 +102,7 @@ def parse_cell(line: str, body: str, namespace: Mapping[str, Any]) -> CellOption
     block = parse_block(body, namespace)
     request = RunRequest(
         # What --again sends is known once its run is found.
-        job=JobRef(options.again) if options.again is not None else JobRef.parse(options.job),
+        job=JobRef(options.again) if options.again is not None else parse_job_ref(options.job),
         condition=condition_of(vars(options)).over(block.condition),
         parameters=block.parameters,
         trigger_id=options.trigger_id,
@@ -235,7 +166,24 @@ def make_request(
             raise CellError(f"{name}={value!r} is {type(value).__name__}, not {wanted.__name__}")
     condition = condition_of(given)
     check_ranges(condition, force=force)
-    return RunRequest(JobRef.parse(job), condition, parse_mapping(parameters or {}), trigger_id, workflow_id)
+    return RunRequest(parse_job_ref(job), condition, parse_mapping(parameters or {}), trigger_id, workflow_id)
+
+
+def parse_job_ref(text: str) -> JobRef:
+    """Read ``NAME``, ``ID``, ``name:NAME`` or ``id:ID``.
+
+    Raises
+    ------
+    CellError
+        The text names no job, or its id has characters that would change the request's path.
+    """
+    kind, colon, rest = text.partition(":")
+    ref = JobRef(rest, "id" if kind == "id" else "name") if colon and kind in {"id", "name"} else JobRef(text)
+    if not ref.text:
+        raise CellError("no job is named; write %%dataflow_run JOB, a job's name or id")
+    if ref.kind == "id" and not re.fullmatch(r"[A-Za-z0-9_-]+", ref.text):
+        raise CellError(f"{ref.text!r} is not a job id; ids are letters and digits")
+    return ref
 
 
 def check_ranges(condition: JobCondition, *, force: bool = False) -> None:

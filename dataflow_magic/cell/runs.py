@@ -9,9 +9,10 @@ from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 from dataflow_magic.cell.block import suggestion
-from dataflow_magic.cell.run import JobRef, LineParser
+from dataflow_magic.cell.run import LineParser, parse_job_ref
 from dataflow_magic.errors import CellError
 from dataflow_magic.ledger.record import RunRecord, microseconds
+from dataflow_magic.models.request import JobRef
 from dataflow_magic.models.wire import KST, RunState
 
 __all__ = ["Listing", "listing_help", "listing_option_strings", "parse_listing"]
@@ -126,7 +127,7 @@ def parse_listing(line: str, now: datetime) -> Listing | None:
         return None
     return Listing(
         everywhere=options.all,
-        remote=None if options.remote is None else JobRef.parse(options.remote),
+        remote=None if options.remote is None else parse_job_ref(options.remote),
         target=options.target,
         job=options.job,
         statuses=None if options.status is None else frozenset(options.status.upper().split(",")),

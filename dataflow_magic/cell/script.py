@@ -7,24 +7,23 @@ import re
 import tokenize
 import warnings
 from collections.abc import Mapping
-from dataclasses import dataclass
 from typing import Any
 
 from dataflow_magic.cell.run import (
-    JobRef,
     LineParser,
     add_condition,
     add_place,
     check_ranges,
     condition_of,
+    parse_job_ref,
     split_line,
 )
 from dataflow_magic.errors import CellError
+from dataflow_magic.models.request import ScriptRequest
 from dataflow_magic.models.wire import JobCondition
 
 __all__ = [
     "LOCAL_DEFAULTS",
-    "ScriptRequest",
     "object_key",
     "parse_script",
     "script_help",
@@ -40,31 +39,6 @@ LOCAL_DEFAULTS = JobCondition(
 )
 """What a new job of a local service has where the cell does not say: that of its sample jobs."""
 OF_IPYTHON = re.compile(r"\s*[%!?]|.*=\s*[%!]|.*\?\s*$")
-
-
-@dataclass(frozen=True, slots=True)
-class ScriptRequest:
-    """A script to be written, and what its job is to be.
-
-    Parameters
-    ----------
-    content
-        The script's bytes.
-    condition
-        What the cell sets of the job condition.
-    force
-        Whether an object somebody else wrote may be overwritten, and values outside the documented ranges sent.
-    run
-        Whether a run is to be started then.
-    """
-
-    job: JobRef
-    content: bytes
-    condition: JobCondition
-    force: bool = False
-    run: bool = False
-    target: str | None = None
-    profile: str | None = None
 
 
 def parse_script(line: str, body: str, namespace: Mapping[str, Any]) -> ScriptRequest | None:
@@ -94,7 +68,7 @@ def parse_script(line: str, body: str, namespace: Mapping[str, Any]) -> ScriptRe
     for path in filter(None, (condition.script_path, condition.log_path)):
         _check_path(path)
     return ScriptRequest(
-        job=JobRef.parse(options.job),
+        job=parse_job_ref(options.job),
         content=_checked(body.rstrip("\r\n") + "\n"),
         condition=condition,
         force=options.force,

@@ -6,12 +6,12 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from dataflow_magic.cell.run import RunRequest
 from dataflow_magic.client.client import as_curl, execution_body
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.ledger.ledger import ledger_path
 from dataflow_magic.local.launch import check_installed, default_folder, peek
 from dataflow_magic.local.spark.java import java_in_words
+from dataflow_magic.models.request import RunRequest
 from dataflow_magic.models.secret import MASK
 from dataflow_magic.models.text import in_lines
 from dataflow_magic.settings import (

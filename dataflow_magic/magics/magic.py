@@ -30,7 +30,8 @@ if TYPE_CHECKING:
     import pandas as pd
     from IPython.core.interactiveshell import InteractiveShell
 
-    from dataflow_magic.cell.run import CellOptions, RunRequest
+    from dataflow_magic.cell.run import CellOptions
+    from dataflow_magic.models.request import RunRequest
     from dataflow_magic.session.run import Run
     from dataflow_magic.session.session import Session
     from dataflow_magic.session.sweep import Sweep
@@ -169,8 +170,9 @@ class DataflowMagic(Magics):
         ``%%dataflow_script JOB [options]`` over the script; ``--run`` starts a run then. ``%dataflow_script --help``
         lists the options.
         """
-        from dataflow_magic.cell.run import CellOptions, JobRef, RunRequest
+        from dataflow_magic.cell.run import CellOptions
         from dataflow_magic.cell.script import parse_script, script_help
+        from dataflow_magic.models.request import JobRef, RunRequest
 
         with _as_usage():
             request = parse_script(line, cell or "", {**self.shell.user_ns, **(local_ns or {})})
@@ -227,7 +229,7 @@ class DataflowMagic(Magics):
         ``RUN`` is an id or its beginning, a key of ``%dataflow_runs --all``, or ``@last``: also of a kernel that is
         gone. A run this machine never saw is looked for at the service by its id, among the runs of ``JOB`` if given.
         """
-        from dataflow_magic.cell.run import JobRef
+        from dataflow_magic.cell.run import parse_job_ref
 
         with _as_usage():
             words = _words(line)
@@ -241,7 +243,7 @@ class DataflowMagic(Magics):
             except errors.NoSuchRun:
                 if len(words[0]) < ID_LENGTH:
                     raise
-                job = JobRef.parse(words[1]) if len(words) > 1 else None
+                job = parse_job_ref(words[1]) if len(words) > 1 else None
                 run = session.attach(words[0], self._target(), job)
             run.show()
 

@@ -5,8 +5,8 @@ from __future__ import annotations
 from typing import Protocol
 
 from dataflow_magic.cell.block import suggestion
-from dataflow_magic.cell.run import JobRef
 from dataflow_magic.errors import BadParameter, CellError, NotFound
+from dataflow_magic.models.request import JobRef
 from dataflow_magic.models.wire import Job, JobExecution, Page
 
 __all__ = ["JobReader", "find_job", "find_run_on"]

@@ -8,9 +8,10 @@ from collections.abc import MutableMapping
 from dataclasses import dataclass
 from typing import Any, Literal, Protocol
 
-from dataflow_magic.cell.script import ScriptRequest, object_key
+from dataflow_magic.cell.script import object_key
 from dataflow_magic.client.objects import Objects
 from dataflow_magic.errors import CellError, NotFound
+from dataflow_magic.models.request import ScriptRequest
 from dataflow_magic.models.wire import Job, JobCondition
 from dataflow_magic.session.jobs import JobReader, find_job
 

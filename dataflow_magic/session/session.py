@@ -15,13 +15,13 @@ from typing import Any, TypeVar
 import httpx
 
 from dataflow_magic import errors
-from dataflow_magic.cell.run import JobRef, RunRequest, SweepRequest
-from dataflow_magic.cell.script import LOCAL_DEFAULTS, ScriptRequest
+from dataflow_magic.cell.script import LOCAL_DEFAULTS
 from dataflow_magic.client.client import Client
 from dataflow_magic.client.objects import FolderObjects
 from dataflow_magic.client.responses import clock_words
 from dataflow_magic.ledger.ledger import Ledger, ledger_path, new_key
 from dataflow_magic.ledger.record import RunRecord, record_of
+from dataflow_magic.models.request import JobRef, RunRequest, ScriptRequest, SweepRequest
 from dataflow_magic.models.secret import Parameter, Secret
 from dataflow_magic.models.view import KST, Past, RunView
 from dataflow_magic.models.wire import Job, JobCondition, JobExecution

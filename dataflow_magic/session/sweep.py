@@ -20,7 +20,7 @@ from dataflow_magic.card.presenter import FrontEnd, front_end
 from dataflow_magic.card.sweep.presenter import PAINT_SECONDS, SweepPresenter
 from dataflow_magic.card.sweep.state import Rows, SweepState, SweepView, sweep_state
 from dataflow_magic.card.sweep.words import ENDED_SENDING, SWEEP_CANCELED, UNSENT, sweep_words_of
-from dataflow_magic.cell.run import RunRequest, SweepRequest
+from dataflow_magic.models.request import RunRequest, SweepRequest
 from dataflow_magic.models.view import KST
 from dataflow_magic.models.wire import JobExecution, RunState
 from dataflow_magic.session.run import CHANGED, Run

@@ -8,14 +8,14 @@ from hypothesis import strategies as st
 
 from dataflow_magic.cell.run import (
     CellOptions,
-    JobRef,
-    RunRequest,
     check_ranges,
     help_text,
     make_request,
     parse_cell,
+    parse_job_ref,
 )
 from dataflow_magic.errors import CellError
+from dataflow_magic.models.request import JobRef, RunRequest
 from dataflow_magic.models.wire import JobCondition
 
 
@@ -301,14 +301,14 @@ def test_the_line_changes_nothing_in_the_notebook():
     ],
 )
 def test_a_job_is_named_by_its_name_or_its_id(text, ref, may_be_id):
-    assert JobRef.parse(text) == ref
+    assert parse_job_ref(text) == ref
     assert ref.may_be_id is may_be_id
 
 
 @pytest.mark.parametrize("text", ["id:a/b", "id:a?b", "id:..", "id:a b", "id:매출", "id:%2e"])
 def test_an_id_that_would_change_the_address_is_refused(text):
     with pytest.raises(CellError, match="is not a job id; ids are letters and digits"):
-        JobRef.parse(text)
+        parse_job_ref(text)
 
 
 # The same from Python

@@ -1,9 +1,7 @@
 import pytest
 
-from dataflow_magic.cell.run import JobRef
 from dataflow_magic.cell.script import (
     LOCAL_DEFAULTS,
-    ScriptRequest,
     object_key,
     parse_script,
     script_help,
@@ -11,6 +9,7 @@ from dataflow_magic.cell.script import (
 )
 from dataflow_magic.errors import CellError
 from dataflow_magic.local.objects.samples import sample_jobs
+from dataflow_magic.models.request import JobRef, ScriptRequest
 from dataflow_magic.models.wire import JobCondition
 
 

@@ -9,8 +9,9 @@ import pandas as pd
 import pytest
 
 from dataflow_magic.cell.block import Block, parse_block
-from dataflow_magic.cell.run import CellOptions, JobRef, RunRequest, SweepRequest, parse_cell
+from dataflow_magic.cell.run import CellOptions, parse_cell
 from dataflow_magic.errors import CellError
+from dataflow_magic.models.request import JobRef, RunRequest, SweepRequest
 
 
 def rows(text: str, **namespace: Any) -> list[str]:

@@ -3,7 +3,8 @@ from dataclasses import dataclass, field
 import pytest
 
 from dataflow_magic import errors
-from dataflow_magic.cell.run import JobRef
+from dataflow_magic.cell.run import parse_job_ref
+from dataflow_magic.models.request import JobRef
 from dataflow_magic.models.wire import Job, JobCondition, Page
 from dataflow_magic.session.jobs import find_job
 
@@ -73,7 +74,7 @@ ALL = [SALES, STOCK, TWIN, OTHER_TWIN, LIKE_AN_ID]
 async def test_a_job_is_found_whole_by_its_id_or_its_exact_name(text, found, calls):
     service = FakeJobs(ALL)
 
-    assert await find_job(service, JobRef.parse(text)) == found
+    assert await find_job(service, parse_job_ref(text)) == found
     assert service.calls == calls
 
 
@@ -129,7 +130,7 @@ async def test_a_service_that_tells_pages_without_end_is_left():
 )
 async def test_a_job_that_is_not_there_is_told_with_the_nearest_name(text, said):
     with pytest.raises(errors.NotFound) as caught:
-        await find_job(FakeJobs(ALL), JobRef.parse(text))
+        await find_job(FakeJobs(ALL), parse_job_ref(text))
 
     assert (str(caught.value), caught.value.status) == (said, 404)
 

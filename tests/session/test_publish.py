@@ -6,9 +6,9 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from dataflow_magic.cell.run import JobRef
-from dataflow_magic.cell.script import ScriptRequest
+from dataflow_magic.cell.run import parse_job_ref
 from dataflow_magic.errors import CellError, DataflowError, NotFound, ServiceBroken
+from dataflow_magic.models.request import JobRef, ScriptRequest
 from dataflow_magic.models.wire import Job, JobCondition, Page
 from dataflow_magic.session.publish import Published, publish
 from tests.client.test_objects import SECRET, cloud, storage
@@ -72,7 +72,7 @@ class World:
         **condition: object,
     ) -> Published:
         request = ScriptRequest(
-            JobRef.parse(job), content, JobCondition.model_validate(condition), force=force
+            parse_job_ref(job), content, JobCondition.model_validate(condition), force=force
         )
         return await publish(self, self, request, seen=self.seen, defaults=defaults or JobCondition())
 

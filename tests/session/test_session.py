@@ -8,7 +8,7 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from dataflow_magic.cell.run import JobRef, make_request
+from dataflow_magic.cell.run import make_request, parse_job_ref
 from dataflow_magic.errors import (
     BadParameter,
     CellError,
@@ -653,6 +653,6 @@ def test_nothing_is_started_that_cannot_be_written_down(tmp_path):
 def test_every_run_of_a_job_is_listed_by_its_service(scene):
     started = [scene.start("daily_sales").run_id for _ in range(3)]
 
-    listed = scene.session.executions(JobRef.parse("daily_sales"), scene.local())
+    listed = scene.session.executions(parse_job_ref("daily_sales"), scene.local())
 
     assert {record.run_id for record in listed} == set(started)

@@ -12,8 +12,9 @@ import pytest
 from dataflow_magic.card.presenter import FrontEnd
 from dataflow_magic.card.sweep.presenter import SweepPresenter
 from dataflow_magic.card.sweep.state import SweepState, SweepView, sweep_state
-from dataflow_magic.cell.run import SweepRequest, make_request
+from dataflow_magic.cell.run import make_request
 from dataflow_magic.errors import BadParameter, BadState, NotFound, ServiceError, SweepFailed, WaitTimeout
+from dataflow_magic.models.request import SweepRequest
 from dataflow_magic.models.view import KST, RunView
 from dataflow_magic.models.wire import JobCondition, RunState
 from dataflow_magic.session.sweep import Sweep

@@ -1,0 +1,89 @@
+"""What a cell asks for, frozen: which job, under which condition, with which parameters or script. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from dataflow_magic.models.secret import Parameter
+from dataflow_magic.models.wire import JobCondition
+
+__all__ = ["JobRef", "RunRequest", "ScriptRequest", "SweepRequest"]
+
+_ID: re.Pattern[str] = re.compile(r"[A-Za-z0-9]{12}")
+"""The form of an id in the vendor's full examples: twelve letters and digits."""
+
+
+@dataclass(frozen=True, slots=True)
+class JobRef:
+    """How a cell names its job.
+
+    Parameters
+    ----------
+    text
+        A name or an id.
+    kind
+        ``id`` or ``name`` when a prefix decides, ``any`` when the service decides.
+    """
+
+    text: str
+    kind: Literal["any", "id", "name"] = "any"
+
+    @property
+    def may_be_id(self) -> bool:
+        """Whether the text has the form of an id, or a prefix says that it is one."""
+        return self.kind == "id" or (self.kind == "any" and _ID.fullmatch(self.text) is not None)
+
+
+@dataclass(frozen=True, slots=True)
+class RunRequest:
+    """One run to start: everything that the service receives."""
+
+    job: JobRef
+    condition: JobCondition = field(default_factory=JobCondition)
+    parameters: Mapping[str, Parameter] = field(default_factory=dict)
+    trigger_id: str | None = None
+    workflow_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRequest:
+    """Runs of one job to start together.
+
+    Parameters
+    ----------
+    swept
+        The names, with their ``$``, of the parameters that differ between the runs.
+    requests
+        One per combination of values, all of one job.
+    """
+
+    swept: tuple[str, ...]
+    requests: tuple[RunRequest, ...]
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptRequest:
+    """A script to write, and the job that runs it.
+
+    Parameters
+    ----------
+    content
+        The script's bytes.
+    condition
+        The fields of the job condition that the cell sets.
+    force
+        Whether to overwrite an object that another program wrote, and to send values outside the documented ranges.
+    run
+        Whether to start a run afterwards.
+    """
+
+    job: JobRef
+    content: bytes
+    condition: JobCondition
+    force: bool = False
+    run: bool = False
+    target: str | None = None
+    profile: str | None = None
