@@ -48,7 +48,7 @@ from dataflow_magic.local.folder import DataFolder
 from dataflow_magic.local.http.app import Service, create_app
 from dataflow_magic.local.http.gateway import Keys
 from dataflow_magic.local.launch import attach
-from dataflow_magic.local.spark.application import Outcome
+from dataflow_magic.local.run import Outcome
 from dataflow_magic.local.spark.java import find_java
 from dataflow_magic.local.spark.jvm import spark_home
 from dataflow_magic.local.store import Store, new_id

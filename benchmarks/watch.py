@@ -57,8 +57,7 @@ from dataflow_magic.ledger.ledger import INSERT, Ledger, ledger_path, new_key
 from dataflow_magic.ledger.record import record_of
 from dataflow_magic.local.engine import Engine
 from dataflow_magic.local.http.app import Keys, Service, create_app
-from dataflow_magic.local.spark.application import Outcome
-from dataflow_magic.local.spark.settings import RunSpec
+from dataflow_magic.local.run import Outcome, RunSpec
 from dataflow_magic.local.store import Store
 from dataflow_magic.models.request import JobRef, RunRequest
 from dataflow_magic.models.view import RunView

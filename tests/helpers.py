@@ -35,7 +35,7 @@ from dataflow_magic.errors import ConfigError
 from dataflow_magic.local.engine import Engine
 from dataflow_magic.local.http.app import Keys, Service, create_app
 from dataflow_magic.local.pages import Contract
-from dataflow_magic.local.spark.application import Outcome, RunSpec
+from dataflow_magic.local.run import Outcome, RunSpec
 from dataflow_magic.local.store import Store
 from dataflow_magic.magics.magic import DataflowMagic
 from dataflow_magic.models.view import KST

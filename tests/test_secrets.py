@@ -14,7 +14,7 @@ from dataflow_magic.cell.literal import is_written_out
 from dataflow_magic.errors import BadParameter, CellError, OutcomeUnknown, RunFailed
 from dataflow_magic.ledger.frame import records_frame
 from dataflow_magic.ledger.ledger import ledger_path
-from dataflow_magic.local.spark.application import Outcome
+from dataflow_magic.local.run import Outcome
 from tests.helpers import Scene, ScriptedService, notebook_with_magics
 
 MARKER = "m4rk3r/5ea\"rch'ed-everywhere"

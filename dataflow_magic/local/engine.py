@@ -14,11 +14,9 @@ from types import TracebackType
 from typing import Any, Protocol, Self
 
 from dataflow_magic.files import remove_folder
-from dataflow_magic.local.http.contract import DEFAULT_TIMEOUT_MINUTES, Refusal, script_parameters
 from dataflow_magic.local.log import event
-from dataflow_magic.local.spark.application import Outcome
+from dataflow_magic.local.run import DEFAULT_TIMEOUT_MINUTES, Outcome, Refusal, RunSpec, script_parameters
 from dataflow_magic.local.spark.process_group import end_strays
-from dataflow_magic.local.spark.settings import RunSpec
 from dataflow_magic.local.store import Store, StoredRun, new_id
 from dataflow_magic.models.wire import RunState
 

@@ -10,9 +10,8 @@ from pathlib import Path
 
 from dataflow_magic.local.folder import DataFolder
 from dataflow_magic.local.http.app import Keys
+from dataflow_magic.local.run import Outcome, RunSpec
 from dataflow_magic.local.server import serve
-from dataflow_magic.local.spark.application import Outcome
-from dataflow_magic.local.spark.settings import RunSpec
 from tests.helpers import ACCESS_KEY, SECRET_KEY
 
 

@@ -12,8 +12,7 @@ from datetime import UTC, datetime, timedelta
 
 from dataflow_magic.files import try_lock
 from dataflow_magic.local.folder import DataFolder
-from dataflow_magic.local.spark.application import Outcome
-from dataflow_magic.local.spark.settings import RunSpec
+from dataflow_magic.local.run import Outcome, RunSpec
 
 LONG_SECONDS = 20.0
 

@@ -12,9 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataflow_magic.local.engine import STOPPED, Engine
-from dataflow_magic.local.http.contract import Refusal
-from dataflow_magic.local.spark.application import Outcome
-from dataflow_magic.local.spark.settings import RunSpec
+from dataflow_magic.local.run import Outcome, Refusal, RunSpec
 from dataflow_magic.local.store import Store, StoredJob, StoredRun
 from dataflow_magic.models.wire import FINAL_STATES, RunState
 from tests.local.scripted import Clock, ScriptedRuns, until

@@ -40,7 +40,7 @@ from pathlib import Path
 from dataflow_magic.local.http.app import Keys
 from dataflow_magic.local.folder import DataFolder
 from dataflow_magic.local.server import serve
-from dataflow_magic.local.spark.application import Outcome
+from dataflow_magic.local.run import Outcome
 
 folder, port, grace = DataFolder(Path(sys.argv[1])), int(sys.argv[2]), sys.argv[3]
 

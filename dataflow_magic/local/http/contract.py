@@ -18,7 +18,6 @@ from pydantic_core import ErrorDetails
 
 from dataflow_magic.local.http.faults import FaultPlan
 from dataflow_magic.local.http.requests import (
-    DEFAULT_TIMEOUT_MINUTES,
     DEFAULT_WORKERS,
     ExecutionConfig,
     JobCreation,
@@ -27,14 +26,13 @@ from dataflow_magic.local.http.requests import (
     PageExecution,
     SettingsExecution,
 )
+from dataflow_magic.local.run import DEFAULT_TIMEOUT_MINUTES, Refusal
 from dataflow_magic.local.spark.progress import Progress
 from dataflow_magic.local.spark.settings import console_log_key
 from dataflow_magic.local.store import StoredJob, StoredRun
 from dataflow_magic.models.wire import KST
 
 __all__ = [
-    "DEFAULT_TIMEOUT_MINUTES",
-    "Refusal",
     "execution_answer",
     "job_answer",
     "list_answer",
@@ -46,7 +44,6 @@ __all__ = [
     "read_job",
     "read_job_update",
     "read_paging",
-    "script_parameters",
     "started_answer",
 ]
 
@@ -54,26 +51,6 @@ PAGE_LIMIT = 1000
 DEFAULTS = {"workerType": "DEFAULT", "numWorker": DEFAULT_WORKERS, "timeout": DEFAULT_TIMEOUT_MINUTES}
 
 M = TypeVar("M", bound=BaseModel)
-
-
-class Refusal(Exception):
-    """The service says no.
-
-    Parameters
-    ----------
-    status
-        HTTP status.
-    kind
-        The vendor's word: ``bad-parameter``, ``bad-state`` or ``not-found``.
-    detail
-        One line that names the field; of a parameter never the value, which may be private.
-    """
-
-    def __init__(self, status: int, kind: str, detail: str) -> None:
-        self.status = status
-        self.kind = kind
-        self.detail = detail
-        super().__init__(detail)
 
 
 def read_execution(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -272,12 +249,6 @@ def progress_answer(progress: Progress) -> dict[str, Any]:
         ],
         "isOver": progress.is_over,
     }
-
-
-def script_parameters(stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, str]:
-    """Return what the script gets: the job's own parameters with the run's laid over, as text, names with ``$``."""
-    merged = {f"${name.removeprefix('$')}": value for name, value in [*stored.items(), *given.items()]}
-    return {name: value if isinstance(value, str) else json.dumps(value) for name, value in merged.items()}
 
 
 def _whole(query: Mapping[str, str], name: str, default: int) -> int:

@@ -19,10 +19,10 @@ from pydantic import (
     WithJsonSchema,
 )
 
+from dataflow_magic.local.run import DEFAULT_TIMEOUT_MINUTES
 from dataflow_magic.local.spark.script import ScriptProblem, object_path
 
 __all__ = [
-    "DEFAULT_TIMEOUT_MINUTES",
     "DEFAULT_WORKERS",
     "WHOLE",
     "ExecutionConfig",
@@ -34,7 +34,6 @@ __all__ = [
 ]
 
 DEFAULT_WORKERS = 2
-DEFAULT_TIMEOUT_MINUTES = 360
 MOST_RUNS = 1000
 """Of one job at once; the vendor's bound was not seen."""
 

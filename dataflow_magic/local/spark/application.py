@@ -15,6 +15,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dataflow_magic.local.run import Outcome, RunSpec
 from dataflow_magic.local.spark.java import Java
 from dataflow_magic.local.spark.jvm import (
     Gateway,
@@ -39,33 +40,16 @@ from dataflow_magic.local.spark.script import (
 )
 from dataflow_magic.local.spark.settings import (
     QUICK_START,
-    RunSpec,
     is_here,
     log_key,
     mountable_buckets,
     spark_settings,
 )
 
-__all__ = ["Outcome", "RunSpec", "run_application"]
+__all__ = ["run_application"]
 
 _STOP_SECONDS = 30.0
 _LAST_WORDS = "DATAFLOW_MAGIC_LAST_WORDS"
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """How a run ended.
-
-    Parameters
-    ----------
-    state
-        ``COMPLETED``, ``FAILED`` or ``CANCELED``.
-    reason
-        One line for a person; empty when completed.
-    """
-
-    state: str
-    reason: str = ""
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,7 +17,8 @@ from dataflow_magic.files import remove_folder
 from dataflow_magic.local.folder import DataFolder
 from dataflow_magic.local.objects.samples import SAMPLE_TABLE
 from dataflow_magic.local.options import Options
-from dataflow_magic.local.spark.application import Outcome, run_application
+from dataflow_magic.local.run import Outcome, RunSpec
+from dataflow_magic.local.spark.application import run_application
 from dataflow_magic.local.spark.catalog import Catalog, free_port, serve_thrift
 from dataflow_magic.local.spark.class_archive import Archive
 from dataflow_magic.local.spark.java import Java, find_java
@@ -35,7 +36,6 @@ from dataflow_magic.local.spark.on_demand import OnDemand
 from dataflow_magic.local.spark.process_group import ProcessGroup, end_strays
 from dataflow_magic.local.spark.settings import (
     QUICK_START,
-    RunSpec,
     cluster_settings,
     hadoop_settings,
     is_here,

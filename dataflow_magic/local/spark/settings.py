@@ -5,12 +5,12 @@ from __future__ import annotations
 import re
 import sys
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
 from pathlib import Path
+
+from dataflow_magic.local.run import RunSpec
 
 __all__ = [
     "QUICK_START",
-    "RunSpec",
     "cluster_settings",
     "console_log_key",
     "event_log_key",
@@ -44,53 +44,6 @@ _PACKAGE_OPENS = (
     "sun.security.action",
     "sun.util.calendar",
 )
-
-
-@dataclass(frozen=True, slots=True)
-class RunSpec:
-    """What to run, and where.
-
-    Parameters
-    ----------
-    run_id
-        Names the run's folder below `log_path`.
-    job_name
-        Spark's application name, and the script's where `script_path` is a folder.
-    script_path
-        ``bucket/key`` of a ``.py``, or ``bucket/prefix/``; see `find_script`.
-    log_path
-        ``bucket/prefix/``; the bucket must exist.
-    parameters
-        Name to value, names with their ``$``.
-    workers
-        The job condition's ``numWorker``: that many cores, if the machine has them.
-    timeout_seconds
-        Counted from the start of the script.
-    objects
-        The folder that holds one folder per bucket.
-    work
-        This run's private folder, made when it is missing: the copy of the script, Spark's scratch files. The
-        caller removes it afterwards.
-    is_long
-        Its job's runs take long: worth a slower start.
-    settings
-        Spark settings that come before those of a run by itself: of a catalog, which else ends with the run; of a cluster.
-    master
-        Of the cluster the run goes to; empty is this machine.
-    """
-
-    run_id: str
-    job_name: str
-    script_path: str
-    log_path: str
-    parameters: Mapping[str, str]
-    workers: int
-    timeout_seconds: float
-    objects: Path
-    work: Path
-    is_long: bool = False
-    settings: Mapping[str, str] = field(default_factory=dict)
-    master: str = ""
 
 
 def console_log_key(log_path: str, run_id: str) -> str:

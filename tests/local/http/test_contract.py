@@ -9,7 +9,6 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflow_magic.local.http.contract import (
-    Refusal,
     execution_answer,
     job_answer,
     list_answer,
@@ -20,10 +19,10 @@ from dataflow_magic.local.http.contract import (
     read_job,
     read_job_update,
     read_paging,
-    script_parameters,
     started_answer,
 )
 from dataflow_magic.local.http.responses import ExecutionAnswer, JobAnswer, ProgressAnswer
+from dataflow_magic.local.run import Refusal, script_parameters
 from dataflow_magic.local.spark.progress import Progress, StageProgress
 from dataflow_magic.local.store import StoredJob, StoredRun
 

@@ -13,8 +13,9 @@ import stamina
 
 from dataflow_magic import errors
 from dataflow_magic.client.client import Client
-from dataflow_magic.local.http.contract import Refusal, read_faults
+from dataflow_magic.local.http.contract import read_faults
 from dataflow_magic.local.http.faults import Faults
+from dataflow_magic.local.run import Refusal
 from tests.local.http.test_app import BASE, CONDITION, World, a_world, as_json, signed
 from tests.local.test_server import folder as folder
 from tests.local.test_server import running

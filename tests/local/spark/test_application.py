@@ -13,7 +13,8 @@ from typing import Any
 
 import pytest
 
-from dataflow_magic.local.spark.application import Outcome, RunSpec, run_application
+from dataflow_magic.local.run import Outcome, RunSpec
+from dataflow_magic.local.spark.application import run_application
 from dataflow_magic.local.spark.event_log import EventLogTail
 from dataflow_magic.local.spark.java import Java, find_java
 from dataflow_magic.local.spark.progress import Progress
@@ -471,7 +472,8 @@ SERVICE = """
 import asyncio, subprocess, sys
 from pathlib import Path
 from dataflow_magic.local.spark.java import Java
-from dataflow_magic.local.spark.application import RunSpec, run_application
+from dataflow_magic.local.spark.application import run_application
+from dataflow_magic.local.run import RunSpec
 
 def started():
     # Another child of the service, which outlives it and was told to keep every descriptor.

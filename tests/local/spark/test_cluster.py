@@ -12,11 +12,10 @@ import pytest
 
 from dataflow_magic.local.folder import DataFolder
 from dataflow_magic.local.options import Options
-from dataflow_magic.local.spark.application import Outcome
+from dataflow_magic.local.run import Outcome, RunSpec
 from dataflow_magic.local.spark.catalog import free_port
 from dataflow_magic.local.spark.java import find_java
 from dataflow_magic.local.spark.runner import Carrier
-from dataflow_magic.local.spark.settings import RunSpec
 from tests.local.spark.cluster import Cluster, a_cluster
 
 pytestmark = pytest.mark.anyio

@@ -18,8 +18,9 @@ import pytest
 from dataflow_magic.cli.main import main
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.local.folder import DataFolder
+from dataflow_magic.local.run import Outcome, RunSpec
 from dataflow_magic.local.spark import history
-from dataflow_magic.local.spark.application import Outcome, RunSpec, run_application
+from dataflow_magic.local.spark.application import run_application
 from dataflow_magic.local.spark.history import serve_history
 from dataflow_magic.local.spark.java import Java, find_java
 from tests.local.scripted import eventually

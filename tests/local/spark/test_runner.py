@@ -17,9 +17,8 @@ from dataflow_magic.local.folder import DataFolder
 from dataflow_magic.local.launch import attach
 from dataflow_magic.local.objects.samples import install_samples
 from dataflow_magic.local.options import Options
-from dataflow_magic.local.spark.application import Outcome
+from dataflow_magic.local.run import Outcome, RunSpec
 from dataflow_magic.local.spark.runner import Carrier
-from dataflow_magic.local.spark.settings import RunSpec
 from dataflow_magic.models.wire import Job, JobExecution
 from tests.local.scripted import end_service, eventually, is_served
 

@@ -3,8 +3,8 @@ from pathlib import Path
 
 import pytest
 
+from dataflow_magic.local.run import RunSpec
 from dataflow_magic.local.spark.settings import (
-    RunSpec,
     cluster_settings,
     console_log_key,
     event_log_key,
