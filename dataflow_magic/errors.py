@@ -27,6 +27,8 @@ what a service or a script said: nothing in them moves a cursor or cannot be pri
 
 from __future__ import annotations
 
+import difflib
+from collections.abc import Iterable
 from typing import Any
 
 from dataflow_magic.models.text import clean, without_colours
@@ -50,6 +52,7 @@ __all__ = [
     "TooManyRequests",
     "Unreachable",
     "WaitTimeout",
+    "suggestion",
 ]
 
 
@@ -214,3 +217,9 @@ class WaitTimeout(DataflowError):
     def __init__(self, message: str, *, run: Any) -> None:
         self.run = run
         super().__init__(message)
+
+
+def suggestion(word: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean 'x'?`` for the known word nearest to `word`; empty when none is near."""
+    near = difflib.get_close_matches(word, list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""

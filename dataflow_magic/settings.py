@@ -14,7 +14,6 @@ Sources: the variables of the vendor's Terraform provider; the file of its CLI a
 from __future__ import annotations
 
 import configparser
-import difflib
 import ipaddress
 import re
 from collections.abc import Mapping
@@ -25,7 +24,7 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from dataflow_magic.errors import ConfigError
+from dataflow_magic.errors import ConfigError, suggestion
 
 __all__ = [
     "CLOUD_ENDPOINT",
@@ -332,8 +331,7 @@ def _check_known(profile: str, configure_file: Path) -> None:
     sections = list(_read_configure(configure_file))
     if profile not in sections:
         known = ", ".join(sections) or "none"
-        near = difflib.get_close_matches(profile, [*sections, "cloud", "local"], n=1)
-        hint = f"; did you mean {near[0]!r}?" if near else ""
+        hint = suggestion(profile, [*sections, "cloud", "local"])
         raise ConfigError(f"no profile {profile!r} in {_tilde(configure_file)} (profiles: {known}){hint}")
 
 

@@ -3,7 +3,7 @@ import inspect
 import pytest
 
 from dataflow_magic import errors
-from dataflow_magic.errors import CellError, DataflowError, RequestRejected
+from dataflow_magic.errors import CellError, DataflowError, RequestRejected, suggestion
 
 ALL = [
     kind
@@ -23,7 +23,7 @@ def test_the_tree_is_the_one_in_the_module_s_docstring():
     drawn = [line.strip("|'- ").split() for line in (errors.__doc__ or "").splitlines()]
     named = {words[0] for words in drawn if words and words[0] in errors.__all__}
 
-    assert named == set(errors.__all__) == {kind.__name__ for kind in ALL}
+    assert named == set(errors.__all__) - {"suggestion"} == {kind.__name__ for kind in ALL}
 
 
 @pytest.mark.parametrize("kind", ALL, ids=lambda kind: kind.__name__)
@@ -75,3 +75,12 @@ def test_a_refusal_has_the_vendor_s_words():
         2.0,
     )
     assert (errors.BadState("m", status=400).code, errors.BadState("m", status=400).detail) == ("", "")
+
+
+@pytest.mark.parametrize(
+    ("word", "hint"),
+    [("tabel", "; did you mean 'table'?"), ("zzz", ""), ("", "")],
+    ids=["near", "far", "nothing"],
+)
+def test_a_near_word_is_suggested(word, hint):
+    assert suggestion(word, ["table", "day"]) == hint

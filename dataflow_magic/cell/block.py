@@ -9,7 +9,6 @@ parameter each; a key gets the ``$`` the service expects and a value becomes a s
 from __future__ import annotations
 
 import ast
-import difflib
 import io
 import json
 import keyword
@@ -26,11 +25,11 @@ from pydantic import ValidationError
 from dataflow_magic.cell.literal import is_written_out
 from dataflow_magic.cell.sweep import EACH, MOST_RUNS, ZIPPED, each_values, sweep_word, values_of, zipped_rows
 from dataflow_magic.cell.values import check_text, parameter, secret
-from dataflow_magic.errors import CellError
+from dataflow_magic.errors import CellError, suggestion
 from dataflow_magic.models.secret import Parameter, Secret
 from dataflow_magic.models.wire import JobCondition
 
-__all__ = ["Block", "near_names", "parse_block", "parse_mapping", "suggestion"]
+__all__ = ["Block", "near_names", "parse_block", "parse_mapping"]
 
 JSON_HINT = "a name Python cannot spell needs the JSON form of the block"
 
@@ -106,12 +105,6 @@ def parse_mapping(parameters: Mapping[Any, Any]) -> dict[str, Parameter]:
             raise CellError(f"the parameter {key if key.isprintable() else ascii(key)} {error}") from None
     _check_none_is_shown(wire)
     return wire
-
-
-def suggestion(word: str, known: list[str]) -> str:
-    """Return ``; did you mean 'x'?`` for the nearest known word, or nothing."""
-    near = difflib.get_close_matches(word, known, n=1)
-    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def near_names(job: str, given: Iterable[str], known: Collection[str]) -> list[str]:

@@ -10,9 +10,9 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any, NoReturn
 
-from dataflow_magic.cell.block import Block, parse_block, parse_mapping, suggestion
+from dataflow_magic.cell.block import Block, parse_block, parse_mapping
 from dataflow_magic.cell.values import render
-from dataflow_magic.errors import CellError
+from dataflow_magic.errors import CellError, suggestion
 from dataflow_magic.models.request import JobRef, RunRequest, SweepRequest
 from dataflow_magic.models.wire import JobCondition
 

@@ -8,9 +8,8 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 
-from dataflow_magic.cell.block import suggestion
 from dataflow_magic.cell.run import LineParser, parse_job_ref
-from dataflow_magic.errors import CellError
+from dataflow_magic.errors import CellError, suggestion
 from dataflow_magic.ledger.record import RunRecord, microseconds
 from dataflow_magic.models.request import JobRef
 from dataflow_magic.models.wire import KST, RunState
@@ -79,7 +78,7 @@ class Listing:
         return [
             f"no run here {what} {word!r}{near}"
             for word, what, known in asked
-            if word not in known and (near := suggestion(word, list(known)))
+            if word not in known and (near := suggestion(word, known))
         ]
 
     def pick(self, known: Iterable[str]) -> list[str] | None:

@@ -4,8 +4,7 @@ from __future__ import annotations
 
 from typing import Protocol
 
-from dataflow_magic.cell.block import suggestion
-from dataflow_magic.errors import BadParameter, CellError, NotFound
+from dataflow_magic.errors import BadParameter, CellError, NotFound, suggestion
 from dataflow_magic.models.request import JobRef
 from dataflow_magic.models.wire import Job, JobExecution, Page
 

@@ -8,7 +8,7 @@ import pytest
 from hypothesis import example, given
 from hypothesis import strategies as st
 
-from dataflow_magic.cell.block import Block, parse_block, parse_mapping, suggestion
+from dataflow_magic.cell.block import Block, parse_block, parse_mapping
 from dataflow_magic.errors import CellError
 from dataflow_magic.models.wire import JobCondition
 
@@ -433,12 +433,3 @@ def test_reading_a_mapping_again_changes_nothing(values):
     once = parse_mapping(values)
 
     assert parse_mapping(once) == once
-
-
-@pytest.mark.parametrize(
-    ("word", "hint"),
-    [("tabel", "; did you mean 'table'?"), ("zzz", ""), ("", "")],
-    ids=["near", "far", "nothing"],
-)
-def test_a_near_word_is_suggested(word, hint):
-    assert suggestion(word, ["table", "day"]) == hint
