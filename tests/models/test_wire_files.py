@@ -18,7 +18,7 @@ from dataflow_magic.local.store import StoredRun
 from dataflow_magic.models.wire import KST, Job, JobCondition, JobExecution, Page, WireModel
 
 FILES = {
-    file.stem: json.loads(file.read_text()) for file in sorted(Path(__file__).parent.glob("wire/*.json"))
+    file.stem: json.loads(file.read_text()) for file in sorted(Path(__file__).parents[1].glob("wire/*.json"))
 }
 MODELS: dict[str, type[WireModel]] = {
     "Job": Job,
