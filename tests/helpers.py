@@ -34,7 +34,7 @@ from dataflow_magic.cell.run import make_request
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.local.engine import Engine
 from dataflow_magic.local.http.app import Keys, Service, create_app
-from dataflow_magic.local.pages import Contract
+from dataflow_magic.local.options import Contract
 from dataflow_magic.local.run import Outcome, RunSpec
 from dataflow_magic.local.store import Store
 from dataflow_magic.magics.magic import DataflowMagic

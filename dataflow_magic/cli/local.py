@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dataflow_magic.errors import ConfigError
-from dataflow_magic.local.pages import CONTRACT_VARIABLE, Contract, contract_of
+from dataflow_magic.local.options import CONTRACT_VARIABLE, Contract, contract_of
 from dataflow_magic.models.text import in_lines
 
 if TYPE_CHECKING:

@@ -9,8 +9,7 @@ from pathlib import Path
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.local.folder import DataFolder
 from dataflow_magic.local.launch import cache_folder
-from dataflow_magic.local.options import Options
-from dataflow_magic.local.pages import contract_of
+from dataflow_magic.local.options import Options, contract_of
 from dataflow_magic.local.server import GRACE_SECONDS, random_keys, serve
 from dataflow_magic.local.spark.runner import Carrier
 

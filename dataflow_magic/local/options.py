@@ -1,4 +1,4 @@
-"""How a local service carries out runs, as whoever starts it says. Pure: an environment is handed in."""
+"""Options of a local service: how it runs scripts, and which vendor pages it follows. Pure; imports no web framework."""
 
 from __future__ import annotations
 
@@ -6,31 +6,59 @@ import re
 import shlex
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from enum import StrEnum
 from typing import Self
 
 from dataflow_magic.errors import ConfigError
 
-__all__ = ["Options", "read_conf", "read_memory"]
+__all__ = ["CONTRACT_VARIABLE", "Contract", "Options", "contract_of", "read_conf", "read_memory"]
 
-OWN = frozenset({"spark.master", "spark.app.name", "spark.eventLog.dir", "spark.eventLog.enabled"})
-"""Spark settings that make a run what it is here."""
+CONTRACT_VARIABLE = "DATAFLOW_LOCAL_CONTRACT"
+SET_BY_THE_SERVICE = frozenset(
+    {"spark.master", "spark.app.name", "spark.eventLog.dir", "spark.eventLog.enabled"}
+)
+"""Spark settings the service sets for each run."""
+
+
+class Contract(StrEnum):
+    """Pages that rule how a run is started; all else follows the newest pages under either."""
+
+    EXECUTE_JOB = "executejob"
+    """The executeJob page: every run brings its whole job condition."""
+    OCTOBER_2026 = "2026-10"
+    """The pages of October 2026: what a run brings is laid over the condition its job stores."""
+
+
+def contract_of(environment: Mapping[str, str]) -> Contract:
+    """Return the contract that ``DATAFLOW_LOCAL_CONTRACT`` names; without it, that of the executeJob page.
+
+    Raises
+    ------
+    ConfigError
+        No contract has that name.
+    """
+    name = environment.get(CONTRACT_VARIABLE) or Contract.EXECUTE_JOB
+    try:
+        return Contract(name)
+    except ValueError:
+        raise ConfigError(f"{CONTRACT_VARIABLE} is {name!r}; set it to {' or '.join(Contract)}") from None
 
 
 @dataclass(frozen=True, slots=True)
 class Options:
-    """What holds for all runs of a service.
+    """How a service runs all its scripts.
 
     Parameters
     ----------
     warm
-        Keep one JVM ready for the next run; it holds some 400 MB.
+        Keep one JVM ready for the next run; it takes about 400 MB.
     memory
-        Most memory of a run's Java heap, as Java writes it: ``2g``, ``800m``. Empty: Java's own rule, a quarter of the
-        machine's or the container's.
+        Limit of a run's Java heap, as Java writes it: ``2g``, ``800m``. Empty means Java's default, a quarter of the
+        memory of the machine or container.
     master
-        Where runs go: empty is this machine, anything ``spark-submit --master`` takes an existing cluster.
+        Cluster that takes the runs, as ``spark-submit --master`` takes it; empty is this machine.
     conf
-        Spark settings of every run; they win over those the service makes.
+        Spark settings of every run; they win over those the service sets itself.
     """
 
     warm: bool = True
@@ -40,21 +68,25 @@ class Options:
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> Self:
-        """Read ``DATAFLOW_LOCAL_WARM``, ``_MEMORY``, ``_MASTER`` and ``_CONF``, the last split as a shell would.
+        """Return the options that ``DATAFLOW_LOCAL_WARM``, ``_MEMORY``, ``_MASTER`` and ``_CONF`` give.
+
+        ``_CONF`` is split into words as a shell does it.
 
         Raises
         ------
         ConfigError
-            One of them cannot be meant so.
+            A value is not valid; the message names the variable.
         """
         warm = env.get("DATAFLOW_LOCAL_WARM", "").strip().lower()
         if warm not in {"", "0", "1", "true", "false", "on", "off"}:
-            raise ConfigError(f"DATAFLOW_LOCAL_WARM={warm} is neither on nor off; write one of them")
+            raise ConfigError(f"DATAFLOW_LOCAL_WARM is {warm!r}; set it to on or off")
         memory = env.get("DATAFLOW_LOCAL_MEMORY", "").strip()
         try:
             words = shlex.split(env.get("DATAFLOW_LOCAL_CONF", ""))
         except ValueError as error:
-            raise ConfigError(f"DATAFLOW_LOCAL_CONF cannot be split into words ({error})") from None
+            raise ConfigError(
+                f"DATAFLOW_LOCAL_CONF cannot be split into words ({error}); check its quotes"
+            ) from None
         return cls(
             warm=warm not in {"0", "false", "off"},
             memory=read_memory(memory, "DATAFLOW_LOCAL_MEMORY=") if memory else "",
@@ -64,32 +96,32 @@ class Options:
 
 
 def read_memory(text: str, where: str = "") -> str:
-    """Return an amount of memory as Java writes it.
+    """Return ``text`` if it is an amount of memory as Java writes it.
 
     Raises
     ------
     ConfigError
-        It is none; the message begins with ``where``.
+        It is not one; the message begins with ``where``.
     """
     if not re.fullmatch(r"[1-9][0-9]*[kmg]", text, re.IGNORECASE):
-        raise ConfigError(f"{where}{text} is no amount of memory; write it as 2g or 800m")
+        raise ConfigError(f"{where}{text} is not an amount of memory; write it like 2g or 800m")
     return text
 
 
 def read_conf(words: Iterable[str], where: str = "") -> dict[str, str]:
-    """Return Spark settings written as ``spark.name=value``.
+    """Return the Spark settings, name to value, of words like ``spark.name=value``.
 
     Raises
     ------
     ConfigError
-        One is written otherwise, or is the service's own to set; the message begins with ``where``.
+        A word has another form, or the service sets that setting itself; the message begins with ``where``.
     """
     conf = {}
     for word in words:
-        name, is_one, value = word.partition("=")
-        if not (is_one and re.fullmatch(r"spark\.[A-Za-z0-9._-]+", name)):
-            raise ConfigError(f"{where}{name!r} is no Spark setting; write spark.name=value")
-        if name in OWN:
-            raise ConfigError(f"{where}{name} is set by the service for each run; leave it out")
+        name, separator, value = word.partition("=")
+        if not (separator and re.fullmatch(r"spark\.[A-Za-z0-9._-]+", name)):
+            raise ConfigError(f"{where}{name!r} is not a Spark setting; write spark.name=value")
+        if name in SET_BY_THE_SERVICE:
+            raise ConfigError(f"{where}the service sets {name} for each run; leave it out")
         conf[name] = value
     return conf

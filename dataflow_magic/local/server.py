@@ -26,7 +26,7 @@ from dataflow_magic.local.folder import Address, DataFolder
 from dataflow_magic.local.http.app import Keys, Service, create_app
 from dataflow_magic.local.log import event, logged_to
 from dataflow_magic.local.objects.samples import install_samples, sample_jobs
-from dataflow_magic.local.pages import Contract
+from dataflow_magic.local.options import Contract
 from dataflow_magic.local.spark.java import java_in_words
 from dataflow_magic.local.store import Store
 from dataflow_magic.models.wire import KST

@@ -1,4 +1,4 @@
-"""Jobs and runs on disk: the only place that knows the schema. Explicit SQL, short transactions, no rules.
+"""Jobs and runs on disk, and the states a run may go through. Only this module knows the schema; it knows no HTTP.
 
 Any thread may call: each call has a connection to itself, kept for the next; WAL lets readers go on while one writes.
 """
@@ -18,10 +18,19 @@ from pathlib import Path
 from types import MappingProxyType
 from typing import Any, NamedTuple
 
-from dataflow_magic.local.lifecycle import allowed_before
 from dataflow_magic.models.wire import RunState
 
-__all__ = ["Store", "StoredJob", "StoredRun", "Tally", "is_id", "new_id", "tally"]
+__all__ = [
+    "NEXT_STATES",
+    "Store",
+    "StoredJob",
+    "StoredRun",
+    "Tally",
+    "allowed_before",
+    "is_id",
+    "new_id",
+    "tally",
+]
 
 SCHEMA = """
 CREATE TABLE IF NOT EXISTS jobs (
@@ -63,6 +72,18 @@ CREATE TRIGGER IF NOT EXISTS run_deleted AFTER DELETE ON runs BEGIN
   UPDATE run_counts SET runs = runs - 1 WHERE job_id = old.job_id;
 END;
 """
+
+NEXT_STATES = MappingProxyType(
+    {
+        # A run may fail before it runs: no script, no Java.
+        RunState.READY: frozenset({RunState.RUNNING, RunState.FAILED, RunState.CANCELED}),
+        RunState.RUNNING: frozenset({RunState.COMPLETED, RunState.FAILED, RunState.CANCELED}),
+        RunState.COMPLETED: frozenset(),
+        RunState.FAILED: frozenset(),
+        RunState.CANCELED: frozenset(),
+    }
+)
+"""The states a run may go to from each state."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -384,6 +405,11 @@ class Store:
             db.close()
             raise
         self._idle.append(db)
+
+
+def allowed_before(state: RunState) -> list[RunState]:
+    """Return the states from which a run may go to ``state``."""
+    return [before for before, after in NEXT_STATES.items() if state in after]
 
 
 def _close_all(connections: list[sqlite3.Connection]) -> None:

@@ -326,8 +326,8 @@ def test_a_file_that_cannot_be_read_is_one_line_and_code_3(folder, capsys):
 @pytest.mark.parametrize(
     ("options", "complaint"),
     [
-        (["--conf", "x=1"], "--conf 'x' is no Spark setting; write spark.name=value"),
-        (["--memory", "plenty"], "--memory plenty is no amount of memory; write it as 2g or 800m"),
+        (["--conf", "x=1"], "--conf 'x' is not a Spark setting; write spark.name=value"),
+        (["--memory", "plenty"], "--memory plenty is not an amount of memory; write it like 2g or 800m"),
     ],
 )
 def test_what_no_run_could_have_is_refused_before_anything_is_served(folder, capsys, options, complaint):

@@ -10,7 +10,17 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from dataflow_magic.local.store import Store, StoredJob, StoredRun, Tally, is_id, new_id, tally
+from dataflow_magic.local.store import (
+    NEXT_STATES,
+    Store,
+    StoredJob,
+    StoredRun,
+    Tally,
+    allowed_before,
+    is_id,
+    new_id,
+    tally,
+)
 from dataflow_magic.models.wire import FINAL_STATES, RunState
 from tests.local.scripted import Clock
 
@@ -358,3 +368,38 @@ def test_what_is_no_database_of_ours_has_no_tally(tmp_path, content):
     (tmp_path / "state.sqlite3").write_bytes(content)
 
     assert tally(tmp_path / "state.sqlite3") is None
+
+
+@pytest.mark.parametrize(
+    ("state", "before"),
+    [
+        ("READY", []),
+        ("RUNNING", ["READY"]),
+        ("COMPLETED", ["RUNNING"]),
+        ("FAILED", ["READY", "RUNNING"]),
+        ("CANCELED", ["READY", "RUNNING"]),
+    ],
+)
+def test_each_state_may_follow_only_these(state, before):
+    assert sorted(allowed_before(RunState(state))) == before
+
+
+def test_every_state_the_page_names_has_its_row():
+    assert sorted(NEXT_STATES) == ["CANCELED", "COMPLETED", "FAILED", "READY", "RUNNING"]
+
+
+@given(st.lists(st.sampled_from(list(RunState))))
+def test_no_run_of_changes_leaves_a_final_state(wishes):
+    state = RunState.READY
+    seen = [state]
+    for wish in wishes:
+        if state in allowed_before(wish):
+            state = wish
+            seen.append(state)
+
+    assert all(one not in FINAL_STATES for one in seen[:-1])
+
+
+def test_the_table_cannot_be_changed():
+    with pytest.raises(TypeError):
+        NEXT_STATES[RunState.FAILED] = frozenset({RunState.READY})  # type: ignore[index]

@@ -32,7 +32,7 @@ from dataflow_magic.local.http import contract
 from dataflow_magic.local.http.faults import Faults, Struck
 from dataflow_magic.local.http.gateway import Gateway, HangUp, Keys, cut, gateway_error
 from dataflow_magic.local.log import event
-from dataflow_magic.local.pages import Contract
+from dataflow_magic.local.options import Contract
 from dataflow_magic.local.run import Refusal
 from dataflow_magic.local.spark.event_log import Tails
 from dataflow_magic.local.spark.progress import Progress

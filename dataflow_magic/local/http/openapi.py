@@ -13,7 +13,7 @@ from pydantic_core.core_schema import DictSchema, NullableSchema, WithDefaultSch
 from dataflow_magic.local.http import requests, responses
 from dataflow_magic.local.http.contract import PAGE_LIMIT
 from dataflow_magic.local.http.faults import FaultPlan
-from dataflow_magic.local.pages import Contract
+from dataflow_magic.local.options import Contract
 from dataflow_magic.signing import ACCESS_KEY_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
 
 __all__ = ["Operation", "document", "operations"]

@@ -10,7 +10,7 @@ from typing import Annotated, Any, Generic, Literal, TypeVar
 from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
 
 from dataflow_magic.local.http.requests import MOST_RUNS
-from dataflow_magic.local.pages import Contract
+from dataflow_magic.local.options import Contract
 from dataflow_magic.models.wire import RunState
 
 __all__ = [

@@ -20,7 +20,7 @@ from dataflow_magic.client.client import Client
 from dataflow_magic.local.engine import Engine
 from dataflow_magic.local.http.app import Keys, Service, create_app
 from dataflow_magic.local.log import JsonLines
-from dataflow_magic.local.pages import Contract
+from dataflow_magic.local.options import Contract
 from dataflow_magic.local.store import Store
 from dataflow_magic.models.wire import Job, JobCondition, JobExecution
 from dataflow_magic.signing import sign

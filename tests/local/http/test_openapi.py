@@ -17,7 +17,7 @@ from schemathesis.specs.openapi.checks import positive_data_acceptance
 
 from dataflow_magic.local.http.openapi import RUN, document, operations
 from dataflow_magic.local.http.requests import PATH
-from dataflow_magic.local.pages import Contract
+from dataflow_magic.local.options import Contract
 from dataflow_magic.local.spark.script import ScriptProblem, object_path
 from dataflow_magic.models.wire import RunState
 from dataflow_magic.signing import sign
