@@ -1,6 +1,6 @@
-"""Takes waiting runs in order, has each carried out, and writes down what became of it. Knows no HTTP and no Spark.
+"""Takes READY runs in order, hands each to a runner, and stores how it ended. Knows no HTTP and no Spark.
 
-What carries a run out is handed in, so the states here always come from it and never from a timer.
+The runner alone decides when a run starts and how it ends; no timer here changes a state.
 """
 
 from __future__ import annotations
@@ -16,22 +16,21 @@ from typing import Any, Protocol, Self
 from dataflow_magic.files import remove_folder
 from dataflow_magic.local.log import event
 from dataflow_magic.local.run import DEFAULT_TIMEOUT_MINUTES, Outcome, Refusal, RunSpec, script_parameters
-from dataflow_magic.local.spark.process_group import end_strays
 from dataflow_magic.local.store import Store, StoredRun, new_id
 from dataflow_magic.models.wire import RunState
 
-__all__ = ["CarryOut", "Engine"]
+__all__ = ["Engine", "Runner"]
 
 logger = logging.getLogger(__name__)
 
 LONG_SECONDS = 60.0
-"""A job whose last run took longer gets Java's full compiler; it costs some 4 s at the start."""
+"""A job whose last run took longer gets Java's full compiler, which costs about 4 s at the start."""
 
 STOPPED = "the local service stopped while it ran"
 
 
-class CarryOut(Protocol):
-    """Carries out one run to its end; raises only when it is cancelled itself."""
+class Runner(Protocol):
+    """Runs one script to its end; raises only when it is cancelled itself."""
 
     def __call__(
         self,
@@ -41,7 +40,17 @@ class CarryOut(Protocol):
         waiting: Callable[[str], None],
         started: Callable[[], None],
     ) -> Awaitable[Outcome]:
-        """Return how the run ended, calling ``waiting`` with what it waits for and ``started`` when its script runs."""
+        """Return how the run ended.
+
+        Parameters
+        ----------
+        cancel
+            Set when the run is to end early.
+        waiting
+            Called before the script starts, with what the run waits for.
+        started
+            Called once, when the script runs.
+        """
         ...
 
 
@@ -56,40 +65,38 @@ class _Active:
 
 
 class Engine:
-    """Runs of one data folder.
+    """The runs of one data folder.
 
     Parameters
     ----------
     store
-        Where runs are written down.
+        Keeps jobs and runs.
     folder
-        The data folder: ``objects/`` holds the buckets, ``runs/`` each live run's scratch.
-    carry_out
-        Does the work of one run.
+        The data folder: ``objects/`` holds the buckets, ``runs/`` the scratch files of each live run.
+    runner
+        Runs one script.
     slots
-        How many runs go at once; more wait as READY. A job's ``maxConcurrentRuns`` lowers it for that job.
+        Limit of live runs; more wait as READY. A job's ``maxConcurrentRuns`` lowers it for that job.
 
     Notes
     -----
-    An async context manager. Entering ends, as FAILED, the runs an earlier process left RUNNING, and takes up those
-    it left READY; leaving stops every live run.
+    An async context manager. Entering marks the runs an earlier service left RUNNING as FAILED and takes those it left
+    READY; leaving cancels every live run.
     """
 
-    def __init__(self, store: Store, folder: Path, carry_out: CarryOut, *, slots: int) -> None:
+    def __init__(self, store: Store, folder: Path, runner: Runner, *, slots: int) -> None:
         self._store = store
         self._folder = folder
-        self._carry_out = carry_out
+        self._runner = runner
         self._slots = slots
         self._runs = folder / "runs"
         self._active: dict[str, _Active] = {}
-        # A run is taken up once: one whose end could not be written down would be started again and again.
+        # Each run is taken once: without this a run whose end cannot be stored would start again and again.
         self._taken: set[str] = set()
         self._tasks: set[asyncio.Task[None]] = set()
         self._wake = asyncio.Event()
 
     async def __aenter__(self) -> Self:
-        if strays := await asyncio.to_thread(end_strays, self._runs):
-            logger.warning("ended the processes of %s runs an earlier service left", strays)
         for run in self._store.runs_in(RunState.RUNNING):
             self._store.move(run.run_id, RunState.FAILED, STOPPED)
         await asyncio.to_thread(remove_folder, self._runs)
@@ -106,25 +113,25 @@ class Engine:
 
     @property
     def active(self) -> int:
-        """How many runs go on now."""
+        """How many runs are live."""
         return len(self._active)
 
     def is_idle(self) -> bool:
-        """Whether no run goes on or waits."""
-        # What waits, waits for one that goes on: with none of those, the last look left nothing.
+        """Whether no run is live or waits."""
+        # A run waits only for a live one, so without live ones the last dispatch left none waiting.
         return not self._active and not self._wake.is_set()
 
     def wake(self) -> None:
-        """Look for waiting runs; call after one was added. From the loop's own thread."""
+        """Look for READY runs. Call it from the loop's thread, after a run was added."""
         self._wake.set()
 
     def cancel(self, run_id: str) -> None:
-        """Ask for the end of a run; its state changes when its processes are gone. From the loop's own thread.
+        """End a run early; a live run changes its state when its processes are gone. Call it from the loop's thread.
 
         Raises
         ------
         Refusal
-            400 ``bad-state`` for a run that is over.
+            ``bad-state``: the run is over.
         """
         if active := self._active.get(run_id):
             active.cancel.set()
@@ -134,39 +141,39 @@ class Engine:
         run = self._store.run(run_id)
         state = run.status if run else "gone"
         raise Refusal(
-            400, "bad-state", f"run {run_id} is over ({state}); only a READY or RUNNING run can be canceled"
+            "bad-state", f"run {run_id} is over ({state}); only a READY or RUNNING run can be canceled"
         )
 
     def waiting_for(self, run: StoredRun) -> str:
-        """Return what a READY run waits for, in words; empty for any other. From any thread."""
+        """Return what a READY run waits for, as text for people; empty for other runs. Any thread may call it."""
         if run.status != RunState.READY:
             return ""
         if active := self._active.get(run.run_id):
             return active.waiting_for
         if len(self._active) >= self._slots:
-            return f"a free place: {self._slots} runs at once are allowed here"
+            return f"a free slot: the local service runs {self._slots} at a time"
         limit = run.max_concurrent_runs
-        return f"a free place: its job allows {limit} at once (maxConcurrentRuns)" if limit else ""
+        return f"a free slot: its job runs {limit} at a time (maxConcurrentRuns)" if limit else ""
 
     async def _dispatch(self) -> None:
         while True:
             await self._wake.wait()
             self._wake.clear()
             try:
-                self._start_what_may()
-            except Exception:  # a full disk, say: what waits is looked for again at the next wake
-                logger.exception("looking for waiting runs")
+                self._take_ready_runs()
+            except Exception:  # such as a full disk; the next wake tries again
+                logger.exception("taking READY runs")
 
-    def _start_what_may(self) -> None:
+    def _take_ready_runs(self) -> None:
         if len(self._active) >= self._slots:
             return
         for run in self._store.runs_in(RunState.READY):
-            if run.run_id not in self._taken and self._has_place(run):
+            if run.run_id not in self._taken and self._has_slot(run):
                 self._taken.add(run.run_id)
                 self._active[run.run_id] = active = _Active(run.job_id)
-                self._spawn(self._carry(run, active))
+                self._spawn(self._run(run, active))
 
-    def _has_place(self, run: StoredRun) -> bool:
+    def _has_slot(self, run: StoredRun) -> bool:
         same_job = sum(active.job_id == run.job_id for active in self._active.values())
         limit = run.max_concurrent_runs or self._slots
         return len(self._active) < self._slots and same_job < limit
@@ -176,11 +183,11 @@ class Engine:
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
 
-    async def _carry(self, run: StoredRun, active: _Active) -> None:
-        # Its own for each attempt: the JVM of a service that was killed may still be writing into the last one.
+    async def _run(self, run: StoredRun, active: _Active) -> None:
+        # A new folder per attempt: the JVM of a killed service may still write into the last one.
         work = self._runs / f"{run.run_id}-{new_id()}"
         try:
-            outcome = await self._carry_out(
+            outcome = await self._runner(
                 self._spec(run, work),
                 cancel=active.cancel,
                 waiting=active.wait_for,
@@ -189,7 +196,7 @@ class Engine:
         except asyncio.CancelledError:
             self._end(run, Outcome(RunState.FAILED, STOPPED))
             raise
-        except Exception as error:  # our own fault must not leave a run that never ends
+        except Exception as error:  # a bug here must not leave a run without an end
             logger.exception("run %s", run.run_id)
             reason = f"the local service failed: {type(error).__name__}: {error}"
             self._end(run, Outcome(RunState.FAILED, reason))
@@ -203,10 +210,8 @@ class Engine:
     def _end(self, run: StoredRun, outcome: Outcome) -> None:
         try:
             self._store.move(run.run_id, RunState(outcome.state), outcome.reason)
-        except Exception:  # a full disk, say: the next service finds the run as it was
-            logger.exception(
-                "run %s ended (%s) and that could not be written down", run.run_id, outcome.state
-            )
+        except Exception:  # such as a full disk; the next service finds the run in its old state
+            logger.exception("run %s ended (%s) and the store did not take it", run.run_id, outcome.state)
         else:
             event(logger, "a run has ended", runId=run.run_id, jobId=run.job_id, state=outcome.state)
 
@@ -217,7 +222,7 @@ class Engine:
     def _spec(self, run: StoredRun, work: Path) -> RunSpec:
         job = self._store.job(run.job_id)
         condition = run.condition
-        # A run of the pages of October 2026 brings them along, as they were when it was sent.
+        # Under the pages of October 2026 the run's condition has the job's parameters, as they were at the start.
         stored = condition.get("parameters", job.condition.get("parameters") if job else None) or {}
         return RunSpec(
             run_id=run.run_id,
@@ -226,7 +231,7 @@ class Engine:
             log_path=condition["logPath"],
             parameters=script_parameters(stored, run.parameters),
             workers=condition["numWorker"],
-            # The page allows 0 and does not say what it means; nothing could finish in no time.
+            # The page allows 0 without saying what it means; here it means the default.
             timeout_seconds=60.0 * (condition["timeout"] or DEFAULT_TIMEOUT_MINUTES),
             objects=self._folder / "objects",
             work=work,

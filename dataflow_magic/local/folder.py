@@ -54,6 +54,11 @@ class DataFolder:
         return self.path / "objects"
 
     @property
+    def runs(self) -> Path:
+        """Scratch files of live runs, a folder per attempt."""
+        return self.path / "runs"
+
+    @property
     def warm(self) -> Path:
         """What warm JVMs need, and the runs in them: a private folder each."""
         return self.path / "warm"

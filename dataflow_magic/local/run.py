@@ -6,11 +6,12 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-__all__ = ["DEFAULT_TIMEOUT_MINUTES", "Outcome", "Refusal", "RunSpec", "script_parameters"]
+__all__ = ["DEFAULT_TIMEOUT_MINUTES", "Outcome", "Refusal", "RefusalKind", "RunSpec", "script_parameters"]
 
 DEFAULT_TIMEOUT_MINUTES = 360
+RefusalKind = Literal["bad-parameter", "bad-state", "not-found"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,22 +82,19 @@ class Refusal(Exception):
 
     Parameters
     ----------
-    status
-        HTTP status.
     kind
-        The vendor's word: ``bad-parameter``, ``bad-state`` or ``not-found``.
+        The vendor's word for the reason.
     detail
-        One line that names the field; of a parameter never the value, which may be private.
+        One line that names the field, and never a parameter's value, which may be private.
     """
 
-    def __init__(self, status: int, kind: str, detail: str) -> None:
-        self.status = status
+    def __init__(self, kind: RefusalKind, detail: str) -> None:
         self.kind = kind
         self.detail = detail
         super().__init__(detail)
 
 
 def script_parameters(stored: Mapping[str, Any], given: Mapping[str, Any]) -> dict[str, str]:
-    """Return what the script gets: the job's own parameters with the run's laid over, as text, names with ``$``."""
+    """Return the script's parameters: the job's with the run's laid over them, all as text, names with ``$``."""
     merged = {f"${name.removeprefix('$')}": value for name, value in [*stored.items(), *given.items()]}
     return {name: value if isinstance(value, str) else json.dumps(value) for name, value in merged.items()}

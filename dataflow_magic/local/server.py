@@ -21,7 +21,7 @@ from starlette.types import ASGIApp, Receive, Scope
 
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.files import try_lock
-from dataflow_magic.local.engine import CarryOut, Engine
+from dataflow_magic.local.engine import Engine, Runner
 from dataflow_magic.local.folder import Address, DataFolder
 from dataflow_magic.local.http.app import Keys, Service, create_app
 from dataflow_magic.local.log import event, logged_to
@@ -52,7 +52,7 @@ def random_keys() -> Keys:
 def serve(
     folder: DataFolder,
     keys: Keys,
-    carrier: AbstractAsyncContextManager[CarryOut],
+    runner: AbstractAsyncContextManager[Runner],
     *,
     host: IPv4Address | IPv6Address = LOOPBACK,
     port: int = 0,
@@ -66,8 +66,8 @@ def serve(
 
     Parameters
     ----------
-    carrier
-        Gives what carries runs out, as long as the service goes on.
+    runner
+        Entered while the service runs; gives what runs one script.
     host
         Address to listen at. Requests are not encrypted.
     port
@@ -85,7 +85,7 @@ def serve(
     folder.make()
     with _held(folder), _listening(host, port) as listener, logged_to(folder.log):
         serving = _serve(
-            folder, keys, carrier, listener, contract=contract, grace_seconds=grace_seconds, ready=ready
+            folder, keys, runner, listener, contract=contract, grace_seconds=grace_seconds, ready=ready
         )
         asyncio.run(serving)
 
@@ -142,7 +142,7 @@ class _Server(uvicorn.Server):
 async def _serve(
     folder: DataFolder,
     keys: Keys,
-    carrier: AbstractAsyncContextManager[CarryOut],
+    runner: AbstractAsyncContextManager[Runner],
     listener: socket.socket,
     *,
     contract: Contract,
@@ -157,7 +157,7 @@ async def _serve(
     _seed(store, folder)
     slots = max(2, os.cpu_count() or 1)
     java = await asyncio.to_thread(java_in_words, os.environ)
-    async with carrier as carry_out, Engine(store, folder.path, carry_out, slots=slots) as engine:
+    async with runner as run, Engine(store, folder.path, run, slots=slots) as engine:
         service = Service(store, engine, folder.path, now, contract)
         server: _Server = _server(
             create_app(service, keys, hang_up=lambda scope, receive: server.hang_up(scope, receive))

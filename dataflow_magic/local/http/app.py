@@ -12,11 +12,12 @@ import json
 import logging
 import os
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from datetime import datetime
 from importlib.metadata import version
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any
 
 from starlette.applications import Starlette
@@ -33,7 +34,7 @@ from dataflow_magic.local.http.faults import Faults, Struck
 from dataflow_magic.local.http.gateway import Gateway, HangUp, Keys, cut, gateway_error
 from dataflow_magic.local.log import event
 from dataflow_magic.local.options import Contract
-from dataflow_magic.local.run import Refusal
+from dataflow_magic.local.run import Refusal, RefusalKind
 from dataflow_magic.local.spark.event_log import Tails
 from dataflow_magic.local.spark.progress import Progress
 from dataflow_magic.local.spark.script import ScriptProblem, object_path
@@ -47,6 +48,9 @@ logger = logging.getLogger(__name__)
 
 MAX_BODY = 1 << 20
 """Bytes of a request body; more is the gateway's 413."""
+REFUSAL_STATUS: Mapping[RefusalKind, int] = MappingProxyType(
+    {"bad-parameter": 400, "bad-state": 400, "not-found": 404}
+)
 ALL = 1_000_000_000
 """More runs than any job has."""
 
@@ -162,7 +166,6 @@ class _Handlers:
         job = self._job(request)
         if not self._store.delete_job(job.job_id):
             raise Refusal(
-                400,
                 "bad-state",
                 f"job {job.job_id} has a READY or RUNNING run; cancel it, or wait for its end",
             )
@@ -284,12 +287,12 @@ class _Handlers:
         run_id = request.path_params["run_id"]
         run = self._store.run(run_id) if is_id(run_id) else None
         if run is None or run.job_id != job.job_id:
-            raise Refusal(404, "not-found", f"executionId: job {job.job_id} has no run {run_id!r}")
+            raise Refusal("not-found", f"executionId: job {job.job_id} has no run {run_id!r}")
         return run
 
 
 def _no_job(job_id: str) -> Refusal:
-    return Refusal(404, "not-found", f"jobId: there is no job {job_id!r}")
+    return Refusal("not-found", f"jobId: there is no job {job_id!r}")
 
 
 @functools.cache
@@ -317,7 +320,7 @@ def _json(answer: Any) -> Response:
 
 async def _answer_refusal(_: Request, error: Exception) -> Response:
     assert isinstance(error, Refusal)  # noqa: S101 - registered for it
-    return JSONResponse({"detail": error.detail, "errorType": error.kind}, error.status)
+    return JSONResponse({"detail": error.detail, "errorType": error.kind}, REFUSAL_STATUS[error.kind])
 
 
 async def _answer_at_the_gate(_: Request, error: Exception) -> Response:

@@ -79,7 +79,6 @@ def read_execution_over(body: bytes, job: StoredJob) -> tuple[dict[str, Any], di
     for name in ("nrn", "scriptPath", "logPath"):
         if name not in merged:
             raise Refusal(
-                400,
                 "bad-parameter",
                 f"jobCondition.{name}: the job stores none; send it, or store it on the job",
             )
@@ -117,7 +116,7 @@ def read_job_update(body: bytes, job: StoredJob) -> dict[str, Any]:
     """
     request = _validate(JobUpdate, body)
     if request.type != job.type:
-        raise Refusal(400, "bad-parameter", f"type: the job is a {job.type} job, which cannot be changed")
+        raise Refusal("bad-parameter", f"type: the job is a {job.type} job, which cannot be changed")
     return {
         "name": request.name,
         "max_concurrent_runs": request.maxConcurrentRuns,
@@ -160,7 +159,7 @@ def read_paging(query: Mapping[str, str]) -> tuple[int, int]:
     """
     page, limit = (_whole(query, name, default) for name, default in (("page", 0), ("limit", PAGE_LIMIT)))
     if limit > PAGE_LIMIT:
-        raise Refusal(400, "bad-parameter", f"limit: {limit} is over {PAGE_LIMIT}; ask page by page")
+        raise Refusal("bad-parameter", f"limit: {limit} is over {PAGE_LIMIT}; ask page by page")
     return page, limit
 
 
@@ -254,14 +253,14 @@ def progress_answer(progress: Progress) -> dict[str, Any]:
 def _whole(query: Mapping[str, str], name: str, default: int) -> int:
     text = query.get(name, str(default))
     if not re.fullmatch(r"[0-9]{1,9}", text):
-        raise Refusal(400, "bad-parameter", f"{name}: {text!r} is not a whole number from 0")
+        raise Refusal("bad-parameter", f"{name}: {text!r} is not a whole number from 0")
     return int(text)
 
 
 def _settings(given: JobSettings, job_type: str) -> dict[str, Any]:
     settings = given.model_dump(exclude_none=True)
     if job_type != "SCRIPT" and "parameters" in settings:
-        raise Refusal(400, "bad-parameter", "jobCondition.parameters: only a SCRIPT job stores parameters")
+        raise Refusal("bad-parameter", "jobCondition.parameters: only a SCRIPT job stores parameters")
     return settings
 
 
@@ -281,13 +280,13 @@ def _minutes(start: datetime, end: datetime) -> int:
 def _validate(model: type[M], body: bytes) -> M:
     document = _parse(body)
     if not isinstance(document, dict):
-        raise Refusal(400, "bad-parameter", "the body is not a JSON object")
+        raise Refusal("bad-parameter", "the body is not a JSON object")
     try:
         return model.model_validate(document)
     except ValidationError as error:
         first = error.errors(include_url=False)[0]
         place = ".".join(str(part) for part in first["loc"] if part != "[key]")
-        raise Refusal(400, "bad-parameter", f"{place}: {_words(first)}") from None
+        raise Refusal("bad-parameter", f"{place}: {_words(first)}") from None
 
 
 def _words(error: ErrorDetails) -> str:
@@ -304,7 +303,7 @@ def _parse(body: bytes) -> Any:
         json.dumps(document, ensure_ascii=False).encode("utf-8")
     except (ValueError, RecursionError) as error:
         kind = type(error).__name__
-        raise Refusal(400, "bad-parameter", f"the body is not JSON in UTF-8 ({kind}: {error})") from None
+        raise Refusal("bad-parameter", f"the body is not JSON in UTF-8 ({kind}: {error})") from None
     return document
 
 

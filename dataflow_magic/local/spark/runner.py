@@ -74,7 +74,8 @@ class Carrier:
     Parameters
     ----------
     folder
-        The data folder. Its ``warm`` gets a folder per JVM; what an earlier service left there is ended and removed.
+        The data folder. Its ``warm`` gets a folder per JVM. Entering ends the processes an earlier service left in
+        ``runs`` and ``warm``, and empties ``warm``.
     cache
         Where archives of Java's classes are kept.
     options
@@ -88,6 +89,7 @@ class Carrier:
     def __init__(self, folder: DataFolder, cache: Path, options: Options) -> None:
         self._objects = folder.objects
         self._work = folder.warm
+        self._places = (folder.runs, folder.warm)
         self._cache = cache
         self._options = options
         self._catalog = Catalog(folder.path)
@@ -97,7 +99,9 @@ class Carrier:
         self._entered = AsyncExitStack()
 
     async def __aenter__(self) -> Self:
-        await asyncio.to_thread(end_strays, self._work)
+        for place in self._places:
+            if strays := await asyncio.to_thread(end_strays, place):
+                logger.warning("ended %s process groups an earlier service left in %s", strays, place)
         await _remove(self._work)
         await self._entered.enter_async_context(self._metastore)
         if self._options.warm:

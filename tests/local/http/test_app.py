@@ -904,7 +904,7 @@ async def test_runs_beyond_the_jobs_limit_wait_as_ready_and_say_for_what(world):
     waiting = await world.client.get_execution(job.job_id, second)
     assert (waiting.status, waiting.status_detail) == (
         "READY",
-        "a free place: its job allows 1 at once (maxConcurrentRuns)",
+        "a free slot: its job runs 1 at a time (maxConcurrentRuns)",
     )
     assert (await world.client.get_execution(job.job_id, first)).status_detail == "starting Spark"
 
@@ -926,7 +926,7 @@ async def test_runs_beyond_the_machines_places_wait_as_ready_and_say_for_what(tm
 
         assert [run.status for run in listed] == ["READY"] * 3
         assert [run.status_detail for run in listed] == [
-            "a free place: 2 runs at once are allowed here",
+            "a free slot: the local service runs 2 at a time",
             "starting Spark",
             "starting Spark",
         ]

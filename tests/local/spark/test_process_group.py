@@ -33,6 +33,17 @@ asyncio.run(main())
 """
 
 
+def leave_processes(folder: Path) -> None:
+    """Leave a group that lives in a folder, and no owner of it."""
+    owner = subprocess.Popen([sys.executable, "-c", OWNER, folder], stdout=subprocess.PIPE, text=True)
+    assert owner.stdout is not None
+    with owner.stdout:
+        assert owner.stdout.readline() == "up\n"
+    owner.kill()
+    owner.wait()
+    assert is_locked(folder / "group")
+
+
 async def sleeping(group: ProcessGroup, folder: Path):
     return await group.launch(
         ["sleep", "600"], os.environ, stdin=asyncio.subprocess.DEVNULL, folder=folder, log=folder / "log"
@@ -63,14 +74,8 @@ async def test_a_folder_whose_group_lives_takes_no_other(tmp_path):
 
 def test_processes_whose_owner_was_killed_are_found_and_ended(tmp_path):
     folder = tmp_path / "runs" / "r1"
-    owner = subprocess.Popen([sys.executable, "-c", OWNER, folder], stdout=subprocess.PIPE, text=True)
-    assert owner.stdout is not None
-    with owner.stdout:
-        assert owner.stdout.readline() == "up\n"
+    leave_processes(folder)
     stray = int((folder / "group").read_text())
-    owner.kill()
-    owner.wait()
-    assert is_locked(folder / "group")
 
     assert end_strays(tmp_path / "runs") == 1
 

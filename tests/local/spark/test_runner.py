@@ -13,6 +13,7 @@ import anyio
 import pytest
 
 from dataflow_magic.client.client import Client
+from dataflow_magic.files import is_locked
 from dataflow_magic.local.folder import DataFolder
 from dataflow_magic.local.launch import attach
 from dataflow_magic.local.objects.samples import install_samples
@@ -21,6 +22,7 @@ from dataflow_magic.local.run import Outcome, RunSpec
 from dataflow_magic.local.spark.runner import Carrier
 from dataflow_magic.models.wire import Job, JobExecution
 from tests.local.scripted import end_service, eventually, is_served
+from tests.local.spark.test_process_group import leave_processes
 
 pytestmark = pytest.mark.anyio
 
@@ -58,6 +60,15 @@ async def carried_out(spec: RunSpec) -> tuple[Outcome, list[str]]:
             spec, cancel=asyncio.Event(), waiting=calls.append, started=lambda: calls.append("started")
         )
     return outcome, calls
+
+
+async def test_entering_ends_the_processes_an_earlier_service_left_among_the_runs(tmp_path):
+    folder = DataFolder(tmp_path)
+    left = folder.runs / "r1"
+    leave_processes(left)
+
+    async with Carrier(folder, tmp_path / "cache", Options(warm=False)):
+        assert not is_locked(left / "group")
 
 
 async def test_a_run_without_java_fails_with_what_to_do(tmp_path, monkeypatch):
