@@ -1,4 +1,5 @@
 import os
+import signal
 from collections.abc import Iterator
 
 import ipywidgets
@@ -8,11 +9,24 @@ from hypothesis import settings
 from tests.helpers import Scene, notebook_with_magics
 from tests.widgets import Outputs
 
-# How long an example takes says how busy the machine is.
+LONG_SECONDS = 400
+"""Time limit of a test that runs Spark or a browser; `timeout` in pyproject.toml is that of all others."""
+
+# The time an example takes depends on the machine.
 settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
-# A warm JVM costs more than it gives where each service carries out a run or two: tests of it ask for it.
+# A warm JVM costs more than it saves where a service runs one or two jobs. The tests of it switch it on.
 os.environ["DATAFLOW_LOCAL_WARM"] = "off"
+# A background job of a script, nohup and some CI systems ignore SIGINT, and so would every process a test starts.
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+    signal.signal(signal.SIGINT, signal.default_int_handler)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    for item in items:
+        slow = item.get_closest_marker("spark") or item.get_closest_marker("browser")
+        if slow and not item.get_closest_marker("timeout"):
+            item.add_marker(pytest.mark.timeout(LONG_SECONDS))
 
 
 @pytest.fixture
