@@ -50,6 +50,7 @@ __all__ = ["run_application"]
 
 _STOP_SECONDS = 30.0
 _LAST_WORDS = "DATAFLOW_MAGIC_LAST_WORDS"
+_CODE = "DATAFLOW_MAGIC_CODE"
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +216,7 @@ async def _supervise(
             [str(plan.script.path), *plan.script.arguments],
             home=plan.home,
             log=plan.console_log,
-            variables={_LAST_WORDS: str(last_words_file)},
+            variables={_LAST_WORDS: str(last_words_file), _CODE: str(plan.script.code or "")},
         )
     except (OSError, ValueError) as error:
         raise _Ended(_failed(f"the script did not start: {_in_one_line(error)}")) from error

@@ -1,25 +1,25 @@
 """How a script is found and receives its parameters. Starts nothing, and writes only into the folder it is given.
 
 How the vendor's service hands parameters to a script is not published, so both ways work here: ``$name`` in the
-script's text is replaced by the value, and a name the text does not hold arrives as the argument ``--name=value``.
+script's text becomes the value, and a name the text does not hold arrives as the argument ``--name=value``.
 """
 
 from __future__ import annotations
 
 import io
-import re
+import marshal
 import tokenize
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from dataflow_magic.local.spark.parameters import ScriptProblem, fill_script
+
 __all__ = [
-    "Rendered",
     "ScriptProblem",
     "StagedScript",
     "find_script",
     "object_path",
-    "render",
     "stage_script",
 ]
 
@@ -28,24 +28,23 @@ _LONGEST_SEGMENT = 255  # bytes; a file name on every common file system
 _LISTED = 5
 
 
-class ScriptProblem(Exception):
-    """What is wrong with a path, a script or a parameter, in words for the person who sent it."""
-
-
-@dataclass(frozen=True, slots=True)
-class Rendered:
-    """A script's text with its parameters in, and the arguments that carry the others."""
-
-    text: str
-    arguments: tuple[str, ...]
-
-
 @dataclass(frozen=True, slots=True)
 class StagedScript:
-    """The copy of a script that is run, and its arguments."""
+    """The copy of a script that runs.
+
+    Parameters
+    ----------
+    path
+        The script as its author wrote it: what tracebacks quote.
+    arguments
+        What the script finds in ``sys.argv[1:]``.
+    code
+        The compiled script with its parameters, in marshal's format; None when the text itself runs.
+    """
 
     path: Path
     arguments: tuple[str, ...]
+    code: Path | None = None
 
 
 def object_path(objects: Path, key: str) -> Path:
@@ -99,62 +98,30 @@ def find_script(objects: Path, script_path: str, job_name: str) -> Path:
     return place / scripts[0]
 
 
-def render(text: str, parameters: Mapping[str, str]) -> Rendered:
-    """Return the script's text with every ``$name`` of a known parameter replaced by its value.
-
-    A name counts where no word character follows it: ``$table`` leaves ``$table_name`` alone. Names are case
-    sensitive and of any script; where two fit, the longer wins. Values go in as they are, in one pass: a value that
-    holds ``$other`` is not expanded again. All other text stays, unknown ``$names`` included.
-
-    Parameters
-    ----------
-    parameters
-        Name to value; the names with their leading ``$``, or without.
-
-    Raises
-    ------
-    ScriptProblem
-        A name is empty or given twice, or text no program can receive: a NUL, a lone surrogate.
-    """
-    values = _plain_names(parameters)
-    replaced: set[str] = set()
-
-    def value_of(found: re.Match[str]) -> str:
-        replaced.add(found[1])
-        return values[found[1]]
-
-    if values:
-        names = "|".join(re.escape(name) for name in sorted(values, key=len, reverse=True))
-        text = re.sub(rf"\$({names})(?!\w)", value_of, text)
-    rest = tuple(f"--{name}={value}" for name, value in values.items() if name not in replaced)
-    return Rendered(text, rest)
-
-
 def stage_script(script: Path, parameters: Mapping[str, str], folder: Path) -> StagedScript:
-    """Write the rendered script into `folder`, under its own name and in its own encoding and line ends.
+    """Copy the script into `folder` as it is, and beside it the code with its parameters.
 
     Raises
     ------
     ScriptProblem
-        The script is no text, or a parameter cannot be put into it.
+        The script is no text, or a parameter cannot be put into it; see `parameters.fill_script`.
     OSError
         The script cannot be read or the copy not written.
     """
     source = script.read_bytes()
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(source).readline)
-        text = source.decode(encoding)
+        text = io.StringIO(source.decode(encoding), newline=None).read()  # line ends as Python counts lines
     except (SyntaxError, UnicodeDecodeError) as error:
         raise ScriptProblem(f"{script.name} cannot be read as text ({error}): save it as UTF-8") from error
-    rendered = render(text, parameters)
     staged = folder / script.name
-    try:
-        staged.write_bytes(rendered.text.encode(encoding))
-    except UnicodeEncodeError as error:
-        raise ScriptProblem(
-            f"a parameter holds text that {script.name}, declared as {encoding}, cannot: save the script as UTF-8"
-        ) from error
-    return StagedScript(staged, rendered.arguments)
+    staged.write_bytes(source)
+    filled = fill_script(text, parameters, path=str(staged))
+    if filled.code is None:
+        return StagedScript(staged, filled.arguments)
+    code = folder.parent / "code"
+    code.write_bytes(marshal.dumps(filled.code))
+    return StagedScript(staged, filled.arguments, code)
 
 
 def _is_unsafe(segment: str) -> bool:
@@ -182,19 +149,3 @@ def _scripts_in(folder: Path) -> list[str]:
 
 def _listing(names: list[str]) -> str:
     return ", ".join(names[:_LISTED]) + (", ..." if len(names) > _LISTED else "")
-
-
-def _plain_names(parameters: Mapping[str, str]) -> dict[str, str]:
-    values: dict[str, str] = {}
-    for given, value in parameters.items():
-        name = given.removeprefix("$")
-        if not name:
-            raise ScriptProblem(f"the parameter {given!r} has no name: write $name")
-        if name in values:
-            raise ScriptProblem(f"the parameter {name} is given twice, with $ and without: keep one")
-        if "\0" in name + value or not _encoded(name + value + "."):
-            raise ScriptProblem(
-                f"the parameter {name!r} holds a character no script can receive (NUL or half a pair)"
-            )
-        values[name] = value
-    return values

@@ -1,19 +1,24 @@
+import marshal
 import os
 import signal
 import subprocess
 import sys
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
 
+from dataflow_magic.local.spark.parameters import fill_script
 from dataflow_magic.local.spark.programs import job
 
 JOB = Path(job.__file__)
 
 
-def run(script: Path, *arguments: str) -> subprocess.CompletedProcess[str]:
+def run(
+    script: Path, *arguments: str, variables: Mapping[str, str] | None = None
+) -> subprocess.CompletedProcess[str]:
     command = [sys.executable, "-P", str(JOB), str(script), *arguments]
-    environment = {**os.environ, "DATAFLOW_MAGIC_LAST_WORDS": str(last_words(script))}
+    environment = {**os.environ, "DATAFLOW_MAGIC_LAST_WORDS": str(last_words(script)), **(variables or {})}
     return subprocess.run(command, capture_output=True, text=True, timeout=60, check=False, env=environment)
 
 
@@ -37,6 +42,23 @@ def test_the_script_sees_what_python_itself_would_give_it(script):
 
     assert (ended.stdout, ended.stderr) == ("__main__ True ['--day=2026-11-01', '--note=a b'] 7\n", "")
     assert ended.returncode == 0
+
+
+def test_the_code_with_parameters_runs_in_place_of_the_text(script):
+    script.write_text("print('$day', 1 / 0)\n")
+    filled = fill_script(script.read_text(), {"$day": "2026-11-01"}, path=str(script))
+    code = script.parent / "code"
+    code.write_bytes(marshal.dumps(filled.code))
+
+    ended = run(script, variables={"DATAFLOW_MAGIC_CODE": str(code)})
+
+    assert ended.returncode == 1
+    assert ended.stderr.splitlines() == [
+        "Traceback (most recent call last):",
+        f'  File "{script}", line 1, in <module>',
+        "    print('$day', 1 / 0)",
+        "ZeroDivisionError: division by zero",
+    ]
 
 
 def test_modules_beside_the_program_are_not_in_the_scripts_way(script):

@@ -1,4 +1,4 @@
-import re
+import marshal
 from pathlib import Path
 
 import pytest
@@ -6,11 +6,10 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflow_magic.local.spark.script import (
-    Rendered,
     ScriptProblem,
+    StagedScript,
     find_script,
     object_path,
-    render,
     stage_script,
 )
 
@@ -115,145 +114,42 @@ def test_an_object_path_never_leaves_the_folder(key):
     assert ".." not in path.parts
 
 
-@pytest.mark.parametrize(
-    ("text", "parameters", "expected"),
-    [
-        ("read('$table')", {"$table": "a.b"}, Rendered("read('a.b')", ())),
-        ("read('$table')", {"table": "a.b"}, Rendered("read('a.b')", ())),
-        ("$table_name $table", {"$table": "x"}, Rendered("$table_name x", ())),
-        ("$table_name $table", {"$table": "x", "$table_name": "y"}, Rendered("y x", ())),
-        ("$Table $table1", {"$table": "x"}, Rendered("$Table $table1", ("--table=x",))),
-        ("$table.csv/$table-1$table", {"$table": "x"}, Rendered("x.csv/x-1x", ())),
-        ("$run-date $run", {"$run": "r", "$run-date": "d"}, Rendered("d r", ())),
-        ("US$ $$table $1 ${table}", {"$table": "x"}, Rendered("US$ $x $1 ${table}", ())),
-        ("$a $b", {"$a": "$b", "$b": "$a"}, Rendered("$b $a", ())),
-        ("$a", {"$a": r"\1 \g<0> \n"}, Rendered(r"\1 \g<0> \n", ())),
-        ("$매출 $매출표", {"$매출": "x"}, Rendered("x $매출표", ())),
-        ("nothing", {"$b": "2", "$a": "", "c": "x y"}, Rendered("nothing", ("--b=2", "--a=", "--c=x y"))),
-        ("$a", {"$b": "2", "$a": "1", "$c": "3"}, Rendered("1", ("--b=2", "--c=3"))),
-        ("$a", {}, Rendered("$a", ())),
-    ],
-    ids=[
-        "replaced",
-        "name without its sign",
-        "longer word left alone",
-        "longer word known too",
-        "case and digits count",
-        "boundaries",
-        "a name with a dash",
-        "other dollars left alone",
-        "one pass",
-        "no escapes in values",
-        "any script",
-        "arguments in given order",
-        "both ways",
-        "no parameters",
-    ],
-)
-def test_parameters_reach_the_script(text, parameters, expected):
-    assert render(text, parameters) == expected
+def test_the_staged_copy_is_the_script_byte_for_byte_and_its_code_has_the_values(tmp_path):
+    content = "table = '$table'\r\nprint(table)  # 매출\r\n".encode()
+    (tmp_path / "daily.py").write_bytes(content)
+    folder = tmp_path / "work" / "script"
+    folder.mkdir(parents=True)
 
+    staged = stage_script(tmp_path / "daily.py", {"$table": "test.표", "$day": "2026-11-01"}, folder)
 
-NAMES = st.from_regex(r"[\w-]{1,4}", fullmatch=True)
-TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
-PARAMETERS = st.dictionaries(NAMES.map("${}".format), TEXTS, max_size=4)
-
-
-@given(TEXTS, PARAMETERS)
-def test_a_text_that_names_no_parameter_stays_and_all_become_arguments(text, parameters):
-    text = text.replace("$", "")
-
-    rendered = render(text, parameters)
-
-    assert rendered == Rendered(text, tuple(f"--{name[1:]}={value}" for name, value in parameters.items()))
-
-
-@given(st.lists(st.tuples(TEXTS, NAMES)), PARAMETERS)
-def test_each_parameter_is_either_in_the_text_or_an_argument(pieces, parameters):
-    text = "".join(f"{piece} ${name} " for piece, name in pieces)
-    marked = {name: f"<{number}>" for number, name in enumerate(parameters)}
-
-    rendered = render(text.replace("<", ""), marked)
-
-    arguments = {f"${argument[2:].rpartition('=')[0]}" for argument in rendered.arguments}
-    replaced = {name for name, mark in marked.items() if mark in rendered.text}
-    assert arguments | replaced == set(marked)
-    assert not arguments & replaced
-
-
-@given(st.lists(st.tuples(TEXTS, NAMES)), st.dictionaries(NAMES, TEXTS))
-def test_values_go_in_verbatim_and_nothing_else_changes(pieces, values):
-    pieces = [(piece.replace("$", ""), name) for piece, name in pieces]
-    values = {name: value for name, value in values.items() if re.fullmatch(r"\w+", name)}
-    pieces = [(piece, name) for piece, name in pieces if re.fullmatch(r"\w+", name)]
-    text = "".join(f"{piece} ${name} " for piece, name in pieces)
-
-    rendered = render(text, values)
-
-    assert rendered.text == "".join(f"{piece} {values.get(name, '$' + name)} " for piece, name in pieces)
-
-
-@given(TEXTS, st.lists(NAMES, unique=True))
-def test_a_name_rendered_as_itself_changes_nothing(text, names):
-    assert render(text, {f"${name}": f"${name}" for name in names}).text == text
-
-
-@pytest.mark.parametrize(
-    ("parameters", "message"),
-    [
-        ({"$": "x"}, "the parameter '$' has no name: write $name"),
-        ({"$a": "1", "a": "2"}, "the parameter a is given twice, with $ and without: keep one"),
-        (
-            {"$a": "x\0"},
-            "the parameter 'a' holds a character no script can receive (NUL or half a pair)",
-        ),
-        (
-            {"$a": "\ud83d"},
-            "the parameter 'a' holds a character no script can receive (NUL or half a pair)",
-        ),
-    ],
-    ids=["no name", "twice", "NUL", "lone surrogate"],
-)
-def test_a_parameter_no_script_can_receive_is_refused(parameters, message):
-    with pytest.raises(ScriptProblem) as caught:
-        render("", parameters)
-
-    assert str(caught.value) == message
-
-
-def test_the_staged_copy_keeps_the_name_and_the_line_ends(tmp_path):
-    script = tmp_path / "daily.py"
-    script.write_bytes("table = '$table'\r\nprint(table)  # 매출\r\n".encode())
-    (tmp_path / "work").mkdir()
-
-    staged = stage_script(script, {"$table": "test.표", "$day": "2026-11-01"}, tmp_path / "work")
-
-    assert staged.path == tmp_path / "work" / "daily.py"
-    assert staged.path.read_bytes() == "table = 'test.표'\r\nprint(table)  # 매출\r\n".encode()
+    assert staged.path == folder / "daily.py"
+    assert staged.path.read_bytes() == content
     assert staged.arguments == ("--day=2026-11-01",)
+    assert staged.code == tmp_path / "work" / "code"
+    namespace: dict[str, object] = {}
+    exec(marshal.loads(staged.code.read_bytes()), namespace)  # noqa: S102, S302
+    assert namespace["table"] == "test.표"
 
 
-def test_a_script_keeps_the_encoding_it_declares(tmp_path):
-    script = tmp_path / "daily.py"
-    script.write_bytes("# coding: euc-kr\nprint('$day 매출')\n".encode("euc-kr"))
-    (tmp_path / "work").mkdir()
+def test_a_script_that_names_no_parameter_runs_as_its_text(tmp_path):
+    (tmp_path / "daily.py").write_text("import sys  # $day\n")
+    (tmp_path / "script").mkdir()
 
-    staged = stage_script(script, {"$day": "오늘"}, tmp_path / "work")
+    staged = stage_script(tmp_path / "daily.py", {"$day": "2026-11-01"}, tmp_path / "script")
 
-    assert staged.path.read_bytes() == "# coding: euc-kr\nprint('오늘 매출')\n".encode("euc-kr")
+    assert staged == StagedScript(tmp_path / "script" / "daily.py", ("--day=2026-11-01",))
 
 
-def test_a_value_the_declared_encoding_cannot_hold_is_refused(tmp_path):
-    script = tmp_path / "daily.py"
-    script.write_bytes(b"# coding: euc-kr\nprint('$day')\n")
-    (tmp_path / "work").mkdir()
+def test_a_value_may_hold_what_the_declared_encoding_cannot(tmp_path):
+    (tmp_path / "daily.py").write_bytes("# coding: euc-kr\nday = '$day 매출'\n".encode("euc-kr"))
+    (tmp_path / "script").mkdir()
 
-    with pytest.raises(ScriptProblem) as caught:
-        stage_script(script, {"$day": "🌞"}, tmp_path / "work")
+    staged = stage_script(tmp_path / "daily.py", {"$day": "🌞"}, tmp_path / "script")
 
-    assert str(caught.value) == (
-        "a parameter holds text that daily.py, declared as euc-kr, cannot: save the script as UTF-8"
-    )
+    assert staged.code is not None
+    namespace: dict[str, object] = {}
+    exec(marshal.loads(staged.code.read_bytes()), namespace)  # noqa: S102, S302
+    assert namespace["day"] == "🌞 매출"
 
 
 def test_a_script_that_is_no_text_is_refused(tmp_path):

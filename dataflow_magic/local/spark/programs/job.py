@@ -6,13 +6,14 @@ otherwise come before the standard library's and the script's.
 
 from __future__ import annotations
 
+import marshal
 import os
 import signal
 import sys
 import threading
 import traceback
 from pathlib import Path
-from types import ModuleType, TracebackType
+from types import CodeType, ModuleType, TracebackType
 
 LIFELINE = "DATAFLOW_MAGIC_LIFELINE"
 """Names the descriptor of a pipe which only the local service holds open; absent when run by hand."""
@@ -22,12 +23,16 @@ LAST_WORDS = "DATAFLOW_MAGIC_LAST_WORDS"
 
 LAST_WORDS_LENGTH = 500
 
+CODE = "DATAFLOW_MAGIC_CODE"
+"""Names the file with the compiled script when parameters were put into it; absent or empty: the script's text runs."""
+
 
 def main(arguments: list[str]) -> int:
     """Run the script and return its exit code; its own ``SystemExit`` passes through."""
     if lifeline := os.environ.pop(LIFELINE, ""):
         _die_with_the_service(int(lifeline))
     last_words = os.environ.pop(LAST_WORDS, "")
+    filled = os.environ.pop(CODE, "")
     script = arguments[0]
     sys.argv = arguments
     sys.path.insert(0, str(Path(script).parent))
@@ -36,7 +41,7 @@ def main(arguments: list[str]) -> int:
     # Under this name cloudpickle sends the script's functions to the workers by value: they cannot import them.
     sys.modules["__main__"] = module
     try:
-        exec(compile(Path(script).read_bytes(), script, "exec", dont_inherit=True), module.__dict__)  # noqa: S102
+        exec(_code_of(script, filled), module.__dict__)  # noqa: S102
     except SystemExit as error:
         if isinstance(error.code, str):
             _tell(last_words, error.code)
@@ -50,6 +55,13 @@ def main(arguments: list[str]) -> int:
         sys.excepthook(type(error), error, error.__traceback__)
         return 1
     return 0
+
+
+def _code_of(script: str, filled: str) -> CodeType:
+    if filled:
+        code: CodeType = marshal.loads(Path(filled).read_bytes())  # noqa: S302 - made by the service for this run
+        return code
+    return compile(Path(script).read_bytes(), script, "exec", dont_inherit=True)
 
 
 def _tell(file: str, words: str) -> None:
