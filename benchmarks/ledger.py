@@ -21,6 +21,7 @@ import pandas as pd
 from dataflow_magic.ledger.frame import records_frame
 from dataflow_magic.ledger.ledger import INSERT, TABLE_FIELDS, Ledger, new_key
 from dataflow_magic.ledger.record import RunRecord, record_of
+from dataflow_magic.models.request import JobRef, RunRequest
 from dataflow_magic.models.view import RunView
 from dataflow_magic.models.wire import KST, JobCondition, JobExecution
 
@@ -34,19 +35,21 @@ def a_run(number: int) -> RunView:
     submitted = BEGIN + timedelta(seconds=number)
     status = ("COMPLETED", "COMPLETED", "COMPLETED", "FAILED", "CANCELED")[number % 5]
     return RunView(
+        RunRequest(
+            JobRef(f"job{number % 10:09}", "id"),
+            JobCondition(
+                num_worker=4, timeout=60, nrn="nrn:PUB:IAM::1:Role/1", script_path="bucket/scripts/"
+            ),
+            {
+                "$table_name": f"test.table_{number % 20}",
+                "$run_date": f"{BEGIN.date() - timedelta(days=number % 365)}",
+            },
+        ),
         target="cloud",
         endpoint="https://dataflow.apigw.ntruss.com",
-        job_id=f"job{number % 10:09}",
-        job_name=f"job_{number % 10}",
-        condition=JobCondition(
-            num_worker=4, timeout=60, nrn="nrn:PUB:IAM::1:Role/1", script_path="bucket/scripts/"
-        ),
-        parameters={
-            "$table_name": f"test.table_{number % 20}",
-            "$run_date": f"{BEGIN.date() - timedelta(days=number % 365)}",
-        },
-        submitted_at=submitted,
         key=new_key(),
+        job_name=f"job_{number % 10}",
+        submitted_at=submitted,
         notebook="backfill.ipynb",
         running_since=submitted + timedelta(seconds=5),
         execution=JobExecution(

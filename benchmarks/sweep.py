@@ -31,6 +31,7 @@ from dataflow_magic.card.sweep.html import rows_html, sweep_html
 from dataflow_magic.card.sweep.presenter import PAINT_SECONDS, ROWS_SECONDS
 from dataflow_magic.card.sweep.state import Rows, SweepState, SweepView, sweep_state
 from dataflow_magic.card.sweep.widgets import SweepCard
+from dataflow_magic.models.request import JobRef, RunRequest
 from dataflow_magic.models.view import RunView
 from dataflow_magic.models.wire import KST, JobCondition, JobExecution
 
@@ -73,14 +74,16 @@ def a_run(number: int, status: str) -> RunView:
     """Return a run of a backfill."""
     is_over = status == "COMPLETED"
     return RunView(
+        RunRequest(
+            JobRef("gqigvHq1w2e3", "id"),
+            JobCondition(num_worker=4),
+            {"$run_date": f"{NOON.date() - timedelta(days=number)}", "$table": "test.sales"},
+        ),
         target="cloud",
         endpoint="https://df.apigw.ntruss.com",
-        job_id="gqigvHq1w2e3",
-        job_name="daily_sales",
-        condition=JobCondition(num_worker=4),
-        parameters={"$run_date": f"{NOON.date() - timedelta(days=number)}", "$table": "test.sales"},
-        submitted_at=NOON,
         key=f"key{number}",
+        job_name="daily_sales",
+        submitted_at=NOON,
         running_since=None if status == "READY" else NOON + timedelta(seconds=30),
         execution=JobExecution(
             job_execution_id=f"run{number:09}",

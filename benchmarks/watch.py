@@ -547,14 +547,14 @@ def a_run(number: int, address: str, jobs: int) -> RunView:
     """Return a live run as its kernel last knew it."""
     submitted = datetime.now(KST) - timedelta(minutes=1)
     return RunView(
+        RunRequest(
+            JobRef(job_id(number % jobs), "id"), JobCondition.model_validate(CONDITION), parameters(number)
+        ),
         target=address,
         endpoint=address,
-        job_id=job_id(number % jobs),
-        job_name=f"job_{number % jobs}",
-        condition=JobCondition.model_validate(CONDITION),
-        parameters=parameters(number),
-        submitted_at=submitted,
         key=new_key(),
+        job_name=f"job_{number % jobs}",
+        submitted_at=submitted,
         notebook="backfill.ipynb",
         running_since=submitted + timedelta(seconds=5),
         execution=JobExecution(

@@ -8,6 +8,7 @@ from datetime import datetime, timedelta
 
 from dataflow_magic.models.view import KST, Failure, Progress, RunView
 from dataflow_magic.models.wire import JobCondition, JobExecution
+from tests.views import run_view
 
 __all__ = ["NOON", "PAYLOADS", "hostile_views"]
 
@@ -43,16 +44,15 @@ PAYLOADS = {
 
 def hostile_views(text: str) -> Iterator[RunView]:
     """Yield runs in different states with the text in each field a service, a log or a user fills."""
-    sent = RunView(
+    sent = run_view(  # with an address as it is: that is checked long before a card
+        NOON,
         target=text,
-        endpoint="http://127.0.0.1:1",  # an address is checked long before a card
         job_id=text,
         job_name=text,
         condition=JobCondition(
             num_worker=2, timeout=60, nrn=text, script_path=text, log_path=text, worker_type=text
         ),
         parameters={f"${text}": text, "$other": text, text[:40]: 1},
-        submitted_at=NOON,
         key="k3y",
         notebook=text,
         trigger_id=text,

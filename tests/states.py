@@ -8,22 +8,21 @@ from typing import Any
 
 from dataflow_magic.models.view import KST, NOT_STARTED, UNCLEAR, Failure, Progress, RunView
 from dataflow_magic.models.wire import JobCondition, JobExecution
+from tests.views import run_view
 
 __all__ = ["NOON", "STATES"]
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=KST)
 """When each was submitted."""
 
-_SENT = RunView(
-    target="local",
-    endpoint="http://127.0.0.1:4242",
+_SENT = run_view(
+    NOON,
     job_id="gqigvHq1w2e3",
     job_name="daily_delays",
     condition=JobCondition(
         num_worker=4, timeout=60, nrn="nrn:PUB:IAM::1:Role/1", script_path="b/scripts/", log_path="b/logs/"
     ),
     parameters={"$table_name": "test.flights", "$run_date": "2026-11-01"},
-    submitted_at=NOON,
     key="k3yk3y",
 )
 

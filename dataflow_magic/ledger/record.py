@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import NamedTuple
 
+from dataflow_magic.models.request import JobRef, RunRequest
 from dataflow_magic.models.secret import Parameter, Secret
 from dataflow_magic.models.view import Failure, RunView
 from dataflow_magic.models.wire import KST, JobCondition, JobExecution
@@ -95,8 +96,7 @@ def record_of(view: RunView, kernel: str = "") -> RunRecord:
         nrn=condition.nrn,
         script_path=condition.script_path,
         log_path=condition.log_path,
-        trigger_id=view.trigger_id,
-        workflow_id=view.workflow_id,
+        **view.request.query,
         parameters=_json(dict(view.parameters)),
         notebook=view.notebook or None,
         endpoint=view.endpoint,
@@ -116,27 +116,14 @@ def record_of(view: RunView, kernel: str = "") -> RunRecord:
 
 def view_of(record: RunRecord) -> RunView:
     """Return the run a row tells of, as it was known then."""
-    condition = _condition(
-        record.worker_type,
-        record.workers,
-        record.timeout_minutes,
-        record.nrn,
-        record.script_path,
-        record.log_path,
-        record.more_condition,
-    )
     return RunView(
+        request=_request(record),
         target=record.target,
         endpoint=record.endpoint,
-        job_id=record.job_id,
-        job_name=record.job,
-        condition=condition,
-        parameters=parameters_of(record.parameters),
-        submitted_at=_moment(record.submitted),
         key=record.key,
+        job_name=record.job,
+        submitted_at=_moment(record.submitted),
         notebook=record.notebook or "",
-        trigger_id=record.trigger_id,
-        workflow_id=record.workflow_id,
         execution=JobExecution.model_validate_json(record.execution) if record.execution else None,
         running_since=None if record.running is None else _moment(record.running),
         blind_reason=record.story,
@@ -152,6 +139,22 @@ def parameters_of(text: str) -> dict[str, Parameter]:
     return {
         name: Secret(value["secret"]) if isinstance(value, dict) else value for name, value in told.items()
     }
+
+
+def _request(record: RunRecord) -> RunRequest:
+    condition = _condition(
+        record.worker_type,
+        record.workers,
+        record.timeout_minutes,
+        record.nrn,
+        record.script_path,
+        record.log_path,
+        record.more_condition,
+    )
+    parameters = parameters_of(record.parameters)
+    return RunRequest(
+        JobRef(record.job_id, "id"), condition, parameters, record.trigger_id, record.workflow_id
+    )
 
 
 @lru_cache(maxsize=256)

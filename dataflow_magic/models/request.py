@@ -47,6 +47,11 @@ class RunRequest:
     trigger_id: str | None = None
     workflow_id: str | None = None
 
+    @property
+    def query(self) -> dict[str, str | None]:
+        """What a start sends beside its body, by the names of `Client.execute_job` and of the ledger's columns."""
+        return {"trigger_id": self.trigger_id, "workflow_id": self.workflow_id}
+
 
 @dataclass(frozen=True, slots=True)
 class SweepRequest:

@@ -9,6 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
 
+from dataflow_magic.models.request import RunRequest
 from dataflow_magic.models.secret import Parameter, masked, masked_text, secret_names
 from dataflow_magic.models.wire import KST, JobCondition, JobExecution, RunState, is_final
 
@@ -96,20 +97,21 @@ class RunView:
 
     Parameters
     ----------
+    request
+        As sent: the job by its id, the whole job condition, parameter names with their ``$``. No other field holds the
+        value of a secret parameter: the view masks what it is given.
     target
         ``local``, ``cloud``, a profile's name or an address.
     endpoint
         Base address of the service.
-    job_id, job_name
-        Of the job; the name is the id where only that is known.
-    condition
-        The job condition as sent.
-    parameters
-        As sent, names with their ``$``. No other part holds the value of a secret one: what is put in is masked.
+    key
+        The run's short id on this machine; empty for a run that only the service lists.
+    job_name
+        The job's id where its name is unknown.
     submitted_at
         When the request was made, aware.
-    key, notebook
-        Its short id on this machine, and the notebook that started it as far as known.
+    notebook
+        The notebook that started the run; empty where unknown.
     execution
         The newest snapshot; None until the service answered.
     running_since
@@ -138,17 +140,13 @@ class RunView:
         What became of the last click on its card, in words, where that is not the run's state by now.
     """
 
+    request: RunRequest
     target: str
     endpoint: str
-    job_id: str
+    key: str
     job_name: str
-    condition: JobCondition
-    parameters: Mapping[str, Parameter]
     submitted_at: datetime
-    key: str = ""
     notebook: str = ""
-    trigger_id: str | None = None
-    workflow_id: str | None = None
     execution: JobExecution | None = None
     running_since: datetime | None = None
     blind_since: datetime | None = None
@@ -182,6 +180,21 @@ class RunView:
     def without_secrets(self, text: str) -> str:
         """Return a text of the service without the values of the run's secret parameters."""
         return masked_text(text, self.parameters)
+
+    @property
+    def job_id(self) -> str:
+        """The service's id of the job."""
+        return self.request.job.text
+
+    @property
+    def condition(self) -> JobCondition:
+        """The job condition as sent."""
+        return self.request.condition
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """The parameters as sent, names with their ``$``."""
+        return self.request.parameters
 
     @property
     def run_id(self) -> str | None:

@@ -141,9 +141,14 @@ def _in_time(created: datetime | None, made: Iterable[datetime]) -> bool:
 
 
 def _request(view: RunView) -> tuple[object, ...]:
-    condition = view.condition.to_wire()
+    request = view.request
     # A secret that another kernel was given equals itself alone: of two such starts nobody can say that they are alike.
-    return condition, _as_text(view.parameters), _secrets(view.parameters), view.trigger_id, view.workflow_id
+    return (
+        request.condition.to_wire(),
+        _as_text(request.parameters),
+        _secrets(request.parameters),
+        request.query,
+    )
 
 
 def _is_untold(execution: JobExecution) -> bool:

@@ -8,6 +8,7 @@ import logging
 import time
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import datetime
 from pathlib import Path
 from typing import Any, TypeVar
@@ -316,12 +317,9 @@ class Session:
                 f"run {view.run_id or view.key} had the secret parameter {', '.join(gone)}, whose value is kept nowhere; "
                 "run the cell that started it instead"
             )
-        request = RunRequest(
-            JobRef(view.job_id, "id"), view.condition, view.parameters, view.trigger_id, view.workflow_id
-        )
         connection = await asyncio.to_thread(self._connect_again, view.target)
         job = Job(job_id=view.job_id, name=view.job_name)
-        return await self._execute(request, job, connection)
+        return await self._execute(view.request, job, connection)
 
     def attach(self, run_id: str, target: Target, job: JobRef | None = None) -> Run:
         """Return a run the service knows and this machine does not, watched from now on.
@@ -437,32 +435,16 @@ class Session:
     async def _execute(
         self, request: RunRequest, job: Job, connection: Connection, note: Callable[[Run], None] | None = None
     ) -> Run:
-        condition = request.condition.over(job.condition)
         view = RunView(
+            replace(request, job=JobRef(job.job_id, "id"), condition=request.condition.over(job.condition)),
             target=connection.name,
             endpoint=connection.endpoint,
-            job_id=job.job_id,
-            job_name=job.name or job.job_id,
-            condition=condition,
-            parameters=request.parameters,
-            submitted_at=datetime.fromtimestamp(self._now(), KST),
             key=new_key(),
+            job_name=job.name or job.job_id,
+            submitted_at=datetime.fromtimestamp(self._now(), KST),
             notebook=self._notebook,
-            trigger_id=request.trigger_id,
-            workflow_id=request.workflow_id,
         )
-        return await self._runs.start(
-            view,
-            connection,
-            note,
-            lambda: connection.client.execute_job(
-                job.job_id,
-                condition,
-                request.parameters,
-                trigger_id=request.trigger_id,
-                workflow_id=request.workflow_id,
-            ),
-        )
+        return await self._runs.start(view, connection, note)
 
     def _language(self) -> str:
         try:
@@ -511,16 +493,20 @@ def _listed(
     }
     if not parameters:  # they may be told later
         parameters = {f"${name}": secret for name, secret in hidden.items()} if not execution.is_final else {}
+    request = RunRequest(
+        JobRef(execution.job_id or job.job_id, "id"),
+        execution.job_condition or JobCondition(),
+        parameters,
+        execution.trigger_id,
+        execution.workflow_id,
+    )
     return RunView(
+        request,
         target=target.name,
         endpoint=endpoint,
-        job_id=execution.job_id or job.job_id,
+        key="",
         job_name=execution.job_name or job.name or job.job_id,
-        condition=execution.job_condition or JobCondition(),
-        parameters=parameters,
         submitted_at=execution.created_date or datetime.now(KST),
-        trigger_id=execution.trigger_id,
-        workflow_id=execution.workflow_id,
         execution=execution,
     )
 

@@ -99,14 +99,8 @@ class RunSet:
         if run not in self._listed:
             self._listed.append(run)
 
-    async def start(
-        self,
-        view: RunView,
-        connection: Connection,
-        note: Callable[[Run], None] | None,
-        send: Callable[[], Awaitable[JobExecution]],
-    ) -> Run:
-        """Return the run that a request has started, or may have.
+    async def start(self, view: RunView, connection: Connection, note: Callable[[Run], None] | None) -> Run:
+        """Return the run that the view's request has started, or may have.
 
         Raises
         ------
@@ -118,7 +112,9 @@ class RunSet:
         run = self._new(view, connection, note)
         self._listed.append(run)
         try:
-            execution = await send()
+            execution = await connection.client.execute_job(
+                view.job_id, view.condition, view.parameters, **view.request.query
+            )
         except errors.OutcomeUnknown:
             logger.debug("%r", run, exc_info=True)
             await self._lose(run, f"{LOST}; it is looked for among the job's runs", connection)

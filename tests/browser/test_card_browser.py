@@ -25,14 +25,15 @@ from dataflow_magic.card.actions import Actions
 from dataflow_magic.card.run.state import card_state
 from dataflow_magic.card.run.widgets import LiveCard
 from dataflow_magic.models.wire import JobCondition, JobExecution
+from dataflow_magic.models.request import JobRef, RunRequest
 from dataflow_magic.models.view import KST, Failure, Past, Progress, RunView
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=KST)
-SENT = RunView(
-    target="local", endpoint="http://127.0.0.1:4242", job_id="gqigvHq1w2e3", job_name="daily_delays",
-    condition=JobCondition(num_worker=4, timeout=60, script_path="b/scripts/"),
-    parameters={"$table_name": "test.flights", "$run_date": "2026-11-01"}, submitted_at=NOON,
+REQUEST = RunRequest(
+    JobRef("gqigvHq1w2e3", "id"), JobCondition(num_worker=4, timeout=60, script_path="b/scripts/"),
+    {"$table_name": "test.flights", "$run_date": "2026-11-01"},
 )
+SENT = RunView(REQUEST, "local", "http://127.0.0.1:4242", "", "daily_delays", NOON)
 
 def told(status, **more):
     return replace(SENT, execution=JobExecution(job_execution_id="7Hk2mQx9LpZa", status=status, **more))

@@ -18,6 +18,7 @@ from datetime import datetime, timedelta
 from dataflow_magic.card.sweep.state import Rows, SweepView, sweep_state
 from dataflow_magic.card.sweep.widgets import SweepCard
 from dataflow_magic.models.wire import JobCondition, JobExecution
+from dataflow_magic.models.request import JobRef, RunRequest
 from dataflow_magic.models.view import KST, Failure, RunView
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=KST)
@@ -25,8 +26,11 @@ ENDED = ("COMPLETED", "FAILED")
 
 def run(number, status):
     return RunView(
-        target="local", endpoint="http://127.0.0.1:4242", job_id="gqigvHq1w2e3", job_name="daily_delays",
-        condition=JobCondition(num_worker=4), parameters={"$month": str(number % 12 + 1), "$origin": "<JFK>"},
+        RunRequest(
+            JobRef("gqigvHq1w2e3", "id"), JobCondition(num_worker=4),
+            {"$month": str(number % 12 + 1), "$origin": "<JFK>"},
+        ),
+        "local", "http://127.0.0.1:4242", "", "daily_delays",
         submitted_at=NOON, running_since=None if status == "READY" else NOON + timedelta(seconds=5),
         execution=JobExecution(
             job_execution_id=f"run{number:09}", status=status,

@@ -13,13 +13,11 @@ from dataflow_magic.card.presenter import FrontEnd, Presenter, front_end, is_hea
 from dataflow_magic.card.run.html import to_text
 from dataflow_magic.card.run.state import CardState, card_state
 from dataflow_magic.models.view import KST, RunView
-from dataflow_magic.models.wire import JobCondition
 from tests.helpers import execution
+from tests.views import run_view
 
 NOW = datetime(2026, 11, 2, 10, 0, 30, tzinfo=KST)
-SUBMITTING = RunView(
-    "local", "http://x", "job000000001", "daily", JobCondition(), {"$day": "1"}, NOW.replace(second=0)
-)
+SUBMITTING = run_view(NOW.replace(second=0), parameters={"$day": "1"})
 
 
 def seen(status: str, **fields: Any) -> RunView:

@@ -24,19 +24,18 @@ from dataflow_magic.card.run.widgets import MOST_RETIRED, LiveCard
 from dataflow_magic.card.words import ENGLISH, words_of
 from dataflow_magic.models.view import KST, Failure, Past, Progress, RunView
 from dataflow_magic.models.wire import JobCondition, JobExecution
+from tests.views import asking, run_view
 from tests.widgets import Comm, Outputs
 
 NOON = datetime(2026, 11, 1, 12, 0, 0, tzinfo=KST)
 WIDGET = "application/vnd.jupyter.widget-view+json"
 
-SENT = RunView(
-    target="local",
-    endpoint="http://127.0.0.1:4242",
+SENT = run_view(
+    NOON,
     job_id="gqigvHq1w2e3",
     job_name="daily_delays",
     condition=JobCondition(num_worker=4, timeout=60),
     parameters={"$table_name": "test.flights"},
-    submitted_at=NOON,
 )
 
 
@@ -49,7 +48,7 @@ def at(seconds: float, view: RunView, **options: Any) -> CardState:
 
 
 def with_parameters(**parameters: Any) -> RunView:
-    return replace(SENT, parameters={f"${name}": value for name, value in parameters.items()})
+    return asking(SENT, parameters={f"${name}": value for name, value in parameters.items()})
 
 
 READY = told("READY", status_detail="starting Spark")
@@ -232,7 +231,7 @@ class TestState:
         )
 
     def test_parameters_of_an_adopted_run_are_those_the_service_parsed(self):
-        adopted = told("RUNNING", replace(SENT, parameters={}), parsed_parameters=[{"$month": "11"}])
+        adopted = told("RUNNING", asking(SENT, parameters={}), parsed_parameters=[{"$month": "11"}])
 
         assert at(1, adopted).parameters == (Row("month", "11"),)
 
@@ -258,7 +257,7 @@ class TestState:
     def test_the_service_fills_what_the_request_left_open(self):
         view = told(
             "RUNNING",
-            replace(SENT, trigger_id="t1", workflow_id="w1"),
+            asking(SENT, trigger_id="t1", workflow_id="w1"),
             job_condition=JobCondition(
                 num_worker=9, nrn="nrn:PUB:IAM::1:Role/2", script_path="b/scripts/", log_path="b/logs/"
             ),
@@ -526,7 +525,7 @@ class TestText:
         )
 
     def test_a_blind_card_whose_cell_waits(self):
-        assert to_text(at(95, replace(BLIND, parameters={}), kernel_waits=True)) == (
+        assert to_text(at(95, asking(BLIND, parameters={}), kernel_waits=True)) == (
             "RUNNING  daily_delays  run 7Hk2mQx9LpZa  1 min 35 s  local\n"
             "  (workers 4, timeout 60 min)\n"
             "  no news since 12:00:20 KST: connection refused\n"
@@ -535,7 +534,7 @@ class TestText:
         )
 
     def test_it_never_exceeds_thirty_lines_and_keeps_the_end_of_the_log(self):
-        view = replace(FAILED, parameters={f"$p{n}": "v" for n in range(40)})
+        view = asking(FAILED, parameters={f"$p{n}": "v" for n in range(40)})
         view = replace(view, failure=Failure("reason", tuple(f"line {n}" for n in range(20))))
 
         lines = to_text(at(200, view)).splitlines()
@@ -551,14 +550,11 @@ ANY_TEXT = st.text(st.characters(), max_size=200)
 
 @given(name=ANY_TEXT, value=ANY_TEXT, line=ANY_TEXT, word=ANY_TEXT)
 def test_no_text_breaks_the_encoding_the_markup_or_the_layout(name, value, line, word):
-    view = RunView(
-        target="local",
-        endpoint="http://127.0.0.1:1",
-        job_id="j",
+    view = run_view(
+        NOON,
         job_name=name,
         condition=JobCondition(nrn=value),
         parameters={name: value},
-        submitted_at=NOON,
         execution=JobExecution(job_execution_id=word, status="FAILED", end_date=NOON),
         failure=Failure(value, (line, value)),
     )

@@ -30,6 +30,7 @@ from dataflow_magic.card.sweep.widgets import MOST_RETIRED, SweepCard
 from dataflow_magic.card.sweep.words import ENGLISH_SWEEP, sweep_words_of
 from dataflow_magic.models.view import KST, Failure, RunView
 from dataflow_magic.models.wire import JobCondition, JobExecution
+from tests.views import asking, run_view
 from tests.widgets import Comm, Outputs
 
 NOON = datetime(2026, 11, 1, 12, 0, 0, tzinfo=KST)
@@ -39,14 +40,12 @@ STARTED = NOON + timedelta(seconds=5)
 
 def run(number: int, status: str = "", **fields: Any) -> RunView:
     """Return a run of January to December, as told by the service; without a status it is being submitted."""
-    view = RunView(
-        target="local",
-        endpoint="http://127.0.0.1:4242",
+    view = run_view(
+        NOON,
         job_id="gqigvHq1w2e3",
         job_name="daily_delays",
         condition=JobCondition(num_worker=4),
         parameters={"$month": str(number + 1), "$table": "flights"},
-        submitted_at=NOON,
         key=f"k{number}",
     )
     if not status:
@@ -468,9 +467,8 @@ ANY_TEXT = st.text(st.characters(), max_size=200)
 @given(name=ANY_TEXT, value=ANY_TEXT, word=ANY_TEXT, state=ANY_TEXT, reason=ANY_TEXT)
 def test_no_text_breaks_the_encoding_the_markup_or_the_layout(name, value, word, state, reason):
     view = replace(
-        run(0),
+        asking(run(0), parameters={name: value}),
         job_name=name,
-        parameters={name: value},
         execution=JobExecution(job_execution_id=word, status=state, status_detail=reason, end_date=NOON),
         blind_reason=reason,
         clock=reason,

@@ -8,17 +8,15 @@ import pytest
 from dataflow_magic.cell.runs import Listing, parse_listing
 from dataflow_magic.errors import CellError
 from dataflow_magic.ledger.record import record_of
-from dataflow_magic.models.view import RunView
-from dataflow_magic.models.wire import KST, JobCondition
+from dataflow_magic.models.wire import KST
 from tests.helpers import execution
+from tests.views import run_view
 
 NOW = datetime(2026, 11, 24, 12, 0, tzinfo=KST)
 
 
 def a_record(key: str, status: str, hours: int, job: str = "daily"):
-    view = RunView(
-        "cloud", "https://x", f"id-{job}", job, JobCondition(), {}, NOW - timedelta(hours=hours), key
-    )
+    view = run_view(NOW - timedelta(hours=hours), job_id=f"id-{job}", job_name=job, key=key)
     return record_of(replace(view, execution=execution(status)))
 
 

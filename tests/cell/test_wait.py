@@ -9,14 +9,12 @@ import pytest
 
 from dataflow_magic.cell.wait import Wait, in_rows, parse_wait, way_back
 from dataflow_magic.errors import CellError, RunFailed, WaitTimeout
-from dataflow_magic.models.view import KST, Failure, RunView
-from dataflow_magic.models.wire import JobCondition
+from dataflow_magic.models.view import KST, Failure
 from tests.helpers import eventually, execution
+from tests.views import run_view
 
 NOW = datetime(2026, 11, 1, 9, 0, 30, tzinfo=KST)
-VIEW = RunView(
-    "cloud", "https://x", "job000000001", "daily", JobCondition(), {}, NOW - timedelta(seconds=30), "k2345678"
-)
+VIEW = run_view(NOW - timedelta(seconds=30), key="k2345678")
 
 
 # The line

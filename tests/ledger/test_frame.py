@@ -14,6 +14,7 @@ from dataflow_magic.ledger.frame import jobs_frame, runs_frame
 from dataflow_magic.models.view import KST, Failure, RunView
 from dataflow_magic.models.wire import Job, JobCondition
 from tests.helpers import execution
+from tests.views import run_view
 
 SUBMITTED = datetime(2026, 11, 2, 1, 0, 0, 123456, tzinfo=UTC)
 DTYPES = {
@@ -54,14 +55,10 @@ JOB_DTYPES = {
 
 
 def a_view(status: str = "RUNNING", parameters: dict[str, Any] | None = None, **fields: Any) -> RunView:
-    return RunView(
-        "local",
-        "http://x",
-        "job000000001",
-        "daily",
-        JobCondition(num_worker=4, nrn="nrn:1"),
-        parameters or {},
+    return run_view(
         SUBMITTED,
+        condition=JobCondition(num_worker=4, nrn="nrn:1"),
+        parameters=parameters or {},
         trigger_id="t1",
         execution=execution(status, **fields),
     )

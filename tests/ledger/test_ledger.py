@@ -15,24 +15,15 @@ from dataflow_magic.errors import ConfigError
 from dataflow_magic.ledger.ledger import MIGRATIONS, Ledger, ledger_path, new_key
 from dataflow_magic.models.secret import Secret
 from dataflow_magic.models.view import NOT_STARTED, UNCLEAR, Past, RunView
-from dataflow_magic.models.wire import JobCondition
 from tests.helpers import execution
+from tests.views import run_view
 
 SUBMITTED = datetime(2026, 11, 2, 1, 0, tzinfo=UTC)
 
 
 def a_view(key: str = "k2345678", minutes: int = 0, **fields: Any) -> RunView:
-    made = RunView(
-        "cloud",
-        "https://x",
-        "job000000001",
-        "daily",
-        JobCondition(),
-        {},
-        SUBMITTED + timedelta(minutes=minutes),
-        key,
-    )
-    return replace(made, **fields)
+    made: dict[str, Any] = {"target": "cloud"} | fields
+    return run_view(SUBMITTED + timedelta(minutes=minutes), key=key, **made)
 
 
 @pytest.fixture

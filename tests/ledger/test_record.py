@@ -10,6 +10,7 @@ from dataflow_magic.ledger.record import record_of, view_of
 from dataflow_magic.models.view import Failure, RunView
 from dataflow_magic.models.wire import JobCondition
 from tests.helpers import execution
+from tests.views import run_view
 
 SUBMITTED = datetime(2026, 11, 2, 1, 0, 0, 123456, tzinfo=UTC)
 CONDITION = {
@@ -23,20 +24,17 @@ CONDITION = {
 
 
 def a_view(**fields: Any) -> RunView:
-    made = RunView(
-        "cloud",
-        "https://gw.example.com",
-        "job000000001",
-        "daily",
-        JobCondition.model_validate(CONDITION),
-        {"$a": "x", "$n": 3, "$on": True},
-        SUBMITTED,
-        key="k2345678",
-        notebook="a.ipynb",
-        trigger_id="t1",
-        workflow_id="w1",
-    )
-    return replace(made, **fields)
+    made: dict[str, Any] = {
+        "condition": JobCondition.model_validate(CONDITION),
+        "parameters": {"$a": "x", "$n": 3, "$on": True},
+        "trigger_id": "t1",
+        "workflow_id": "w1",
+        "target": "cloud",
+        "endpoint": "https://gw.example.com",
+        "key": "k2345678",
+        "notebook": "a.ipynb",
+    }
+    return run_view(SUBMITTED, **(made | fields))
 
 
 @pytest.mark.parametrize(

@@ -5,23 +5,15 @@ from typing import Any
 import pytest
 
 from dataflow_magic.models.view import RunView
-from dataflow_magic.models.wire import JobCondition, JobExecution
+from dataflow_magic.models.wire import JobExecution
+from tests.views import run_view
 
 START = datetime(2026, 11, 1, 9, 0, tzinfo=UTC)
 
 
 def view(status: str | None, **fields: Any) -> RunView:
     execution = None if status is None else JobExecution(job_execution_id="r", status=status, **fields)
-    return RunView(
-        target="local",
-        endpoint="http://127.0.0.1:1",
-        job_id="j",
-        job_name="daily",
-        condition=JobCondition(),
-        parameters={},
-        submitted_at=START,
-        execution=execution,
-    )
+    return run_view(START, execution=execution)
 
 
 def test_a_run_without_an_answer_is_being_submitted():

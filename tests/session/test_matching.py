@@ -4,10 +4,12 @@ from typing import Any
 
 import pytest
 
+from dataflow_magic.models.request import JobRef
 from dataflow_magic.models.secret import Secret
 from dataflow_magic.models.view import RunView
 from dataflow_magic.models.wire import KST, JobCondition, JobExecution
 from dataflow_magic.session.matching import Match, candidates, expires_at, match
+from tests.views import asking, run_view
 
 SUBMITTED = datetime(2026, 11, 1, 9, 0, tzinfo=KST)
 CONDITION = {
@@ -17,14 +19,10 @@ CONDITION = {
     "scriptPath": "bucket/scripts",
     "timeout": 0,
 }
-OURS = RunView(
-    target="cloud",
-    endpoint="https://gw.example.com",
-    job_id="j",
-    job_name="daily",
+OURS = run_view(
+    SUBMITTED,
     condition=JobCondition.model_validate(CONDITION),
     parameters={"$table": "a", "$n": 3, "$on": True},
-    submitted_at=SUBMITTED,
 )
 
 
@@ -136,9 +134,8 @@ def test_two_that_may_be_ours_are_both_told():
 # Whose is it
 
 
-def start(key: str, minutes: float = 0, **fields: Any) -> RunView:
-    made = replace(OURS, key=key, submitted_at=SUBMITTED + timedelta(minutes=minutes))
-    return replace(made, **fields)
+def start(key: str, minutes: float = 0, **asked: Any) -> RunView:
+    return replace(asking(OURS, **asked), key=key, submitted_at=SUBMITTED + timedelta(minutes=minutes))
 
 
 def test_the_only_run_it_can_be_is_found():
@@ -188,7 +185,7 @@ def test_starts_that_asked_for_the_same_share_its_runs_in_the_order_they_were_ma
 
 
 def test_a_start_of_another_job_is_no_rival():
-    other_job = start("k2", job_id="other", parameters={"$table": "b"})
+    other_job = start("k2", job=JobRef("other", "id"), parameters={"$table": "b"})
 
     untold = execution("a", status="RUNNING", parsedParameters=[])
     assert match(start("k1"), [other_job], [untold], set()) == Match(untold)
@@ -203,9 +200,8 @@ def test_a_start_is_taken_no_more_once_its_last_signature_is_too_old():
 
 
 def a_start(key: str, minutes: float, secret: Secret) -> RunView:
-    return replace(
-        OURS, key=key, submitted_at=SUBMITTED + timedelta(minutes=minutes), parameters={"$token": secret}
-    )
+    view = asking(OURS, parameters={"$token": secret})
+    return replace(view, key=key, submitted_at=SUBMITTED + timedelta(minutes=minutes))
 
 
 @pytest.mark.parametrize(

@@ -22,9 +22,9 @@ from dataflow_magic.errors import (
     WaitTimeout,
 )
 from dataflow_magic.models.view import KST, Progress, RunView
-from dataflow_magic.models.wire import JobCondition
 from dataflow_magic.session.run import Home, Run
 from tests.helpers import FAILED_LOG, Scene, eventually, execution, open_notebook
+from tests.views import run_view
 
 LOGGED: dict[str, Any] = {"jobCondition": {"consoleLogPath": "bucket/logs/run000000001/console.log"}}
 
@@ -285,7 +285,7 @@ class Storage:
 
 def alone(answer: bytes | Exception = b"") -> Run:
     """Return a run nobody watches, on the running loop."""
-    view = RunView("local", "http://x", "job000000001", "daily", JobCondition(), {}, datetime.now(KST))
+    view = run_view(datetime.now(KST))
     loop = asyncio.get_running_loop()
     connection = Storage(answer)
     home = Home(lambda work: asyncio.run_coroutine_threadsafe(work, loop))

@@ -15,10 +15,11 @@ from dataflow_magic.card.sweep.state import SweepState, SweepView, sweep_state
 from dataflow_magic.cell.run import make_request
 from dataflow_magic.errors import BadParameter, BadState, NotFound, ServiceError, SweepFailed, WaitTimeout
 from dataflow_magic.models.request import SweepRequest
-from dataflow_magic.models.view import KST, RunView
-from dataflow_magic.models.wire import JobCondition, RunState
+from dataflow_magic.models.view import KST
+from dataflow_magic.models.wire import RunState
 from dataflow_magic.session.sweep import Sweep
 from tests.helpers import Scene, Sent, eventually, execution
+from tests.views import run_view
 
 REFUSED = {"error": {"errorCode": "bad-parameter", "message": "no"}}
 
@@ -421,14 +422,9 @@ def state_of(*statuses: str, is_over: bool = False, seconds: float = 1) -> Sweep
     runs = tuple(
         (
             number,
-            RunView(
-                "local",
-                "http://x",
-                "job000000001",
-                "daily",
-                JobCondition(),
-                {"$month": number},
+            run_view(
                 NOON,
+                parameters={"$month": number},
                 execution=execution(
                     status, f"run00000000{number}", endDate="2026-11-01T12:00:09+09:00" if is_over else None
                 ),

@@ -302,8 +302,8 @@ def _condition(view: RunView, words: Words) -> Iterator[Row]:
         (words.role, condition.nrn),
         (words.script, condition.script_path),
         (words.log, condition.log_path),
-        (words.trigger, view.trigger_id),
-        (words.workflow, view.workflow_id),
+        (words.trigger, view.request.trigger_id),
+        (words.workflow, view.request.workflow_id),
     )
     for name, value in named:
         if value:
