@@ -127,6 +127,7 @@ def test_the_staged_copy_is_the_script_byte_for_byte_and_its_code_has_the_values
     assert staged.arguments == ("--day=2026-11-01",)
     assert staged.code == tmp_path / "work" / "code"
     namespace: dict[str, object] = {}
+    assert staged.code is not None
     exec(marshal.loads(staged.code.read_bytes()), namespace)  # noqa: S102, S302
     assert namespace["table"] == "test.표"
 
