@@ -1,5 +1,6 @@
 """Requests out: typed, signed calls to one service, and its object storage. Knows no thread, no polling, no display."""
 
-from dataflow_magic.client.client import Client, SignedAuth
+from dataflow_magic.client.auth import SignedAuth
+from dataflow_magic.client.client import Client, Transport
 
-__all__ = ["Client", "SignedAuth"]
+__all__ = ["Client", "SignedAuth", "Transport"]

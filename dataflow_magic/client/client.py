@@ -14,7 +14,7 @@ import os
 import shlex
 import ssl
 import time
-from collections.abc import AsyncIterator, Callable, Generator, Iterator, Mapping
+from collections.abc import AsyncIterator, Callable, Mapping
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -25,71 +25,30 @@ import stamina
 from pydantic import BaseModel, SecretStr
 
 from dataflow_magic import errors
-from dataflow_magic.client.responses import clock_offset, raise_for
+from dataflow_magic.client.auth import SignedAuth
+from dataflow_magic.client.responses import raise_for
 from dataflow_magic.models.secret import Parameter, Secret, masked, masked_text, secret_names
 from dataflow_magic.models.view import Progress
 from dataflow_magic.models.wire import Job, JobCondition, JobExecution, News, Page
 from dataflow_magic.settings import CLOUD_ENDPOINT, is_loopback, mask
-from dataflow_magic.signing import (
-    ACCESS_KEY_HEADER,
-    MAX_SKEW_MS,
-    SIGNATURE_HEADER,
-    TIMESTAMP_HEADER,
-    sign,
-)
+from dataflow_magic.signing import ACCESS_KEY_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
 
-__all__ = ["Client", "SignedAuth", "as_curl", "execution_body"]
+__all__ = ["Client", "Transport", "as_curl", "execution_body"]
 
 API = "/api/v1"
 ATTEMPTS = 4
 """Per call, the first included; together at most `RETRY_SECONDS`."""
 RETRY_SECONDS = 15.0
-SKEW_SECONDS = 60.0
-"""A clock that is off by less is not what a signature was refused for, since the gateway allows five minutes; and the
-``Date`` of an answer that took the whole timeout does not tell it to better than half a minute."""
-
 M = TypeVar("M", bound=BaseModel)
+
+Transport = httpx.AsyncBaseTransport
+"""Where requests go: the network, an ASGI application, or a fake."""
 
 # A proxy's refusal too: httpx tells it of a tunnel only, and what a forwarding proxy answers is an answer.
 NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
 
 # stamina logs each retry as a warning; where nobody set up logging, Python would print it into some cell.
 logging.getLogger("stamina").addHandler(logging.NullHandler())
-
-
-class SignedAuth(httpx.Auth):
-    """Signs each request as it is about to leave, over the exact bytes of its target.
-
-    Parameters
-    ----------
-    now_ms
-        Gives milliseconds since the epoch; the gateway refuses what is five minutes off.
-
-    Raises
-    ------
-    ConfigError
-        A key holds what no header can carry.
-    """
-
-    def __init__(self, access_key: str, secret_key: SecretStr, now_ms: Callable[[], int]) -> None:
-        for what, key in ("access", access_key), ("secret", secret_key.get_secret_value()):
-            if not (key.isascii() and key.isprintable()):
-                raise errors.ConfigError(f"the {what} key holds a character no key has; copy it again")
-        self._access_key = access_key
-        self._secret_key = secret_key
-        self._now_ms = now_ms
-
-    def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
-        """Add the three gateway headers."""
-        timestamp = self._now_ms()
-        # raw_path keeps percent-escapes and the query as they are sent; a decoded path would be refused.
-        target = request.url.raw_path
-        request.headers[TIMESTAMP_HEADER] = str(timestamp)
-        request.headers[ACCESS_KEY_HEADER] = self._access_key
-        request.headers[SIGNATURE_HEADER] = sign(
-            request.method, target, timestamp, self._access_key, self._secret_key.get_secret_value()
-        )
-        yield request
 
 
 class Client:
@@ -109,12 +68,6 @@ class Client:
         Seconds one attempt may take to be sent, and to be answered.
     clock_offset
         What an earlier client of the same service found, to begin with.
-
-    Attributes
-    ----------
-    clock_offset
-        Seconds the service's clock was found to be ahead of this machine's; 0 while it has refused no signature for
-        that. Requests are signed with the service's time.
 
     Raises
     ------
@@ -147,18 +100,15 @@ class Client:
         secret_key: SecretStr | str,
         endpoint: str = CLOUD_ENDPOINT,
         *,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: Transport | None = None,
         now: Callable[[], float] = time.time,
         timeout: float = 30.0,
         clock_offset: float = 0.0,
     ) -> None:
         secret = secret_key if isinstance(secret_key, SecretStr) else SecretStr(secret_key)
         self.endpoint = endpoint.rstrip("/")
-        self.clock_offset = clock_offset
-        self._now = now
-        self._measured: float | None = None
+        self._auth = SignedAuth(access_key, secret, now=now, clock_offset=clock_offset)
         address = httpx.URL(self.endpoint)
-        auth = SignedAuth(access_key, secret, lambda: int((now() + self.clock_offset) * 1000))
         is_loopback_address = is_loopback(self.endpoint)
         if is_loopback_address and address.scheme == "http":
             # Nothing is encrypted, and to read the certificates of the world takes some 50 ms. This trusts nobody.
@@ -168,7 +118,7 @@ class Client:
         try:
             self._http = httpx.AsyncClient(
                 base_url=address,
-                auth=auth,
+                auth=self._auth,
                 headers={"accept": "application/json", "user-agent": "dataflow-magic"},
                 timeout=httpx.Timeout(connect=10.0, read=timeout, write=timeout, pool=10.0),
                 transport=transport,
@@ -198,14 +148,14 @@ class Client:
         """Close the connections."""
         await self._http.aclose()
 
-    def service_time(self, moment: float) -> float:
-        """Return the service's time at one of this machine's moments, both in seconds since the epoch.
+    @property
+    def clock_offset(self) -> float:
+        """Seconds the service's clock is ahead of this machine's; see `SignedAuth.clock_offset`."""
+        return self._auth.clock_offset
 
-        By the newest answer that told it, good to a second and half that request's time; before one did, the earliest
-        that it can be with signatures being taken.
-        """
-        measured = self.clock_offset - MAX_SKEW_MS / 1000 if self._measured is None else self._measured
-        return moment + measured
+    def service_time(self, moment: float) -> float:
+        """Return the service's time at a moment of this machine's clock; see `SignedAuth.service_time`."""
+        return self._auth.service_time(moment)
 
     async def execute_job(
         self,
@@ -408,13 +358,13 @@ class Client:
         api: str = API,
     ) -> httpx.Response:
         """Send what may be sent again."""
-        correction = iter([True])
+        request = self._request(method, api + path, query, body)
         async for attempt in stamina.retry_context(
             on=_worth_repeating, attempts=ATTEMPTS, timeout=RETRY_SECONDS
         ):
             with attempt:
                 try:
-                    return await self._send(method, api + path, body, query, correction)
+                    return await self._send(request, body)
                 except httpx.RequestError as error:
                     raise errors.Unreachable(self._no_answer(error)) from error
         raise AssertionError("a retry loop returns or raises")  # pragma: no cover
@@ -423,13 +373,13 @@ class Client:
         self, model: type[M], path: str, body: Mapping[str, Any], query: Mapping[str, Any] | None = None
     ) -> M:
         """Send what must not be carried out twice: again only when it certainly did not arrive."""
-        correction = iter([True])
+        request = self._request("POST", API + path, query, body)
         async for attempt in stamina.retry_context(
             on=_worth_repeating, attempts=ATTEMPTS, timeout=RETRY_SECONDS
         ):
             with attempt:
                 try:
-                    return _read(model, await self._send("POST", API + path, body, query, correction))
+                    return _read(model, await self._send(request, body))
                 except NOT_SENT as error:
                     raise errors.Unreachable(self._no_answer(error)) from error
                 except httpx.RequestError as error:
@@ -439,52 +389,29 @@ class Client:
                     raise errors.OutcomeUnknown(self._lost_answer(str(error))) from error
         raise AssertionError("a retry loop returns or raises")  # pragma: no cover
 
-    async def _send(
-        self,
-        method: str,
-        path: str,
-        body: Mapping[str, Any] | None,
-        query: Mapping[str, Any] | None,
-        correction: Iterator[bool],
-    ) -> httpx.Response:
-        """Send once, or twice when the clock was wrong and ``correction`` still holds the call's one for that."""
-        # httpx sends a None as an empty value, which would be signed and refused.
-        given = _given(query or {})
-        headers = {} if body is None else {"content-type": "application/json"}
+    def _request(
+        self, method: str, path: str, query: Mapping[str, Any] | None, body: Mapping[str, Any] | None
+    ) -> httpx.Request:
+        return self._http.build_request(
+            method,
+            path,
+            # httpx sends a None as an empty value, which would be signed and refused.
+            params=_given(query or {}) or None,
+            # The encoded body has no name here: a traceback with its variables would show its secrets.
+            content=None if body is None else encode(body),
+            headers={} if body is None else {"content-type": "application/json"},
+        )
 
-        async def answer() -> tuple[httpx.Response, float | None]:
-            request = self._http.build_request(
-                method,
-                path,
-                params=given or None,
-                # Nowhere else: a traceback with its variables would show what is secret in it.
-                content=None if body is None else encode(body),
-                headers=headers,
-            )
-            sent = self._now()
-            try:
-                response = await self._http.send(request)
-            except httpx.InvalidURL as error:
-                # httpx reads a redirect's address also where it follows none, and not every bad one gets its usual error.
-                raise httpx.RemoteProtocolError(str(error), request=request) from error
-            measured = clock_offset(response, sent, self._now())
-            self._measured = self._measured if measured is None else measured
-            return response, measured
-
-        response, measured = await answer()
-        if response.status_code == 401 and self._corrects_clock(measured) and next(correction, False):
-            # A refused signature was not carried out, so even a start may be sent once more.
-            response, _ = await answer()
+    async def _send(self, request: httpx.Request, body: Mapping[str, Any] | None) -> httpx.Response:
+        """Send a request once; `SignedAuth` repeats it after a correction of the clock."""
+        try:
+            response = await self._http.send(request)
+        except httpx.InvalidURL as error:
+            # httpx parses the address of a redirect even where it does not follow it.
+            raise httpx.RemoteProtocolError(str(error), request=request) from error
         if not response.is_success:
-            raise_for(_without_secrets(response, body), self._now() + self.clock_offset)
+            raise_for(_without_secrets(response, body), self._auth.service_now())
         return response
-
-    def _corrects_clock(self, offset: float | None) -> bool:
-        """Take over the service's clock where ours is off, anew each time; says whether a request may fare better."""
-        if offset is None or abs(offset - self.clock_offset) <= SKEW_SECONDS:
-            return False
-        self.clock_offset = offset if abs(offset) > SKEW_SECONDS else 0.0
-        return True
 
     def _no_answer(self, error: httpx.RequestError) -> str:
         advice = "check that it is up and the network too"

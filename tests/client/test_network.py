@@ -16,7 +16,6 @@ from dataclasses import dataclass, field
 from pathlib import Path
 
 import pytest
-import stamina
 
 from dataflow_magic import errors
 from dataflow_magic.client.client import Client, _certificates
@@ -377,13 +376,6 @@ def test_whatever_is_trusted_names_are_verified(authority):
 
 
 # Transfers that break
-
-
-@pytest.fixture
-def _no_pauses():
-    stamina.set_testing(True, attempts=100, cap=True)
-    yield
-    stamina.set_testing(False)
 
 
 BROKEN = {

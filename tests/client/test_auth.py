@@ -1,0 +1,209 @@
+from email.utils import formatdate
+
+import httpx
+import pytest
+from pydantic import SecretStr
+
+from dataflow_magic import errors
+from dataflow_magic.client import Client, SignedAuth
+from tests.client.fakes import ACCESS, CONDITION, DOWN, JOB, NOW, RUN, SECRET, client, server
+
+pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("_no_pauses")]
+
+
+async def test_the_signature_is_the_one_of_the_contract():
+    sent: list[httpx.Request] = []
+
+    def answer(request: httpx.Request) -> httpx.Response:
+        sent.append(request)
+        return httpx.Response(200, json=RUN)
+
+    secret = "SECRETKEY0000000000000000000000000EXAMPLE"
+    async with Client(ACCESS, secret, transport=httpx.MockTransport(answer), now=lambda: NOW) as signed:
+        await signed.execute_job("gqigvH000000", CONDITION)
+
+    signature = sent[0].headers["x-ncp-apigw-signature-v2"]
+    assert signature == "bsEqyk7T1aQLpkTkbH6BvKxB/dV4U/gGR/ZFndCR1Uc="
+
+
+@pytest.mark.parametrize(
+    "key", ["hunter2\n", "hunter2\u200b", "hunter2\udcff", "매hunter2", "hun\tter2"], ids=ascii
+)
+def test_a_key_no_header_can_carry_is_refused_without_quoting_it(key):
+    with pytest.raises(errors.ConfigError) as in_access:
+        Client(key, SECRET)
+    with pytest.raises(errors.ConfigError) as in_secret:
+        Client(ACCESS, key)
+
+    assert str(in_access.value) == "the access key holds a character that no key has; copy the key again"
+    assert str(in_secret.value) == "the secret key holds a character that no key has; copy the key again"
+
+
+# A wrong clock
+
+
+async def test_a_key_that_is_refused_under_a_wrong_clock_too_is_told_as_the_key():
+    refusal = httpx.Response(
+        401,
+        json={"error": {"errorCode": "200", "message": "Authentication Failed", "details": ""}},
+        headers={"date": formatdate(NOW, usegmt=True)},
+    )
+
+    fake = server(refusal, refusal)
+    with pytest.raises(errors.NotSignedIn) as caught:
+        await client(fake, now=lambda: NOW + 3600).get_job("J")
+
+    # Signed with the service's time, and refused again: so it was not the clock.
+    assert len(fake.requests) == 2
+    assert str(caught.value) == (
+        "signature refused (401: Authentication Failed); check the access key and the secret key"
+    )
+
+
+def refused_at(seconds: float) -> httpx.Response:
+    return httpx.Response(
+        401,
+        json={"error": {"errorCode": "200", "message": "Authentication Failed", "details": ""}},
+        headers={"date": formatdate(seconds, usegmt=True)},
+    )
+
+
+def stamps(fake) -> list[float]:
+    return [int(request.headers["x-ncp-apigw-timestamp"]) / 1000 for request in fake.requests]
+
+
+@pytest.mark.parametrize("ahead", [-3600, 3600], ids=["ours is behind", "ours is ahead"])
+async def test_under_a_wrong_clock_a_request_is_signed_again_with_the_service_s_time(ahead):
+    fake = server(refused_at(NOW), JOB, JOB)
+    ours = client(fake, now=lambda: NOW + ahead)
+
+    await ours.get_job("J")
+    await ours.get_job("J")
+
+    # Half a second: the header has whole ones.
+    assert stamps(fake) == [NOW + ahead, NOW + 0.5, NOW + 0.5]
+    assert ours.clock_offset == 0.5 - ahead
+
+
+async def test_a_refused_start_is_signed_again_too_since_it_was_not_carried_out():
+    fake = server(refused_at(NOW), RUN)
+
+    run = await client(fake, now=lambda: NOW + 3600).execute_job("J")
+
+    assert run.job_execution_id
+    assert len(fake.requests) == 2
+
+
+async def test_a_clock_is_measured_against_the_middle_of_the_request():
+    fake = server(refused_at(NOW), JOB)
+    seconds = iter([NOW - 400, NOW - 300, NOW, NOW])
+    ours = client(fake, now=lambda: next(seconds))
+
+    await ours.get_job("J")
+
+    assert ours.clock_offset == 350.5
+
+
+async def test_a_clock_that_was_set_right_meanwhile_is_measured_anew():
+    fake = server(refused_at(NOW), JOB, refused_at(NOW), JOB)
+    clock = [NOW + 3600.0]
+    ours = client(fake, now=lambda: clock[0])
+    await ours.get_job("J")
+    clock[0] = NOW
+
+    await ours.get_job("J")
+
+    assert ours.clock_offset == 0
+    assert stamps(fake)[-1] == NOW
+
+
+async def test_the_service_s_time_is_that_of_its_newest_answer_that_tells_it():
+    fake = server(
+        httpx.Response(200, json=JOB, headers={"date": formatdate(NOW - 240, usegmt=True)}),
+        httpx.Response(200, json=JOB),
+        httpx.Response(200, json=JOB, headers={"date": formatdate(NOW - 9999, usegmt=True), "age": "9759"}),
+    )
+    ours = client(fake, now=lambda: NOW)
+
+    assert ours.service_time(NOW) == NOW - 300, "as early as it may be while its signatures are taken"
+    for _ in range(3):
+        await ours.get_job("J")
+        assert ours.service_time(NOW) == NOW - 240 + 0.5
+    assert ours.clock_offset == 0
+
+
+async def test_a_client_may_begin_with_what_an_earlier_one_found():
+    fake = server(JOB)
+    ours = client(fake, clock_offset=-3600.0)
+
+    await ours.get_job("J")
+
+    assert ours.clock_offset == -3600.0
+    assert stamps(fake) == [NOW - 3600]
+
+
+async def test_a_client_that_was_refused_nothing_knows_of_no_wrong_clock():
+    fake = server(httpx.Response(200, json=JOB, headers={"date": formatdate(NOW + 3600, usegmt=True)}))
+    ours = client(fake)
+
+    await ours.get_job("J")
+
+    assert ours.clock_offset == 0.0
+
+
+async def test_a_clock_that_is_wrong_in_another_way_each_time_is_corrected_once_a_call():
+    fake = server(refused_at(NOW + 1000), DOWN, refused_at(NOW + 2000), JOB)
+    ours = client(fake)
+
+    with pytest.raises(errors.NotSignedIn):
+        await ours.get_job("J")
+    await ours.get_job("J")
+
+    assert stamps(fake) == [NOW, NOW + 1000.5, NOW + 1000.5, NOW + 2000.5]
+
+
+@pytest.mark.parametrize("status", [429, 503])
+async def test_a_read_that_is_in_trouble_after_the_correction_is_tried_again(status):
+    fake = server(refused_at(NOW + 1000), httpx.Response(status), JOB)
+
+    await client(fake).get_job("J")
+
+    assert stamps(fake) == [NOW, NOW + 1000.5, NOW + 1000.5]
+
+
+async def test_a_start_whose_answer_is_lost_after_the_correction_is_of_unknown_outcome():
+    fake = server(refused_at(NOW + 1000), httpx.ReadTimeout, RUN)
+
+    with pytest.raises(errors.OutcomeUnknown):
+        await client(fake).execute_job("J", CONDITION)
+
+    assert len(fake.requests) == 2
+
+
+@pytest.mark.parametrize(
+    "date",
+    [None, "yesterday", formatdate(NOW + 59, usegmt=True), formatdate(NOW - 60, usegmt=True)],
+    ids=["no date", "words", "a minute ahead", "a minute behind"],
+)
+async def test_a_refusal_that_tells_no_wrong_clock_is_final(date):
+    refusal = httpx.Response(401, headers={"date": date} if date else {})
+    fake = server(refusal)
+
+    ours = client(fake, now=lambda: NOW)
+    with pytest.raises(errors.NotSignedIn, match="check the access key and the secret key"):
+        await ours.get_job("J")
+
+    assert len(fake.requests) == 1
+    assert ours.clock_offset == 0.0
+
+
+def test_it_corrects_the_clock_of_any_httpx_client():
+    fake = server(refused_at(NOW), JOB)
+    auth = SignedAuth(ACCESS, SecretStr(SECRET), now=lambda: NOW - 3600)
+
+    with httpx.Client(auth=auth, transport=httpx.MockTransport(fake)) as plain:
+        assert plain.post("http://127.0.0.1:1/api/v1/jobs", json={"name": "daily"}).status_code == 200
+
+    assert stamps(fake) == [NOW - 3600, NOW + 0.5]
+    assert [request.content for request in fake.requests] == [b'{"name":"daily"}'] * 2
+    assert auth.clock_offset == 3600.5
