@@ -35,9 +35,11 @@ from watch import ServiceProcess, job_id, new_session, parameters
 
 from dataflow_magic import api
 from dataflow_magic.card.actions import Actions
-from dataflow_magic.card.painter import Showing
-from dataflow_magic.card.presenter import FrontEnd, Presenter
-from dataflow_magic.card.run.widgets import LiveCard
+from dataflow_magic.card.front_end import FrontEnd
+from dataflow_magic.card.output import LiveCard
+from dataflow_magic.card.painter import Painter
+from dataflow_magic.card.presenter import Presenter
+from dataflow_magic.card.run import RUN_CARD
 from dataflow_magic.models.request import JobRef, RunRequest
 from dataflow_magic.models.wire import JobCondition
 from dataflow_magic.session.session import Session
@@ -125,8 +127,8 @@ def watched(session: Session, service: ServiceProcess, runs: int) -> dict[str, f
     for number in range(runs):
         run = session.start(RunRequest(JobRef(job_id(0), "id"), CONDITION, parameters(number)), target)
         make_card = partial(LiveCard, display=display)
-        presenter = Presenter(Actions(), FrontEnd.WIDGETS, make_card=make_card)
-        run._showing = Showing(run, presenter, run._home.submit)  # noqa: SLF001
+        presenter = Presenter(RUN_CARD, Actions(), FrontEnd.WIDGETS, make_card=make_card)
+        run._painter = Painter(run, presenter, run._home.submit)  # noqa: SLF001
         run.show()
         service.change(str(run.run_id), "RUNNING")
     time.sleep(SETTLE_SECONDS)

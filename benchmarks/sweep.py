@@ -27,10 +27,12 @@ import comm
 import ipywidgets
 from jupyter_client.session import Session
 
+from dataflow_magic.card.actions import Actions
+from dataflow_magic.card.output import LiveCard
+from dataflow_magic.card.painter import PAINT_SECONDS
+from dataflow_magic.card.sweep import ROWS_SECONDS, SWEEP_CARD
 from dataflow_magic.card.sweep.html import rows_html, sweep_html
-from dataflow_magic.card.sweep.presenter import PAINT_SECONDS, ROWS_SECONDS
 from dataflow_magic.card.sweep.state import Rows, SweepState, SweepView, sweep_state
-from dataflow_magic.card.sweep.widgets import SweepCard
 from dataflow_magic.models.request import JobRef, RunRequest
 from dataflow_magic.models.view import RunView
 from dataflow_magic.models.wire import KST, JobCondition, JobExecution
@@ -143,15 +145,15 @@ def measure(step: Callable[[], None], update: Callable[[], None]) -> Cost:
 def of_card(runs: int, *, rows: bool) -> Cost:
     """Return the cost of an update of the card, of its counts alone or with its rows."""
     backfill = Backfill(runs)
-    card = SweepCard(lambda: None, lambda: None, display=display)
+    card = LiveCard(SWEEP_CARD, Actions(), display=display)
     card.show(backfill.state())
-    return measure(backfill.step, lambda: card.update(backfill.state(), rows=rows))
+    return measure(backfill.step, lambda: card.update(backfill.state(), whole=rows))
 
 
 def of_nothing(runs: int) -> Cost:
     """Return the cost of an update when nothing has changed."""
     backfill = Backfill(runs)
-    card = SweepCard(lambda: None, lambda: None, display=display)
+    card = LiveCard(SWEEP_CARD, Actions(), display=display)
     card.show(backfill.state())
     return measure(lambda: None, lambda: card.update(backfill.state()))
 

@@ -48,8 +48,10 @@ import uvicorn
 from pydantic import SecretStr
 
 from dataflow_magic.card.actions import Actions
-from dataflow_magic.card.painter import Showing
-from dataflow_magic.card.presenter import FrontEnd, Presenter
+from dataflow_magic.card.front_end import FrontEnd
+from dataflow_magic.card.painter import Painter
+from dataflow_magic.card.presenter import Presenter
+from dataflow_magic.card.run import RUN_CARD
 from dataflow_magic.card.run.state import CardState
 from dataflow_magic.client.client import Client
 from dataflow_magic.errors import ConfigError
@@ -465,13 +467,13 @@ class NotingCard:
     def __init__(self) -> None:
         self.shown: dict[str, float] = {}
 
-    def update(self, state: CardState) -> None:
+    def update(self, state: CardState, *, whole: bool = True) -> None:  # noqa: ARG002
         """Note."""
         self.shown.setdefault(state.state, time.time())
 
     show = finish = update
 
-    def offer_cancel(self) -> None:
+    def offer(self) -> None:
         """Do nothing."""
 
 
@@ -506,8 +508,8 @@ def one(run: Run, service: ServiceProcess, number: int, to_view: list[float], to
     seen: dict[str, float] = {}
     card = NotingCard()
     # Set before it is shown, so that this card is the one that is shown.
-    presenter = Presenter(Actions(), FrontEnd.WIDGETS, make_card=lambda *_, **__: card)
-    run._showing = Showing(run, presenter, run._home.submit)  # noqa: SLF001
+    presenter = Presenter(RUN_CARD, Actions(), FrontEnd.WIDGETS, make_card=lambda *_, **__: card)
+    run._painter = Painter(run, presenter, run._home.submit)  # noqa: SLF001
     run.show()
     waiter = threading.Thread(
         target=run.wait,

@@ -1,4 +1,4 @@
-"""What the buttons of a card do, as whoever shows it says."""
+"""What the buttons of a card do."""
 
 from __future__ import annotations
 
@@ -8,24 +8,22 @@ from dataclasses import dataclass
 __all__ = ["Actions"]
 
 
-def _nothing() -> None:
-    return
-
-
 @dataclass(frozen=True, slots=True)
 class Actions:
-    """What is called on a click, which may come from any thread, also one without an event loop: hand the work on.
+    """What a click calls, from any thread, also one without an event loop: each submits its work and returns at once.
+
+    Where a call raises, its button is enabled again.
 
     Parameters
     ----------
     cancel
-        End the run; asked for once and confirmed. When it raises, the button comes back.
+        Ends the run, or the live runs of a sweep; the user has confirmed it.
     again
-        Start the same once more.
+        Starts the same run, or the failed runs of a sweep, once more.
     logs
-        Begin or end reading the log's tail.
+        Begins or ends reading the end of the log.
     """
 
-    cancel: Callable[[], None] = _nothing
-    again: Callable[[], None] = _nothing
-    logs: Callable[[bool], None] = lambda _: None
+    cancel: Callable[[], object] = lambda: None
+    again: Callable[[], object] = lambda: None
+    logs: Callable[[bool], object] = lambda _: None

@@ -4,15 +4,27 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from datetime import datetime
+from enum import StrEnum
 from typing import Final
 from urllib.parse import urlsplit
 
 from dataflow_magic.card.words import Words
 from dataflow_magic.models.secret import Parameter
 from dataflow_magic.models.text import clean, without_colours
-from dataflow_magic.models.view import KST, WAITS_FOR_ANSWER, WAITS_FOR_START, RunView
+from dataflow_magic.models.view import (
+    KST,
+    NOT_STARTED,
+    SUBMITTING,
+    UNCLEAR,
+    WAITS_FOR_ANSWER,
+    WAITS_FOR_START,
+    RunView,
+)
+from dataflow_magic.models.wire import RunState
 
 __all__ = [
+    "KINDS",
+    "Kind",
     "Row",
     "clock",
     "cut",
@@ -24,6 +36,7 @@ __all__ = [
     "short",
     "spell",
     "target",
+    "tick_seconds",
     "waiting",
 ]
 
@@ -32,6 +45,31 @@ VALUE_LENGTH: Final = 72
 
 FULL_LENGTH: Final = 4_000
 """Characters of a value that can be had by pointing at it, and of one line of a log."""
+
+
+class Kind(StrEnum):
+    """The sort of state a run is in; it picks the colour."""
+
+    WAITING = "waiting"
+    RUNNING = "running"
+    GOOD = "good"
+    BAD = "bad"
+    CANCELED = "canceled"
+    UNKNOWN = "unknown"
+    BLIND = "blind"
+
+
+KINDS: Final[dict[str, Kind]] = {
+    SUBMITTING: Kind.WAITING,
+    NOT_STARTED: Kind.BAD,
+    UNCLEAR: Kind.BLIND,
+    RunState.READY: Kind.WAITING,
+    RunState.RUNNING: Kind.RUNNING,
+    RunState.COMPLETED: Kind.GOOD,
+    RunState.FAILED: Kind.BAD,
+    RunState.CANCELED: Kind.CANCELED,
+}
+"""Of each state that is known; any other is `Kind.UNKNOWN`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,6 +105,17 @@ def target(view: RunView) -> str:
     if view.target in ("local", "cloud"):
         return view.target
     return host if "://" in view.target or not view.target else f"{short(view.target)} ({host})"
+
+
+def tick_seconds(elapsed: float) -> float:
+    """Return the seconds from one elapsed time shown to the next: one in the first two minutes, then ten.
+
+    Parameters
+    ----------
+    elapsed
+        Seconds since the run was submitted.
+    """
+    return 1.0 if elapsed < 120 else 10.0
 
 
 def clock(moment: datetime) -> str:

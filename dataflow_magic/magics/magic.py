@@ -324,7 +324,7 @@ class DataflowMagic(Magics):
             print(f"cancel sent to run {run.run_id} of {run.job}")  # noqa: T201
 
     def _run(self, options: CellOptions, *, silent: bool) -> Run | Sweep | None:
-        from dataflow_magic.card.presenter import is_headless
+        from dataflow_magic.card.front_end import is_headless
         from dataflow_magic.session.sweep import Sweep
         from dataflow_magic.settings import language, waits
 
@@ -362,11 +362,11 @@ class DataflowMagic(Magics):
         return run
 
     def _start(self, options: CellOptions, session: Session, target: Target, *, silent: bool) -> Run | Sweep:
-        from dataflow_magic.card.presenter import FrontEnd, front_end
+        from dataflow_magic.card.front_end import FrontEnd, front_end
 
         if not silent and front_end(self.shell) is FrontEnd.WIDGETS:
             # ipywidgets takes longer to import than a service to answer.
-            session.prepare(lambda: import_module("dataflow_magic.card.run.widgets"))
+            session.prepare(lambda: import_module("dataflow_magic.card.output"))
         try:
             if options.sweep:
                 return session.sweep(options.sweep, target)

@@ -17,9 +17,12 @@ from typing import Any
 from dataflow_magic import errors
 from dataflow_magic.card import format as fmt
 from dataflow_magic.card.actions import Actions
-from dataflow_magic.card.painter import Showing, Submit
-from dataflow_magic.card.presenter import FrontEnd, Presenter, front_end
-from dataflow_magic.card.run.state import tick_seconds
+from dataflow_magic.card.front_end import current_shell, front_end
+from dataflow_magic.card.painter import Painter, Submit
+from dataflow_magic.card.presenter import Presenter
+from dataflow_magic.card.run import RUN_CARD
+from dataflow_magic.card.run.reader import Reader
+from dataflow_magic.card.run.state import CardState, card_state
 from dataflow_magic.card.words import words_of
 from dataflow_magic.client.objects import NoObject
 from dataflow_magic.models.secret import Parameter, is_any_unknown, masked
@@ -86,8 +89,7 @@ class Run:
         self._on_change = on_change
         self._waiters: tuple[concurrent.futures.Future[None], ...] = ()
         self._given_up: errors.DataflowError | None = None
-        self._showing: Showing | None = None
-        self._shown_in: object = None
+        self._painter: Painter[CardState] | None = None
         self._concluding: asyncio.Task[None] | None = None
 
     def __repr__(self) -> str:
@@ -187,7 +189,7 @@ class Run:
                 return
             if self._given_up:
                 raise self._given_up
-            pause = tick_seconds(view.elapsed_seconds(_now()))
+            pause = fmt.tick_seconds(view.elapsed_seconds(_now()))
             if deadline is not None:
                 pause = min(pause, deadline - time.monotonic())
                 if pause <= 0:
@@ -280,54 +282,50 @@ class Run:
         self._view = replace(self._view, settled=settled)
         self.blind(str(error))
         self._end()
-        if self._showing:
-            self._showing.paint_now()
+        if self._painter:
+            self._painter.paint_now()
 
     # Showing
 
     def show(self) -> None:
         """Show the run below the running cell and keep it up to date there."""
-        self._shown_in = None
         self._shown().show()
 
     def show_and_wait(self, timeout: float | None = None) -> None:
-        """Show the run and wait for its end; what ends the wait, such as an interrupt, leaves what is shown alive.
+        """Show the run and wait for its end; after an interrupt or an error, what is shown stays up to date.
 
         Raises
         ------
         WaitTimeout, OutcomeUnknown
             As `wait`.
         """
-        showing = self._shown()
-        # What a cell waits for is its value as well, and would be shown twice.
-        self._shown_in = getattr(_shell(), "execution_count", None)
-        try:
-            showing.show(kernel_waits=True)
-            # Painted from this thread: while a cell blocks, only its own messages are its output.
-            self.wait(timeout, lambda _: showing.paint())
-        except BaseException:
-            showing.stop_waiting()
-            raise
+        self._shown().show_and_wait(lambda paint: self.wait(timeout, lambda _: paint()))
 
     def _ipython_display_(self) -> None:
-        shell = _shell()
-        shown_in, self._shown_in = self._shown_in, None
-        if shown_in is None or shown_in != getattr(shell, "execution_count", None):
-            self.show()
-        elif front_end(shell) is FrontEnd.TERMINAL:
-            raise NotImplementedError  # IPython's word for: the repr will do, since Out[n] is printed already
+        self._shown().show_value()
 
-    def _shown(self) -> Showing:
-        if self._showing is None:
-            actions = Actions(self._click_cancel, self._click_again, self._click_logs)
-            presenter = Presenter(actions, front_end(_shell()), words=lambda: words_of(self._home.language()))
-            self._showing = Showing(self, presenter, self._home.submit)
-        return self._showing
+    def card_state(self, *, kernel_waits: bool = False) -> CardState:
+        """Return what the card of the run shows now."""
+        words = words_of(self._home.language())
+        return card_state(self._view, _now(), kernel_waits=kernel_waits, words=words)
+
+    def _shown(self) -> Painter[CardState]:
+        if self._painter is None:
+            submit = self._home.submit
+            actions = Actions(
+                cancel=lambda: submit(self._cancel_clicked()),
+                again=lambda: submit(self._again_clicked()),
+                logs=lambda wanted: reader.read_log(wanted),
+            )
+            presenter = Presenter(RUN_CARD, actions, front_end(current_shell()))
+            reader = Reader(self, lambda: presenter.is_live, submit)
+            self._painter = Painter(self, presenter, submit, reader.start)
+        return self._painter
 
     # What a card asks for
 
-    def tell(self, **changes: Any) -> None:
-        """Take what only the card tells, as fields of the view; on the loop. The ledger does not hear of it."""
+    def set_card_fields(self, **changes: Any) -> None:
+        """Set fields of the view that only the card shows; on the loop. The ledger does not record them."""
         view = replace(self._view, **changes)
         if view != self._view:
             self._take(view)
@@ -347,24 +345,15 @@ class Run:
         text = await self._read_log(self._view.execution, TAIL_BYTES)
         return tuple(text.splitlines()[-TAIL_LINES:])
 
-    # Buttons: a click comes from any thread, and must return at once
-
-    def _click_cancel(self) -> None:
-        self._home.submit(self._cancel_clicked())
-
-    def _click_again(self) -> None:
-        self._home.submit(self._again_clicked())
-
-    def _click_logs(self, wanted: bool) -> None:
-        self._shown().look_at_log(wanted)
+    # Buttons
 
     async def _cancel_clicked(self) -> None:
         try:
             await self._cancel()
         except errors.DataflowError as error:
             logger.warning("cancel of %r: %s", self, error)
-            self.tell(remark=f"the cancel was not taken: {error}")
-            self._shown().presenter.offer_cancel()
+            self.set_card_fields(remark=f"the cancel was not taken: {error}")
+            self._shown().presenter.offer()
 
     async def _again_clicked(self) -> None:
         if self._home.repeat is None:
@@ -372,9 +361,9 @@ class Run:
         try:
             run = await self._home.repeat(self._view)
         except errors.DataflowError as error:
-            self.tell(remark=f"not started again: {error}")
+            self.set_card_fields(remark=f"not started again: {error}")
         else:
-            self.tell(remark="")
+            self.set_card_fields(remark="")
             run._shown().show(beside=self._shown())  # noqa: SLF001 - of this class
 
     # Work
@@ -390,15 +379,15 @@ class Run:
         with CHANGED:
             self._view = view
             CHANGED.notify_all()
-        if self._showing is not None:
-            self._showing.changed()
+        if self._painter is not None:
+            self._painter.changed()
 
     def _end(self) -> None:
         with CHANGED:
             waiters, self._waiters = self._waiters, ()
             CHANGED.notify_all()
-        if self._showing is not None:
-            self._showing.changed()
+        if self._painter is not None:
+            self._painter.changed()
         for waiter in waiters:
             if waiter.set_running_or_notify_cancel():
                 waiter.set_result(None)
@@ -518,10 +507,3 @@ def _only_time_passed(before: JobExecution, now: JobExecution) -> bool:
 
 def _now() -> datetime:
     return datetime.now(KST)
-
-
-def _shell() -> Any:
-    # Late: a script that uses runs without a notebook need not load IPython.
-    from IPython import get_ipython
-
-    return get_ipython()

@@ -8,16 +8,18 @@ import contextlib
 import logging
 import time
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Generator, Mapping
+from collections.abc import Awaitable, Callable, Coroutine, Generator, Mapping
 from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
 
 from dataflow_magic import errors
 from dataflow_magic.card import format as fmt
-from dataflow_magic.card.painter import Submit
-from dataflow_magic.card.presenter import FrontEnd, front_end
-from dataflow_magic.card.sweep.presenter import PAINT_SECONDS, SweepPresenter
+from dataflow_magic.card.actions import Actions
+from dataflow_magic.card.front_end import current_shell, front_end
+from dataflow_magic.card.painter import PAINT_SECONDS, Painter, Submit
+from dataflow_magic.card.presenter import Presenter
+from dataflow_magic.card.sweep import SWEEP_CARD
 from dataflow_magic.card.sweep.state import Rows, SweepState, SweepView, sweep_state
 from dataflow_magic.card.sweep.words import ENDED_SENDING, SWEEP_CANCELED, UNSENT, sweep_words_of
 from dataflow_magic.models.request import RunRequest, SweepRequest
@@ -70,12 +72,8 @@ class Sweep:
         self._halt = asyncio.Event()
         self._is_sending = False
         self._sending: concurrent.futures.Future[None] | None = None
-        self._presenter: SweepPresenter | None = None
+        self._painter: Painter[SweepState] | None = None
         self._rows = Rows(request.swept)
-        self._news = asyncio.Event()
-        self._painting = False
-        self._waited_on = False
-        self._shown_in: object = None
 
     def __repr__(self) -> str:
         words = ", ".join(f"{number} {fmt.short(word)}" for word, number in self.counts.items())
@@ -244,7 +242,11 @@ class Sweep:
 
     def note(self, _run: Run) -> None:
         """Take note that more is known of a run; on the loop."""
-        self._news.set()
+        self._changed()
+
+    def _changed(self) -> None:
+        if self._painter is not None:
+            self._painter.changed()
 
     def _send_queue(self) -> None:
         task = self._submit(self._send_all())
@@ -274,7 +276,7 @@ class Sweep:
             self._queue.clear()
             self._again.clear()
             self._is_sending = False
-            self._news.set()
+            self._changed()
 
     async def _send_some(self) -> None:
         while self._queue:
@@ -290,7 +292,7 @@ class Sweep:
                 self._again.discard(number)
                 self._retried.append((number, self._runs[number]))
             self._runs[number] = run
-            self._news.set()
+            self._changed()
 
     async def _send_one(self, request: RunRequest) -> Run:
         assert self._start is not None  # noqa: S101 - set where the sweep begins
@@ -404,60 +406,24 @@ class Sweep:
 
     def show(self) -> None:
         """Show the sweep below the running cell and keep it up to date there."""
-        self._show()
-        self._paint_from_now_on()
+        self._shown().show()
 
     def show_and_wait(self, timeout: float | None = None) -> None:
-        """Show the sweep and wait for its end; what ends the wait, such as an interrupt, leaves what is shown alive.
+        """Show the sweep and wait for its end; after an interrupt or an error, what is shown stays up to date.
 
         Raises
         ------
         WaitTimeout
-            Some still go on.
+            Some runs are still active.
         """
-        try:
-            self._show(kernel_waits=True)
-            # Painted from this thread: while a cell blocks, only its own messages are its output.
-            self.wait(timeout, self._paint_waiting)
-        except BaseException:
-            self._waited_on = False
-            self._paint_from_now_on()
-            raise
-
-    def _show(self, *, kernel_waits: bool = False) -> None:
-        shell = _shell()
-        if self._presenter is None:
-            self._presenter = SweepPresenter(
-                self._cancel_from_button, self._retry_from_button, front_end(shell)
-            )
-        self._waited_on = kernel_waits
-        # What a cell waits for is its value as well, and would be shown twice.
-        self._shown_in = getattr(shell, "execution_count", None) if kernel_waits else None
-        self._presenter.show(self._state(kernel_waits=kernel_waits))
-
-    def _cancel_from_button(self) -> None:
-        # A button's callback comes from any thread and must return at once.
-        self._submit(self._cancel()).add_done_callback(self._after_button)
-
-    def _retry_from_button(self) -> None:
-        self._submit(self._retry()).add_done_callback(self._after_button)
-
-    def _after_button(self, done: concurrent.futures.Future[None]) -> None:
-        if done.cancelled() or done.exception():
-            logger.warning("a button of %r: %s", self, "stopped" if done.cancelled() else done.exception())
-        if self._presenter is not None:
-            self._presenter.offer()
+        self._shown().show_and_wait(lambda paint: self.wait(timeout, paint))
 
     def _ipython_display_(self) -> None:
-        shell = _shell()
-        shown_in, self._shown_in = self._shown_in, None
-        if shown_in is None or shown_in != getattr(shell, "execution_count", None):
-            self.show()
-        elif front_end(shell) is FrontEnd.TERMINAL:
-            raise NotImplementedError  # IPython's word for: the repr will do, since Out[n] is printed already
+        self._shown().show_value()
 
-    def _state(self, *, kernel_waits: bool = False) -> SweepState:
-        # Before the runs are read, so that what is said to be over is told with its end.
+    def card_state(self, *, kernel_waits: bool = False) -> SweepState:
+        """Return what the card of the sweep shows now."""
+        # Read before the runs, so that a sweep that is over is shown with all its ends.
         is_over = self.is_over
         view = SweepView(
             swept=self._request.swept,
@@ -471,47 +437,19 @@ class Sweep:
         words = sweep_words_of(self._language())
         return sweep_state(view, datetime.now(KST), rows=self._rows, kernel_waits=kernel_waits, words=words)
 
-    def _paint_waiting(self) -> None:
-        if self._presenter is not None:
-            self._presenter.update(self._state(kernel_waits=True), kernel_waits=True)
+    def _shown(self) -> Painter[SweepState]:
+        if self._painter is None:
+            actions = Actions(
+                cancel=lambda: self._clicked(self._cancel()), again=lambda: self._clicked(self._retry())
+            )
+            presenter = Presenter(SWEEP_CARD, actions, front_end(current_shell()))
+            self._painter = Painter(self, presenter, self._submit)
+        return self._painter
 
-    def _paint_from_now_on(self) -> None:
-        if self._presenter is None or not self._presenter.is_shown:
-            return
-        if self.is_over:
-            self._paint_now(self._presenter)
-        else:
-            self._submit(self._paint(self._presenter))
+    def _clicked(self, work: Coroutine[Any, Any, None]) -> None:
+        self._submit(work).add_done_callback(self._after_click)
 
-    async def _paint(self, presenter: SweepPresenter) -> None:
-        # Decided on the loop, so that a painter about to leave and one about to begin cannot miss each other.
-        if self._painting:
-            return
-        self._painting = True
-        try:
-            while not self._waited_on:
-                self._news.clear()
-                if self._paint_now(presenter):
-                    return
-                await asyncio.sleep(PAINT_SECONDS)
-                rest = max(0.0, presenter.seconds_to_next - PAINT_SECONDS)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._news.wait(), rest)
-        finally:
-            self._painting = False
-
-    def _paint_now(self, presenter: SweepPresenter) -> bool:
-        try:
-            state = self._state()
-            presenter.update(state)
-        except Exception:  # the next change may be shown again
-            logger.debug("the card of %r could not be painted", self, exc_info=True)
-            return self.is_over
-        return state.is_over
-
-
-def _shell() -> Any:
-    # Late: a script that uses runs without a notebook need not load IPython.
-    from IPython import get_ipython
-
-    return get_ipython()
+    def _after_click(self, done: concurrent.futures.Future[None]) -> None:
+        if done.cancelled() or done.exception():
+            logger.warning("a button of %r: %s", self, "stopped" if done.cancelled() else done.exception())
+        self._shown().presenter.offer()

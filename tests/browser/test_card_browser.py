@@ -23,7 +23,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from dataflow_magic.card.actions import Actions
 from dataflow_magic.card.run.state import card_state
-from dataflow_magic.card.run.widgets import LiveCard
+from dataflow_magic.card.output import LiveCard
+from dataflow_magic.card.run import RUN_CARD
 from dataflow_magic.models.wire import JobCondition, JobExecution
 from dataflow_magic.models.request import JobRef, RunRequest
 from dataflow_magic.models.view import KST, Failure, Past, Progress, RunView
@@ -53,7 +54,7 @@ FAILED = replace(
 )
 clicks = []
 card = LiveCard(
-    Actions(lambda: clicks.append("cancel"), lambda: clicks.append("again"), lambda wanted: clicks.append(wanted))
+    RUN_CARD, Actions(lambda: clicks.append("cancel"), lambda: clicks.append("again"), lambda wanted: clicks.append(wanted))
 )
 """
 SHOW = "card.show(at(4, READY))"
@@ -129,7 +130,7 @@ def test_the_card_keeps_its_size_from_the_first_state_to_the_last(run_cells):
 def test_a_card_that_is_over_keeps_its_width_above_one_that_lives(run_cells):
     notebook = run_cells(
         SHOW,
-        "LiveCard(Actions(), beside=card).show_beside(at(5, READY))",
+        "LiveCard(RUN_CARD, Actions(), beside=card).show_beside(at(5, READY))",
         "card.finish(at(190, COMPLETED))",
     )
     notebook.page.set_viewport_size({"width": 900, "height": 800})  # less than its lines take

@@ -42,12 +42,14 @@ SETUP = f"""
 import sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from dataflow_magic.card.run.state import card_state
-from dataflow_magic.card.run.widgets import LiveCard
+from dataflow_magic.card.actions import Actions
+from dataflow_magic.card.output import LiveCard
+from dataflow_magic.card.run import RUN_CARD
 from tests.hostile import NOON, PAYLOADS, hostile_views
 
 def show(name):
     for index, view in enumerate(hostile_views(PAYLOADS[name])):
-        card = LiveCard(lambda: None, interactive=index == {ALIVE})
+        card = LiveCard(RUN_CARD, Actions(), interactive=index == {ALIVE})
         card.show(card_state(view, NOON))
 """
 

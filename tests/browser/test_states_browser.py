@@ -58,11 +58,13 @@ import sys
 sys.path.insert(0, {str(Path(__file__).parents[2])!r})
 from datetime import timedelta
 from dataflow_magic.card.run.state import card_state
-from dataflow_magic.card.run.widgets import LiveCard
+from dataflow_magic.card.actions import Actions
+from dataflow_magic.card.output import LiveCard
+from dataflow_magic.card.run import RUN_CARD
 from tests.states import NOON, STATES
 
 def show(name):
-    card, state = LiveCard(lambda: None), card_state(STATES[name], NOON + timedelta(seconds=95))
+    card, state = LiveCard(RUN_CARD, Actions()), card_state(STATES[name], NOON + timedelta(seconds=95))
     card.show(state)
     if state.is_final:
         card.finish(state)

@@ -16,7 +16,9 @@ pytestmark = pytest.mark.browser
 SETUP = """
 from datetime import datetime, timedelta
 from dataflow_magic.card.sweep.state import Rows, SweepView, sweep_state
-from dataflow_magic.card.sweep.widgets import SweepCard
+from dataflow_magic.card.actions import Actions
+from dataflow_magic.card.output import LiveCard
+from dataflow_magic.card.sweep import SWEEP_CARD
 from dataflow_magic.models.wire import JobCondition, JobExecution
 from dataflow_magic.models.request import JobRef, RunRequest
 from dataflow_magic.models.view import KST, Failure, RunView
@@ -46,7 +48,7 @@ def at(seconds, *statuses, **fields):
 
 rows = Rows(("$month", "$origin"))
 clicks = []
-card = SweepCard(lambda: clicks.append("cancel"), lambda: clicks.append("retry"))
+card = LiveCard(SWEEP_CARD, Actions(lambda: clicks.append("cancel"), lambda: clicks.append("retry")))
 """
 SHOW = "card.show(at(4, *['READY'] * 20))"
 

@@ -1,31 +1,48 @@
-"""Who looks at the output decides how a run is shown, and only a cell that waits has lines to print."""
+"""What displays the output decides how a card is shown, and a terminal gets lines only while a cell waits."""
 
 import sys
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import SimpleNamespace
 from typing import Any
 
 import pytest
 
 from dataflow_magic.card.actions import Actions
-from dataflow_magic.card.presenter import FrontEnd, Presenter, front_end, is_headless
+from dataflow_magic.card.front_end import FrontEnd, front_end, is_headless
+from dataflow_magic.card.look import Look
+from dataflow_magic.card.presenter import Presenter
+from dataflow_magic.card.run import RUN_CARD
 from dataflow_magic.card.run.html import to_text
 from dataflow_magic.card.run.state import CardState, card_state
-from dataflow_magic.models.view import KST, RunView
+from dataflow_magic.card.sweep import SWEEP_CARD
+from dataflow_magic.card.sweep.state import SweepState, SweepView, sweep_state
+from dataflow_magic.models.view import KST
 from tests.helpers import execution
 from tests.views import run_view
 
-NOW = datetime(2026, 11, 2, 10, 0, 30, tzinfo=KST)
-SUBMITTING = run_view(NOW.replace(second=0), parameters={"$day": "1"})
+NOON = datetime(2026, 11, 2, 12, tzinfo=KST)
+SENT = run_view(NOON, parameters={"$day": "1"})
 
 
-def seen(status: str, **fields: Any) -> RunView:
-    return replace(SUBMITTING, execution=execution(status, **fields))
+def run_state(status: str = "", seconds: float = 30, *, kernel_waits: bool = False, **more: Any) -> CardState:
+    end = "2026-11-02T12:00:20+09:00" if status == "COMPLETED" else None
+    view = replace(SENT, execution=execution(status, endDate=end) if status else None, **more)
+    return card_state(view, NOON + timedelta(seconds=seconds), kernel_waits=kernel_waits)
 
 
-RUNNING = seen("RUNNING")
-DONE = seen("COMPLETED", endDate="2026-11-02T10:00:20+09:00")
+def state_of_sweep(*statuses: str, is_over: bool = False, seconds: float = 1) -> SweepState:
+    end = "2026-11-02T12:00:09+09:00" if is_over else None
+    views = [
+        run_view(
+            NOON,
+            parameters={"$month": number},
+            execution=execution(status, f"run00000000{number}", endDate=end),
+        )
+        for number, status in enumerate(statuses)
+    ]
+    sweep = SweepView(("$month",), len(views), tuple(enumerate(views)), is_over=is_over)
+    return sweep_state(sweep, NOON + timedelta(seconds=seconds))
 
 
 @pytest.mark.parametrize(
@@ -39,7 +56,7 @@ DONE = seen("COMPLETED", endDate="2026-11-02T10:00:20+09:00")
     ],
     ids=["no IPython", "terminal IPython", "JupyterLab", "a kernel that does not say", "nbclient"],
 )
-def test_the_shell_tells_who_looks(shell, expected):
+def test_the_shell_decides_the_front_end(shell, expected):
     assert front_end(shell) is expected
 
 
@@ -51,7 +68,7 @@ def test_colab_gets_no_widgets():
         del sys.modules["google.colab"]
 
 
-def test_nobody_watches_only_where_a_kernel_cannot_ask():
+def test_only_a_kernel_that_cannot_ask_for_input_is_headless():
     assert is_headless(SimpleNamespace(kernel=SimpleNamespace(_allow_stdin=False)))
     assert not is_headless(SimpleNamespace(kernel=SimpleNamespace(_allow_stdin=True)))
     assert not is_headless(SimpleNamespace())
@@ -59,101 +76,145 @@ def test_nobody_watches_only_where_a_kernel_cannot_ask():
 
 
 class Card:
-    """Notes what it is told."""
+    """Records its calls."""
 
     def __init__(self, *, interactive: bool) -> None:
         self.interactive = interactive
-        self.told: list[tuple[str, str]] = []
+        self.calls: list[tuple[str, object]] = []
 
-    def show(self, state: CardState) -> None:
-        self.told.append(("show", state.state))
+    def show(self, state: Any) -> None:
+        self.calls.append(("show", state.state))
 
-    def update(self, state: CardState) -> None:
-        self.told.append(("update", state.state))
+    def update(self, state: Any, *, whole: bool) -> None:
+        self.calls.append((f"update {state.state}", whole))
 
-    def finish(self, state: CardState) -> None:
-        self.told.append(("finish", state.state))
+    def finish(self, state: Any) -> None:
+        self.calls.append(("finish", state.state))
 
-    def offer_cancel(self) -> None:
-        self.told.append(("offer cancel", ""))
+    def offer(self) -> None:
+        self.calls.append(("offer", None))
 
 
-def a_presenter(where: FrontEnd) -> tuple[Presenter, list[Card], list[str]]:
-    cards: list[Card] = []
-    lines: list[str] = []
+class Stage:
+    """A presenter with a card, a clock and a terminal of its own."""
 
-    def make_card(_: Actions, *, interactive: bool) -> Any:
-        cards.append(Card(interactive=interactive))
-        return cards[-1]
+    def __init__(self, look: Look[Any], where: FrontEnd) -> None:
+        self.now = 0.0
+        self.lines: list[str] = []
+        self.cards: list[Card] = []
+        self.presenter = Presenter[Any](
+            look,
+            Actions(),
+            where,
+            make_card=self._make_card,
+            write=self.lines.append,
+            clock=lambda: self.now,
+        )
 
-    return Presenter(Actions(), where, make_card=make_card, write=lines.append), cards, lines
+    def _make_card(self, _look: Look[Any], _actions: Actions, *, interactive: bool) -> Any:
+        self.cards.append(Card(interactive=interactive))
+        return self.cards[-1]
 
 
 @pytest.mark.parametrize(
     ("where", "interactive"), [(FrontEnd.WIDGETS, True), (FrontEnd.STATIC, False)], ids=["widgets", "static"]
 )
 def test_a_card_is_made_once_repainted_and_finished_and_nothing_is_printed(where, interactive):
-    presenter, cards, lines = a_presenter(where)
-    assert not presenter.is_shown
-    presenter.show(SUBMITTING, NOW)
-    presenter.update(RUNNING, NOW)
-    presenter.show(RUNNING, NOW)
-    presenter.update(DONE, NOW)
-    presenter.offer_cancel()
+    stage = Stage(RUN_CARD, where)
+    assert not stage.presenter.is_shown
+    stage.presenter.offer()
+    stage.presenter.show(run_state())
+    stage.presenter.update(run_state("RUNNING"))
+    stage.presenter.show(run_state("RUNNING"))
+    stage.presenter.update(run_state("COMPLETED"))
+    stage.presenter.offer()
 
-    assert presenter.is_shown
-    assert [card.interactive for card in cards] == [interactive]
-    assert cards[0].told == [
+    assert stage.presenter.is_shown
+    assert [card.interactive for card in stage.cards] == [interactive]
+    assert stage.cards[0].calls == [
         ("show", "SUBMITTING"),
-        ("update", "RUNNING"),
+        ("update RUNNING", True),
         ("show", "RUNNING"),
         ("finish", "COMPLETED"),
-        ("offer cancel", ""),
+        ("offer", None),
     ]
-    assert lines == []
+    assert stage.lines == []
+
+
+def test_rows_of_a_sweep_are_painted_once_a_second_at_most_and_what_was_put_off_is_not_forgotten():
+    stage = Stage(SWEEP_CARD, FrontEnd.WIDGETS)
+    stage.presenter.show(state_of_sweep("READY"))
+    rests = []
+    for stage.now in (0.0, 0.5, 1.0, 1.5):
+        rests.append(stage.presenter.update(state_of_sweep("RUNNING")))
+    stage.now = 2.0
+    rests.append(stage.presenter.update(state_of_sweep("RUNNING", seconds=200)))
+
+    (card,) = stage.cards
+    assert card.calls == [
+        ("show", "RUNNING"),
+        *(("update RUNNING", rows) for rows in (True, False, True, False, True)),
+    ]
+    assert rests == [1.0, 0.5, 1.0, 0.5, 10.0]
 
 
 def test_a_terminal_gets_the_whole_run_a_line_per_change_and_the_whole_at_the_end():
-    presenter, cards, lines = a_presenter(FrontEnd.TERMINAL)
-    ready = seen("READY")
-    blind = replace(RUNNING, blind_since=NOW, blind_reason="the service is gone")
-    later = NOW.replace(second=40)
-    presenter.show(ready, NOW, kernel_waits=True)
-    for view, now in [
-        (ready, later),
-        (RUNNING, NOW),
-        (RUNNING, later),
-        (blind, NOW),
-        (blind, later),
-        (RUNNING, later),
+    stage = Stage(RUN_CARD, FrontEnd.TERMINAL)
+    blind: dict[str, Any] = {
+        "blind_since": NOON + timedelta(seconds=30),
+        "blind_reason": "the service is gone",
+    }
+    stage.presenter.show(run_state("READY", kernel_waits=True))
+    for state in [
+        run_state("READY", 40),
+        run_state("RUNNING"),
+        run_state("RUNNING", 40),
+        run_state("RUNNING", **blind),
+        run_state("RUNNING", 40, **blind),
+        run_state("RUNNING", 40),
+        run_state("COMPLETED"),
+        run_state("COMPLETED"),
     ]:
-        presenter.update(view, now, kernel_waits=True)
-    presenter.update(DONE, NOW, kernel_waits=True)
-    presenter.update(DONE, NOW, kernel_waits=True)
+        stage.presenter.update(state, kernel_waits=True)
 
-    assert cards == []
-    assert not presenter.is_shown
-    first, *changes, last = lines
-    assert first == to_text(card_state(ready, NOW, kernel_waits=True))
+    assert stage.cards == []
+    assert not stage.presenter.is_shown
+    first, *changes, last = stage.lines
+    assert first == to_text(run_state("READY", kernel_waits=True))
     assert changes[0] == "RUNNING  daily  run000000001  30 s"
     assert changes[1].startswith("RUNNING  daily  run000000001  30 s  ")
-    assert changes[1].endswith("10:00:30 KST: the service is gone")
+    assert changes[1].endswith("12:00:30 KST: the service is gone")
     assert changes[2:] == ["RUNNING  daily  run000000001  40 s"]
-    assert last == to_text(card_state(DONE, NOW))
+    assert last == to_text(run_state("COMPLETED"))
+
+
+def test_a_terminal_gets_a_line_per_change_of_a_sweep_and_the_whole_at_the_end():
+    stage = Stage(SWEEP_CARD, FrontEnd.TERMINAL)
+    stage.presenter.show(state_of_sweep("READY", "READY"))
+    stage.presenter.update(state_of_sweep("RUNNING", "READY", seconds=5))
+    for seconds in (7, 8):
+        stage.presenter.update(state_of_sweep("RUNNING", "READY", seconds=seconds), kernel_waits=True)
+    for _ in range(2):
+        stage.presenter.update(state_of_sweep("FAILED", "COMPLETED", is_over=True), kernel_waits=True)
+
+    assert stage.cards == []
+    assert stage.lines[1:] == [
+        "0 of 2 runs over  daily  1 RUNNING, 1 READY  7 s",
+        "FAILED  daily  2 of 2 runs over  9 s  local\n  1 FAILED, 1 COMPLETED\n  FAILED  month=0  run000000000",
+    ]
 
 
 def test_background_work_never_prints():
-    presenter, _, lines = a_presenter(FrontEnd.TERMINAL)
-    presenter.show(SUBMITTING, NOW)
-    shown = len(lines)
-    presenter.update(RUNNING, NOW)
-    presenter.update(DONE, NOW)
-    presenter.offer_cancel()
+    stage = Stage(RUN_CARD, FrontEnd.TERMINAL)
+    stage.presenter.show(run_state())
+    stage.presenter.update(run_state("RUNNING"))
+    stage.presenter.update(run_state("COMPLETED"))
+    stage.presenter.offer()
 
-    assert len(lines) == shown == 1
+    assert len(stage.lines) == 1
 
 
 def test_a_terminal_prints_to_standard_output_by_default(capsys):
-    Presenter(Actions(), FrontEnd.TERMINAL).show(DONE, NOW)
+    Presenter(RUN_CARD, Actions(), FrontEnd.TERMINAL).show(run_state("COMPLETED"))
 
     assert capsys.readouterr().out.startswith("COMPLETED  daily")

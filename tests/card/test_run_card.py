@@ -17,10 +17,11 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflow_magic.card.actions import Actions
-from dataflow_magic.card.format import Row
+from dataflow_magic.card.format import Kind, Row, tick_seconds
+from dataflow_magic.card.output import MOST_RETIRED, LiveCard
+from dataflow_magic.card.run import RUN_CARD
 from dataflow_magic.card.run.html import to_html, to_text
-from dataflow_magic.card.run.state import CardState, Kind, card_state, tick_seconds
-from dataflow_magic.card.run.widgets import MOST_RETIRED, LiveCard
+from dataflow_magic.card.run.state import CardState, card_state
 from dataflow_magic.card.words import ENGLISH, words_of
 from dataflow_magic.models.view import KST, Failure, Past, Progress, RunView
 from dataflow_magic.models.wire import JobCondition, JobExecution
@@ -580,8 +581,9 @@ def _widgets_are_closed(made: list[ipywidgets.Widget]) -> None: ...
 
 
 @pytest.fixture
-def card(outputs: Outputs, clicks: list[str]) -> LiveCard:
+def card(outputs: Outputs, clicks: list[str]) -> LiveCard[CardState]:
     return LiveCard(
+        RUN_CARD,
         Actions(
             cancel=lambda: clicks.append("cancel"),
             again=lambda: clicks.append("again"),
@@ -697,7 +699,7 @@ class TestLiveCard:
     def test_a_refused_cancel_can_be_tried_again(self, card, made, clicks):
         card.show(at(12, RUNNING))
         cancel(made)
-        card.offer_cancel()
+        card.offer()
         assert (button(made).disabled, button(made).description) == (False, "Cancel")
 
         cancel(made)
@@ -715,7 +717,7 @@ class TestLiveCard:
         def fail() -> None:
             raise RuntimeError("the loop is gone")
 
-        LiveCard(Actions(cancel=fail), display=outputs).show(at(12, RUNNING))
+        LiveCard(RUN_CARD, Actions(cancel=fail), display=outputs).show(at(12, RUNNING))
         cancel(made)
 
         assert (button(made).disabled, button(made).description) == (False, "Cancel")
@@ -804,7 +806,7 @@ class TestLiveCard:
         assert sum(widget.model_id in alive for widget in made if widget.comm) == 5
 
     def test_of_many_finished_cards_the_oldest_lose_that_too(self, outputs):
-        cards = [LiveCard(Actions(), display=outputs) for _ in range(MOST_RETIRED + 1)]
+        cards = [LiveCard(RUN_CARD, Actions(), display=outputs) for _ in range(MOST_RETIRED + 1)]
         for card in cards:
             card.show(at(4, READY))
         first, *_, last = (bundle[WIDGET]["model_id"] for bundle in outputs.bundles.values())
@@ -830,7 +832,7 @@ class TestCardsInOneOutput:
     @pytest.fixture
     def second(self, card, outputs):
         card.show(at(4, RUNNING))
-        second = LiveCard(Actions(), display=outputs, beside=card)
+        second = LiveCard(RUN_CARD, Actions(), display=outputs, beside=card)
         second.show_beside(at(5, SECOND))
         return second
 
@@ -874,8 +876,8 @@ def test_everything_is_said_again_now_and_then_for_pages_that_missed_it(card, ma
 
 class TestWithoutWidgets:
     @pytest.fixture
-    def static_card(self, outputs: Outputs) -> LiveCard:
-        return LiveCard(Actions(), display=outputs, interactive=False)
+    def static_card(self, outputs: Outputs) -> LiveCard[CardState]:
+        return LiveCard(RUN_CARD, Actions(), display=outputs, interactive=False)
 
     def test_it_makes_no_widget(self, static_card, made, outputs):
         static_card.show(at(4, READY))

@@ -16,6 +16,9 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataflow_magic.card.actions import Actions
+from dataflow_magic.card.output import MOST_RETIRED, LiveCard
+from dataflow_magic.card.sweep import SWEEP_CARD
 from dataflow_magic.card.sweep.html import (
     columns_html,
     parts,
@@ -26,7 +29,6 @@ from dataflow_magic.card.sweep.html import (
     sweep_text,
 )
 from dataflow_magic.card.sweep.state import Count, Group, Rows, SweepState, SweepView, sweep_state
-from dataflow_magic.card.sweep.widgets import MOST_RETIRED, SweepCard
 from dataflow_magic.card.sweep.words import ENGLISH_SWEEP, sweep_words_of
 from dataflow_magic.models.view import KST, Failure, RunView
 from dataflow_magic.models.wire import JobCondition, JobExecution
@@ -492,8 +494,10 @@ def _widgets_are_closed(made: list[ipywidgets.Widget]) -> None: ...
 
 
 @pytest.fixture
-def card(outputs: Outputs, clicks: list[str]) -> SweepCard:
-    return SweepCard(lambda: clicks.append("cancel"), lambda: clicks.append("retry"), display=outputs)
+def card(outputs: Outputs, clicks: list[str]) -> LiveCard[SweepState]:
+    return LiveCard(
+        SWEEP_CARD, Actions(lambda: clicks.append("cancel"), lambda: clicks.append("retry")), display=outputs
+    )
 
 
 def wired(made: list[ipywidgets.Widget]) -> list[Comm]:
@@ -573,7 +577,7 @@ class TestSweepCard:
         card.show(at(9.1, MIXED))
         changed = replace(MIXED, runs=(*MIXED.runs[:3], (3, run(3, "RUNNING")), *MIXED.runs[4:]))
         wires = wired(made)
-        card.update(at(9.2, changed), rows=False)
+        card.update(at(9.2, changed), whole=False)
         assert ["2 RUNNING" in Read(state["value"]).text for state in messages(wires)] == [True]
 
         card.update(at(9.3, changed))
@@ -648,7 +652,7 @@ class TestSweepCard:
         def fail() -> None:
             raise RuntimeError("the loop is gone")
 
-        SweepCard(fail, fail, display=outputs).show(at(9, MIXED))
+        LiveCard(SWEEP_CARD, Actions(fail, fail), display=outputs).show(at(9, MIXED))
         button(made, "Retry").click()
 
         assert not button(made, "Retry").disabled
@@ -696,14 +700,14 @@ class TestSweepCard:
         assert outputs.calls == calls
         assert clicks == []
 
-    def test_the_end_leaves_four_models_and_those_only_of_the_newest_cards(self, outputs, made):
+    def test_the_end_leaves_five_models_and_those_only_of_the_newest_cards(self, outputs, made):
         for _ in range(MOST_RETIRED + 3):
-            card = SweepCard(lambda: None, lambda: None, display=outputs)
+            card = LiveCard(SWEEP_CARD, Actions(), display=outputs)
             card.show(at(4, MIXED))
             card.finish(at(99, DONE))
 
         alive = ipywidgets.Widget.get_manager_state()["state"]
-        assert sum(widget.model_id in alive for widget in made if widget.comm) == 4 * MOST_RETIRED
+        assert sum(widget.model_id in alive for widget in made if widget.comm) == 5 * MOST_RETIRED
 
     def test_a_card_of_what_is_over_needs_no_widget(self, card, made, outputs):
         card.show(at(99, DONE))
@@ -725,10 +729,10 @@ class TestSweepCard:
         assert len(messages(wires)) - first <= 11 + 1, "nothing but the clock had changed since"
 
     def test_without_widgets_it_repaints_news_but_not_the_passing_of_time(self, outputs, made):
-        card = SweepCard(lambda: None, lambda: None, display=outputs, interactive=False)
+        card = LiveCard(SWEEP_CARD, Actions(), display=outputs, interactive=False)
         card.show(at(4, MIXED))
         card.update(at(5, MIXED))
-        card.update(at(5, DONE), rows=False)
+        card.update(at(5, DONE), whole=False)
         assert outputs.calls == 1
 
         card.update(at(6, BROKEN))

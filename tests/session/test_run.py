@@ -465,7 +465,7 @@ async def test_a_run_is_not_over_before_its_reason_is_known():
 
 
 def paints(run: Run) -> bool:
-    return run._showing is not None and run._showing._is_painting
+    return run._painter is not None and run._painter._is_painting
 
 
 def test_outside_ipython_a_run_is_shown_as_text(scene, capsys):

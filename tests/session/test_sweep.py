@@ -3,23 +3,17 @@
 import asyncio
 import threading
 import time
-from datetime import datetime, timedelta
 from typing import Any
 
 import httpx
 import pytest
 
-from dataflow_magic.card.presenter import FrontEnd
-from dataflow_magic.card.sweep.presenter import SweepPresenter
-from dataflow_magic.card.sweep.state import SweepState, SweepView, sweep_state
 from dataflow_magic.cell.run import make_request
 from dataflow_magic.errors import BadParameter, BadState, NotFound, ServiceError, SweepFailed, WaitTimeout
 from dataflow_magic.models.request import SweepRequest
-from dataflow_magic.models.view import KST
 from dataflow_magic.models.wire import RunState
 from dataflow_magic.session.sweep import Sweep
-from tests.helpers import Scene, Sent, eventually, execution
-from tests.views import run_view
+from tests.helpers import Scene, Sent, eventually
 
 REFUSED = {"error": {"errorCode": "bad-parameter", "message": "no"}}
 
@@ -334,8 +328,8 @@ def test_the_button_starts_those_that_failed_again_in_their_places(scene):
     sweep = sweep_of(scene, "mute", *range(5))
     first = sweep.runs[0]
     eventually(lambda: first.status == "FAILED" and not scene.service.answers, "one failed, and four wait")
-    sweep._retry_from_button()
-    sweep._retry_from_button()
+    sweep._clicked(sweep._retry())
+    sweep._clicked(sweep._retry())
     sweep.wait(60)
 
     assert sweep.runs[0] is not first
@@ -352,7 +346,7 @@ def test_the_button_starts_one_that_failed_again_while_others_go_on(scene):
     assert first.run_id is not None
     scene.service.store.move(first.run_id, RunState.FAILED, "lost a worker")
     eventually(lambda: first.status == "FAILED", "one failed")
-    sweep._retry_from_button()
+    sweep._clicked(sweep._retry())
     eventually(lambda: sweep.runs[0] is not first, "it was replaced")
     scene.service.finish.set()
     sweep.result(60)
@@ -364,123 +358,8 @@ def test_the_button_starts_one_that_failed_again_while_others_go_on(scene):
 def test_where_all_are_over_the_button_has_left_and_starts_nothing(scene):
     sweep = sweep_of(scene, "mute", 1)
     sweep.wait(60)
-    sweep._retry_from_button()
-    sweep._cancel_from_button()
+    sweep._clicked(sweep._retry())
+    sweep._clicked(sweep._cancel())
     sweep.wait(60)
 
     assert len(scene.service.starts) == 1
-
-
-# Showing
-
-
-class Card:
-    """Notes what it is told."""
-
-    def __init__(self, *_: object, interactive: bool) -> None:
-        self.interactive = interactive
-        self.told: list[object] = []
-
-    def show(self, state: SweepState) -> None:
-        self.told.append(("show", state.state))
-
-    def update(self, _state: SweepState, *, rows: bool) -> None:
-        self.told.append(("update", rows))
-
-    def finish(self, state: SweepState) -> None:
-        self.told.append(("finish", state.state))
-
-    def offer(self) -> None:
-        self.told.append("offer")
-
-
-class Stage:
-    """A presenter with a card, a clock and a terminal of a test's own."""
-
-    def __init__(self, where: FrontEnd) -> None:
-        self.now = 0.0
-        self.lines: list[str] = []
-        self.cards: list[Card] = []
-        self.presenter = SweepPresenter(
-            lambda: None,
-            lambda: None,
-            where,
-            make_card=self._make_card,
-            write=self.lines.append,
-            clock=lambda: self.now,
-        )
-
-    def _make_card(self, *callbacks: object, interactive: bool) -> Any:
-        self.cards.append(Card(*callbacks, interactive=interactive))
-        return self.cards[-1]
-
-
-NOON = datetime(2026, 11, 1, 12, tzinfo=KST)
-
-
-def state_of(*statuses: str, is_over: bool = False, seconds: float = 1) -> SweepState:
-    runs = tuple(
-        (
-            number,
-            run_view(
-                NOON,
-                parameters={"$month": number},
-                execution=execution(
-                    status, f"run00000000{number}", endDate="2026-11-01T12:00:09+09:00" if is_over else None
-                ),
-            ),
-        )
-        for number, status in enumerate(statuses)
-    )
-    view = SweepView(("$month",), len(runs), runs, is_over=is_over)
-    return sweep_state(view, NOON + timedelta(seconds=seconds))
-
-
-def test_rows_are_painted_once_a_second_at_most_and_what_was_put_off_is_not_forgotten():
-    stage = Stage(FrontEnd.WIDGETS)
-    stage.presenter.show(state_of("READY"))
-    for now in (0.0, 0.5, 1.0, 1.5):
-        stage.now = now
-        stage.presenter.update(state_of("RUNNING"))
-    waits = stage.presenter.seconds_to_next
-    stage.now = 2.0
-    stage.presenter.update(state_of("RUNNING", seconds=200))
-
-    (card,) = stage.cards
-    assert card.told == [
-        ("show", "RUNNING"),
-        *(("update", rows) for rows in (True, False, True, False, True)),
-    ]
-    assert (waits, stage.presenter.seconds_to_next) == (0.5, 10.0)
-
-
-@pytest.mark.parametrize(("where", "interactive"), [(FrontEnd.WIDGETS, True), (FrontEnd.STATIC, False)])
-def test_a_card_is_made_once_and_finished_and_nothing_is_printed(where, interactive):
-    stage = Stage(where)
-    assert not stage.presenter.is_shown
-    stage.presenter.offer()
-    stage.presenter.show(state_of("READY"))
-    stage.presenter.show(state_of("RUNNING"))
-    stage.presenter.offer()
-    stage.presenter.update(state_of("COMPLETED", is_over=True))
-
-    (card,) = stage.cards
-    assert card.interactive is interactive
-    assert card.told == [("show", "RUNNING"), ("show", "RUNNING"), "offer", ("finish", "COMPLETED")]
-    assert stage.lines == []
-
-
-def test_a_terminal_gets_a_line_per_change_while_a_cell_waits_and_the_whole_at_the_end():
-    stage = Stage(FrontEnd.TERMINAL)
-    stage.presenter.show(state_of("READY", "READY"))
-    stage.presenter.update(state_of("RUNNING", "READY", seconds=5))
-    for seconds in (7, 8):
-        stage.presenter.update(state_of("RUNNING", "READY", seconds=seconds), kernel_waits=True)
-    for _ in range(2):
-        stage.presenter.update(state_of("FAILED", "COMPLETED", is_over=True), kernel_waits=True)
-
-    assert stage.cards == []
-    assert stage.lines[1:] == [
-        "0 of 2 runs over  daily  1 RUNNING, 1 READY  7 s",
-        "FAILED  daily  2 of 2 runs over  9 s  local\n  1 FAILED, 1 COMPLETED\n  FAILED  month=0  run000000000",
-    ]

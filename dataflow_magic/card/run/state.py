@@ -9,38 +9,19 @@ from __future__ import annotations
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
-from enum import StrEnum
 from typing import Final
 
 from dataflow_magic.card import format as fmt
 from dataflow_magic.card.advice import advice
-from dataflow_magic.card.format import Row
+from dataflow_magic.card.format import KINDS, Kind, Row, tick_seconds
 from dataflow_magic.card.words import ENGLISH, Words
-from dataflow_magic.models.view import (
-    KST,
-    NOT_STARTED,
-    SUBMITTING,
-    UNCLEAR,
-    RunView,
-)
+from dataflow_magic.models.view import KST, RunView
 from dataflow_magic.models.wire import RunState
 
-__all__ = ["Bar", "CardState", "Kind", "card_state", "tick_seconds", "timeless"]
+__all__ = ["Bar", "CardState", "card_state"]
 
 MOST_PARAMETERS: Final = 12
 LOG_LINES: Final = 20
-
-
-class Kind(StrEnum):
-    """The sort of state a run is in; it picks the colour."""
-
-    WAITING = "waiting"
-    RUNNING = "running"
-    GOOD = "good"
-    BAD = "bad"
-    CANCELED = "canceled"
-    UNKNOWN = "unknown"
-    BLIND = "blind"
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,6 +84,8 @@ class CardState:
     refresh, again
         The commands that show the run's state again and start the same once more; the first is empty once it is over,
         the second until then.
+    tick
+        Seconds from one elapsed time to the next.
     words
         The card's labels.
     """
@@ -137,7 +120,17 @@ class CardState:
     kernel_waits: bool = False
     refresh: str = ""
     again: str = ""
+    tick: float = 1.0
     words: Words = ENGLISH
+
+    @property
+    def line_key(self) -> object:
+        """What a terminal prints a new line for when it changes."""
+        return self.state, bool(self.blind)
+
+    def timeless(self) -> CardState:
+        """Return the state without what changes as time passes: two that are equal so differ in no other word."""
+        return replace(self, elapsed="", as_of="")
 
 
 def card_state(
@@ -200,36 +193,9 @@ def card_state(
         kernel_waits=kernel_waits and not final,
         refresh="" if final else f"%dataflow_status {name}" if name else "%dataflow_runs",
         again=f"%dataflow_run --again {name}" if final and name else "",
+        tick=tick_seconds(view.elapsed_seconds(now)),
         words=words,
     )
-
-
-def timeless(state: CardState) -> CardState:
-    """Return a state without what changes as time passes: two that are equal so differ in no other word."""
-    return replace(state, elapsed="", as_of="")
-
-
-def tick_seconds(elapsed: float) -> float:
-    """Return how many seconds apart the elapsed time of a living run is shown: every second at first, then every ten.
-
-    Parameters
-    ----------
-    elapsed
-        Seconds since the run was submitted.
-    """
-    return 1.0 if elapsed < 120 else 10.0
-
-
-KINDS: Final[dict[str, Kind]] = {
-    SUBMITTING: Kind.WAITING,
-    NOT_STARTED: Kind.BAD,
-    UNCLEAR: Kind.BLIND,
-    RunState.READY: Kind.WAITING,
-    RunState.RUNNING: Kind.RUNNING,
-    RunState.COMPLETED: Kind.GOOD,
-    RunState.FAILED: Kind.BAD,
-    RunState.CANCELED: Kind.CANCELED,
-}
 
 
 def _kind(view: RunView) -> Kind:

@@ -1,19 +1,22 @@
-"""The card of a sweep as HTML and as plain text, and the pieces of HTML a living one repaints. Pure.
-
-As in `card.html`, the markup reads well without any style, and text is escaped by `card.html._element` alone.
-"""
+"""The card of a sweep as HTML, as plain text and as a line, and the pieces of HTML a live card repaints. Pure."""
 
 from __future__ import annotations
 
-import re
 from collections.abc import Iterable, Iterator
-from functools import cache
-from importlib.resources import files
 from itertools import islice
 from typing import Final
 
-from dataflow_magic.card.run.html import COLOURS, ICONS, _element, _joined, _style, _whole
-from dataflow_magic.card.run.state import Kind
+from dataflow_magic.card.format import Kind
+from dataflow_magic.card.markup import (
+    COLOURS,
+    TEXT_LINES,
+    badge,
+    element,
+    glossed,
+    joined,
+    style_sheet,
+    whole,
+)
 from dataflow_magic.card.sweep.state import Count, Group, SweepRow, SweepState
 from dataflow_magic.models.wire import RunState
 
@@ -30,28 +33,27 @@ __all__ = [
     "sweep_title_html",
 ]
 
-TEXT_LINES: Final = 30
 PART: Final = 20
 """Rows that are sent together."""
 
 
 def sweep_html(state: SweepState) -> str:
     """Return the whole card as one piece of HTML that needs nothing else."""
-    table = _element(
+    table = element(
         "table",
         _columns(state),
         _head(state),
-        _element("tbody", *(_row(row) for row in state.rows)),
+        element("tbody", *(_row(row) for row in state.rows)),
         class_="dfm-runs",
         aria_label=state.words.table,
     )
-    return _element(
+    return element(
         "section",
         _styles(),
-        _element("header", sweep_title_html(state), " ", sweep_clock_html(state), class_="dfm-head"),
+        element("header", sweep_title_html(state), " ", sweep_clock_html(state), class_="dfm-head"),
         summary_html(state),
         # Where it scrolls, whoever has no mouse must be able to reach it.
-        _element("div", table, class_="dfm-rows", tabindex="0", role="region", aria_label=state.words.table),
+        element("div", table, class_="dfm-rows", tabindex="0", role="region", aria_label=state.words.table),
         sweep_rest_html(state),
         class_="dfm-card dfm-sweep",
         aria_label=state.words.card,
@@ -61,25 +63,14 @@ def sweep_html(state: SweepState) -> str:
 
 def sweep_title_html(state: SweepState) -> str:
     """Return the one word for all, the job, how many runs and the target."""
-    badge = _element(
-        "strong",
-        _element("span", ICONS[state.kind], class_="dfm-icon", aria_hidden="true"),
-        " ",
-        _element("span", state.state, class_="dfm-word"),
-        _gloss(state.gloss),
-        class_=f"dfm-badge dfm-{state.kind}",
-        style=f"background:{COLOURS[state.kind]};color:#fff;padding:1px 9px;border-radius:10px",
-        role="status",
-        aria_live="polite",
-    )
     words = state.words
-    return _element(
+    return element(
         "span",
-        badge,
+        badge(state.kind, state.state, state.gloss),
         " ",
-        _element("strong", _element("bdi", state.job), class_="dfm-job", title=state.job),
+        element("strong", element("bdi", state.job), class_="dfm-job", title=state.job),
         " ",
-        _element(
+        element(
             "span",
             words.sweep.format(runs=words.runs(state.total), target=state.target),
             class_="dfm-run",
@@ -90,7 +81,7 @@ def sweep_title_html(state: SweepState) -> str:
 
 def sweep_clock_html(state: SweepState) -> str:
     """Return the elapsed time."""
-    return _element("span", state.elapsed, class_="dfm-clock", role="timer", title=state.words.since_first)
+    return element("span", state.elapsed, class_="dfm-clock", role="timer", title=state.words.since_first)
 
 
 def summary_html(state: SweepState, *, live: bool = False) -> str:
@@ -101,13 +92,13 @@ def summary_html(state: SweepState, *, live: bool = False) -> str:
     live
         Whether somebody keeps repainting it; otherwise it says when it was.
     """
-    counts = _element("p", _joined(*_spaced(_count(each) for each in state.counts)), class_="dfm-tallies")
-    return _joined(counts, _bar(state), _line(state, live=live))
+    counts = element("p", joined(*_spaced(_count(each) for each in state.counts)), class_="dfm-tallies")
+    return joined(counts, _bar(state), _line(state, live=live))
 
 
 def columns_html(state: SweepState) -> str:
     """Return the names of the table's columns as a table of its own, with the style sheets of the whole card."""
-    return _joined(_styles(), _element("table", _columns(state), _head(state), class_="dfm-runs"))
+    return joined(_styles(), element("table", _columns(state), _head(state), class_="dfm-runs"))
 
 
 def parts(state: SweepState) -> dict[tuple[Group, int], tuple[SweepRow, ...]]:
@@ -122,10 +113,10 @@ def rows_html(state: SweepState, rows: tuple[SweepRow, ...]) -> str:
     """Return some rows as a table of their own, under the columns of `columns_html`."""
     group = rows[0].group
     what = state.words.gloss(RunState.READY if group is Group.WAITING else group.name) or group.name.lower()
-    return _element(
+    return element(
         "table",
         _columns(state),
-        _element("tbody", *(_row(row) for row in rows)),
+        element("tbody", *(_row(row) for row in rows)),
         class_="dfm-runs",
         aria_label=state.words.group.format(what=what),
     )
@@ -134,8 +125,8 @@ def rows_html(state: SweepState, rows: tuple[SweepRow, ...]) -> str:
 def sweep_rest_html(state: SweepState) -> str:
     """Return what is not among the rows and where it is, or nothing."""
     if not state.more:
-        return _joined()
-    return _element("p", _joined(*_rest(state)), class_="dfm-rest")
+        return joined()
+    return element("p", joined(*_rest(state)), class_="dfm-rest")
 
 
 def sweep_text(state: SweepState) -> str:
@@ -144,7 +135,7 @@ def sweep_text(state: SweepState) -> str:
     word = f"{state.state} ({state.gloss})" if state.gloss else state.state
     head = "  ".join(part for part in (word, state.job, _over(state), state.elapsed, state.target) if part)
     lines = [head, f"  {_in_words(state.counts)}", *(f"  {note}" for note in state.notes)]
-    if not state.is_over:
+    if not state.is_final:
         lines.append(f"  {words.shared.as_of.format(time=state.as_of)}; {words.refresh}")
     if state.kernel_waits:
         lines.append(f"  Ctrl-C: {words.stop_waiting}")
@@ -187,28 +178,24 @@ def _spaced(parts: Iterable[str]) -> Iterator[str]:
 
 
 def _count(count: Count) -> str:
-    return _element(
+    return element(
         "span",
-        _element("b", str(count.number)),
+        element("b", str(count.number)),
         " ",
         count.word,
-        _gloss(count.gloss),
+        glossed(count.gloss),
         class_=f"dfm-tally dfm-{count.kind}",
         style=f"border-left:4px solid {COLOURS[count.kind]};padding-left:5px",
     )
 
 
-def _gloss(gloss: str) -> str:
-    return _joined(" ", _element("span", gloss, class_="dfm-gloss")) if gloss else _joined()
-
-
 def _bar(state: SweepState) -> str:
     bad = state.over - state.completed
     words = state.words.share.format(over=_over(state), completed=state.completed, rest=bad)
-    return _element(
+    return element(
         "div",
         *(
-            _element("i", class_=f"dfm-{kind}", style=f"width:{100 * number / state.total:.4g}%")
+            element("i", class_=f"dfm-{kind}", style=f"width:{100 * number / state.total:.4g}%")
             for kind, number in ((Kind.GOOD, state.completed), (Kind.BAD, bad))
             if number
         ),
@@ -225,11 +212,11 @@ def _bar(state: SweepState) -> str:
 
 def _line(state: SweepState, *, live: bool) -> str:
     note = " · ".join(state.notes)
-    return _element(
+    return element(
         "p",
-        _element("span", note, class_="dfm-note", title=note) if note else "",
+        element("span", note, class_="dfm-note", title=note) if note else "",
         " " if note else "",
-        _element("small", _joined(*_when(state, live=live)), class_="dfm-when"),
+        element("small", joined(*_when(state, live=live)), class_="dfm-when"),
         class_="dfm-line",
     )
 
@@ -237,7 +224,7 @@ def _line(state: SweepState, *, live: bool) -> str:
 def _when(state: SweepState, *, live: bool) -> Iterator[str]:
     words = state.words
     yield words.shared.submitted.format(time=state.submitted)
-    if state.is_over:
+    if state.is_final:
         if state.ended:
             yield f" · {words.shared.ended.format(time=state.ended)}"
         if state.can_retry:
@@ -251,50 +238,42 @@ def _when(state: SweepState, *, live: bool) -> Iterator[str]:
 
 
 def _columns(state: SweepState) -> str:
-    named = [_element("col") for _ in state.names]
+    named = [element("col") for _ in state.names]
     kinds = ("dfm-c-state", "", "dfm-c-run", "dfm-c-time", "dfm-c-note")
     state_column, _, *rest = kinds
-    return _element(
+    return element(
         "colgroup",
-        _element("col", class_=state_column),
+        element("col", class_=state_column),
         *named,
-        *(_element("col", class_=kind) for kind in rest),
+        *(element("col", class_=kind) for kind in rest),
     )
 
 
 def _head(state: SweepState) -> str:
     words = state.words
     names = (words.state, *state.names, words.shared.run, words.time, "")
-    return _element(
-        "thead", _element("tr", *(_element("th", name, scope="col", title=name) for name in names))
-    )
+    return element("thead", element("tr", *(element("th", name, scope="col", title=name) for name in names)))
 
 
 def _row(row: SweepRow) -> str:
-    return _element(
+    return element(
         "tr",
-        _element("th", row.state, scope="row", class_=f"dfm-{row.kind}"),
-        *(_element("td", _element("bdi", value), title=value) for value in row.values),
-        _element("td", _whole(row.run_id) if row.run_id else ""),
-        _element("td", row.time),
-        _element("td", _element("bdi", row.note) if row.note else "", title=row.note),
+        element("th", row.state, scope="row", class_=f"dfm-{row.kind}"),
+        *(element("td", element("bdi", value), title=value) for value in row.values),
+        element("td", whole(row.run_id) if row.run_id else ""),
+        element("td", row.time),
+        element("td", element("bdi", row.note) if row.note else "", title=row.note),
     )
 
 
 def _rest(state: SweepState) -> Iterator[str]:
     yield f"{state.words.not_shown.format(counts=_in_words(state.more))}; {state.words.list_all} "
-    yield _whole(_list_command(state))
+    yield whole(_list_command(state))
 
 
 def _list_command(state: SweepState) -> str:
     return f"%dataflow_runs --job {state.job}"
 
 
-@cache
 def _styles() -> str:
-    sheet = files("dataflow_magic.card").joinpath("sweep.css").read_text("utf-8")
-    # No sign in it is one that has to be escaped.
-    return _joined(_style(), _element("style", _SPARE_CSS.sub("", sheet)))
-
-
-_SPARE_CSS: Final = re.compile(r"/[*].*?[*]/|^ +|\n", re.DOTALL | re.MULTILINE)
+    return joined(style_sheet("card.css"), style_sheet("sweep.css"))

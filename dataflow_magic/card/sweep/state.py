@@ -4,17 +4,13 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import IntEnum
 from typing import Final
 
 from dataflow_magic.card import format as fmt
-from dataflow_magic.card.run.state import (
-    KINDS,
-    Kind,
-    tick_seconds,
-)
+from dataflow_magic.card.format import KINDS, Kind, tick_seconds
 from dataflow_magic.card.sweep.words import ENGLISH_SWEEP, RETRIED, UNSENT, SweepWords
 from dataflow_magic.models.view import KST, RunView
 from dataflow_magic.models.wire import RunState
@@ -156,9 +152,18 @@ class SweepState:
     canceling: int = 0
     unsent: int = 0
     tick: float = 1.0
-    is_over: bool = False
+    is_final: bool = False
     kernel_waits: bool = False
     words: SweepWords = ENGLISH_SWEEP
+
+    @property
+    def line_key(self) -> object:
+        """What a terminal prints a new line for when it changes."""
+        return self.counts, self.is_final, bool(self.notes)
+
+    def timeless(self) -> SweepState:
+        """Return the state without what changes as time passes."""
+        return replace(self, elapsed="", as_of="")
 
 
 class Rows:
@@ -249,7 +254,7 @@ def sweep_state(
             for row in table.groups[Group.FAILED]
         ),
         canceling=sum(view.cancel_requested for view in table.live),
-        is_over=sweep.is_over,
+        is_final=sweep.is_over,
         kernel_waits=kernel_waits and not sweep.is_over,
         words=words,
     )

@@ -1,0 +1,115 @@
+"""Elements and escaping, the palette and the style sheets of both cards. Knows no run and no sweep.
+
+Text is escaped in `element` and `joined` and nowhere else. The markup reads well without any style, because GitHub and
+untrusted notebooks strip the style sheet.
+"""
+
+from __future__ import annotations
+
+import re
+from functools import cache
+from html import escape
+from importlib.resources import files
+from typing import Final
+
+from dataflow_magic.card.format import Kind
+
+__all__ = ["COLOURS", "TEXT_LINES", "Markup", "badge", "element", "glossed", "joined", "style_sheet", "whole"]
+
+TEXT_LINES: Final = 30
+"""The most lines of a card as plain text."""
+
+# A sign in addition to the word and the colour, for readers who see no colours.
+_ICONS: Final[dict[Kind, str]] = {
+    Kind.WAITING: "◌",
+    Kind.RUNNING: "▶\ufe0e",  # as text, not as a picture
+    Kind.GOOD: "✓",
+    Kind.BAD: "✕",
+    Kind.CANCELED: "■",
+    Kind.UNKNOWN: "?",
+    Kind.BLIND: "!",
+}
+
+# Dark enough for white letters on them (4.5 to 1), light enough to stand out on a dark page.
+COLOURS: Final[dict[Kind, str]] = {
+    Kind.WAITING: "#66707b",
+    Kind.RUNNING: "#0b6bcb",
+    Kind.GOOD: "#1a7f37",
+    Kind.BAD: "#cf222e",
+    Kind.CANCELED: "#66707b",
+    Kind.UNKNOWN: "#8250df",
+    Kind.BLIND: "#9a6700",
+}
+
+
+class Markup(str):
+    """Text that is HTML already."""
+
+    __slots__ = ()
+
+
+def joined(*parts: str) -> Markup:
+    """Return the parts as one piece of HTML; parts that are not markup are escaped as text."""
+    return Markup("".join(part if isinstance(part, Markup) else _text(part) for part in parts))
+
+
+def element(tag: str, *children: str, **attributes: str) -> Markup:
+    """Return one element.
+
+    Parameters
+    ----------
+    children
+        Escaped as text unless they are `Markup`.
+    attributes
+        Named as in Python: ``class_``, ``aria_label``. Empty ones are left out.
+    """
+    written = "".join(
+        f' {name.rstrip("_").replace("_", "-")}="{escape(value)}"'
+        for name, value in attributes.items()
+        if value
+    )
+    return Markup(f"<{tag}{written}>{joined(*children)}</{tag}>")
+
+
+def whole(text: str) -> Markup:
+    """Return an id or a command that one click selects whole."""
+    # Inline, so that it works where the style sheet is stripped.
+    return element("code", text, style="user-select:all;-webkit-user-select:all")
+
+
+def badge(kind: Kind, state: str, gloss: str) -> Markup:
+    """Return a state on its colour, with its sign and its meaning in the card's language."""
+    return element(
+        "strong",
+        element("span", _ICONS[kind], class_="dfm-icon", aria_hidden="true"),
+        " ",
+        element("span", state, class_="dfm-word"),
+        glossed(gloss),
+        class_=f"dfm-badge dfm-{kind}",
+        # Inline as well: an untrusted notebook keeps this and drops the style sheet.
+        style=f"background:{COLOURS[kind]};color:#fff;padding:1px 9px;border-radius:10px",
+        role="status",
+        aria_live="polite",
+    )
+
+
+def glossed(gloss: str) -> Markup:
+    """Return what a state means, to stand after its word; nothing where there is no gloss."""
+    return joined(" ", element("span", gloss, class_="dfm-gloss")) if gloss else joined()
+
+
+@cache
+def style_sheet(name: str) -> Markup:
+    """Return one of this package's style sheets, without comments and indents: every saved card has a copy."""
+    sheet = files("dataflow_magic.card").joinpath(name).read_text("utf-8")
+    return Markup(f"<style>{_SPARE_CSS.sub('', sheet)}</style>")
+
+
+_SPARE_CSS: Final = re.compile(r"/[*].*?[*]/|^ +|\n", re.DOTALL | re.MULTILINE)
+_TYPESET: Final = re.compile(r"[$\\]")
+
+
+def _text(text: str) -> Markup:
+    # JupyterLab typesets text between two dollar signs or in \(\) as a formula, and drops one of two backslashes.
+    # It does not see a sign that is alone in an element.
+    return Markup(_TYPESET.sub(r"<span>\g<0></span>", escape(text)))

@@ -1,0 +1,107 @@
+"""What the widgets of both kinds of card share: core widgets, no JavaScript of ours, so a card works offline."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable
+from typing import Any, Final, Generic
+
+from ipywidgets import HTML, Button, HBox, VBox, Widget
+
+from dataflow_magic.card.look import S
+
+__all__ = ["Widgets"]
+
+TICKS_PER_REPEAT: Final = 10
+"""A page that is reloading misses the changes of that moment, so changed widgets are sent again every tenth tick."""
+
+
+class Widgets(ABC, Generic[S]):
+    """The widgets of one card, and the state of their buttons.
+
+    Parameters
+    ----------
+    html
+        Returns the whole card, for the one widget that stays at the end.
+    on_click
+        Called with the name of a clicked button.
+    """
+
+    def __init__(self, html: Callable[[S], str], on_click: Callable[[str], None]) -> None:
+        self._html = html
+        self._on_click = on_click
+        self._last = HTML()
+        # One layout and one style for all: each is a model of its own in the browser.
+        self._shared: dict[str, Any] = {"layout": self._last.layout, "style": self._last.style}
+        self._button_style: dict[str, Any] = {}
+        self.box = VBox(layout=self._last.layout).add_class("dfm-card").add_class("dfm-live")
+        self._head = HBox(layout=self._last.layout).add_class("dfm-head")
+        self._others: list[Widget] = [self._head]
+        self._elapsed: str | None = None
+        self._ticks = 0
+        self._changed: set[Widget] = set()
+        """Widgets that were set since the last repeat."""
+        self._is_retired = False
+
+    @abstractmethod
+    def paint(self, state: S, *, whole: bool) -> None:
+        """Show a state, all of it or the small parts only."""
+
+    @abstractmethod
+    def click(self, button: str) -> Callable[[], object] | None:
+        """Record a click and return the work it starts, None where it starts none."""
+
+    @abstractmethod
+    def offer(self) -> None:
+        """Forget the clicks, so that the buttons can be used again."""
+
+    def retire(self, state: S) -> None:
+        """Show the whole card in one widget and close the others."""
+        self._set(self._last, "value", self._html(state))
+        if self._is_retired:
+            return
+        self._is_retired = True
+        self._set(self.box, "children", (self._last,))
+        # The HTML brings its own frame.
+        self.box.remove_class("dfm-live").remove_class("dfm-card")
+        for widget in self._others:
+            widget.close()
+
+    def close(self) -> None:
+        """Remove what `retire` has left from the kernel and the browser."""
+        for widget in (self.box, self._last, self._last.layout, self._last.style):
+            widget.close()
+
+    def _text(self, *classes: str) -> HTML:
+        widget = HTML(**self._shared)
+        for name in classes:
+            widget.add_class(name)
+        self._others.append(widget)
+        return widget
+
+    def _button(self, name: str, class_: str, **options: Any) -> Button:
+        button = Button(layout=self._last.layout, **self._button_style, **options).add_class(class_)
+        button.on_click(lambda _: self._on_click(name))
+        if not self._button_style:
+            self._button_style = {"style": button.style}
+            self._others.append(button.style)
+        self._others.append(button)
+        return button
+
+    def _ticked(self, elapsed: str) -> bool:
+        """Whether the time shown has changed; every tenth time, send again what was set since."""
+        if elapsed == self._elapsed:
+            return False
+        self._elapsed = elapsed
+        self._ticks += 1
+        if self._ticks % TICKS_PER_REPEAT == 0:
+            changed, self._changed = self._changed, set()
+            for widget in changed:
+                widget.send_state()
+        return True
+
+    def _set(self, widget: Widget, trait: str, value: object) -> None:
+        """Set a trait where it differs: one that keeps its value sends nothing."""
+        if getattr(widget, trait) != value:
+            self._changed.add(widget)
+            setattr(widget, trait, value)
