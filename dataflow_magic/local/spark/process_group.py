@@ -1,6 +1,7 @@
-"""A group of processes that begin, are stopped and end together, also when whoever started them dies. Knows no Spark.
+"""A group of processes that start and end together, also when the service that started them dies. Knows no Spark.
 
-What outlives even that, a stopped script say, is found by the lock its group holds, and ended by `end_strays`.
+Two kinds of process outlive their group: a stopped one, which `end_strays` finds by the lock it holds, and a child that
+moved into a session of its own, which is found by a variable in its environment.
 """
 
 from __future__ import annotations
@@ -23,24 +24,26 @@ _CLOSE_SECONDS = 30.0  # for the JVM to finish the event log after a script that
 _FILE = "group"
 _LOOK_SECONDS = 0.02
 _REAP_SECONDS = 10.0  # after SIGKILL; only a process stuck in the kernel takes longer
+_MARK = "DATAFLOW_MAGIC_GROUP"  # in the environment of each member and, inherited, of what members start
+_MOST_SWEEPS = 20  # a process that forks while the table is read is found by the next sweep
 
 
 class ProcessGroup:
-    """The JVM and the script, and whatever they start: one group, led by the JVM.
+    """The JVM, the script, and the processes they start: one process group, led by the JVM.
 
-    A session of its own would do for the JVM but the script could not join it; a group takes both.
-    The lifeline is a pipe nobody writes to. The JVM has its read end as standard input and the script inherits it;
-    both end when the write end closes, which happens by itself when this process dies of anything.
+    The script could not join a session of the JVM's own; a group takes both. The lifeline is a pipe that carries no
+    data. The JVM has its read end as standard input and the script inherits it; both end when the write end closes,
+    which the system does when this process dies.
 
     Parameters
     ----------
     folder
-        Gets the file ``group``: locked as long as a member lives, it holds the group's id.
+        Receives the file ``group``, which holds the group's id and is locked as long as a member lives.
 
     Raises
     ------
     OSError
-        The file cannot be made, or a group that lives holds it.
+        The file cannot be created, or a living group holds its lock.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -56,7 +59,7 @@ class ProcessGroup:
 
     @property
     def lifeline(self) -> int:
-        """The descriptor both hold."""
+        """The descriptor of the pipe's read end."""
         return self._held
 
     async def launch(
@@ -70,7 +73,7 @@ class ProcessGroup:
                 stdout=output,
                 stderr=STDOUT,
                 cwd=folder,
-                env=environment,
+                env={**environment, _MARK: str(self._file.absolute())},
                 pass_fds=(self._held, self._lock),
                 process_group=self._members[0].pid if self._members else 0,
             )
@@ -80,18 +83,20 @@ class ProcessGroup:
         return process
 
     async def terminate(self) -> None:
-        """Ask both to end, and give them five seconds: the JVM finishes the event log."""
+        """Ask both to end and wait up to five seconds, in which the JVM finishes the event log."""
         self._signal(signal.SIGTERM)
         await self._reap(_GRACE_SECONDS)
 
     async def close(self, seconds: float = _CLOSE_SECONDS) -> None:
-        """Let the JVM end, now that the script has."""
+        """Let the JVM end after the script has ended."""
         self._release()
         await self._reap(seconds)
 
     async def end(self) -> None:
-        """Kill what is left and wait until it is gone; harmless when nothing is."""
+        """Kill every process that is left, in the group or outside it, and wait for its end."""
         self._signal(signal.SIGKILL)
+        if self._members:
+            await asyncio.to_thread(_kill_marked, self._file)
         self._release()
         os.close(self._held)
         os.close(self._lock)
@@ -99,7 +104,7 @@ class ProcessGroup:
 
     def _signal(self, number: signal.Signals) -> None:
         if self._members:
-            # Gone already; macOS says EPERM of a group that is all zombies.
+            # The group is gone; macOS raises EPERM for a group of zombies.
             with suppress(ProcessLookupError, PermissionError):
                 os.killpg(self._members[0].pid, number)
 
@@ -116,20 +121,50 @@ class ProcessGroup:
 
 
 def end_strays(folders: Path) -> int:
-    """Kill the groups of an earlier process that still live, and return how many there were.
+    """Kill what is left of the groups of an earlier service, and return how many groups had a living process.
 
     Parameters
     ----------
     folders
-        Holds a folder per group. Each group's id is sure: no process can be given it while a member lives, and the
-        lock tells that one does.
+        Holds a folder per group. A group's id is certain: the system gives it to no other process while a member
+        lives, and the lock shows that one does.
     """
     ended = 0
     for file in folders.glob(f"*/{_FILE}"):
         deadline = time.monotonic() + _REAP_SECONDS
-        ended += is_locked(file)
+        lives = is_locked(file)
         while is_locked(file) and time.monotonic() < deadline:
             with suppress(ValueError, ProcessLookupError, PermissionError):
                 os.killpg(int(file.read_text()), signal.SIGKILL)
             time.sleep(_LOOK_SECONDS)
+        ended += bool(_kill_marked(file)) or lives
     return ended
+
+
+def _kill_marked(file: Path) -> int:
+    """Kill the processes whose environment names this group, and return how many there were.
+
+    Only Linux shows environments (``/proc``); elsewhere a child in a session of its own outlives its run.
+    """
+    mark = f"{_MARK}={file.absolute()}".encode()
+    killed = 0
+    for _ in range(_MOST_SWEEPS):
+        found = sum(_kill_if_marked(int(process.name), mark) for process in Path("/proc").glob("[0-9]*"))
+        killed += found
+        if not found:
+            break
+        time.sleep(_LOOK_SECONDS)
+    return killed
+
+
+def _kill_if_marked(pid: int, mark: bytes) -> bool:
+    """Kill a process if its environment has the mark; the descriptor keeps its id from meaning another one."""
+    with suppress(OSError):  # it has ended, or belongs to another user
+        descriptor = os.pidfd_open(pid)
+        try:
+            if mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
+                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
+                return True
+        finally:
+            os.close(descriptor)
+    return False

@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -93,3 +94,59 @@ def test_the_id_of_a_group_that_is_gone_is_nobodys_end(tmp_path):
 
     assert end_strays(tmp_path) == 0
     assert end_strays(tmp_path / "nothing here") == 0
+
+
+# Each leaves the group another way, and closes what it inherited.
+LEAVERS = {
+    "a session of its own": "import subprocess; subprocess.Popen(['sleep', '601'], start_new_session=True)",
+    "a daemon": "import os\nif not os.fork():\n    os.setsid()\n    os.fork() or os.execvp('sleep', ['sleep', '601'])",
+    "a group of its own": "import subprocess; subprocess.Popen(['sleep', '601'], process_group=0)",
+}
+
+
+@pytest.mark.parametrize("program", LEAVERS.values(), ids=LEAVERS)
+async def test_a_child_that_left_the_group_ends_with_it(tmp_path, program):
+    group = ProcessGroup(tmp_path)
+    await sleeping(group, tmp_path)
+    script = await group.launch(
+        [sys.executable, "-c", program],
+        os.environ,
+        stdin=asyncio.subprocess.DEVNULL,
+        folder=tmp_path,
+        log=tmp_path / "log",
+    )
+    await script.wait()
+    left = sleepers(tmp_path / "group")
+    assert len(left) >= 2
+
+    await group.end()
+
+    assert sleepers(tmp_path / "group") == set()
+
+
+def test_a_child_that_left_the_group_of_a_killed_owner_is_ended(tmp_path):
+    folder = tmp_path / "runs" / "r1"
+    folder.mkdir(parents=True)
+    (folder / "group").touch()
+    mark = {"DATAFLOW_MAGIC_GROUP": str(folder / "group")}
+    child = subprocess.Popen(["sleep", "601"], env={**os.environ, **mark}, start_new_session=True)
+    other = subprocess.Popen(["sleep", "601"], env={**os.environ, "DATAFLOW_MAGIC_GROUP": "another"})
+    try:
+        assert end_strays(tmp_path / "runs") == 1
+
+        assert child.wait(10) == -signal.SIGKILL
+        assert other.poll() is None
+    finally:
+        other.kill()
+        other.wait()
+        child.kill()
+
+
+def sleepers(file: Path) -> set[int]:
+    """Return the processes that sleep under the mark of a group."""
+    found = set()
+    for folder in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if f"DATAFLOW_MAGIC_GROUP={file}".encode() in (folder / "environ").read_bytes().split(b"\0"):
+                found.add(int(folder.name))
+    return found
