@@ -22,11 +22,11 @@ from dataflow_magic.client.objects import FolderObjects
 from dataflow_magic.client.responses import clock_words
 from dataflow_magic.ledger.ledger import Ledger, ledger_path, new_key
 from dataflow_magic.ledger.record import RunRecord, record_of
+from dataflow_magic.ledger.writer import LedgerWriter
 from dataflow_magic.models.request import JobRef, RunRequest, ScriptRequest, SweepRequest
 from dataflow_magic.models.secret import Parameter, Secret
 from dataflow_magic.models.view import KST, Past, RunView
 from dataflow_magic.models.wire import Job, JobCondition, JobExecution
-from dataflow_magic.session.book import Book
 from dataflow_magic.session.connection import Connection
 from dataflow_magic.session.connections import Connections, LocalService
 from dataflow_magic.session.context import new_context
@@ -105,11 +105,11 @@ class Session:
         self._scripts: dict[str, dict[str, str]] = {}
         """By target and key: a digest of what this process last wrote or found there."""
         self._ledger = Ledger(ledger_path(environment))
-        self._book = Book(self._ledger)
+        self._writer = LedgerWriter(self._ledger)
         self._notebook = environment.get("JPY_SESSION_NAME", "")
         home = Home(self._submit, past=self._past, repeat=self._repeat, language=self._language)
         self._runs = RunSet(
-            self._ledger, self._book, self._connections, home, self._connect_again, now=now, sleep=sleep
+            self._ledger, self._writer, self._connections, home, self._connect_again, now=now, sleep=sleep
         )
 
     @property
@@ -399,7 +399,7 @@ class Session:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-        await self._book.write()
+        await self._writer.flush()
         await self._connections.aclose()
 
     def _submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:

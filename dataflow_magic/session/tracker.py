@@ -15,9 +15,9 @@ from dataflow_magic import errors
 from dataflow_magic.client.responses import clock_words
 from dataflow_magic.ledger.ledger import Ledger
 from dataflow_magic.ledger.record import RunRecord, view_of
+from dataflow_magic.ledger.writer import LedgerWriter
 from dataflow_magic.models.view import RunView
 from dataflow_magic.models.wire import JobExecution
-from dataflow_magic.session.book import Book
 from dataflow_magic.session.connection import Connection
 from dataflow_magic.session.connections import CLOSED, Connections
 from dataflow_magic.session.reconcile import LOST, search, start_of
@@ -38,7 +38,7 @@ class RunSet:
 
     Parameters
     ----------
-    ledger, book
+    ledger, writer
         Where runs are read from, and written to.
     connections
         How their services are reached.
@@ -59,7 +59,7 @@ class RunSet:
     def __init__(
         self,
         ledger: Ledger,
-        book: Book,
+        writer: LedgerWriter,
         connections: Connections,
         home: Home,
         connect: Callable[[str], Connection],
@@ -68,14 +68,12 @@ class RunSet:
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
         self._ledger = ledger
-        self._book = book
+        self._writer = writer
         self._connections = connections
         self._home = home
         self._connect = connect
         self._now = now
         self._sleep = sleep
-        # The same for all: of a bound method there would be one for each of 10,000 runs.
-        self._note = book.note
         self._listed: list[Run] = []
         self._revived: dict[str, Run] = {}
         """By key: runs of kernels that are gone."""
@@ -108,7 +106,7 @@ class RunSet:
             It was certainly not started.
         """
         # Before anything leaves: who dies from here on leaves a trace of what may have been started.
-        await self._book.intend(view)
+        await self._writer.intend(view)
         run = self._new(view, connection, note)
         self._listed.append(run)
         try:
@@ -120,13 +118,13 @@ class RunSet:
             await self._lose(run, f"{LOST}; it is looked for among the job's runs", connection)
         except errors.DataflowError:
             self._listed.remove(run)
-            await self._book.take_back(view)
+            await self._writer.withdraw(view)
             raise
         except Exception as error:  # a fault of ours says nothing about whether the request has left
             await self._lose(run, f"{LOST} ({type(error).__name__})", connection)
             raise
         else:
-            await self._book.put(replace(view, execution=execution))
+            await self._writer.settle(replace(view, execution=execution))
             self._follow(run, execution, connection)
         return run
 
@@ -208,13 +206,16 @@ class RunSet:
             listener = _Listener(run, self._connections, connection)
             connection.follow(run.view.job_id, execution.job_execution_id, listener)
 
+    def _note(self, run: Run) -> None:
+        self._writer.note(run.view)
+
     def _new(self, view: RunView, connection: Connection, note: Callable[[Run], None] | None = None) -> Run:
         """Return a handle whose changes are written down, and told to ``note`` as well."""
         if note is None:
             return Run(view, connection, self._home, self._note)
 
         def changed(run: Run) -> None:
-            self._book.note(run)
+            self._note(run)
             note(run)
 
         return Run(view, connection, self._home, changed)
@@ -222,7 +223,7 @@ class RunSet:
     async def _lose(self, run: Run, reason: str, connection: Connection) -> None:
         run.lost(reason)
         # At once: while it stands there as sent, others that look for theirs wait for its answer.
-        await self._book.put(run.view)
+        await self._writer.settle(run.view)
         self._background(self._reconcile(run, connection, connection.client.clock_offset))
 
     async def _reconcile(self, run: Run, connection: Connection, signed_ahead: float | None = None) -> None:
@@ -238,7 +239,7 @@ class RunSet:
         if found is not None:
             self._follow(run, found, connection)
         else:
-            await self._book.put(run.view)
+            await self._writer.settle(run.view)
 
     def _background(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)

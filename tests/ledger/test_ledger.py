@@ -13,8 +13,11 @@ import pytest
 
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.ledger.ledger import MIGRATIONS, Ledger, ledger_path, new_key
+from dataflow_magic.ledger.record import view_of
+from dataflow_magic.models.request import JobRef, RunRequest
 from dataflow_magic.models.secret import Secret
 from dataflow_magic.models.view import NOT_STARTED, UNCLEAR, Past, RunView
+from dataflow_magic.models.wire import JobCondition, JobExecution
 from tests.helpers import execution
 from tests.views import run_view
 
@@ -414,6 +417,74 @@ def test_a_ledger_of_the_first_version_tells_the_names_as_well(path):
     assert ledger.parameter_names("daily") == ["day", "table"]
     ledger.remove("k1")
     assert ledger.parameter_names("daily") == ["day", "table"]
+    ledger.close()
+
+
+OLD_LEDGER = """
+CREATE TABLE runs (
+  key TEXT PRIMARY KEY, run_id TEXT, job TEXT NOT NULL, status TEXT NOT NULL, submitted INTEGER NOT NULL,
+  running INTEGER, ended INTEGER, workers INTEGER, timeout_minutes INTEGER, error TEXT, target TEXT NOT NULL,
+  job_id TEXT NOT NULL, worker_type TEXT, nrn TEXT, script_path TEXT, log_path TEXT, trigger_id TEXT,
+  workflow_id TEXT, parameters TEXT NOT NULL, notebook TEXT, endpoint TEXT NOT NULL, more_condition TEXT NOT NULL,
+  phase TEXT NOT NULL, is_live INTEGER NOT NULL, story TEXT NOT NULL, kernel TEXT NOT NULL, execution TEXT NOT NULL
+) WITHOUT ROWID;
+CREATE UNIQUE INDEX runs_by_id ON runs (job_id, run_id);
+CREATE INDEX runs_by_time ON runs (submitted);
+CREATE INDEX live_runs ON runs (job_id) WHERE is_live;
+CREATE TABLE names (
+  job_id TEXT NOT NULL, name TEXT NOT NULL, job TEXT NOT NULL, uses INTEGER NOT NULL, is_secret INTEGER NOT NULL,
+  PRIMARY KEY (job_id, name)
+) WITHOUT ROWID;
+PRAGMA user_version = 2;
+INSERT INTO runs VALUES (
+  'k2345678', 'run000000001', 'daily', 'RUNNING', 1793581200123456, 1793581205000000, NULL, 4, 60, NULL, 'cloud',
+  'job000000001', 'DEFAULT', 'nrn:1', 'b/s/', 'b/l/', 't1', 'w1', '{"$a":"x","$token":{"secret":"0123456789abcdef"}}',
+  'a.ipynb', 'https://gw.example.com', '{"more":[1]}', 'started', 1, '', 'deadbeefdeadbeef',
+  '{"jobExecutionId":"run000000001","jobId":"job000000001","status":"RUNNING"}'
+);
+INSERT INTO names VALUES ('job000000001', '', 'daily', 1, 0), ('job000000001', 'a', 'daily', 1, 0),
+  ('job000000001', 'token', 'daily', 1, 1);
+"""
+"""A ledger of version 0.1, as it lies on disk: every later version must open it, however the classes change."""
+
+
+def test_a_ledger_of_version_0_1_opens_with_all_it_knows(path):
+    path.parent.mkdir()
+    with sqlite3.connect(path) as db:
+        db.executescript(OLD_LEDGER)
+    db.close()
+    ledger = Ledger(path)
+
+    (orphan,) = ledger.orphans()
+    assert view_of(orphan) == RunView(
+        RunRequest(
+            JobRef("job000000001", "id"),
+            JobCondition.model_validate(
+                {
+                    "workerType": "DEFAULT",
+                    "numWorker": 4,
+                    "timeout": 60,
+                    "nrn": "nrn:1",
+                    "scriptPath": "b/s/",
+                    "logPath": "b/l/",
+                    "more": [1],
+                }
+            ),
+            {"$a": "x", "$token": Secret("0123456789abcdef")},
+            "t1",
+            "w1",
+        ),
+        target="cloud",
+        endpoint="https://gw.example.com",
+        key="k2345678",
+        job_name="daily",
+        submitted_at=datetime(2026, 11, 2, 1, 0, 0, 123456, tzinfo=UTC),
+        notebook="a.ipynb",
+        execution=JobExecution(job_execution_id="run000000001", job_id="job000000001", status="RUNNING"),
+        running_since=datetime(2026, 11, 2, 1, 0, 5, tzinfo=UTC),
+    )
+    assert (ledger.job_names(), ledger.parameter_names("daily")) == (["daily"], ["a", "token"])
+    assert ledger.secret_names("job000000001") == ["token"]
     ledger.close()
 
 

@@ -1,0 +1,83 @@
+"""Writes runs to the ledger: a start before its request leaves, its outcome at once, other changes in batches.
+
+Works on the caller's event loop; knows no live run. A ledger that cannot be written stops no run that is active: the
+next batch contains what the last one failed to write.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+
+from dataflow_magic import errors
+from dataflow_magic.ledger.ledger import Ledger
+from dataflow_magic.models.view import RunView
+
+__all__ = ["LedgerWriter"]
+
+logger = logging.getLogger(__name__)
+
+BATCH_SECONDS = 0.25
+"""How long changes are collected before they are written together."""
+
+
+class LedgerWriter:
+    """What this process writes to a ledger."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._changed: dict[str, RunView] = {}
+        """By key: the newest view of each run that changed."""
+        self._unwritten: dict[str, RunView] = {}
+        """By key: what a batch failed to write."""
+        self._batch: asyncio.Task[None] | None = None
+
+    async def intend(self, view: RunView) -> None:
+        """Write a start; it is on disk when this returns.
+
+        Raises
+        ------
+        ConfigError
+            The ledger cannot be written, so the start must not be sent.
+        """
+        await asyncio.to_thread(self._ledger.add, view)
+
+    async def settle(self, view: RunView) -> None:
+        """Write the outcome of a start; it is on disk when this returns, unless the ledger cannot be written."""
+        try:
+            await asyncio.to_thread(self._ledger.update, [view])
+        except errors.ConfigError:  # the start is in the ledger, and the run's next change is written again
+            logger.warning("the outcome of a start could not be written", exc_info=True)
+
+    async def withdraw(self, view: RunView) -> None:
+        """Delete a start that the service refused."""
+        try:
+            await asyncio.to_thread(self._ledger.remove, view.key)
+        except (
+            errors.ConfigError
+        ):  # it stays as a lost response, and reconciling finds that it was not started
+            logger.warning("a run that was not started could not be deleted", exc_info=True)
+
+    def note(self, view: RunView) -> None:
+        """Write a change of a run with the next batch."""
+        if view.key:
+            self._changed[view.key] = view
+            if self._batch is None or self._batch.done():
+                self._batch = asyncio.get_running_loop().create_task(self._write_batches())
+
+    async def flush(self) -> None:
+        """Write all changes now; what cannot be written is tried again with the next change."""
+        changed, self._changed = self._unwritten | self._changed, {}
+        self._unwritten = {}
+        if not changed:
+            return
+        try:
+            await asyncio.to_thread(self._ledger.update, changed.values())
+        except errors.ConfigError:
+            self._unwritten = changed
+            logger.warning("the ledger could not be written", exc_info=True)
+
+    async def _write_batches(self) -> None:
+        while self._changed:
+            await asyncio.sleep(BATCH_SECONDS)
+            await self.flush()
