@@ -195,6 +195,10 @@ class OpenNotebook:
         """Send one cell to the kernel without waiting for it."""
         self._evaluate(f"{_SELECT}; app.commands.execute('notebook:run-cell')", index)
 
+    def select_cell(self, index: int) -> None:
+        """Make this cell the active one."""
+        self._evaluate(_SELECT, index)
+
     def await_idle(self) -> None:
         """Wait until the kernel has answered all that was sent to it so far."""
         self._evaluate("await panel.sessionContext.session.kernel.requestKernelInfo()")

@@ -1,0 +1,153 @@
+"""Takes the pictures of README and docs: real Spark runs of the sample jobs in a real JupyterLab, light and dark.
+
+``make pictures`` runs it. It is no test; it needs Chromium and takes about two minutes.
+"""
+
+from __future__ import annotations
+
+import argparse
+import shutil
+import sys
+import tempfile
+import time
+from collections.abc import Callable
+from pathlib import Path
+
+from playwright.sync_api import Browser, Locator, expect, sync_playwright
+
+from tests.browser.lab import CHROMIUM_FLAGS, Lab, OpenNotebook, write_notebook
+from tests.local_service import no_credentials, service_folder
+
+WIDTH, HEIGHT, SCALE = 860, 1600, 2
+"""CSS pixels of the page, and device pixels per CSS pixel."""
+SPARK_MS = 180_000
+THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
+MOST_BYTES = 1_500_000
+"""Of all pictures together."""
+
+CELLS = (
+    "%load_ext dataflow_magic",
+    '%%dataflow_run daily_delays --workers 2\norigin = "EWR"\nmonth = 2',
+    '%%dataflow_run daily_delays --workers 2 -o run\norigin = "JFK"\nmonth = 1',
+    "%%dataflow_run slow_count --workers 2\nseconds = 4",
+    "%%dataflow_run slow_count --workers 2\nseconds = 30",
+    '%%dataflow_run daily_delays -o wrong\norigin = "SFO"\nmonth = 1',
+    '%%dataflow_run daily_delays -o sweep\norigin = each("JFK", "EWR", "LGA", "SFO")\nmonth = each(1, 7)',
+    "%dataflow_runs --columns run_id,job,status,duration,param.origin,param.month",
+)
+FIRST, COMPLETED, SHORT, RUNNING, FAILED, SWEEP, TABLE = range(1, len(CELLS))
+
+
+class Photographer:
+    """One open notebook, and the folder its pictures go to."""
+
+    def __init__(self, notebook: OpenNotebook, folder: Path) -> None:
+        self._notebook = notebook
+        self._folder = folder
+
+    def take(self, name: str, cell: int) -> None:
+        """Write ``NAME-light.png`` and ``NAME-dark.png`` of a cell and its output."""
+        for suffix, theme in THEMES.items():
+            self._notebook.theme(theme)
+            shown = self._cell(cell)
+            shown.scroll_into_view_if_needed()
+            # The theme's style sheet is there before its colours have been drawn.
+            self._notebook.page.wait_for_timeout(400)
+            shown.screenshot(path=self._folder / f"{name}-{suffix}.png", animations="disabled")
+
+    def run(self, cell: int) -> None:
+        """Run a cell, then select the first one: no picture has the frame of a selected cell."""
+        self._notebook.run_cell(cell)
+        self._notebook.select_cell(0)
+
+    def until(self, cell: int, claim: Callable[[str], bool]) -> None:
+        """Wait until the text of a cell's card satisfies the claim."""
+        deadline = time.monotonic() + SPARK_MS / 1000
+        while not claim(text := self._card(cell).inner_text()):
+            if time.monotonic() > deadline:
+                raise TimeoutError(f"not shown in time; the card says:\n{text}")
+            self._notebook.page.wait_for_timeout(100)
+
+    def until_state(self, cell: int, state: str) -> None:
+        """Wait until a run's card shows this state."""
+        expect(self._card(cell).locator(".dfm-word").first).to_have_text(state, timeout=SPARK_MS)
+
+    def until_static(self, cell: int) -> None:
+        """Wait until plain HTML has taken the place of a finished card's widgets."""
+        expect(self._notebook.output(cell).locator(".jupyter-widgets")).to_have_count(0, timeout=SPARK_MS)
+
+    def _cell(self, cell: int) -> Locator:
+        return self._notebook.page.locator(".jp-NotebookPanel .jp-Notebook .jp-Cell").nth(cell)
+
+    def _card(self, cell: int) -> Locator:
+        return self._notebook.output(cell).locator(".dfm-card").first
+
+
+def main(folder: Path) -> int:
+    """Take all pictures and return the exit code: 1 where they are too large together."""
+    chromium = next(filter(None, map(shutil.which, ("chromium", "chromium-browser", "google-chrome"))), None)
+    if chromium is None:
+        print("make pictures needs Chromium; install it", file=sys.stderr)
+        return 1
+    folder.mkdir(parents=True, exist_ok=True)
+    with tempfile.TemporaryDirectory() as home, service_folder(Path(home) / "magic") as data:
+        environment = no_credentials() | {
+            "DATAFLOW_MAGIC_HOME": str(data.path.parent),
+            "DATAFLOW_TARGET": "local",
+            "DATAFLOW_LANGUAGE": "en",
+        }
+        with Lab(Path(home) / "lab", env=environment) as lab, sync_playwright() as playwright:
+            browser = playwright.chromium.launch(executable_path=chromium, args=list(CHROMIUM_FLAGS))
+            _take_all(lab, browser, folder)
+            browser.close()
+    sizes = {path.name: path.stat().st_size for path in sorted(folder.glob("*.png"))}
+    for name, size in sizes.items():
+        print(f"{size / 1000:6.0f} kB  {name}")
+    total = sum(sizes.values())
+    print(f"{total / 1000:6.0f} kB  together; at most {MOST_BYTES / 1000:.0f} kB")
+    return 0 if total <= MOST_BYTES else 1
+
+
+def _take_all(lab: Lab, browser: Browser, folder: Path) -> None:
+    write_notebook(lab.root / "pictures.ipynb", *CELLS)
+    page = browser.new_page(viewport={"width": WIDTH, "height": HEIGHT}, device_scale_factor=SCALE)
+    notebook = lab.open(page, "pictures.ipynb")
+    notebook.command("application:toggle-left-area")
+    photographer = Photographer(notebook, folder)
+    notebook.run_cell(0)
+
+    # Two runs come first, so that the next cards can say how long their jobs usually take.
+    for cell in (FIRST, SHORT):
+        photographer.run(cell)
+        photographer.until_state(cell, "COMPLETED")
+
+    photographer.run(COMPLETED)
+    photographer.until_state(COMPLETED, "COMPLETED")
+    photographer.until_static(COMPLETED)
+    photographer.take("completed", COMPLETED)
+
+    photographer.run(RUNNING)
+    photographer.until_state(RUNNING, "RUNNING")
+    photographer.until(RUNNING, lambda text: "tasks" in text)
+    page.wait_for_timeout(6_000)
+    photographer.take("running", RUNNING)
+    photographer.until_state(RUNNING, "COMPLETED")
+
+    photographer.run(FAILED)
+    photographer.until_state(FAILED, "FAILED")
+    photographer.until_static(FAILED)
+    photographer.take("failed", FAILED)
+
+    photographer.run(SWEEP)
+    photographer.until(SWEEP, lambda text: "FAILED" in text and "RUNNING" in text and "COMPLETED" in text)
+    photographer.take("sweep", SWEEP)
+    photographer.until(SWEEP, lambda text: "RUNNING" not in text and "READY" not in text)
+
+    photographer.run(TABLE)
+    photographer.take("table", TABLE)
+
+
+if __name__ == "__main__":
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("folder", type=Path, help="where the pictures go")
+    sys.exit(main(parser.parse_args().folder))
