@@ -224,7 +224,7 @@ class ScriptedService(httpx.AsyncBaseTransport):
                 return Outcome("FAILED", "ValueError: no such table: test.sales")
             case "mute":
                 return Outcome("FAILED", "no Java was found")
-            case "slow":
+            case "slow" | "slow_count":
                 deadline = time.monotonic() + self.slow_seconds
                 while not self.finish.is_set() and time.monotonic() < deadline:
                     with contextlib.suppress(TimeoutError):
