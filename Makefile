@@ -5,7 +5,7 @@ BIN = $(VENV)/bin
 PYTEST = $(BIN)/python -m pytest --cov --cov-report= --cov-fail-under=0
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 
-.PHONY: demo test lab lint bench clean
+.PHONY: demo test lab lint pictures bench clean
 
 demo: $(VENV)/.run
 	$(BIN)/dataflow-magic demo notebooks/quickstart.ipynb --out .demo
@@ -24,6 +24,9 @@ lint: $(VENV)/.develop
 	$(BIN)/codespell
 	$(BIN)/lint-imports
 	$(BIN)/mypy
+
+pictures: $(VENV)/.develop
+	$(BIN)/python -m tests.browser.pictures docs/pictures
 
 bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/load.py
