@@ -40,6 +40,7 @@ SNIPPET = re.compile(
     re.MULTILINE | re.DOTALL,
 )
 LINK = re.compile(r"\]\(([^)\s]+)\)|(?:src|srcset)=\"([^\"]+)\"")
+FILE = re.compile(r"`((?:dataflow_magic|tests|docs|notebooks)/[\w./-]*)`")
 HEADING = re.compile(r"^#+ (.+)$", re.MULTILINE)
 
 
@@ -111,6 +112,11 @@ def test_every_link_of_a_page_leads_to_a_file_and_a_heading(page):
             assert not heading or heading in headings(target), link
 
 
+@of_pages(PAGES)
+def test_every_file_a_page_names_is_there(page):
+    assert [name for name in FILE.findall(page.read_text()) if not (ROOT / name).exists()] == []
+
+
 def headings(page: Path) -> set[str]:
     """Return the anchors GitHub gives a page's headings."""
     return {
@@ -149,7 +155,8 @@ def test_the_cells_of_a_page_run_one_after_another(kernel, page):
 @pytest.fixture
 def shell(tmp_path):
     """The environment of a terminal in an empty folder, but for the files that commands name."""
-    (tmp_path / "sales.csv").write_text("day,amount\n1,2\n")
+    for name in ("sales.csv", "my_job.py"):
+        (tmp_path / name).touch()
     kept = {name: value for name, value in os.environ.items() if name not in no_credentials()}
     return kept | {"DATAFLOW_MAGIC_HOME": str(tmp_path / "home")}
 
@@ -220,7 +227,7 @@ def serve_and_end(words: list[str], environment: dict[str, str], folder: Path) -
 
 def program(name: str) -> str:
     """Return a command of this environment, else that of the machine."""
-    beside = Path(sys.executable).with_name(name)
+    beside = Path(sys.executable).parent / name
     found = str(beside) if beside.exists() else shutil.which(name)
     assert found, f"there is no {name}"
     return found
