@@ -17,6 +17,8 @@ settings.register_profile("no deadline", deadline=None)
 settings.load_profile("no deadline")
 # A warm JVM costs more than it saves where a service runs one or two jobs. The tests of it switch it on.
 os.environ["DATAFLOW_LOCAL_WARM"] = "off"
+# The Java that users without one of their own get, so that tests mean the same on every machine.
+os.environ.setdefault("DATAFLOW_JAVA", "wheel")
 # A background job of a script, nohup and some CI systems ignore SIGINT, and so would every process a test starts.
 if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
     signal.signal(signal.SIGINT, signal.default_int_handler)

@@ -15,12 +15,13 @@ from typing import Self
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.files import remove_folder
 from dataflow_magic.local.folder import DataFolder
+from dataflow_magic.local.log import event
 from dataflow_magic.local.objects.samples import SAMPLE_TABLE
 from dataflow_magic.local.options import Options
 from dataflow_magic.local.run import Outcome, RunSpec
 from dataflow_magic.local.spark.application import run_application
 from dataflow_magic.local.spark.catalog import Catalog, free_port, serve_thrift
-from dataflow_magic.local.spark.class_archive import Archive
+from dataflow_magic.local.spark.class_archive import Archive, why_unused
 from dataflow_magic.local.spark.java import Java, find_java
 from dataflow_magic.local.spark.jvm import (
     Gateway,
@@ -151,7 +152,9 @@ class Carrier:
                     warm=warm,
                 )
             finally:
-                if warm is not None:
+                if warm is None:
+                    await _log_unused_archive(spec.work, java)
+                else:
                     await _remove(warm.folder)
 
     def _settings(self, workers: int) -> dict[str, str]:
@@ -281,6 +284,7 @@ class Carrier:
             await _remove(folder)
             raise
         assert gateway is not None  # noqa: S101 - nobody cancels it
+        await _log_unused_archive(folder, java)
         return gateway
 
 
@@ -304,6 +308,11 @@ async def _finish(gateway: Gateway, home: Path, script: Path, *arguments: str) -
 async def _java() -> Java:
     # On a thread: where no release file tells the version, Java itself is asked.
     return await asyncio.to_thread(find_java, os.environ)
+
+
+async def _log_unused_archive(folder: Path, java: Java) -> None:
+    if reason := await asyncio.to_thread(why_unused, folder):
+        event(logger, "a JVM did without the archive of classes", java=java.version, reason=reason)
 
 
 async def _discard(gateway: Gateway) -> None:

@@ -1,10 +1,12 @@
 import asyncio
 import functools
 import json
+import logging
 import os
 import signal
 import stat
-from collections.abc import Callable, Iterator
+from asyncio.subprocess import DEVNULL
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -19,7 +21,11 @@ from dataflow_magic.local.launch import attach
 from dataflow_magic.local.objects.samples import install_samples
 from dataflow_magic.local.options import Options
 from dataflow_magic.local.run import Outcome, RunSpec
+from dataflow_magic.local.spark.class_archive import Archive
+from dataflow_magic.local.spark.java import find_java
+from dataflow_magic.local.spark.jvm import spark_home
 from dataflow_magic.local.spark.runner import Carrier
+from dataflow_magic.local.spark.settings import QUICK_START, java_options
 from dataflow_magic.models.wire import Job, JobExecution
 from tests.local.scripted import end_service, eventually, is_served
 from tests.local.spark.test_process_group import leave_processes
@@ -227,7 +233,8 @@ def warm_spec(folder: Path, run_id: str, code: str) -> RunSpec:
 
 
 @pytest.mark.spark
-async def test_a_warm_jvm_serves_one_run_as_a_cold_one_would_and_ends_with_it(tmp_path, archives):
+async def test_a_warm_jvm_serves_one_run_as_a_cold_one_would_and_ends_with_it(tmp_path, archives, caplog):
+    caplog.set_level(logging.INFO, "dataflow_magic.local")
     carrier = Carrier(DataFolder(tmp_path), archives, Options(warm=True, memory="700m"))
     told: list[dict[str, Any]] = []
     async with carrier as carry_out:
@@ -240,6 +247,7 @@ async def test_a_warm_jvm_serves_one_run_as_a_cold_one_would_and_ends_with_it(tm
             pid = int((ready / "group").read_text())
             assert str(archive / "spark.jsa") in of_process(pid, "maps")
             assert "-Xmx700m" in of_process(pid, "cmdline")
+            ready_log = (ready / "jvm.log").read_text()
             spec, waits, starts = warm_spec(tmp_path, run_id, code), list[str](), list[bool]()
 
             ended = await carry_out(
@@ -256,11 +264,13 @@ async def test_a_warm_jvm_serves_one_run_as_a_cold_one_would_and_ends_with_it(tm
             jvm_log = (logs / "jvm.log").read_text()
             assert "said by the JVM" in jvm_log
             assert "SharedArchiveFile" not in jvm_log
+            assert "[warning]" not in (ready_log + jvm_log)
             assert not ready.exists()
             (events,) = logs.glob("events/*/events_*")
             assert "SparkListenerApplicationEnd" in events.read_text()
             assert told[-1]["jvm"] == pid
             assert not is_running(pid)
+    assert unused_archives(caplog) == []
     # One was just being made warm.
     assert not list((tmp_path / "warm").iterdir())
     first, second = told
@@ -277,6 +287,47 @@ async def test_a_warm_jvm_serves_one_run_as_a_cold_one_would_and_ends_with_it(tm
             "tables": [],
             "group": 0,
         }
+
+
+def unused_archives(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
+    """What the service logged of archives that JVMs did without."""
+    name = "a JVM did without the archive of classes"
+    return [record.__dict__["about"] for record in caplog.records if record.getMessage() == name]
+
+
+@pytest.mark.spark
+async def test_an_archive_a_jvm_cannot_use_is_in_the_services_log_and_not_in_the_runs(tmp_path, caplog):
+    caplog.set_level(logging.INFO, "dataflow_magic.local")
+    java = find_java(os.environ)
+    (jar,) = (spark_home() / "jars").glob("spark-launcher_*.jar")
+
+    async def train(options: Sequence[str]) -> bool:
+        command = [str(java.executable), *QUICK_START, *java_options(java.version), *options, "-cp", str(jar)]
+        launcher = await asyncio.create_subprocess_exec(
+            *command, "org.apache.spark.launcher.Main", stdout=DEVNULL, stderr=DEVNULL
+        )
+        return (
+            await launcher.wait() == 1
+        )  # without arguments it says how it is used, and its classes are archived
+
+    # Of another class path: a reason each Java logs; Java 17 refuses to start with a file that is no archive.
+    assert await Archive(tmp_path / "cache", java, spark_home()).make(train)
+    spec = warm_spec(tmp_path, "run000000001", "0")
+    script = (
+        "from pyspark.sql import SparkSession\nprint(SparkSession.builder.getOrCreate().range(3).count())\n"
+    )
+    (spec.objects / "scripts" / "daily.py").write_text(script)
+
+    async with Carrier(DataFolder(tmp_path), tmp_path / "cache", Options(warm=False)) as carry_out:
+        outcome = await carry_out(spec, cancel=asyncio.Event(), waiting=lambda _: None, started=lambda: None)
+
+    logs = spec.objects / "logs" / "run000000001"
+    assert outcome == Outcome("COMPLETED"), (logs / "console.log").read_text()
+    (unused,) = unused_archives(caplog)
+    assert unused["java"] == java.version
+    assert "match" in unused["reason"]
+    for log in ("jvm.log", "console.log"):
+        assert "archive" not in (logs / log).read_text()
 
 
 async def wait_until(holds: Callable[[], bool]) -> None:
