@@ -6,7 +6,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from dataflow_magic.client.client import as_curl, execution_body
+from dataflow_magic.client.client import execution_body
+from dataflow_magic.client.sending import as_curl
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.ledger.ledger import ledger_path
 from dataflow_magic.local.launch import check_installed, default_folder, peek

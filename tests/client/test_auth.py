@@ -11,7 +11,7 @@ from tests.client.fakes import ACCESS, CONDITION, DOWN, JOB, NOW, RUN, SECRET, c
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("_no_pauses")]
 
 
-async def test_the_signature_is_the_one_of_the_contract():
+async def test_the_signature_matches_a_vector_computed_by_hand():
     sent: list[httpx.Request] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -29,7 +29,7 @@ async def test_the_signature_is_the_one_of_the_contract():
 @pytest.mark.parametrize(
     "key", ["hunter2\n", "hunter2\u200b", "hunter2\udcff", "매hunter2", "hun\tter2"], ids=ascii
 )
-def test_a_key_no_header_can_carry_is_refused_without_quoting_it(key):
+def test_a_key_that_no_header_can_carry_is_refused_without_quoting_it(key):
     with pytest.raises(errors.ConfigError) as in_access:
         Client(key, SECRET)
     with pytest.raises(errors.ConfigError) as in_secret:
@@ -39,10 +39,10 @@ def test_a_key_no_header_can_carry_is_refused_without_quoting_it(key):
     assert str(in_secret.value) == "the secret key holds a character that no key has; copy the key again"
 
 
-# A wrong clock
+# Clock
 
 
-async def test_a_key_that_is_refused_under_a_wrong_clock_too_is_told_as_the_key():
+async def test_a_refusal_with_the_corrected_clock_names_the_keys():
     refusal = httpx.Response(
         401,
         json={"error": {"errorCode": "200", "message": "Authentication Failed", "details": ""}},
@@ -53,7 +53,7 @@ async def test_a_key_that_is_refused_under_a_wrong_clock_too_is_told_as_the_key(
     with pytest.raises(errors.NotSignedIn) as caught:
         await client(fake, now=lambda: NOW + 3600).get_job("J")
 
-    # Signed with the service's time, and refused again: so it was not the clock.
+    # The second refusal came with the service's time, so the clock was not the cause.
     assert len(fake.requests) == 2
     assert str(caught.value) == (
         "signature refused (401: Authentication Failed); check the access key and the secret key"
@@ -73,19 +73,19 @@ def stamps(fake) -> list[float]:
 
 
 @pytest.mark.parametrize("ahead", [-3600, 3600], ids=["ours is behind", "ours is ahead"])
-async def test_under_a_wrong_clock_a_request_is_signed_again_with_the_service_s_time(ahead):
+async def test_a_request_refused_for_its_clock_is_signed_again_with_the_service_s_time(ahead):
     fake = server(refused_at(NOW), JOB, JOB)
     ours = client(fake, now=lambda: NOW + ahead)
 
     await ours.get_job("J")
     await ours.get_job("J")
 
-    # Half a second: the header has whole ones.
+    # The header has whole seconds, so half a second is added.
     assert stamps(fake) == [NOW + ahead, NOW + 0.5, NOW + 0.5]
     assert ours.clock_offset == 0.5 - ahead
 
 
-async def test_a_refused_start_is_signed_again_too_since_it_was_not_carried_out():
+async def test_a_start_refused_for_its_clock_is_sent_again():
     fake = server(refused_at(NOW), RUN)
 
     run = await client(fake, now=lambda: NOW + 3600).execute_job("J")
@@ -94,7 +94,7 @@ async def test_a_refused_start_is_signed_again_too_since_it_was_not_carried_out(
     assert len(fake.requests) == 2
 
 
-async def test_a_clock_is_measured_against_the_middle_of_the_request():
+async def test_the_clock_is_measured_at_the_middle_of_the_request():
     fake = server(refused_at(NOW), JOB)
     seconds = iter([NOW - 400, NOW - 300, NOW, NOW])
     ours = client(fake, now=lambda: next(seconds))
@@ -104,7 +104,7 @@ async def test_a_clock_is_measured_against_the_middle_of_the_request():
     assert ours.clock_offset == 350.5
 
 
-async def test_a_clock_that_was_set_right_meanwhile_is_measured_anew():
+async def test_a_clock_that_was_set_meanwhile_is_measured_again():
     fake = server(refused_at(NOW), JOB, refused_at(NOW), JOB)
     clock = [NOW + 3600.0]
     ours = client(fake, now=lambda: clock[0])
@@ -117,7 +117,7 @@ async def test_a_clock_that_was_set_right_meanwhile_is_measured_anew():
     assert stamps(fake)[-1] == NOW
 
 
-async def test_the_service_s_time_is_that_of_its_newest_answer_that_tells_it():
+async def test_the_newest_response_with_a_date_gives_the_service_s_time():
     fake = server(
         httpx.Response(200, json=JOB, headers={"date": formatdate(NOW - 240, usegmt=True)}),
         httpx.Response(200, json=JOB),
@@ -125,14 +125,14 @@ async def test_the_service_s_time_is_that_of_its_newest_answer_that_tells_it():
     )
     ours = client(fake, now=lambda: NOW)
 
-    assert ours.service_time(NOW) == NOW - 300, "as early as it may be while its signatures are taken"
+    assert ours.service_time(NOW) == NOW - 300, "the earliest time at which signatures are accepted"
     for _ in range(3):
         await ours.get_job("J")
         assert ours.service_time(NOW) == NOW - 240 + 0.5
     assert ours.clock_offset == 0
 
 
-async def test_a_client_may_begin_with_what_an_earlier_one_found():
+async def test_a_client_starts_with_the_offset_of_an_earlier_one():
     fake = server(JOB)
     ours = client(fake, clock_offset=-3600.0)
 
@@ -142,7 +142,7 @@ async def test_a_client_may_begin_with_what_an_earlier_one_found():
     assert stamps(fake) == [NOW - 3600]
 
 
-async def test_a_client_that_was_refused_nothing_knows_of_no_wrong_clock():
+async def test_a_clock_is_corrected_only_after_a_refusal():
     fake = server(httpx.Response(200, json=JOB, headers={"date": formatdate(NOW + 3600, usegmt=True)}))
     ours = client(fake)
 
@@ -151,7 +151,7 @@ async def test_a_client_that_was_refused_nothing_knows_of_no_wrong_clock():
     assert ours.clock_offset == 0.0
 
 
-async def test_a_clock_that_is_wrong_in_another_way_each_time_is_corrected_once_a_call():
+async def test_a_call_is_signed_again_for_its_clock_only_once():
     fake = server(refused_at(NOW + 1000), DOWN, refused_at(NOW + 2000), JOB)
     ours = client(fake)
 
@@ -163,7 +163,7 @@ async def test_a_clock_that_is_wrong_in_another_way_each_time_is_corrected_once_
 
 
 @pytest.mark.parametrize("status", [429, 503])
-async def test_a_read_that_is_in_trouble_after_the_correction_is_tried_again(status):
+async def test_a_read_is_retried_after_the_correction(status):
     fake = server(refused_at(NOW + 1000), httpx.Response(status), JOB)
 
     await client(fake).get_job("J")
@@ -171,7 +171,7 @@ async def test_a_read_that_is_in_trouble_after_the_correction_is_tried_again(sta
     assert stamps(fake) == [NOW, NOW + 1000.5, NOW + 1000.5]
 
 
-async def test_a_start_whose_answer_is_lost_after_the_correction_is_of_unknown_outcome():
+async def test_a_lost_response_after_the_correction_leaves_the_outcome_of_a_start_unknown():
     fake = server(refused_at(NOW + 1000), httpx.ReadTimeout, RUN)
 
     with pytest.raises(errors.OutcomeUnknown):
@@ -185,7 +185,7 @@ async def test_a_start_whose_answer_is_lost_after_the_correction_is_of_unknown_o
     [None, "yesterday", formatdate(NOW + 59, usegmt=True), formatdate(NOW - 60, usegmt=True)],
     ids=["no date", "words", "a minute ahead", "a minute behind"],
 )
-async def test_a_refusal_that_tells_no_wrong_clock_is_final(date):
+async def test_a_refusal_that_shows_no_wrong_clock_is_final(date):
     refusal = httpx.Response(401, headers={"date": date} if date else {})
     fake = server(refusal)
 
@@ -197,7 +197,7 @@ async def test_a_refusal_that_tells_no_wrong_clock_is_final(date):
     assert ours.clock_offset == 0.0
 
 
-def test_it_corrects_the_clock_of_any_httpx_client():
+def test_the_clock_of_a_plain_httpx_client_is_corrected():
     fake = server(refused_at(NOW), JOB)
     auth = SignedAuth(ACCESS, SecretStr(SECRET), now=lambda: NOW - 3600)
 

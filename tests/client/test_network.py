@@ -18,7 +18,8 @@ from pathlib import Path
 import pytest
 
 from dataflow_magic import errors
-from dataflow_magic.client.client import Client, _certificates
+from dataflow_magic.client.client import Client
+from dataflow_magic.client.sending import certificates
 
 pytestmark = pytest.mark.anyio
 
@@ -26,7 +27,7 @@ ACCESS, SECRET = "ACCESSKEY0000000EXAM", "hunter2hunter2hunter2"
 RUN = b'{"jobExecutionId": "p4Y5Pk000000", "jobId": "gqigvH000000", "status": "READY"}'
 STARTED = b"HTTP/1.1 200 OK\r\nContent-Length: %d\r\nConnection: close\r\n\r\n%s" % (len(RUN), RUN)
 POST = "POST /api/v1/jobs/gqigvH000000/executions HTTP/1.1"
-NOT_TRUSTED = "its certificate is not trusted here; SSL_CERT_FILE may name those to trust"
+NOT_TRUSTED = "its certificate is not trusted; name the certificates to trust in SSL_CERT_FILE"
 
 START = """
 import asyncio, sys
@@ -238,7 +239,7 @@ async def test_a_proxy_that_opens_no_tunnel_certainly_sent_nothing_so_a_start_is
 
     assert said == (
         "Unreachable: no answer from https://dataflow.test (ProxyError: 403 Not here); the proxy refused; "
-        "check HTTPS_PROXY and NO_PROXY, and what the proxy lets through"
+        "check HTTPS_PROXY and NO_PROXY, and what the proxy allows"
     )
     assert closed.lines == ["CONNECT dataflow.test:443 HTTP/1.1"] * 4
 
@@ -255,7 +256,7 @@ async def test_a_proxy_that_passed_a_start_on_and_got_no_answer_leaves_the_outco
     async with service(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n") as forwards:
         said = await start("http://dataflow.test", HTTP_PROXY=f"http://127.0.0.1:{forwards.port}")
 
-    assert said.startswith("OutcomeUnknown: the request went to http://dataflow.test and its answer was lost")
+    assert said.startswith("OutcomeUnknown: the response from http://dataflow.test was lost")
     assert len(forwards.lines) == 1
 
 
@@ -285,8 +286,8 @@ async def test_a_proxy_that_cannot_be_used_is_told_without_its_password(address)
     said = await start("https://dataflow.test", HTTPS_PROXY=address)
 
     assert said == (
-        "ConfigError: the proxy the environment names cannot be used; check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and "
-        "NO_PROXY (for a SOCKS proxy, also that socksio is installed)"
+        "ConfigError: the proxy in the environment cannot be used; check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and "
+        "NO_PROXY (a SOCKS proxy also needs the package socksio)"
     )
 
 
@@ -351,9 +352,9 @@ def test_a_file_of_certificates_that_is_none_is_told(tmp_path):
     (tmp_path / "empty.pem").write_text("nothing")
 
     with pytest.raises(errors.ConfigError) as absent:
-        _certificates({"SSL_CERT_FILE": "/no/such.pem"})
+        certificates({"SSL_CERT_FILE": "/no/such.pem"})
     with pytest.raises(errors.ConfigError, match=r"SSL_CERT_FILE=.*empty\.pem \("):
-        _certificates({"SSL_CERT_FILE": str(tmp_path / "empty.pem")})
+        certificates({"SSL_CERT_FILE": str(tmp_path / "empty.pem")})
 
     assert str(absent.value) == (
         "cannot read the certificates of SSL_CERT_FILE=/no/such.pem (No such file or directory)"
@@ -364,12 +365,12 @@ def test_a_file_of_certificates_that_is_none_is_told(tmp_path):
     "environment", [{}, {"SSL_CERT_FILE": "", "SSL_CERT_DIR": ""}], ids=["none", "empty"]
 )
 def test_without_a_word_in_the_environment_the_usual_certificates_are_trusted(environment):
-    assert _certificates(environment) is True
+    assert certificates(environment) is True
 
 
 def test_whatever_is_trusted_names_are_verified(authority):
     for environment in {"SSL_CERT_FILE": str(authority.file)}, {"SSL_CERT_DIR": str(authority.folder)}:
-        context = _certificates(environment)
+        context = certificates(environment)
 
         assert isinstance(context, ssl.SSLContext)
         assert (context.verify_mode, context.check_hostname) == (ssl.CERT_REQUIRED, True)

@@ -993,7 +993,7 @@ def test_neither_secret_nor_signature_is_ever_told(tmp_path, caplog):
                 "%%dataflow_run daily_sale\na = 1\n",
                 "run, run.view, run.result(), run.logs(), vars(run)",
                 "run.cancel()",
-                "client = run._connection.client\nclient, vars(client), client._http",
+                "client = run._connection.client\nclient, vars(client), client._sender, client._sender._http",
                 "%dataflow_runs",
                 "%dataflow_jobs",
                 "%history",
@@ -1004,9 +1004,9 @@ def test_neither_secret_nor_signature_is_ever_told(tmp_path, caplog):
             told.append(notebook.run("%%dataflow_run daily_sales\na = 1\n"))
             # A bug far down, once the request is signed: every frame and its variables are shown.
             bug = notebook.run(
-                "http = client._http\ntransport, http._transport = http._transport, None\n%dataflow_jobs"
+                "http = client._sender._http\ntransport, http._transport = http._transport, None\n%dataflow_jobs"
             )
-            assert "Client._send(self" in bug.out
+            assert "Sender._send_once(self" in bug.out
             notebook.run("http._transport = transport")
             told.append(bug)
             scene.environment["NCLOUD_SECRET_KEY"] = f"not-{SECRET_KEY}"
