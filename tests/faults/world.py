@@ -24,7 +24,7 @@ from starlette.types import Message, Receive, Scope, Send
 from dataflow_magic.cell.run import make_request
 from dataflow_magic.ledger.ledger import Ledger
 from dataflow_magic.ledger.record import RunRecord
-from dataflow_magic.local.http.contract import execution_answer
+from dataflow_magic.local.http.responses import execution_response
 from dataflow_magic.session.run import Run
 from dataflow_magic.session.session import LocalService, Session
 from dataflow_magic.session.watch import Pace
@@ -108,7 +108,7 @@ class World:
         if self.shuffle and self.shuffle.random() < 0.5:
             self.shuffle.shuffle(items)
         shown = items[page * PAGE : (page + 1) * PAGE]
-        told = [execution_answer(run, now, "") for run in shown]
+        told = [execution_response(run, now, "") for run in shown]
         return json.dumps({"list": told, "count": len(items), "page": page, "limit": PAGE}).encode()
 
 

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from dataflow_magic import errors
 from dataflow_magic.client.client import Client
 from dataflow_magic.client.responses import raise_for
-from dataflow_magic.local.http.contract import read_execution, started_answer
+from dataflow_magic.local.http.requests import PageExecution, read
+from dataflow_magic.local.http.responses import started_response
 from dataflow_magic.local.store import StoredRun
 from dataflow_magic.models.wire import KST, Job, JobCondition, JobExecution, Page, WireModel
 
@@ -109,12 +110,13 @@ async def test_execute_job_sends_the_bytes_of_the_page_and_reads_its_answer():
 
 
 def test_the_local_service_reads_the_page_s_request_and_gives_the_page_s_answer():
-    condition, parameters = read_execution(json.dumps(body("execute-job.request")).encode())
+    execution = read(PageExecution, json.dumps(body("execute-job.request")).encode())
+    parameters = dict(execution.parameters)
     stored = StoredRun(
         run_id="p4Y5Pk******",
         job_id="gqigvH******",
         job_name="daily_sales",
-        condition=condition,
+        condition=execution.jobCondition.model_dump(),
         parameters=parameters,
         trigger_id=None,
         workflow_id=None,
@@ -127,8 +129,8 @@ def test_the_local_service_reads_the_page_s_request_and_gives_the_page_s_answer(
     )
 
     assert parameters == {"$table_name": "test.sample_table2"}
-    assert started_answer(stored) == body("execute-job.response")
-    assert list(started_answer(stored)) == list(body("execute-job.response"))
+    assert started_response(stored) == body("execute-job.response")
+    assert list(started_response(stored)) == list(body("execute-job.response"))
 
 
 @pytest.mark.parametrize(

@@ -1,6 +1,6 @@
-"""Faults the local service shows on demand, for tests of what uses it: which strike, and what they do. No clock, no I/O.
+"""Faults the local service shows on request, to test its clients: which occur, and what they change. No clock, no I/O.
 
-Each fault draws from a generator of its own, so the same seed and the same requests give the same faults.
+Each fault has its own random generator, so the same seed and the same requests give the same faults.
 """
 
 from __future__ import annotations
@@ -10,15 +10,18 @@ from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 from fnmatch import fnmatchcase
 from random import Random
-from typing import Annotated, Any, ClassVar, Literal
+from typing import Annotated, Any, ClassVar, Literal, TypeVar, cast
 
 from pydantic import BaseModel, ConfigDict, Field, StrictInt
 
 from dataflow_magic.local.http.requests import WHOLE, Name
+from dataflow_magic.local.http.responses import FaultsResponse, StartedResponse
 from dataflow_magic.local.store import StoredRun
 from dataflow_magic.models.wire import LIVE_STATES, RunState
 
-__all__ = ["FaultPlan", "Faults", "Struck"]
+__all__ = ["NO_EFFECTS", "Effects", "FaultPlan", "Faults"]
+
+R = TypeVar("R", bound=StartedResponse)
 
 LISTS = "GET */executions"
 RUNS = "GET */executions/*"
@@ -28,27 +31,27 @@ Seconds = Annotated[float, Field(strict=True, ge=0, le=3600, allow_inf_nan=False
 
 
 @dataclass(frozen=True, slots=True)
-class Struck:
-    """What befalls one request.
+class Effects:
+    """What the faults change for one request.
 
     Attributes
     ----------
     latency_seconds
-        Until it is carried out.
+        Delay before the request is handled.
     skew_seconds
         How far the gateway's clock is ahead.
     status, retry_after
-        Of the gateway's refusal, where it is not carried out; Retry-After in seconds.
+        The gateway refuses with this status and Retry-After, seconds; the request is not handled.
     is_lost
-        Whether it is carried out and not answered.
+        Whether the request is handled and gets no response.
     ready_seconds
-        How old a run is at least that is not told as READY.
+        Runs younger than this are READY in the response.
     lag_seconds
-        How old a run is at least that is listed.
+        Runs younger than this are not listed.
     state
-        What a live run's state is told as.
+        The state of live runs in the response.
     form
-        How ``parsedParameters`` is told.
+        The form of ``parsedParameters`` in the response.
     """
 
     latency_seconds: float = 0.0
@@ -62,19 +65,19 @@ class Struck:
     form: str | None = None
 
     def seen(self, run: StoredRun, now: datetime) -> StoredRun:
-        """Return a run as it is to be told: one that is too young is READY still."""
+        """Return a run as the response has it: a run that is too young is still READY."""
         if now - run.created >= timedelta(seconds=self.ready_seconds):
             return run
         return replace(run, status=RunState.READY, detail="", started=None, ended=None)
 
     def is_listed(self, run: StoredRun, now: datetime) -> bool:
-        """Whether the list has a run yet."""
+        """Whether the list already has a run."""
         return now - run.created >= timedelta(seconds=self.lag_seconds)
 
-    def altered(self, answer: dict[str, Any], run: StoredRun) -> dict[str, Any]:
-        """Return the answer that tells a run, with state and parameters in the form that was asked for."""
+    def altered(self, response: R, run: StoredRun) -> R:
+        """Return the response of a run with the requested state and form of its parameters."""
         changes: dict[str, Any] = {}
-        if self.state and answer["status"] in LIVE_STATES:
+        if self.state and response["status"] in LIVE_STATES:
             changes["status"] = self.state
         if self.form:
             forms: dict[str, Any] = {
@@ -85,47 +88,47 @@ class Struck:
                 "filled": dict(run.parameters),
             }
             changes["parsedParameters"] = forms[self.form]
-        return {**answer, **changes}
+        return cast("R", {**response, **changes})
 
 
-NOTHING = Struck()
+NO_EFFECTS = Effects()
 
 
 class _Fault(BaseModel):
-    # Built when first needed: a start of the service need not wait for what is hardly ever asked for.
+    # Built at first use, so that the service starts sooner.
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
-    befalls: ClassVar[tuple[str, ...]] = ("*",)
-    """Methods and paths it can show at."""
+    operations: ClassVar[tuple[str, ...]] = ("*",)
+    """Patterns of the methods and paths it can change."""
 
     probability: Annotated[float, Field(strict=True, ge=0, le=1)] = 1.0
     times: Annotated[StrictInt, Field(ge=1), WHOLE] | None = None
     method: Literal["GET", "POST", "PUT", "PATCH", "DELETE"] | None = None
     path: Name | None = None
 
-    def concerns(self, method: str, path: str) -> bool:
-        """Whether it may befall this request."""
+    def matches(self, method: str, path: str) -> bool:
+        """Whether the fault may strike this request."""
         return (
-            any(fnmatchcase(f"{method} {path}", pattern) for pattern in self.befalls)
+            any(fnmatchcase(f"{method} {path}", pattern) for pattern in self.operations)
             and self.method in {None, method}
             and (self.path is None or fnmatchcase(path, self.path))
         )
 
 
 class Latency(_Fault):
-    """It takes so long before a request is carried out."""
+    """The request waits before it is handled."""
 
     kind: Literal["latency"]
     seconds: Seconds
 
 
 class LostReply(_Fault):
-    """The request is carried out, and its connection closed without an answer."""
+    """The request is handled, and its connection closed without a response."""
 
     kind: Literal["lost-reply"]
 
 
 class GatewayFault(_Fault):
-    """The gateway refuses; nothing is carried out."""
+    """The gateway refuses the request; it is not handled."""
 
     kind: Literal["error"]
     status: Annotated[Literal[429, 500, 503, 504], WHOLE]
@@ -133,40 +136,40 @@ class GatewayFault(_Fault):
 
 
 class ClockSkew(_Fault):
-    """The gateway's clock, by which it takes signatures and dates answers, is so far ahead, or behind when negative."""
+    """The gateway's clock, which checks signatures and dates responses, is ahead; behind when negative."""
 
     kind: Literal["clock-skew"]
     seconds: Annotated[float, Field(strict=True, ge=-86_400, le=86_400, allow_inf_nan=False)]
 
 
 class SlowReady(_Fault):
-    """A run is told as READY for so long at least."""
+    """A run is READY in responses for at least this long."""
 
-    befalls = (LISTS, RUNS)
+    operations = (LISTS, RUNS)
     kind: Literal["slow-ready"]
     seconds: Seconds
 
 
 class UnknownState(_Fault):
-    """A live run is told in a state nobody knows."""
+    """A live run has an unknown state in responses."""
 
-    befalls = (LISTS, RUNS)
+    operations = (LISTS, RUNS)
     kind: Literal["unknown-state"]
     state: Name = "PREPARING"
 
 
 class ParametersForm(_Fault):
-    """``parsedParameters`` is told in one of the forms the vendor's pages leave possible."""
+    """``parsedParameters`` has one of the forms the vendor's pages allow."""
 
-    befalls = (LISTS, RUNS, STARTS)
+    operations = (LISTS, RUNS, STARTS)
     kind: Literal["parsed-parameters"]
     form: Literal["[]", "[{}]", "{}", "null", "filled"]
 
 
 class ListLag(_Fault):
-    """Runs younger than that are not listed."""
+    """Runs younger than this are not listed."""
 
-    befalls = (LISTS,)
+    operations = (LISTS,)
     kind: Literal["list-lag"]
     seconds: Seconds
 
@@ -195,7 +198,7 @@ def _effect(fault: Fault) -> dict[str, Any]:
 
 
 class FaultPlan(BaseModel):
-    """What is to go wrong. Where several faults set the same, the last that strikes wins."""
+    """The faults to set. Where several faults change the same, the last one that strikes wins."""
 
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
     seed: Annotated[StrictInt, WHOLE] = 0
@@ -203,43 +206,43 @@ class FaultPlan(BaseModel):
 
 
 class Faults:
-    """The faults of one service: none until some are set."""
+    """The faults of one service; none at first. For one thread, the loop's."""
 
     def __init__(self) -> None:
         self.set([])
 
     def set(self, faults: Sequence[Fault], seed: int = 0) -> None:
-        """Set these and no others, with none of them having struck yet."""
+        """Replace the faults by these; none of them has struck yet."""
         self._faults = tuple(faults)
         self._seed = seed
         self._draws = [Random(f"{seed}/{place}") for place in range(len(faults))]  # noqa: S311 - repeatable on purpose
         self._struck = [0] * len(faults)
 
     def skew_seconds(self, method: str, path: str) -> float:
-        """Return how far the clock is off for a request; asked before it is known who sent it."""
+        """Return how far the clock is ahead for a request, before its signature is checked."""
         return self._strike(method, path, of_clock=True).skew_seconds
 
-    def strike(self, method: str, path: str) -> Struck:
-        """Return what else befalls a request."""
+    def strike(self, method: str, path: str) -> Effects:
+        """Return the other effects on a request."""
         return self._strike(method, path, of_clock=False)
 
-    def told(self) -> dict[str, Any]:
-        """Return the faults as they were set, with how often each struck."""
+    def report(self) -> FaultsResponse:
+        """Return the faults as they were set, and how often each struck."""
         faults = [
             {**fault.model_dump(exclude_none=True), "struck": struck}
             for fault, struck in zip(self._faults, self._struck, strict=True)
         ]
         return {"seed": self._seed, "faults": faults}
 
-    def _strike(self, method: str, path: str, *, of_clock: bool) -> Struck:
-        struck = NOTHING
+    def _strike(self, method: str, path: str, *, of_clock: bool) -> Effects:
+        effects = NO_EFFECTS
         for place, fault in enumerate(self._faults):
             if (fault.kind == "clock-skew") == of_clock and self._strikes(place, fault, method, path):
                 self._struck[place] += 1
-                struck = replace(struck, **_effect(fault))
-        return struck
+                effects = replace(effects, **_effect(fault))
+        return effects
 
     def _strikes(self, place: int, fault: Fault, method: str, path: str) -> bool:
         is_left = fault.times is None or self._struck[place] < fault.times
-        # Drawn for whatever it concerns, so that what else is asked changes nothing.
-        return fault.concerns(method, path) and self._draws[place].random() < fault.probability and is_left
+        # Every matching request draws, so that the sequence does not depend on `times`.
+        return fault.matches(method, path) and self._draws[place].random() < fault.probability and is_left

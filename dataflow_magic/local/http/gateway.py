@@ -1,4 +1,4 @@
-"""The gateway before the local service: lets through what is signed right, and says no in a shape of its own."""
+"""The gateway in front of the local service: passes requests with a valid signature, refuses others in its own shape."""
 
 from __future__ import annotations
 
@@ -12,7 +12,8 @@ from typing import NoReturn
 from starlette.responses import JSONResponse, Response
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from dataflow_magic.local.http.faults import NOTHING, Faults
+from dataflow_magic.local.http.faults import NO_EFFECTS, Faults
+from dataflow_magic.local.http.responses import GatewayResponse
 from dataflow_magic.signing import ACCESS_KEY_HEADER, MAX_SKEW_MS, SIGNATURE_HEADER, TIMESTAMP_HEADER, verify
 
 __all__ = ["Gateway", "HangUp", "Keys", "cut", "gateway_error"]
@@ -20,10 +21,10 @@ __all__ = ["Gateway", "HangUp", "Keys", "cut", "gateway_error"]
 HangUp = Callable[[Scope, Receive], Awaitable[None]]
 
 PUBLIC = frozenset({b"/local/v1/health", b"/local/v1/openapi.json"})
-"""What is read without a signature: it tells nothing private, and the tools that read it cannot sign."""
+"""Addresses that need no signature: they hold nothing private, and the tools that read them cannot sign."""
 
 MAX_HEAD = 16 << 10
-"""Bytes of a request's target and headers; more is the gateway's 413, as for a body."""
+"""Limit of a request's target and headers, bytes; more is a 413, as for a body."""
 
 ERRORS = MappingProxyType(
     {
@@ -36,12 +37,12 @@ ERRORS = MappingProxyType(
         504: ("510", "Endpoint Timeout"),
     }
 )
-"""Code and message of each status, by the vendor's table."""
+"""Code and message of each status. Source: the vendor's table of gateway errors."""
 
 
 @dataclass(frozen=True, slots=True)
 class Keys:
-    """The one key pair the service takes."""
+    """The key pair the service takes."""
 
     access_key: str
     secret_key: str
@@ -51,14 +52,14 @@ class Keys:
 
 
 class Gateway:
-    """Answers what is not signed right; what is, goes on with its raw target untouched.
+    """Refuses requests without a valid signature, and passes the others to an application with their raw target.
 
     Parameters
     ----------
     faults
-        What befalls requests of the vendor's API; those of the local service's own are spared.
+        Faults of requests to the vendor's API; the local service's own API has none.
     hang_up
-        Ends a request's connection without an answer.
+        Closes a request's connection without a response.
     """
 
     def __init__(
@@ -71,22 +72,22 @@ class Gateway:
         self._hang_up = hang_up
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer as an ASGI application; of requests alone, there being no lifespan and no web sockets."""
+        """Respond as an ASGI application, to requests only: there is no lifespan and no web socket."""
         request = scope["method"], scope["path"]
-        is_spared = not scope["path"].startswith("/api/")
-        now = self._clock() + (0 if is_spared else self._faults.skew_seconds(*request))
+        has_faults = scope["path"].startswith("/api/")
+        now = self._clock() + (self._faults.skew_seconds(*request) if has_faults else 0)
         send = _dated(send, now)
         if refusal := self._refusal(scope, now):
             await refusal(scope, receive, send)
             return
-        struck = NOTHING if is_spared else self._faults.strike(*request)
-        scope["struck"] = struck
-        if struck.latency_seconds:
-            await asyncio.sleep(struck.latency_seconds)
-        if struck.status:
-            await _fault(struck.status, struck.retry_after)(scope, receive, send)
-        elif struck.is_lost:
-            await self._app(scope, receive, _to_nobody)
+        effects = self._faults.strike(*request) if has_faults else NO_EFFECTS
+        scope["effects"] = effects
+        if effects.latency_seconds:
+            await asyncio.sleep(effects.latency_seconds)
+        if effects.status:
+            await _requested_error(effects.status, effects.retry_after)(scope, receive, send)
+        elif effects.is_lost:
+            await self._app(scope, receive, _discard)
             await self._hang_up(scope, receive)
         else:
             await self._app(scope, receive, send)
@@ -96,19 +97,19 @@ class Gateway:
             return gateway_error(413, f"The address and the headers are over {MAX_HEAD} bytes.")
         if scope["raw_path"] in PUBLIC:
             return None
-        details = self._distrust(scope, now)
+        details = self._signature_error(scope, now)
         return gateway_error(401, details) if details else None
 
-    def _distrust(self, scope: Scope, now: float) -> str:
+    def _signature_error(self, scope: Scope, now: float) -> str:
         headers = {name.decode("latin-1"): value.decode("latin-1") for name, value in scope["headers"]}
         names = (TIMESTAMP_HEADER, ACCESS_KEY_HEADER, SIGNATURE_HEADER)
         timestamp, access_key, signature = (headers.get(name, "") for name in names)
         if not (timestamp and access_key and signature):
             return "Authentication information are missing."
         query = scope["query_string"]
-        # As it came over the wire: the decoded path is not what was signed.
+        # The raw bytes: the client signs the path before it is decoded.
         target = scope["raw_path"] + (b"?" + query if query else b"")
-        good = (
+        is_valid = (
             timestamp.isascii()
             and timestamp.isdigit()
             and len(timestamp) < 20
@@ -116,26 +117,27 @@ class Gateway:
             and access_key == self._keys.access_key
             and verify(signature, scope["method"], target, int(timestamp), access_key, self._keys.secret_key)
         )
-        return "" if good else "Invalid authentication information."
+        return "" if is_valid else "Invalid authentication information."
 
 
 def gateway_error(status: int, details: str) -> Response:
-    """Return how the gateway says no."""
+    """Return the gateway's response of an error status."""
     code, message = ERRORS[status]
-    return JSONResponse({"error": {"errorCode": code, "message": message, "details": details}}, status)
+    content: GatewayResponse = {"error": {"errorCode": code, "message": message, "details": details}}
+    return JSONResponse(content, status)
 
 
-async def cut(scope: Scope, receive: Receive) -> NoReturn:  # noqa: ARG001 - as `HangUp` has it
-    """Hang up where there is no connection: whoever called the application in this process gets the error."""
-    raise ConnectionResetError("the reply is lost: a fault that was asked for")
+async def cut(scope: Scope, receive: Receive) -> NoReturn:  # noqa: ARG001 - a HangUp
+    """Hang up where there is no connection: the caller in this process gets the error."""
+    raise ConnectionResetError("the response is lost: a requested fault")
 
 
-async def _to_nobody(message: Message) -> None:
-    """Lose what is sent."""
+async def _discard(message: Message) -> None:
+    """Send nothing."""
 
 
 def _dated(send: Send, now: float) -> Send:
-    """Return a way to send that dates answers by the gateway's clock, which may be off."""
+    """Return a `send` that dates responses by the gateway's clock, which a fault may have set wrong."""
 
     async def dated(message: Message) -> None:
         if message["type"] == "http.response.start":
@@ -146,11 +148,11 @@ def _dated(send: Send, now: float) -> Send:
     return dated
 
 
-def _fault(status: int, retry_after: int | None) -> Response:
-    answer = gateway_error(status, "A fault that was asked for.")
+def _requested_error(status: int, retry_after: int | None) -> Response:
+    response = gateway_error(status, "A requested fault.")
     if retry_after is not None:
-        answer.headers["retry-after"] = str(retry_after)
-    return answer
+        response.headers["retry-after"] = str(retry_after)
+    return response
 
 
 def _head_size(scope: Scope) -> int:

@@ -1,183 +1,302 @@
-"""What the local service answers, described: its OpenAPI document is made from these models, and tests hold answers to them.
-
-`contract` puts answers together without them, which takes a third of the time; a list has a thousand runs.
-"""
+"""The responses of the local service: their shapes, which the OpenAPI document is made from, and how they are made. Pure."""
 
 from __future__ import annotations
 
-from typing import Annotated, Any, Generic, Literal, TypeVar
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from typing import Annotated, Any, Generic, Literal, NotRequired, TypeVar, cast
 
-from pydantic import BaseModel, ConfigDict, Field, WithJsonSchema
+from pydantic import ConfigDict, Field, WithJsonSchema, with_config
+from typing_extensions import TypedDict  # pydantic takes typing's from Python 3.12 on
 
-from dataflow_magic.local.http.requests import MOST_RUNS
+from dataflow_magic.local.http.requests import MAX_CONCURRENT_RUNS
 from dataflow_magic.local.options import Contract
-from dataflow_magic.models.wire import RunState
+from dataflow_magic.local.run import RefusalKind
+from dataflow_magic.local.spark.progress import Progress
+from dataflow_magic.local.spark.settings import console_log_key
+from dataflow_magic.local.store import StoredJob, StoredRun
+from dataflow_magic.models.wire import KST, RunState
 
 __all__ = [
     "ID",
-    "ExecutionAnswer",
-    "FaultsAnswer",
-    "GatewayAnswer",
-    "HealthAnswer",
-    "JobAnswer",
-    "ListAnswer",
-    "ProgressAnswer",
-    "RefusalAnswer",
-    "ServiceAnswer",
-    "StartedAnswer",
+    "ExecutionResponse",
+    "FaultsResponse",
+    "GatewayResponse",
+    "HealthResponse",
+    "JobResponse",
+    "ListResponse",
+    "ProgressResponse",
+    "RefusalResponse",
+    "ServiceResponse",
+    "StartedResponse",
+    "execution_response",
+    "job_response",
+    "list_response",
+    "progress_response",
+    "started_response",
 ]
 
-Date = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 ID = {"type": "string", "pattern": "^[A-Za-z0-9]{12}$"}
 Id = Annotated[str, WithJsonSchema(ID)]
+Date = Annotated[str, Field(json_schema_extra={"format": "date-time"})]
 Minutes = Annotated[int, Field(ge=0)]
 Count = Annotated[int, Field(ge=0)]
 
 T = TypeVar("T")
+_closed = with_config(ConfigDict(extra="forbid"))
 
 
-class _Answer(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid")
-
-
-class RunCondition(_Answer):
-    """The condition a run was sent with."""
-
-    workerType: str | None = None  # noqa: N815 - the wire's names
-    numWorker: int  # noqa: N815
-    timeout: Minutes
-    nrn: str | None = None
-    scriptPath: str  # noqa: N815
-    logPath: str  # noqa: N815
-    parameters: dict[str, str] | None = None
-    consoleLogPath: str | None = None  # noqa: N815
-
-
-class JobCondition(_Answer):
+@_closed
+class JobCondition(TypedDict):
     """The condition a job stores."""
 
-    workerType: str | None = None  # noqa: N815
-    numWorker: int  # noqa: N815
+    workerType: NotRequired[str]
+    numWorker: int
     timeout: Minutes
-    nrn: str | None = None
-    scriptPath: str | None = None  # noqa: N815
-    logPath: str | None = None  # noqa: N815
-    parameters: dict[str, str] | None = None
+    nrn: NotRequired[str]
+    scriptPath: NotRequired[str]
+    logPath: NotRequired[str]
+    parameters: NotRequired[dict[str, str]]
 
 
-class JobAnswer(_Answer):
-    """A job, with whatever else it was made with."""
+@_closed
+class RunCondition(TypedDict):
+    """The condition a run was sent with."""
 
-    model_config = ConfigDict(frozen=True, extra="allow")
-    jobId: Id  # noqa: N815
+    workerType: NotRequired[str]
+    numWorker: int
+    timeout: Minutes
+    nrn: NotRequired[str]
+    scriptPath: str
+    logPath: str
+    parameters: NotRequired[dict[str, str]]
+    consoleLogPath: NotRequired[str]
+
+
+@with_config(ConfigDict(extra="allow"))
+class JobResponse(TypedDict):
+    """A job, with the further fields it was created with."""
+
+    jobId: Id
     name: str
     type: str
-    status: Literal["READY"] = "READY"
-    maxConcurrentRuns: Annotated[int, Field(ge=1, le=MOST_RUNS)] | None = None  # noqa: N815
-    lastExecutionStatus: RunState | None = None  # noqa: N815
-    runCondition: JobCondition  # noqa: N815
-    createdDate: Date  # noqa: N815
-    updatedDate: Date  # noqa: N815
-    lastExecutionDate: Date | None = None  # noqa: N815
+    status: Literal["READY"]
+    maxConcurrentRuns: NotRequired[Annotated[int, Field(ge=1, le=MAX_CONCURRENT_RUNS)]]
+    lastExecutionStatus: NotRequired[RunState]
+    runCondition: JobCondition
+    createdDate: Date
+    updatedDate: Date
+    lastExecutionDate: NotRequired[Date]
 
 
-class StartedAnswer(_Answer):
-    """A run as executeJob answers: the page's fields, no more and no fewer."""
+@_closed
+class StartedResponse(TypedDict):
+    """A run as executeJob returns it: the page's fields, no more and no fewer."""
 
-    jobExecutionId: Id  # noqa: N815
-    jobId: Id  # noqa: N815
-    jobCondition: RunCondition  # noqa: N815
+    jobExecutionId: Id
+    jobId: Id
+    jobCondition: RunCondition
     status: RunState
-    startDate: Date  # noqa: N815
-    createdDate: Date  # noqa: N815
-    runningTime: Minutes  # noqa: N815
-    parsedParameters: dict[str, str | bool | int | float] | list[Any]  # noqa: N815
+    startDate: Date
+    createdDate: Date
+    runningTime: Minutes
+    parsedParameters: dict[str, str | bool | int | float] | list[Any]
     type: Literal["JOB", "WORKFLOW"]
 
 
-class ExecutionAnswer(StartedAnswer):
-    """A run as getJobExecution tells it; ``statusDetail`` is the local service's own."""
+@_closed
+class ExecutionResponse(StartedResponse):
+    """A run as getJobExecution returns it; only the local service has ``statusDetail``."""
 
-    jobName: str  # noqa: N815
-    endDate: Date | None = None  # noqa: N815
-    triggerId: str | None = None  # noqa: N815
-    workflowId: str | None = None  # noqa: N815
-    waitingTime: Minutes  # noqa: N815
-    executorNum: int | None = None  # noqa: N815
-    statusDetail: str | None = None  # noqa: N815
+    jobName: str
+    endDate: NotRequired[Date]
+    triggerId: NotRequired[str]
+    workflowId: NotRequired[str]
+    waitingTime: Minutes
+    executorNum: NotRequired[int]
+    statusDetail: NotRequired[str]
 
 
-class ListAnswer(_Answer, Generic[T]):
-    """The envelope of every list; ``count`` is the total, which the vendor leaves open."""
+@_closed
+class ListResponse(TypedDict, Generic[T]):
+    """One page of a list; ``count`` is the total, which the vendor leaves open."""
 
-    items: list[T] = Field(alias="list")
+    list: Sequence[T]
     count: int
     page: int
     limit: int
 
 
-class StageAnswer(_Answer):
-    """A Spark stage that runs."""
+@_closed
+class StageResponse(TypedDict):
+    """A Spark stage that runs now."""
 
-    stageId: int  # noqa: N815
+    stageId: int
     name: str
-    tasksDone: Count  # noqa: N815
-    tasksFailed: Count  # noqa: N815
-    tasksTotal: Count  # noqa: N815
+    tasksDone: Count
+    tasksFailed: Count
+    tasksTotal: Count
 
 
-class ProgressAnswer(_Answer):
-    """How far a run is, all zeros before its first Spark job; once ``isOver`` it changes no more."""
+@_closed
+class ProgressResponse(TypedDict):
+    """The progress of a run: all zeros before its first Spark job, unchanged once ``isOver``."""
 
-    stagesDone: Count  # noqa: N815
-    stagesTotal: Count  # noqa: N815
-    tasksDone: Count  # noqa: N815
-    tasksFailed: Count  # noqa: N815
-    tasksTotal: Count  # noqa: N815
-    running: list[StageAnswer]
-    isOver: bool  # noqa: N815
+    stagesDone: Count
+    stagesTotal: Count
+    tasksDone: Count
+    tasksFailed: Count
+    tasksTotal: Count
+    running: Sequence[StageResponse]
+    isOver: bool
 
 
-class ServiceAnswer(_Answer):
-    """What the local service tells of itself."""
+@_closed
+class ServiceResponse(TypedDict):
+    """Where the local service keeps its data, and what it does now."""
 
     folder: str
     objects: str
     pid: int
     contract: Contract
-    activeRuns: int  # noqa: N815
+    activeRuns: int
 
 
-class HealthAnswer(_Answer):
-    """That the service is well."""
+@_closed
+class HealthResponse(TypedDict):
+    """The service works."""
 
     status: Literal["ok"]
     version: str
 
 
-class FaultsAnswer(_Answer):
-    """The faults that are set, each as it was asked for with how often it ``struck``."""
+@_closed
+class FaultsResponse(TypedDict):
+    """The faults that are set, each as it was requested and how often it ``struck``."""
 
     seed: int
-    faults: list[dict[str, Any]]
+    faults: Sequence[dict[str, Any]]
 
 
-class RefusalAnswer(_Answer):
-    """How the service says no."""
+@_closed
+class RefusalResponse(TypedDict):
+    """The service refuses a request."""
 
     detail: str
-    errorType: Literal["bad-parameter", "bad-state", "not-found"]  # noqa: N815
+    errorType: RefusalKind
 
 
-class GatewayError(_Answer):
-    """Why the gateway says no."""
+@_closed
+class GatewayError(TypedDict):
+    """Why the gateway refuses a request."""
 
-    errorCode: str  # noqa: N815
+    errorCode: str
     message: str
     details: str
 
 
-class GatewayAnswer(_Answer):
-    """How the gateway says no."""
+@_closed
+class GatewayResponse(TypedDict):
+    """The gateway refuses a request."""
 
     error: GatewayError
+
+
+def job_response(job: StoredJob) -> JobResponse:
+    """Return a job as all its operations return it."""
+    response = {
+        **job.extra,  # first, so that no stored field replaces one of the service's
+        "jobId": job.job_id,
+        "name": job.name,
+        "type": job.type,
+        "status": "READY",
+        "maxConcurrentRuns": job.max_concurrent_runs,
+        "lastExecutionStatus": job.last_status,
+        "runCondition": dict(job.condition),
+        "createdDate": _date(job.created),
+        "updatedDate": _date(job.updated),
+        "lastExecutionDate": _date(job.last_run),
+    }
+    return cast("JobResponse", _without_none(response))
+
+
+def started_response(run: StoredRun) -> StartedResponse:
+    """Return a run as executeJob returns it."""
+    response = {
+        "jobExecutionId": run.run_id,
+        "jobId": run.job_id,
+        "jobCondition": dict(run.condition),
+        "status": run.status,
+        "startDate": _date(run.created),
+        "createdDate": _date(run.created),
+        "runningTime": 0,
+        "parsedParameters": dict(run.parameters) if run.started and run.parameters else [],
+        "type": "WORKFLOW" if run.workflow_id else "JOB",
+    }
+    return cast("StartedResponse", response)
+
+
+def execution_response(run: StoredRun, now: datetime, waiting_for: str = "") -> ExecutionResponse:
+    """Return a run as getJobExecution returns it.
+
+    Parameters
+    ----------
+    waiting_for
+        What a READY run waits for. It becomes ``statusDetail``, like the reason of a failed run.
+    """
+    end = run.ended or now
+    more = {
+        "jobName": run.job_name,
+        "jobCondition": {
+            **run.condition,
+            "consoleLogPath": console_log_key(run.condition["logPath"], run.run_id),
+        },
+        "endDate": _date(run.ended),
+        "triggerId": run.trigger_id,
+        "workflowId": run.workflow_id,
+        "waitingTime": _minutes(run.created, run.started or end),
+        "runningTime": _minutes(run.started, end) if run.started else 0,
+        "executorNum": run.condition["numWorker"] if run.started else None,
+        "statusDetail": run.detail or waiting_for or None,
+    }
+    return cast("ExecutionResponse", {**started_response(run), **_without_none(more)})
+
+
+def list_response(items: Sequence[T], count: int, page: int, limit: int) -> ListResponse[T]:
+    """Return one page of a list of ``count`` items."""
+    return {"list": items, "count": count, "page": page, "limit": limit}
+
+
+def progress_response(progress: Progress) -> ProgressResponse:
+    """Return the progress of a run; the vendor has no such operation."""
+    return {
+        "stagesDone": progress.stages_done,
+        "stagesTotal": progress.stages_total,
+        "tasksDone": progress.tasks_done,
+        "tasksFailed": progress.tasks_failed,
+        "tasksTotal": progress.tasks_total,
+        "running": [
+            {
+                "stageId": stage.stage_id,
+                "name": stage.name,
+                "tasksDone": stage.tasks_done,
+                "tasksFailed": stage.tasks_failed,
+                "tasksTotal": stage.tasks_total,
+            }
+            for stage in progress.running
+        ],
+        "isOver": progress.is_over,
+    }
+
+
+def _without_none(response: Mapping[str, Any]) -> dict[str, Any]:
+    return {key: value for key, value in response.items() if value is not None}
+
+
+def _date(moment: datetime | None) -> str | None:
+    return moment.astimezone(KST).isoformat(timespec="seconds") if moment else None
+
+
+def _minutes(start: datetime, end: datetime) -> int:
+    # A clock that was set back must not give a negative time.
+    return max(0, int((end - start).total_seconds() // 60))

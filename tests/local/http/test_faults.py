@@ -13,8 +13,8 @@ import stamina
 
 from dataflow_magic import errors
 from dataflow_magic.client.client import Client
-from dataflow_magic.local.http.contract import read_faults
-from dataflow_magic.local.http.faults import Faults
+from dataflow_magic.local.http.faults import FaultPlan, Faults
+from dataflow_magic.local.http.requests import read
 from dataflow_magic.local.run import Refusal
 from tests.local.http.test_app import BASE, CONDITION, World, a_world, as_json, signed
 from tests.local.test_server import folder as folder
@@ -28,7 +28,7 @@ RUNS = "/api/v1/jobs/JOB000000001/executions"
 
 
 def faults(*wanted: dict[str, Any], seed: int = 0) -> Faults:
-    plan = read_faults(json.dumps({"seed": seed, "faults": wanted}).encode())
+    plan = read(FaultPlan, json.dumps({"seed": seed, "faults": wanted}).encode())
     found = Faults()
     found.set(plan.faults, plan.seed)
     return found
@@ -39,7 +39,7 @@ def statuses(of: Faults, requests: list[tuple[str, str]]) -> list[int | None]:
 
 
 def struck(of: Faults) -> list[int]:
-    return [fault["struck"] for fault in of.told()["faults"]]
+    return [fault["struck"] for fault in of.report()["faults"]]
 
 
 def test_nothing_strikes_unasked():
@@ -47,7 +47,7 @@ def test_nothing_strikes_unasked():
 
     assert none.strike("GET", RUNS) == Faults().strike("POST", RUNS)
     assert none.skew_seconds("GET", RUNS) == 0
-    assert none.told() == {"seed": 0, "faults": []}
+    assert none.report() == {"seed": 0, "faults": []}
 
 
 def test_a_fault_strikes_each_time_by_default():
@@ -148,7 +148,7 @@ def test_what_is_told_of_runs_strikes_only_where_runs_are_told(kind, requests):
 )
 def test_a_wish_that_is_not_understood_is_refused_by_its_field(body, detail):
     with pytest.raises(Refusal) as refused:
-        read_faults(as_json(body))
+        read(FaultPlan, as_json(body))
 
     assert refused.value.kind == "bad-parameter"
     assert refused.value.detail == detail
@@ -239,7 +239,7 @@ async def test_an_error_is_the_gateways_and_nothing_is_carried_out(world, fault,
     response = await world.send("POST", "/api/v1/jobs", b'{"name": "abc", "type": "SCRIPT"}')
     assert (response.status_code, "retry-after" in response.headers) == (fault["status"], False)
     assert response.json() == {
-        "error": {"errorCode": code, "message": message, "details": "A fault that was asked for."}
+        "error": {"errorCode": code, "message": message, "details": "A requested fault."}
     }
 
     await set_faults(world)
@@ -358,7 +358,7 @@ async def test_a_lost_reply_is_an_error_to_who_calls_the_application_itself(worl
     await set_faults(world, {"kind": "lost-reply"})
     transport = httpx.ASGITransport(world.transport.app)
     async with httpx.AsyncClient(transport=transport) as http:
-        with pytest.raises(ConnectionResetError, match="the reply is lost: a fault that was asked for"):
+        with pytest.raises(ConnectionResetError, match="the response is lost: a requested fault"):
             await http.post(
                 f"{BASE}/api/v1/jobs",
                 content=b'{"name": "abc", "type": "SCRIPT"}',

@@ -15,7 +15,8 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
-from dataflow_magic.local.http.openapi import RUN, document, operations
+from dataflow_magic.local.http.app import RUN, operations
+from dataflow_magic.local.http.openapi import document
 from dataflow_magic.local.http.requests import PATH
 from dataflow_magic.local.options import Contract
 from dataflow_magic.local.spark.script import ScriptProblem, object_path
@@ -91,7 +92,10 @@ def test_what_is_described_is_what_is_routed_and_signed(services, contract):
     _, address, _ = services[contract]
     described = requests.get(f"{address}/local/v1/openapi.json", timeout=20).json()
 
-    assert described == json.loads(json.dumps(document(contract, version("dataflow-magic"))))
+    title = f"Data Flow, local service ({contract})"
+    assert described == json.loads(
+        json.dumps(document(operations(contract), title, version("dataflow-magic")))
+    )
     for path, methods in described["paths"].items():
         url = address + path.format(jobId="NOSUCHJOB000", executionId="NOSUCHRUN000")
         for method in ("get", "post", "put", "patch", "delete"):

@@ -1,30 +1,21 @@
 import json
-import math
 from dataclasses import replace
-from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
-from dataflow_magic.local.http.contract import (
-    execution_answer,
-    job_answer,
-    list_answer,
-    progress_answer,
-    read_execution,
-    read_execution_config,
-    read_execution_over,
-    read_job,
-    read_job_update,
+from dataflow_magic.local.http.requests import (
+    ExecutionConfig,
+    JobCreation,
+    JobUpdate,
+    PageExecution,
+    SettingsExecution,
+    read,
     read_paging,
-    started_answer,
 )
-from dataflow_magic.local.http.responses import ExecutionAnswer, JobAnswer, ProgressAnswer
-from dataflow_magic.local.run import Refusal, script_parameters
-from dataflow_magic.local.spark.progress import Progress, StageProgress
-from dataflow_magic.local.store import StoredJob, StoredRun
+from dataflow_magic.local.run import Refusal
+from dataflow_magic.local.store import StoredJob
+from tests.local.http.stored import JOB, PAGE_RESPONSE, REQUIRED
 
 PAGE_REQUEST = b"""{
   "jobCondition": {
@@ -41,55 +32,30 @@ PAGE_REQUEST = b"""{
 }"""
 """As printed on the executeJob page."""
 
-PAGE_ANSWER = {
-    "jobExecutionId": "p4Y5Pk000000",
-    "jobId": "gqigvH000000",
-    "jobCondition": {
-        "workerType": "DEFAULT",
-        "numWorker": 2,
-        "timeout": 360,
-        "nrn": "nrn:PUB:IAM::*******:Role/********-0496-11f0-baf6-246e96591a38",
-        "scriptPath": "dataflow-2706412-****/scripts/",
-        "logPath": "dataflow-2706412-****/sparkHistoryLogs/",
-    },
-    "status": "READY",
-    "startDate": "2025-03-20T17:27:17+09:00",
-    "createdDate": "2025-03-20T17:27:17+09:00",
-    "runningTime": 0,
-    "parsedParameters": [],
-    "type": "JOB",
-}
-"""As printed there, but for the ids it blots out."""
 
-REQUIRED = {"nrn": "nrn:PUB:IAM::1:Role/r", "scriptPath": "b/scripts/", "logPath": "b/logs/"}
 NO_PATH = "is not a path in object storage: write bucket/key, without a scheme, .. or a leading slash"
 
-CREATED = datetime(2025, 3, 20, 8, 27, 17, 654321, tzinfo=UTC)
-RUN = StoredRun(
-    run_id="p4Y5Pk000000",
-    job_id="gqigvH000000",
-    job_name="daily_sales",
-    condition=PAGE_ANSWER["jobCondition"],  # type: ignore[arg-type]
-    parameters={"$table_name": "test.sample_table2"},
-    trigger_id=None,
-    workflow_id=None,
-    status="READY",
-    detail="",
-    created=CREATED,
-    started=None,
-    ended=None,
-    max_concurrent_runs=None,
-)
-JOB = StoredJob(
-    job_id="gqigvH000000",
-    name="daily_sales",
-    type="SCRIPT",
-    max_concurrent_runs=None,
-    condition={"numWorker": 2, "timeout": 360},
-    extra={},
-    created=CREATED,
-    updated=CREATED,
-)
+
+def read_execution(body: bytes) -> tuple[dict[str, Any], dict[str, Any]]:
+    execution = read(PageExecution, body)
+    return execution.condition(JOB), dict(execution.parameters)
+
+
+def read_execution_over(body: bytes, job: StoredJob) -> tuple[dict[str, Any], dict[str, Any]]:
+    execution = read(SettingsExecution, body)
+    return execution.condition(job), dict(execution.parameters)
+
+
+def read_job(body: bytes) -> dict[str, Any]:
+    return read(JobCreation, body).fields()
+
+
+def read_job_update(body: bytes, job: StoredJob) -> dict[str, Any]:
+    return read(JobUpdate, body).changes(job)
+
+
+def read_execution_config(body: bytes, job: StoredJob) -> dict[str, Any]:
+    return read(ExecutionConfig, body).changes(job)
 
 
 def execution(parameters: Any = None, **condition: Any) -> bytes:
@@ -107,7 +73,7 @@ def job(**fields: Any) -> bytes:
 
 def test_the_pages_request_is_read():
     assert read_execution(PAGE_REQUEST) == (
-        PAGE_ANSWER["jobCondition"],
+        PAGE_RESPONSE["jobCondition"],
         {"$table_name": "test.sample_table2"},
     )
 
@@ -267,8 +233,8 @@ def test_a_value_the_page_does_not_allow_is_refused_by_its_field(body, detail):
         (b"null", "the body is not a JSON object"),
         (b'{"a": "\\ud800"}', "the body is not JSON in UTF-8 (UnicodeEncodeError: "),
         (b'{"\\udfff": 1}', "the body is not JSON in UTF-8 (UnicodeEncodeError: "),
-        (b'{"a": NaN}', "the body is not JSON in UTF-8 (ValueError: NaN is no JSON)"),
-        (b'{"a": -Infinity}', "the body is not JSON in UTF-8 (ValueError: -Infinity is no JSON)"),
+        (b'{"a": NaN}', "the body is not JSON in UTF-8 (ValueError: NaN is not JSON)"),
+        (b'{"a": -Infinity}', "the body is not JSON in UTF-8 (ValueError: -Infinity is not JSON)"),
         (b'{"a": 1e999}', "the body is not JSON in UTF-8 (ValueError: a number is out of range)"),
         (b'{"a": ' + b"9" * 5000 + b"}", "the body is not JSON in UTF-8 (ValueError: "),
         (b'{"a": ' + b"[" * 100_000, "the body is not JSON in UTF-8 (RecursionError: "),
@@ -306,51 +272,6 @@ def test_parameters_keep_their_json_types():
 
     assert parameters == {"$a": "x", "$b": 1, "$c": 1.5, "$d": True, "$e": "", "f": "y"}
     assert parameters["$d"] is True
-
-
-json_values = st.recursive(
-    st.none()
-    | st.booleans()
-    | st.integers()
-    | st.floats()
-    | st.text()
-    | st.text(alphabet=st.characters(categories=["Cs"])),
-    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
-    max_leaves=8,
-)
-fields = st.dictionaries(
-    st.sampled_from(["workerType", "numWorker", "timeout", "nrn", "scriptPath", "logPath"]), json_values
-)
-
-
-@given(condition=fields, parameters=json_values, more=json_values)
-def test_whatever_is_sent_is_refused_or_can_be_told_again(condition, parameters, more):
-    body = json.dumps({"jobCondition": {**REQUIRED, **condition}, "parameters": parameters, "more": more})
-    try:
-        taken, given = read_execution(body.encode())
-    except Refusal as refusal:
-        json.dumps(refusal.detail, ensure_ascii=False).encode()
-        return
-    started = replace(RUN, condition=taken, parameters=given, started=CREATED, status="RUNNING")
-    told = json.dumps(execution_answer(started, CREATED), ensure_ascii=False, allow_nan=False).encode()
-    ExecutionAnswer.model_validate_json(told, strict=True)
-
-    assert all("\0" not in value for value in script_parameters({}, given).values())
-
-
-@given(condition=json_values, more=st.dictionaries(st.text(), json_values, max_size=4))
-def test_whatever_job_is_sent_is_refused_or_can_be_told_again(condition, more):
-    body = json.dumps({"jobCondition": condition, **more, "name": "daily_sales", "type": "SCRIPT"})
-    try:
-        taken = read_job(body.encode())
-    except Refusal as refusal:
-        json.dumps(refusal.detail, ensure_ascii=False).encode()
-        return
-    told = job_answer(replace(JOB, condition=taken["condition"], extra=taken["extra"]))
-
-    text = json.dumps(told, ensure_ascii=False, allow_nan=False).encode()
-    JobAnswer.model_validate_json(text, strict=True)
-    assert (told["jobId"], told["name"]) == ("gqigvH000000", "daily_sales")
 
 
 def test_a_job_needs_a_name_and_a_type_and_gets_the_defaults():
@@ -460,7 +381,7 @@ def test_a_job_by_other_rules_is_refused_by_its_field(body, detail):
 FULL = replace(JOB, condition={**REQUIRED, "numWorker": 4, "timeout": 60, "parameters": {"$a": "1"}})
 
 
-@pytest.mark.parametrize("body", [b"", b"{}", b'{"jobCondition": {"nrn": null}}'])
+@pytest.mark.parametrize("body", [b"{}", b'{"jobCondition": {"nrn": null}}'])
 def test_by_the_newest_pages_a_run_that_brings_nothing_has_what_its_job_stores(body):
     condition, parameters = read_execution_over(body, FULL)
 
@@ -469,7 +390,7 @@ def test_by_the_newest_pages_a_run_that_brings_nothing_has_what_its_job_stores(b
         {},
     )
     assert list(condition) == [
-        *PAGE_ANSWER["jobCondition"],  # type: ignore[misc]
+        *PAGE_RESPONSE["jobCondition"],  # type: ignore[misc]
         "parameters",
     ]
 
@@ -603,164 +524,3 @@ def test_a_page_of_more_than_a_thousand_is_refused():
 
     assert refused.value.kind == "bad-parameter"
     assert refused.value.detail == "limit: 1001 is over 1000; ask page by page"
-
-
-def test_a_started_run_is_answered_as_the_page_prints_it():
-    answer = started_answer(RUN)
-
-    assert answer == PAGE_ANSWER
-    assert list(answer) == list(PAGE_ANSWER)
-
-
-def test_a_waiting_run_tells_what_it_waits_for_and_no_parameters_yet():
-    answer = execution_answer(RUN, CREATED + timedelta(minutes=2, seconds=59), "a free slot")
-
-    assert answer == {
-        **PAGE_ANSWER,
-        "jobName": "daily_sales",
-        "jobCondition": {
-            **PAGE_ANSWER["jobCondition"],  # type: ignore[dict-item]
-            "consoleLogPath": "dataflow-2706412-****/sparkHistoryLogs/p4Y5Pk000000/console.log",
-        },
-        "waitingTime": 2,
-        "statusDetail": "a free slot",
-    }
-
-
-def test_a_run_that_goes_on_tells_its_parameters_and_whole_minutes():
-    running = replace(
-        RUN, status="RUNNING", started=CREATED + timedelta(seconds=90), trigger_id="T", workflow_id="W"
-    )
-
-    answer = execution_answer(running, CREATED + timedelta(seconds=90 + 119))
-
-    assert answer["parsedParameters"] == {"$table_name": "test.sample_table2"}
-    assert (answer["waitingTime"], answer["runningTime"], answer["executorNum"]) == (1, 1, 2)
-    assert (answer["triggerId"], answer["workflowId"], answer["type"]) == ("T", "W", "WORKFLOW")
-    assert answer["startDate"] == answer["createdDate"] == "2025-03-20T17:27:17+09:00"
-    assert {"endDate", "statusDetail"}.isdisjoint(answer)
-
-
-def test_a_run_that_is_over_stands_still():
-    over = replace(
-        RUN,
-        status="FAILED",
-        detail="the script exited with code 1",
-        started=CREATED + timedelta(minutes=1),
-        ended=CREATED + timedelta(minutes=4),
-    )
-
-    answer = execution_answer(over, CREATED + timedelta(days=9))
-
-    assert (answer["status"], answer["statusDetail"]) == ("FAILED", "the script exited with code 1")
-    assert (answer["waitingTime"], answer["runningTime"]) == (1, 3)
-    assert answer["endDate"] == "2025-03-20T17:31:17+09:00"
-
-
-def test_a_run_that_never_began_waited_until_its_end():
-    over = replace(RUN, status="CANCELED", ended=CREATED + timedelta(minutes=4))
-
-    answer = execution_answer(over, CREATED + timedelta(days=9))
-
-    assert (answer["waitingTime"], answer["runningTime"]) == (4, 0)
-    assert "executorNum" not in answer
-
-
-def test_a_run_without_parameters_keeps_the_pages_empty_list():
-    answer = execution_answer(replace(RUN, parameters={}, started=CREATED), CREATED)
-
-    assert answer["parsedParameters"] == []
-
-
-def test_a_clock_that_was_set_back_gives_no_negative_minutes():
-    running = replace(RUN, status="RUNNING", started=CREATED - timedelta(hours=1))
-
-    answer = execution_answer(running, CREATED - timedelta(hours=2))
-
-    assert (answer["waitingTime"], answer["runningTime"]) == (0, 0)
-
-
-def test_a_job_is_told_with_its_settings_under_the_responses_name():
-    told = job_answer(
-        replace(
-            JOB, max_concurrent_runs=2, last_status="FAILED", last_run=CREATED, extra={"description": "매출"}
-        )
-    )
-
-    assert told == {
-        "jobId": "gqigvH000000",
-        "name": "daily_sales",
-        "type": "SCRIPT",
-        "status": "READY",
-        "maxConcurrentRuns": 2,
-        "lastExecutionStatus": "FAILED",
-        "description": "매출",
-        "runCondition": {"numWorker": 2, "timeout": 360},
-        "createdDate": "2025-03-20T17:27:17+09:00",
-        "updatedDate": "2025-03-20T17:27:17+09:00",
-        "lastExecutionDate": "2025-03-20T17:27:17+09:00",
-    }
-
-
-def test_a_job_that_never_ran_has_no_last_run():
-    assert {"lastExecutionStatus", "lastExecutionDate", "maxConcurrentRuns"}.isdisjoint(job_answer(JOB))
-
-
-def test_no_further_field_of_a_job_can_pose_as_one_of_the_services():
-    faked = {"jobId": "x", "status": "DELETED", "runCondition": {}, "createdDate": "x"}
-
-    assert job_answer(replace(JOB, extra=faked)) == job_answer(JOB)
-
-
-def test_progress_is_told_with_the_stages_that_run():
-    answer = progress_answer(Progress(2, 5, 9, 1, 20, (StageProgress(4, "count at daily.py:7", 3, 1, 8),)))
-
-    assert answer == {
-        "stagesDone": 2,
-        "stagesTotal": 5,
-        "tasksDone": 9,
-        "tasksFailed": 1,
-        "tasksTotal": 20,
-        "running": [
-            {
-                "stageId": 4,
-                "name": "count at daily.py:7",
-                "tasksDone": 3,
-                "tasksFailed": 1,
-                "tasksTotal": 8,
-            }
-        ],
-        "isOver": False,
-    }
-    assert ProgressAnswer.model_validate(answer).model_dump() == answer
-
-
-def test_the_envelope_of_lists():
-    assert list_answer([{"jobId": "x"}], 7, 3, 1) == {
-        "list": [{"jobId": "x"}],
-        "count": 7,
-        "page": 3,
-        "limit": 1,
-    }
-
-
-@pytest.mark.parametrize(
-    ("stored", "given", "merged"),
-    [
-        ({}, {"$a": "x"}, {"$a": "x"}),
-        ({"$a": "1", "$b": "2"}, {"$a": "x"}, {"$a": "x", "$b": "2"}),
-        ({"a": "1"}, {"$a": "x"}, {"$a": "x"}),
-        ({}, {"a": True, "b": 3, "c": 0.5, "d": ""}, {"$a": "true", "$b": "3", "$c": "0.5", "$d": ""}),
-    ],
-    ids=["the run's", "the run's over the job's", "with and without $ is one name", "all become text"],
-)
-def test_a_script_gets_the_jobs_parameters_with_the_runs_laid_over(stored, given, merged):
-    assert script_parameters(stored, given) == merged
-
-
-@given(st.floats(allow_nan=False, allow_infinity=False))
-def test_a_number_reaches_the_script_unchanged(number):
-    text = script_parameters({}, {"$n": number})["$n"]
-
-    assert math.copysign(1, float(text)) == math.copysign(1, number)
-    assert float(text) == number
