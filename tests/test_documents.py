@@ -33,6 +33,7 @@ LOCAL_KEYS = {
     "DATAFLOW_LOCAL_ACCESS_KEY": "LOCAL-ACCESS-KEY",
     "DATAFLOW_LOCAL_SECRET_KEY": "LOCAL-SECRET-KEY",
 }
+SERVE = ["dataflow-magic", "local", "--port", "0"]
 SECONDS = 60
 
 SNIPPET = re.compile(
@@ -171,6 +172,7 @@ def test_the_commands_of_a_page_work(page, shell, tmp_path):
 @pytest.mark.spark
 @of_pages([page for page in PAGES if any(map(is_history, commands(page)))])
 def test_the_history_a_page_names_is_served(page, shell, tmp_path):
+    serve_and_end(SERVE, shell, tmp_path)  # there is no history of a folder that no service ever used
     for words in filter(is_history, commands(page)):
         serve_and_end([*words, "--port", "0"], shell, tmp_path)
 
@@ -191,7 +193,7 @@ def check_command(words: list[str], environment: dict[str, str], folder: Path) -
             serve_and_end(["0" if word == "8970" else word for word in words], environment, folder)
         case ["dataflow-magic", "local", "reset", *_]:
             # It refuses a folder that no service ever used.
-            serve_and_end(["dataflow-magic", "local", "--port", "0"], environment, folder)
+            serve_and_end(SERVE, environment, folder)
             run(words, environment, folder)
         case ["dataflow-magic", "local", "status"]:
             run(words, environment, folder, code=3)
@@ -237,7 +239,7 @@ def program(name: str) -> str:
 @of_pages([page for page in PAGES if any(snippet.is_test for snippet in snippets(page))])
 def test_the_tests_a_page_shows_pass_at_a_local_service(page, shell, tmp_path):
     with subprocess.Popen(
-        [program("dataflow-magic"), "local", "--port", "0"],
+        [program(SERVE[0]), *SERVE[1:]],
         env=shell,
         cwd=tmp_path,
         stdout=subprocess.PIPE,

@@ -61,16 +61,18 @@ class Photographer:
         self._notebook.select_cell(0)
 
     def until(self, cell: int, claim: Callable[[str], bool]) -> None:
-        """Wait until the text of a cell's card satisfies the claim."""
+        """Wait until the text below a cell satisfies the claim."""
+        output = self._notebook.output(cell)
         deadline = time.monotonic() + SPARK_MS / 1000
-        while not claim(text := self._card(cell).inner_text()):
+        while not claim(text := output.inner_text()):
             if time.monotonic() > deadline:
-                raise TimeoutError(f"not shown in time; the card says:\n{text}")
+                raise TimeoutError(f"cell {cell} did not get there; it shows:\n{text}")
             self._notebook.page.wait_for_timeout(100)
 
     def until_state(self, cell: int, state: str) -> None:
         """Wait until a run's card shows this state."""
-        expect(self._card(cell).locator(".dfm-word").first).to_have_text(state, timeout=SPARK_MS)
+        card = self._notebook.output(cell).locator(".dfm-card").first
+        expect(card.locator(".dfm-word").first).to_have_text(state, timeout=SPARK_MS)
 
     def until_static(self, cell: int) -> None:
         """Wait until plain HTML has taken the place of a finished card's widgets."""
@@ -78,9 +80,6 @@ class Photographer:
 
     def _cell(self, cell: int) -> Locator:
         return self._notebook.page.locator(".jp-NotebookPanel .jp-Notebook .jp-Cell").nth(cell)
-
-    def _card(self, cell: int) -> Locator:
-        return self._notebook.output(cell).locator(".dfm-card").first
 
 
 def main(folder: Path) -> int:
