@@ -1,4 +1,4 @@
-"""Every notebook of the repository, executed once by the demo against a real local service, Spark and all."""
+"""Every notebook of the repository, executed once by the demo against a real local service with Spark."""
 
 from __future__ import annotations
 
@@ -28,12 +28,16 @@ by_name = pytest.mark.parametrize("notebook", NOTEBOOKS, ids=lambda path: path.s
 
 @dataclass(frozen=True)
 class Executed:
-    """What the demo made of one notebook.
+    """One notebook as the demo executed it.
 
     Parameters
     ----------
+    said
+        What the demo printed.
+    page
+        The notebook as HTML.
     secrets
-        What must be nowhere in it.
+        Keys that must appear in none of these.
     """
 
     code: int
@@ -44,14 +48,14 @@ class Executed:
     secrets: tuple[str, ...]
 
     def outputs(self, mark: str) -> str:
-        """Return as text what the cell with this in its source gave out."""
+        """Return as text the outputs of the cell whose source contains the mark."""
         cell = next(c for c in self.document["cells"] if mark in "".join(c["source"]))
         return "\n".join(_text(output) for output in cell["outputs"])
 
 
 @pytest.fixture(scope="module")
 def execute(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], Executed]]:
-    """Execute a notebook with `dataflow-magic demo`, once; keys of the cloud are there and must not be used."""
+    """Execute a notebook with `dataflow-magic demo`, once. The environment has keys of the cloud, which must not be used."""
     with (
         service_folder(tmp_path_factory.mktemp("home")) as folder,
         pytest.MonkeyPatch.context() as environment,
@@ -63,7 +67,7 @@ def execute(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path
 
         @cache
         def executed(notebook: Path) -> Executed:
-            # For the keys: the service the demo finds is this one.
+            # Started here for its keys; the demo then uses this service.
             address, hold = attach(folder)
             out, said = tmp_path_factory.mktemp("out"), io.StringIO()
             with contextlib.redirect_stdout(said):
@@ -127,16 +131,16 @@ def test_no_key_is_in_what_a_notebook_leaves_behind(execute, notebook):
 
 
 @pytest.mark.spark
-def test_the_demo_tells_each_runs_states_in_order(quickstart):
-    told: dict[str, list[str]] = {}
+def test_the_demo_prints_each_runs_states_in_order(quickstart):
+    printed: dict[str, list[str]] = {}
     for run, state in re.findall(
         r"^[0-9:]{8} KST  daily_delays  (\w{12})  ([A-Z]+)", quickstart.said, re.MULTILINE
     ):
-        states = told.setdefault(run, [])
+        states = printed.setdefault(run, [])
         if states[-1:] != [state]:
             states.append(state)
 
-    assert list(told.values()) == [
+    assert list(printed.values()) == [
         ["READY", "RUNNING", "COMPLETED"],
         ["READY", "RUNNING", "COMPLETED"],
         ["READY", "RUNNING", "FAILED"],
@@ -173,7 +177,7 @@ def test_the_quickstart_reads_the_table_the_job_wrote(quickstart):
 
 
 @pytest.mark.spark
-def test_the_quickstart_tells_why_a_run_failed(quickstart):
+def test_the_quickstart_shows_why_a_run_failed(quickstart):
     reason = "ValueError: no flights from 'SFO' in month 1; the table has EWR, JFK, LGA"
     card = quickstart.outputs("-o wrong")
 
@@ -184,7 +188,7 @@ def test_the_quickstart_tells_why_a_run_failed(quickstart):
 
 
 @pytest.mark.spark
-def test_a_script_that_was_changed_in_the_notebook_does_what_it_says_then(execute):
+def test_a_script_changed_in_the_notebook_runs_as_changed(execute):
     executed = execute(FOLDER / "write-a-job.ipynb")
 
     assert "wrote 583 bytes to s3a://dataflow-sample/scripts/late_airlines.py; job late_airlines (" in (
