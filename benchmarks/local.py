@@ -30,7 +30,6 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -227,7 +226,7 @@ async def serve(folder: Path, stored: int) -> None:
     condition |= {"numWorker": 2, "timeout": 360}
     job = store.add_job("daily", "SCRIPT", max_concurrent_runs=None, condition=condition, extra={})
     fill(store, job.job_id, condition, stored)
-    async with nullcontext(_never) as carry_out, Engine(store, folder, carry_out, slots=2) as engine:
+    async with Engine(store, folder, _never, slots=2) as engine:
         service = Service(store, engine, folder, lambda: datetime.now(KST), most_waiting=sys.maxsize)
         app = create_app(service, KEYS)
 

@@ -177,7 +177,7 @@ async def serve(folder: Path, runs: int, jobs: int) -> None:
     seeded = {run_id(number) for number in range(runs)}
     told: defaultdict[tuple[str, str], asyncio.Event] = defaultdict(asyncio.Event)
 
-    async def carry_out(
+    async def run_script(
         spec: RunSpec, *, cancel: asyncio.Event, waiting: Callable[[str], None], started: Callable[[], None]
     ) -> Outcome:
         if spec.run_id in seeded:
@@ -194,7 +194,7 @@ async def serve(folder: Path, runs: int, jobs: int) -> None:
     listener = socket.socket(socket.AF_INET, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     listener.bind((HOST, 0))
     listener.listen(128)
-    async with Engine(store, folder, carry_out, slots=runs + MOST_STARTED) as engine:
+    async with Engine(store, folder, run_script, slots=runs + MOST_STARTED) as engine:
         while store.runs_in(RunState.READY):  # noqa: ASYNC110 - the engine tells nobody
             await asyncio.sleep(0.05)
         spread_starts(folder / "state.sqlite3", runs)

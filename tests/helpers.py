@@ -201,7 +201,7 @@ class ScriptedService(httpx.AsyncBaseTransport):
 
     async def _start(self) -> ASGIApp:
         self._loop = asyncio.get_running_loop()
-        self._engine = Engine(self.store, self.folder, self._carry_out, slots=4)
+        self._engine = Engine(self.store, self.folder, self._run_script, slots=4)
         await self._engine.__aenter__()  # left with the loop: whoever stops it cancels what runs on it
         return create_app(
             Service(self.store, self._engine, self.folder, self.now, self.contract),
@@ -209,7 +209,7 @@ class ScriptedService(httpx.AsyncBaseTransport):
             clock=lambda: self.seconds() + self.clock_ahead_seconds,
         )
 
-    async def _carry_out(
+    async def _run_script(
         self,
         spec: RunSpec,
         *,

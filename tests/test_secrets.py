@@ -25,7 +25,7 @@ SPELLINGS = ("m4rk3r", "rch'ed", "ed-everywhere")
 class TalkativeService(ScriptedService):
     """A service whose scripts print what they were given and fail over it."""
 
-    async def _carry_out(self, spec, *, cancel, waiting, started):  # noqa: ARG002 - the engine's protocol
+    async def _run_script(self, spec, *, cancel, waiting, started):  # noqa: ARG002 - the engine's protocol
         started()
         if spec.job_name != "broken":
             return Outcome("COMPLETED")

@@ -144,7 +144,7 @@ def _serve(options: argparse.Namespace) -> int:
     check_installed()
     from dataflow_magic.local.http.app import Keys
     from dataflow_magic.local.server import serve
-    from dataflow_magic.local.spark.runner import Carrier
+    from dataflow_magic.local.spark.runner import SparkRunner
     from dataflow_magic.settings import LOCAL_ACCESS_KEY, LOCAL_SECRET_KEY
 
     keys = Keys(
@@ -162,7 +162,7 @@ def _serve(options: argparse.Namespace) -> int:
     serve(
         folder,
         keys,
-        Carrier(folder, cache_folder(os.environ), _run_options(options)),
+        SparkRunner(folder, cache_folder(os.environ), _run_options(options)),
         host=options.host,
         port=options.port,
         contract=contract,

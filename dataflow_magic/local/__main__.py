@@ -11,18 +11,18 @@ from dataflow_magic.local.folder import DataFolder
 from dataflow_magic.local.launch import cache_folder
 from dataflow_magic.local.options import Options, contract_of
 from dataflow_magic.local.server import GRACE_SECONDS, random_keys, serve
-from dataflow_magic.local.spark.runner import Carrier
+from dataflow_magic.local.spark.runner import SparkRunner
 
 
 def main(data: str) -> int:
     """Serve; 0 when the service ended by itself, 3 when it could not begin."""
     try:
         folder = DataFolder(Path(data))
-        carrier = Carrier(folder, cache_folder(os.environ), Options.from_environment(os.environ))
+        runner = SparkRunner(folder, cache_folder(os.environ), Options.from_environment(os.environ))
         serve(
             folder,
             random_keys(),
-            carrier,
+            runner,
             contract=contract_of(os.environ),
             grace_seconds=GRACE_SECONDS,
         )

@@ -44,7 +44,7 @@ from dataflow_magic.local.run import Outcome
 
 folder, port, grace = DataFolder(Path(sys.argv[1])), int(sys.argv[2]), sys.argv[3]
 
-async def carry_out(spec, *, cancel, waiting, started):
+async def run(spec, *, cancel, waiting, started):
     started()
     while not (folder.path / "finish").exists():
         await asyncio.sleep(0.01)
@@ -52,8 +52,8 @@ async def carry_out(spec, *, cancel, waiting, started):
 
 keys = Keys("AK_TEST", "SK_TEST")
 grace = float(grace) if grace else None
-carrier = nullcontext(carry_out)
-serve(folder, keys, carrier, port=port, grace_seconds=grace, ready=lambda text: print(text, flush=True))
+runner = nullcontext(run)
+serve(folder, keys, runner, port=port, grace_seconds=grace, ready=lambda text: print(text, flush=True))
 print("served", flush=True)
 """
 

@@ -47,7 +47,7 @@ from dataflow_magic.local.http.responses import (
 from dataflow_magic.local.log import event
 from dataflow_magic.local.options import Contract
 from dataflow_magic.local.run import Refusal
-from dataflow_magic.local.spark.event_log import Tails
+from dataflow_magic.local.spark.event_log import ProgressReader
 from dataflow_magic.local.spark.progress import Progress
 from dataflow_magic.local.spark.script import ScriptProblem, object_path
 from dataflow_magic.local.spark.settings import event_log_key
@@ -102,7 +102,7 @@ class Handlers:
         self._now = service.now
         self._contract = service.contract
         self._most_waiting = service.most_waiting
-        self._tails = Tails()
+        self._progress = ProgressReader()
 
     def handle(self, operation: Operation, request: Request, body: bytes) -> Any:
         """Return the response of an operation to a request.
@@ -199,7 +199,7 @@ class Handlers:
             folder = object_path(self._folder / "objects", log)
         except ScriptProblem:  # the run fails for it before it has a log
             return progress_response(Progress(is_over=is_over))
-        return progress_response(self._tails.look(run.run_id, folder, is_final=is_over))
+        return progress_response(self._progress.read(run.run_id, folder, is_final=is_over))
 
     def get_faults(self, _: Request) -> FaultsResponse:
         return from_thread.run_sync(self._faults.report)

@@ -18,7 +18,7 @@ from pathlib import Path
 from dataflow_magic.local.run import Outcome, RunSpec
 from dataflow_magic.local.spark.java import Java
 from dataflow_magic.local.spark.jvm import (
-    Gateway,
+    JvmGateway,
     NoSpark,
     end_of,
     gateway_command,
@@ -29,7 +29,7 @@ from dataflow_magic.local.spark.jvm import (
     spark_home,
     stop_spark,
 )
-from dataflow_magic.local.spark.log_limit import keep_bounded
+from dataflow_magic.local.spark.log_limit import limit_logs
 from dataflow_magic.local.spark.process_group import ProcessGroup
 from dataflow_magic.local.spark.script import (
     ScriptProblem,
@@ -48,7 +48,7 @@ from dataflow_magic.local.spark.settings import (
 
 __all__ = ["run_application"]
 
-_STOP_SECONDS = 30.0
+_STOP_CONTEXT_SECONDS = 30.0
 _LAST_WORDS = "DATAFLOW_MAGIC_LAST_WORDS"
 _CODE = "DATAFLOW_MAGIC_CODE"
 
@@ -90,7 +90,7 @@ async def run_application(
     waiting: Callable[[str], None],
     started: Callable[[], None],
     options: Sequence[str] = QUICK_START,
-    warm: Gateway | None = None,
+    warm: JvmGateway | None = None,
 ) -> Outcome:
     """Run the script to its end and return how it ended; whatever it did, no process of it is left.
 
@@ -166,7 +166,7 @@ def _plan(spec: RunSpec) -> _Plan:
     return _Plan(spec, staged, logs, home, settings)
 
 
-async def _adopt(warm: Gateway, plan: _Plan) -> bool:
+async def _adopt(warm: JvmGateway, plan: _Plan) -> bool:
     """Make a warm JVM the run's own: its settings, its log; False where it does not take them."""
     try:
         # What it prints from now on is the run's: the file it holds open moves, emptied.
@@ -186,7 +186,7 @@ async def _launch(
     *,
     cancel: asyncio.Event,
     waiting: Callable[[str], None],
-) -> Gateway:
+) -> JvmGateway:
     waiting("starting Spark")
     command = gateway_command(java, plan.home, options, plan.settings)
     try:
@@ -207,7 +207,7 @@ async def _launch(
 
 
 async def _supervise(
-    plan: _Plan, gateway: Gateway, *, cancel: asyncio.Event, started: Callable[[], None]
+    plan: _Plan, gateway: JvmGateway, *, cancel: asyncio.Event, started: Callable[[], None]
 ) -> Outcome:
     last_words_file = gateway.folder / "last_words"
     try:
@@ -221,7 +221,7 @@ async def _supervise(
     except (OSError, ValueError) as error:
         raise _Ended(_failed(f"the script did not start: {_in_one_line(error)}")) from error
     started()
-    bounded = asyncio.ensure_future(keep_bounded((plan.console_log, plan.jvm_log)))
+    bounded = asyncio.ensure_future(limit_logs((plan.console_log, plan.jvm_log)))
     try:
         stopped = await _until_ended(script, cancel=cancel, timeout_seconds=plan.spec.timeout_seconds)
     finally:
@@ -231,7 +231,7 @@ async def _supervise(
         return stopped
     # Stopped so, a JVM need not end by itself, which takes half a second; what does not answer is given the time.
     with suppress(NoSpark, TimeoutError):
-        async with asyncio.timeout(_STOP_SECONDS):
+        async with asyncio.timeout(_STOP_CONTEXT_SECONDS):
             await asyncio.to_thread(stop_spark, gateway)
             if script.returncode == 0:
                 return Outcome("COMPLETED")

@@ -15,12 +15,12 @@ from dataclasses import dataclass
 from pathlib import Path
 from xml.sax.saxutils import escape
 
-from dataflow_magic.local.spark.jvm import Gateway, NoSpark
+from dataflow_magic.local.spark.jvm import JvmGateway, NoSpark
 
 __all__ = ["Catalog", "free_port", "serve_thrift"]
 
-_START_SECONDS = 60.0
-_LOOK_SECONDS = 0.05
+_METASTORE_START_SECONDS = 60.0
+_CONNECT_RETRY_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,7 +95,7 @@ def free_port() -> int:
         return port
 
 
-async def serve_thrift(gateway: Gateway, port: int) -> None:
+async def serve_thrift(gateway: JvmGateway, port: int) -> None:
     """Have a JVM serve the metastore at a port of this machine; returns once it accepts connections.
 
     Raises
@@ -106,17 +106,17 @@ async def serve_thrift(gateway: Gateway, port: int) -> None:
     # Its main never returns, so the call is left to a thread; it breaks off when the JVM ends.
     threading.Thread(target=_call_main, args=(gateway, ["-p", str(port)]), daemon=True).start()
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + _START_SECONDS
+    deadline = loop.time() + _METASTORE_START_SECONDS
     while loop.time() < deadline and gateway.is_alive:
         with suppress(OSError):
             _, writer = await asyncio.open_connection("127.0.0.1", port)
             writer.close()
             return
-        await asyncio.sleep(_LOOK_SECONDS)
+        await asyncio.sleep(_CONNECT_RETRY_SECONDS)
     raise NoSpark("the catalog's metastore does not start")
 
 
-def _call_main(gateway: Gateway, arguments: Sequence[str]) -> None:
+def _call_main(gateway: JvmGateway, arguments: Sequence[str]) -> None:
     with suppress(Exception), gateway.client() as client:
         words = client.new_array(client.jvm.java.lang.String, len(arguments))
         for place, word in enumerate(arguments):

@@ -24,7 +24,7 @@ from dataflow_magic.local.spark.settings import QUICK_START, java_options
 
 __all__ = ["Archive", "why_unused"]
 
-_DUMP_SECONDS = 120.0
+_BASE_DUMP_SECONDS = 120.0
 _KEPT = 2  # archives of other Javas or Sparks; one has some 200 MB
 _NAME_LENGTH = 20
 _BASE, _SPARK = "base.jsa", "spark.jsa"
@@ -138,7 +138,7 @@ class Archive:
             stderr=DEVNULL,
         )
         try:
-            async with asyncio.timeout(_DUMP_SECONDS):
+            async with asyncio.timeout(_BASE_DUMP_SECONDS):
                 return await process.wait() == 0
         except TimeoutError:
             return False

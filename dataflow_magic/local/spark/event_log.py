@@ -1,4 +1,4 @@
-"""Reads the event logs of runs while Spark writes them, a bounded piece at a time. For any thread."""
+"""Reads the event logs of runs while Spark writes them, a bounded piece at a time. Usable from any thread."""
 
 from __future__ import annotations
 
@@ -12,28 +12,28 @@ from pathlib import Path
 
 from dataflow_magic.local.spark.progress import Application, Progress
 
-__all__ = ["EventLogTail", "Tails"]
+__all__ = ["EventLogReader", "ProgressReader"]
 
-MOST_BYTES = 8 << 20
-"""Read in one look: some 0.1 s."""
+MOST_BYTES_PER_READ = 8 << 20
+"""Takes some 0.1 s."""
 LONGEST_LINE = 4 << 20
-"""A longer one is passed over; Spark writes plans and lists of stages in one line."""
+"""Bytes. A longer line is skipped; Spark writes a query plan or a list of stages in one line."""
 MOST_RUNS = 256
 
 
-class EventLogTail:
-    """The event logs of one run: of each Spark application it makes, one.
+class EventLogReader:
+    """Reads the event logs of one run: one log per Spark application that the run starts.
 
     Parameters
     ----------
     folder
         See `event_log_key`; it need not exist yet.
     most_bytes, longest_line
-        Bounds of one look, and of what is kept between two.
+        Limits, in bytes, of one read and of one line. Between two reads less than one line is kept.
     """
 
     def __init__(
-        self, folder: Path, *, most_bytes: int = MOST_BYTES, longest_line: int = LONGEST_LINE
+        self, folder: Path, *, most_bytes: int = MOST_BYTES_PER_READ, longest_line: int = LONGEST_LINE
     ) -> None:
         self._folder = folder
         self._most_bytes = most_bytes
@@ -41,20 +41,20 @@ class EventLogTail:
         self._logs: dict[str, _Log] = {}
         self._last = Progress()
 
-    def look(self, *, is_final: bool = False) -> Progress:
-        """Read on, and return how far the run is by what was read so far.
+    def read(self, *, is_final: bool = False) -> Progress:
+        """Read what Spark has written since the last read, and return the run's progress so far.
 
         Parameters
         ----------
         is_final
-            The run's processes have ended. Once all they wrote is read the progress is over, with no stage running.
+            The run's processes have ended. Once everything they wrote is read, the progress is over and no stage runs.
         """
         if self._last.is_over:
             return self._last
         left = self._most_bytes
         for folder in sorted(self._folder.glob("eventlog_v2_*")):
             log = self._logs.setdefault(folder.name, _Log(self._longest_line))
-            with suppress(OSError):  # somebody removes objects
+            with suppress(OSError):  # the user may remove logs at any time
                 left -= log.read(folder, left)
         progress = sum((log.application.progress() for log in self._logs.values()), Progress())
         if is_final and left:
@@ -64,29 +64,29 @@ class EventLogTail:
         return progress
 
 
-class Tails:
-    """The tails of many runs; the ones not asked for longest are given up, and would be read from their start.
+class ProgressReader:
+    """Returns the progress of any run, and keeps an `EventLogReader` for each of the `most` runs read last.
 
-    One look goes on at a time: reading is work for one core, whoever asks.
+    The log of a run beyond these is read from its start again. Reads take turns: each keeps one core busy.
     """
 
     def __init__(self, most: int = MOST_RUNS) -> None:
         self._most = most
-        self._tails: OrderedDict[str, EventLogTail] = OrderedDict()
+        self._readers: OrderedDict[str, EventLogReader] = OrderedDict()
         self._lock = threading.Lock()
 
-    def look(self, run_id: str, folder: Path, *, is_final: bool) -> Progress:
-        """Return how far a run is, whose event logs are in the folder; see `EventLogTail.look`."""
+    def read(self, run_id: str, folder: Path, *, is_final: bool) -> Progress:
+        """Return the progress of the run whose event logs are in the folder; see `EventLogReader.read`."""
         with self._lock:
-            tail = self._tails.setdefault(run_id, EventLogTail(folder))
-            self._tails.move_to_end(run_id)
-            if len(self._tails) > self._most:
-                self._tails.popitem(last=False)
-            return tail.look(is_final=is_final)
+            reader = self._readers.setdefault(run_id, EventLogReader(folder))
+            self._readers.move_to_end(run_id)
+            if len(self._readers) > self._most:
+                self._readers.popitem(last=False)
+            return reader.read(is_final=is_final)
 
 
 class _Log:
-    """The log of one application: files that follow one another by number, of which the last grows."""
+    """The log of one application: numbered files, of which only the last grows."""
 
     def __init__(self, longest_line: int) -> None:
         self.application = Application()
@@ -97,7 +97,7 @@ class _Log:
         self._is_skipping = False
 
     def read(self, folder: Path, most: int) -> int:
-        """Fold at most that many bytes more; return how many it were."""
+        """Fold up to `most` bytes more into the application; return how many were read."""
         read = 0
         # Listed before they are read: Spark closes a file before it makes the next.
         for number, file in sorted(_files(folder)):

@@ -20,9 +20,9 @@ from dataflow_magic.local.spark.settings import run_environment
 __all__ = ["serve_history"]
 
 HOST = "127.0.0.1"
-LOOK_SECONDS = 10.0
+NEW_LOGS_POLL_SECONDS = 10.0
 """For new event logs; the History Server itself looks as often."""
-START_LOOK_SECONDS = 0.2
+START_POLL_SECONDS = 0.2
 END_SECONDS = 10.0
 
 # By default all it reads is said, for every page; and what ends it is an error to it, Ctrl-C too.
@@ -64,11 +64,11 @@ def serve_history(folder: DataFolder, java: Java, *, port: int, ready: Callable[
         links.mkdir()
         _link(folder.objects, links)
         with _running(_command(java, work, links, port), work) as server:
-            seconds = START_LOOK_SECONDS
+            seconds = START_POLL_SECONDS
             while server.poll() is None:
-                if seconds < LOOK_SECONDS and _answers(port):
+                if seconds < NEW_LOGS_POLL_SECONDS and _answers(port):
                     ready(f"http://{HOST}:{port}")
-                    seconds = LOOK_SECONDS
+                    seconds = NEW_LOGS_POLL_SECONDS
                 with suppress(subprocess.TimeoutExpired):
                     server.wait(seconds)
                 _link(folder.objects, links)

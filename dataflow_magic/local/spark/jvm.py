@@ -20,7 +20,7 @@ from dataflow_magic.local.spark.process_group import ProcessGroup
 from dataflow_magic.local.spark.settings import QUICK_START, java_options, run_environment
 
 __all__ = [
-    "Gateway",
+    "JvmGateway",
     "NoSpark",
     "end_of",
     "gateway_command",
@@ -37,8 +37,8 @@ __all__ = [
 _JOB = Path(__file__).with_name("programs") / "job.py"
 _LIFELINE = "DATAFLOW_MAGIC_LIFELINE"  # read in job.py, as is
 
-_START_SECONDS = 120.0  # 1 s is usual; a cold disk and a busy machine are not
-_POLL_SECONDS = 0.02
+_JVM_START_SECONDS = 120.0  # 1 s is usual; a cold disk and a busy machine are not
+_CONNECTION_POLL_SECONDS = 0.02
 
 
 class NoSpark(Exception):
@@ -46,7 +46,7 @@ class NoSpark(Exception):
 
 
 @dataclass(frozen=True, slots=True)
-class Gateway:
+class JvmGateway:
     """A JVM that waits for a script.
 
     Parameters
@@ -70,7 +70,7 @@ class Gateway:
     connection: Mapping[str, str]
 
     def __repr__(self) -> str:
-        return f"Gateway(pid={self.process.pid}, folder={self.folder!s})"
+        return f"JvmGateway(pid={self.process.pid}, folder={self.folder!s})"
 
     @property
     def is_alive(self) -> bool:
@@ -149,7 +149,7 @@ async def launch_gateway(
     log: Path,
     cancel: asyncio.Event | None = None,
     is_here: bool = True,
-) -> Gateway | None:
+) -> JvmGateway | None:
     """Start a JVM and wait until it says how to reach it; None when that is canceled meanwhile.
 
     Parameters
@@ -185,16 +185,16 @@ async def launch_gateway(
     except (OSError, ValueError) as error:
         raise NoSpark(" ".join(str(error).split())) from error
     loop = asyncio.get_running_loop()
-    deadline = loop.time() + _START_SECONDS
+    deadline = loop.time() + _JVM_START_SECONDS
     while (connection := _read_connection(connection_file)) is None:
         if cancel is not None and cancel.is_set():
             return None
         if process.returncode is not None:
             raise NoSpark(f"the JVM {end_of(process)}{last_words(log)} (see jvm.log)")
         if loop.time() > deadline:
-            raise NoSpark(f"no answer from the JVM in {_START_SECONDS:.0f} s (see jvm.log)")
-        await asyncio.sleep(_POLL_SECONDS)
-    return Gateway(group, process, folder, log, connection)
+            raise NoSpark(f"no answer from the JVM in {_JVM_START_SECONDS:.0f} s (see jvm.log)")
+        await asyncio.sleep(_CONNECTION_POLL_SECONDS)
+    return JvmGateway(group, process, folder, log, connection)
 
 
 def make_work_folder(folder: Path) -> None:
@@ -204,7 +204,7 @@ def make_work_folder(folder: Path) -> None:
         (folder / name).mkdir(exist_ok=True)
 
 
-def stop_spark(gateway: Gateway) -> None:
+def stop_spark(gateway: JvmGateway) -> None:
     """Stop the Spark context of a JVM whose script has ended, if it did not itself; its event log is whole then. Blocks.
 
     Raises
@@ -224,7 +224,7 @@ def stop_spark(gateway: Gateway) -> None:
         raise NoSpark(f"the JVM does not stop its Spark context ({type(error).__name__})") from None
 
 
-def set_properties(gateway: Gateway, settings: Mapping[str, str]) -> None:
+def set_properties(gateway: JvmGateway, settings: Mapping[str, str]) -> None:
     """Give Spark settings to a JVM that runs; the next Spark context made in it has them. Blocks for some 10 ms.
 
     Raises
@@ -243,7 +243,7 @@ def set_properties(gateway: Gateway, settings: Mapping[str, str]) -> None:
 
 
 async def run_beside(
-    gateway: Gateway,
+    gateway: JvmGateway,
     arguments: Sequence[str],
     *,
     home: Path,

@@ -1,4 +1,4 @@
-"""Keeps the logs of a run from filling the disk while others write them."""
+"""Keeps the logs of a run below a size while other processes write them. Knows neither runs nor Spark."""
 
 from __future__ import annotations
 
@@ -8,29 +8,29 @@ from collections.abc import Iterable
 from contextlib import suppress
 from pathlib import Path
 
-__all__ = ["MOST_BYTES", "keep_bounded"]
+__all__ = ["MOST_LOG_BYTES", "limit_logs"]
 
 logger = logging.getLogger(__name__)
 
-MOST_BYTES = 64 << 20
-"""Of one log. A script that prints ten lines a second has them for days."""
-LOOK_SECONDS = 1.0
-KEPT = 4
-"""What part of a log is kept when it is cut: a fourth."""
+MOST_LOG_BYTES = 64 << 20
+"""Of one log. A script that prints ten lines a second fills it in days."""
+SIZE_CHECK_SECONDS = 1.0
+KEPT_SHARE = 0.25
+"""Of `MOST_LOG_BYTES`, what a cut leaves."""
 
 
-async def keep_bounded(
-    logs: Iterable[Path], most_bytes: int = MOST_BYTES, look_seconds: float = LOOK_SECONDS
+async def limit_logs(
+    logs: Iterable[Path], most_bytes: int = MOST_LOG_BYTES, check_seconds: float = SIZE_CHECK_SECONDS
 ) -> None:
-    """Cut logs that grow over a size to their last fourth, with a line that says so; until cancelled.
+    """Cut each log that grows over the limit to its last quarter, below a line that reports the cut; until cancelled.
 
     Parameters
     ----------
     logs
-        Whoever writes one must append, as ``open(..., "a")`` and a shell's ``>>`` do. What is written in the
-        very moment of a cut may be lost. One that is not there is passed over.
+        Their writers must append, as ``open(..., "a")`` and a shell's ``>>`` do. A line written during a cut may be
+        lost. A file that does not exist is skipped.
     most_bytes
-        Of each. Between two looks a log can grow over it.
+        Limit of each log. A log can exceed it between two checks.
     """
     logs = list(logs)
     while True:
@@ -39,16 +39,16 @@ async def keep_bounded(
                 size = log.stat().st_size
                 if size > most_bytes:
                     try:
-                        await asyncio.to_thread(_cut, log, size - most_bytes // KEPT)
-                    except OSError as error:  # the run is not to fail for its log
+                        await asyncio.to_thread(_cut, log, size - int(most_bytes * KEPT_SHARE))
+                    except OSError as error:  # a run must not fail because of its log
                         logger.warning("%s cannot be cut: %s", log.name, error.strerror)
-        await asyncio.sleep(look_seconds)
+        await asyncio.sleep(check_seconds)
 
 
 def _cut(log: Path, dropped: int) -> None:
     with log.open("r+b") as file:
         file.seek(dropped)
-        dropped += len(file.readline())  # to the beginning of a line
+        dropped += len(file.readline())  # up to the start of a line
         kept = file.read()
         file.seek(0)
         file.write(b"[%d bytes of older output were dropped here]\n" % dropped + kept)

@@ -22,7 +22,7 @@ __all__ = ["ProcessGroup", "end_strays"]
 _GRACE_SECONDS = 5.0  # from SIGTERM to SIGKILL
 _CLOSE_SECONDS = 30.0  # for the JVM to finish the event log after a script that ended by itself
 _FILE = "group"
-_LOOK_SECONDS = 0.02
+_KILL_POLL_SECONDS = 0.02
 _REAP_SECONDS = 10.0  # after SIGKILL; only a process stuck in the kernel takes longer
 _MARK = "DATAFLOW_MAGIC_GROUP"  # in the environment of each member and, inherited, of what members start
 _MOST_SWEEPS = 20  # a process that forks while the table is read is found by the next sweep
@@ -136,7 +136,7 @@ def end_strays(folders: Path) -> int:
         while is_locked(file) and time.monotonic() < deadline:
             with suppress(ValueError, ProcessLookupError, PermissionError):
                 os.killpg(int(file.read_text()), signal.SIGKILL)
-            time.sleep(_LOOK_SECONDS)
+            time.sleep(_KILL_POLL_SECONDS)
         ended += bool(_kill_marked(file)) or lives
     return ended
 
@@ -153,7 +153,7 @@ def _kill_marked(file: Path) -> int:
         killed += found
         if not found:
             break
-        time.sleep(_LOOK_SECONDS)
+        time.sleep(_KILL_POLL_SECONDS)
     return killed
 
 

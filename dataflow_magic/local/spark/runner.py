@@ -24,7 +24,7 @@ from dataflow_magic.local.spark.catalog import Catalog, free_port, serve_thrift
 from dataflow_magic.local.spark.class_archive import Archive, why_unused
 from dataflow_magic.local.spark.java import Java, find_java
 from dataflow_magic.local.spark.jvm import (
-    Gateway,
+    JvmGateway,
     NoSpark,
     end_of,
     gateway_command,
@@ -43,19 +43,19 @@ from dataflow_magic.local.spark.settings import (
     masters,
     mountable_buckets,
 )
-from dataflow_magic.local.spark.warm_pool import Pool
+from dataflow_magic.local.spark.warm_pool import WarmPool
 from dataflow_magic.local.store import new_id
 from dataflow_magic.models.wire import RunState
 
-__all__ = ["Carrier"]
+__all__ = ["SparkRunner"]
 
 logger = logging.getLogger(__name__)
 
 _WARMUP = Path(__file__).with_name("programs") / "warmup.py"
 _SEED = Path(__file__).with_name("programs") / "seed.py"
-_SCRIPT_SECONDS = 120.0
-_DUMP_SECONDS = 120.0
-_MASTER_SECONDS = 5.0
+_OWN_SCRIPT_SECONDS = 120.0
+_TRAINING_END_SECONDS = 120.0
+_MASTER_CONNECT_SECONDS = 5.0
 # What our own scripts need of Spark.
 _SMALL = {
     "spark.master": "local[2]",
@@ -69,7 +69,7 @@ _MODESTLY = ("nice", "-n", "19")  # runs go on meanwhile
 _IDLE = ("-Xms32m", "-XX:MinHeapFreeRatio=10", "-XX:MaxHeapFreeRatio=20")
 
 
-class Carrier:
+class SparkRunner:
     """Carries out runs as Spark applications on this machine.
 
     Parameters
@@ -95,7 +95,7 @@ class Carrier:
         self._options = options
         self._catalog = Catalog(folder.path)
         self._buckets: list[str] = []
-        self._pool = Pool(self._make_archive, self._warm, _discard)
+        self._pool = WarmPool(self._make_archive, self._warm, _discard)
         self._metastore = OnDemand(self._start_metastore, _discard)
         self._entered = AsyncExitStack()
 
@@ -173,7 +173,7 @@ class Carrier:
         waiting(f"the Spark master at {self._options.master}")
         for host, port in places:
             with suppress(OSError, TimeoutError):
-                async with asyncio.timeout(_MASTER_SECONDS):
+                async with asyncio.timeout(_MASTER_CONNECT_SECONDS):
                     _, writer = await asyncio.open_connection(host, port)
                 writer.close()
                 return ""
@@ -192,7 +192,7 @@ class Carrier:
     def _mountable(self) -> list[str]:
         return mountable_buckets(folder.name for folder in self._objects.iterdir() if folder.is_dir())
 
-    async def _start_metastore(self) -> tuple[Gateway, int]:
+    async def _start_metastore(self) -> tuple[JvmGateway, int]:
         java, home, port = await _java(), spark_home(), free_port()
         options = [*await asyncio.to_thread(self._java_options, java, is_long=False), *_IDLE]
         self._buckets = await asyncio.to_thread(self._mountable)
@@ -225,7 +225,7 @@ class Carrier:
         java, home = await _java(), spark_home()
         await Archive(self._cache, java, home).make(lambda options: self._train(java, home, options))
 
-    async def _warm(self) -> Gateway:
+    async def _warm(self) -> JvmGateway:
         java = await _java()
         options = await asyncio.to_thread(self._java_options, java, is_long=False)
         return await self._warmed(java, spark_home(), [*options, *_IDLE])
@@ -234,14 +234,14 @@ class Carrier:
         """Have a JVM with these options run the warm-up and end; whether both went well."""
         gateway = await self._warmed(java, home, [*QUICK_START, *options], prefix=_MODESTLY)
         try:
-            await gateway.group.close(_DUMP_SECONDS)
+            await gateway.group.close(_TRAINING_END_SECONDS)
             return gateway.process.returncode == 0
         finally:
             await _discard(gateway)
 
     async def _warmed(
         self, java: Java, home: Path, options: Sequence[str], prefix: Sequence[str] = ()
-    ) -> Gateway:
+    ) -> JvmGateway:
         # With all a run has: an event log, and the catalog, whose metastore it does not ask.
         settings = _SMALL | self._catalog.settings(self._metastore.port)
         gateway = await self._gateway(java, home, options, settings, prefix=prefix)
@@ -261,7 +261,7 @@ class Carrier:
         class_path: Sequence[str] = (),
         prefix: Sequence[str] = (),
         name: str = "warm",
-    ) -> Gateway:
+    ) -> JvmGateway:
         folder = self._work / f"{name}-{new_id()}"
         group = ProcessGroup(folder)
         own = {
@@ -288,7 +288,7 @@ class Carrier:
         return gateway
 
 
-async def _finish(gateway: Gateway, home: Path, script: Path, *arguments: str) -> None:
+async def _finish(gateway: JvmGateway, home: Path, script: Path, *arguments: str) -> None:
     """Run a script of ours beside a gateway to its end.
 
     Raises
@@ -299,7 +299,7 @@ async def _finish(gateway: Gateway, home: Path, script: Path, *arguments: str) -
     log = gateway.folder / f"{script.stem}.log"
     process = await run_beside(gateway, [str(script), *arguments], home=home, log=log)
     with suppress(TimeoutError):
-        async with asyncio.timeout(_SCRIPT_SECONDS):
+        async with asyncio.timeout(_OWN_SCRIPT_SECONDS):
             if await process.wait() == 0:
                 return
     raise NoSpark(f"{script.name} {end_of(process)}{last_words(log)}")
@@ -315,7 +315,7 @@ async def _log_unused_archive(folder: Path, java: Java) -> None:
         event(logger, "a JVM did without the archive of classes", java=java.version, reason=reason)
 
 
-async def _discard(gateway: Gateway) -> None:
+async def _discard(gateway: JvmGateway) -> None:
     await gateway.group.end()
     await _remove(gateway.folder)
 

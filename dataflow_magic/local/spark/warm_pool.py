@@ -1,4 +1,4 @@
-"""Keeps one JVM warm for the next run. Each serves one run and is replaced while nothing runs; knows neither runs nor HTTP."""
+"""Keeps one JVM warm for the next run, and makes the next one while no run is active. Knows neither runs nor HTTP."""
 
 from __future__ import annotations
 
@@ -10,42 +10,43 @@ from types import TracebackType
 from typing import Self
 
 from dataflow_magic.local.log import event
-from dataflow_magic.local.spark.jvm import Gateway
+from dataflow_magic.local.spark.jvm import JvmGateway
 
-__all__ = ["Pool"]
+__all__ = ["WarmPool"]
 
 logger = logging.getLogger(__name__)
 
 QUIET_SECONDS = 0.5
-"""Without a run, before one is made warm: a run needs the cores more."""
+"""Without an active run, before a JVM is warmed: runs need the cores more."""
 KEEP_SECONDS = 900.0
-"""Without a run, before the warm one is given up: it holds some 400 MB."""
-PATIENCE_SECONDS = 5.0
-"""A run waits for one that is being made warm: that is sooner than a cold one."""
-TRIES = 3
-"""In a row that fail, before no more is tried: each run goes cold then, and says what is wrong."""
+"""Without a new run, before the warm JVM is discarded: it holds some 400 MB."""
+TAKE_SECONDS = 5.0
+"""A run waits this long for a JVM that is being warmed: still sooner than a cold start."""
+MOST_FAILURES = 3
+"""In a row, before the pool stops trying. Each run then starts its own JVM, and reports what is wrong."""
 
-Warm = Callable[[], Awaitable[Gateway]]
-Discard = Callable[[Gateway], Awaitable[None]]
+Warm = Callable[[], Awaitable[JvmGateway]]
+Discard = Callable[[JvmGateway], Awaitable[None]]
 
 
-class Pool:
-    """At most one warm JVM.
+class WarmPool:
+    """Holds at most one warm JVM.
 
     Parameters
     ----------
     prepare
-        Does what has to be done before the first can be made; may take long, and no run waits for it.
+        Awaited before each JVM is warmed. It may take long: no run waits for it.
     warm
-        Makes one, in seconds. Whatever it or ``prepare`` raises is logged, and tried again after the next run.
+        Starts and warms a JVM, in seconds. Errors of `prepare` and `warm` are logged; the pool tries again after the
+        next run.
     discard
-        Ends one nobody took.
+        Ends a JVM that no run took.
     quiet_seconds, keep_seconds
         See `QUIET_SECONDS`, `KEEP_SECONDS`.
 
     Notes
     -----
-    An async context manager; leaving it discards what it has.
+    An async context manager; leaving it discards the JVM it holds.
     """
 
     def __init__(
@@ -62,49 +63,49 @@ class Pool:
         self._discard = discard
         self._quiet_seconds = quiet_seconds
         self._keep_seconds = keep_seconds
-        self._ready: Gateway | None = None
-        self._making: asyncio.Task[None] | None = None
-        self._runs = self._begun = 0
-        self._changed = asyncio.Event()
+        self._ready: JvmGateway | None = None
+        self._warming: asyncio.Task[None] | None = None
+        self._active_runs = self._started_runs = 0
+        self._runs_changed = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
 
     async def __aenter__(self) -> Self:
-        self._keeper = asyncio.create_task(self._keep())
+        self._keeper = asyncio.create_task(self._keep_one_warm())
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for task in (self._keeper, self._making):
+        for task in (self._keeper, self._warming):
             if task is not None:
                 task.cancel()
                 await asyncio.gather(task, return_exceptions=True)
-        await self._give_up()
+        await self._discard_ready()
 
     @property
     def is_warm(self) -> bool:
-        """Whether the next run finds one."""
+        """Whether a warm JVM is ready for the next run."""
         return self._ready is not None and self._ready.is_alive
 
     @contextmanager
     def busy(self) -> Iterator[None]:
-        """Hold while a run goes on: nothing is made warm beside it."""
-        self._runs += 1
-        self._begun += 1
-        self._changed.set()
+        """Mark a run as active: no JVM is warmed meanwhile."""
+        self._active_runs += 1
+        self._started_runs += 1
+        self._runs_changed.set()
         try:
             yield
         finally:
-            self._runs -= 1
-            self._changed.set()
+            self._active_runs -= 1
+            self._runs_changed.set()
 
-    async def take(self, cancel: asyncio.Event) -> Gateway | None:
-        """Return the warm JVM, which is the caller's from now on; None where there is none soon, or ``cancel`` comes first."""
-        if self._making is not None and not self._making.done():
+    async def take(self, cancel: asyncio.Event) -> JvmGateway | None:
+        """Return the warm JVM, which the caller then owns; None when none is ready in time or `cancel` is set first."""
+        if self._warming is not None and not self._warming.done():
             canceled = asyncio.ensure_future(cancel.wait())
             try:
                 await asyncio.wait(
-                    {self._making, canceled}, timeout=PATIENCE_SECONDS, return_when=asyncio.FIRST_COMPLETED
+                    {self._warming, canceled}, timeout=TAKE_SECONDS, return_when=asyncio.FIRST_COMPLETED
                 )
             finally:
                 canceled.cancel()
@@ -116,55 +117,49 @@ class Pool:
             return None
         return gateway
 
-    async def _keep(self) -> None:
+    async def _keep_one_warm(self) -> None:
         failures = 0
-        while failures < TRIES:
-            await self._until_quiet(self._quiet_seconds)
-            begun = self._begun
-            if await self._succeeds(self._prepare()):
-                self._making = asyncio.create_task(self._make())
-                await asyncio.wait({self._making})
-            failures = 0 if self._ready is not None else failures + 1
-            # With one that is warm, or none to be had, the next look is due when a run has taken it.
-            await self._until_a_run(begun)
+        while failures < MOST_FAILURES:
+            await self._wait_until_quiet()
+            started = self._started_runs
+            try:
+                await self._prepare()
+                self._warming = asyncio.create_task(
+                    self._make_ready()
+                )  # a task, so that `take` can wait for it
+                await self._warming
+                failures = 0
+            except Exception:  # runs do without; the run that fails reports the reason
+                logger.exception("warming a JVM")
+                failures += 1
+            await self._wait_for_a_run_after(started)
         logger.warning("no JVM can be kept warm; each run starts its own")
 
-    async def _make(self) -> None:
-        if await self._succeeds(self._get_warm()):
-            event(logger, "a JVM is warm")
-
-    async def _get_warm(self) -> None:
+    async def _make_ready(self) -> None:
         self._ready = await self._warm()
+        event(logger, "a JVM is warm")
 
-    async def _succeeds(self, work: Awaitable[None]) -> bool:
-        try:
-            await work
-        except Exception:  # runs go without; the reason is each run's own to find and tell
-            logger.exception("making a JVM warm")
-            return False
-        return True
+    async def _wait_until_quiet(self) -> None:
+        """Return once no run has started, ended or been active for `quiet_seconds`."""
+        while await self._runs_change_within(None if self._active_runs else self._quiet_seconds):
+            pass
 
-    async def _until_a_run(self, begun: int) -> None:
-        """Return once a run has begun since; the warm JVM is given up when none does for long."""
-        while self._begun == begun:
-            self._changed.clear()
-            try:
-                async with asyncio.timeout(self._keep_seconds if self._ready else None):
-                    await self._changed.wait()
-            except TimeoutError:
-                await self._give_up()
+    async def _wait_for_a_run_after(self, started: int) -> None:
+        """Return once more than `started` runs have started; discard the JVM that no run takes in `keep_seconds`."""
+        while self._started_runs == started:
+            if not await self._runs_change_within(self._keep_seconds if self._ready else None):
+                await self._discard_ready()
 
-    async def _until_quiet(self, seconds: float) -> None:
-        """Return once no run has gone on for so long."""
-        while True:
-            self._changed.clear()
-            with suppress(TimeoutError):
-                async with asyncio.timeout(None if self._runs else seconds):
-                    await self._changed.wait()
-                continue
-            return
+    async def _runs_change_within(self, seconds: float | None) -> bool:
+        """Wait until a run starts or ends; False when none does in time."""
+        self._runs_changed.clear()
+        with suppress(TimeoutError):
+            async with asyncio.timeout(seconds):
+                await self._runs_changed.wait()
+            return True
+        return False
 
-    async def _give_up(self) -> None:
+    async def _discard_ready(self) -> None:
         gateway, self._ready = self._ready, None
         if gateway is not None:
             await self._discard(gateway)

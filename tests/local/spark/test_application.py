@@ -15,7 +15,7 @@ import pytest
 
 from dataflow_magic.local.run import Outcome, RunSpec
 from dataflow_magic.local.spark.application import run_application
-from dataflow_magic.local.spark.event_log import EventLogTail
+from dataflow_magic.local.spark.event_log import EventLogReader
 from dataflow_magic.local.spark.java import Java, find_java
 from dataflow_magic.local.spark.progress import Progress
 from dataflow_magic.local.spark.settings import console_log_key, event_log_key, jvm_log_key
@@ -453,16 +453,16 @@ async def test_how_far_a_run_is_can_be_seen_while_its_tasks_end(stage, tmp_path)
         parameters={"$go": str(tmp_path / "go")},
         workers=1,
     )
-    tail = EventLogTail(run.events)
+    reader = EventLogReader(run.events)
     running = asyncio.create_task(run.run())
 
-    await until(lambda: tail.look().tasks_done > 0 or running.done())
-    early = tail.look()
+    await until(lambda: reader.read().tasks_done > 0 or running.done())
+    early = reader.read()
     (tmp_path / "go").touch()
 
     assert await running == Outcome("COMPLETED")
     # Of the second job the first stage is skipped: its results are there.
-    assert tail.look(is_final=True) == Progress(3, 3, 8, 0, 8, is_over=True)
+    assert reader.read(is_final=True) == Progress(3, 3, 8, 0, 8, is_over=True)
     assert (early.stages_done, early.stages_total, early.tasks_total) == (0, 2, 6)
     assert early.tasks_done in {1, 2}  # Spark writes a little later
     assert [(stage.name, stage.tasks_total) for stage in early.running] == [("reduceByKey at daily.py:11", 4)]

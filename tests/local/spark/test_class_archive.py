@@ -120,7 +120,7 @@ async def test_another_java_or_spark_has_another_archive(archive, tmp_path):
     ids=["no base", "a training that fails", "a Java that hangs"],
 )
 async def test_what_cannot_be_made_leaves_nothing(tmp_path, monkeypatch, does, train):
-    monkeypatch.setattr("dataflow_magic.local.spark.class_archive._DUMP_SECONDS", 0.5)
+    monkeypatch.setattr("dataflow_magic.local.spark.class_archive._BASE_DUMP_SECONDS", 0.5)
     archive = an_archive(tmp_path, does=does)
 
     assert not await archive.make(train)

@@ -15,7 +15,7 @@ from dataflow_magic.local.options import Options
 from dataflow_magic.local.run import Outcome, RunSpec
 from dataflow_magic.local.spark.catalog import free_port
 from dataflow_magic.local.spark.java import find_java
-from dataflow_magic.local.spark.runner import Carrier
+from dataflow_magic.local.spark.runner import SparkRunner
 from tests.local.spark.cluster import Cluster, a_cluster
 
 pytestmark = pytest.mark.anyio
@@ -51,7 +51,7 @@ class Place:
     def log(self, run_id: str, name: str = "console.log") -> Path:
         return self.folder.objects / "logs" / run_id / name
 
-    async def run(self, carry_out: Carrier, run_id: str, **parameters: object) -> Outcome:
+    async def run(self, spark: SparkRunner, run_id: str, **parameters: object) -> Outcome:
         spec = RunSpec(
             run_id=run_id,
             job_name="daily",
@@ -63,14 +63,14 @@ class Place:
             objects=self.folder.objects,
             work=self.folder.path / "runs" / run_id,
         )
-        return await carry_out(
+        return await spark(
             spec, cancel=self.cancel, waiting=self.waits.append, started=lambda: self.waits.append("started")
         )
 
-    def carrier(self, master: str) -> Carrier:
+    def runner(self, master: str) -> SparkRunner:
         # Executors of 512 MB: both fit on a small machine.
         conf = {"spark.executor.memory": "512m"}
-        return Carrier(self.folder, self.archives, Options(warm=False, master=master, conf=conf))
+        return SparkRunner(self.folder, self.archives, Options(warm=False, master=master, conf=conf))
 
     def tasks_done(self, run_id: str) -> int:
         events = self.log(run_id, "events").glob("*/events_*")
@@ -104,8 +104,8 @@ def in_background(work) -> asyncio.Task[Outcome]:
 
 @pytest.mark.spark
 async def test_a_run_goes_to_the_cluster_and_survives_the_loss_of_a_worker(cluster, place):
-    async with place.carrier(cluster.url) as carry_out:
-        canceled = in_background(place.run(carry_out, "run000000001", seconds=600, tasks=2))
+    async with place.runner(cluster.url) as spark:
+        canceled = in_background(place.run(spark, "run000000001", seconds=600, tasks=2))
         await until(lambda: len(cluster.executors()) == 2)
         place.cancel.set()
         assert await canceled == Outcome("CANCELED", "canceled on request")
@@ -113,7 +113,7 @@ async def test_a_run_goes_to_the_cluster_and_survives_the_loss_of_a_worker(clust
 
         place.cancel.clear()
         place.waits.clear()
-        running = in_background(place.run(carry_out, "run000000002", seconds=0.5, tasks=24))
+        running = in_background(place.run(spark, "run000000002", seconds=0.5, tasks=24))
         await until(lambda: place.tasks_done("run000000002") > 2)
         assert len(cluster.executors()) == 2  # numWorker of them
         cluster.kill_a_worker()
@@ -128,7 +128,7 @@ async def test_a_run_goes_to_the_cluster_and_survives_the_loss_of_a_worker(clust
 
         cluster.kill_the_master()
         place.waits.clear()
-        assert await place.run(carry_out, "run000000003", seconds=0, tasks=1) == Outcome(
+        assert await place.run(spark, "run000000003", seconds=0, tasks=1) == Outcome(
             "FAILED",
             f"no Spark master answers at {cluster.url}: start it, or start the service with another --master",
         )
@@ -137,8 +137,8 @@ async def test_a_run_goes_to_the_cluster_and_survives_the_loss_of_a_worker(clust
 
 async def test_a_master_that_is_not_there_is_told_at_once(place):
     master = f"spark://127.0.0.1:{free_port()}"
-    async with place.carrier(master) as carry_out:
-        ended = await place.run(carry_out, "run000000001", seconds=0, tasks=1)
+    async with place.runner(master) as spark:
+        ended = await place.run(spark, "run000000001", seconds=0, tasks=1)
 
     assert ended == Outcome(
         "FAILED", f"no Spark master answers at {master}: start it, or start the service with another --master"

@@ -1,10 +1,10 @@
-"""Event logs that grow between two looks, are cut anywhere, roll over, and are removed."""
+"""Event logs that grow between two reads, are cut anywhere, roll over, and are removed."""
 
 from pathlib import Path
 
 import pytest
 
-from dataflow_magic.local.spark.event_log import EventLogTail, Tails
+from dataflow_magic.local.spark.event_log import EventLogReader, ProgressReader
 from dataflow_magic.local.spark.progress import Progress, StageProgress
 
 START = (
@@ -41,82 +41,82 @@ def running(done: int) -> Progress:
 
 
 def test_without_a_log_there_are_zeros(tmp_path, events):
-    assert EventLogTail(tmp_path / "nowhere").look() == Progress()
-    assert EventLogTail(events).look() == Progress()
+    assert EventLogReader(tmp_path / "nowhere").read() == Progress()
+    assert EventLogReader(events).read() == Progress()
 
 
 def test_each_look_goes_on_where_the_last_one_ended(events):
-    tail = EventLogTail(events)
+    reader = EventLogReader(events)
 
     write(events, START + SUBMITTED + DONE)
-    assert tail.look() == running(1)
-    assert tail.look() == running(1)
+    assert reader.read() == running(1)
+    assert reader.read() == running(1)
     write(events, DONE)
-    assert tail.look() == running(2)
+    assert reader.read() == running(2)
 
 
 def test_a_line_may_be_cut_anywhere(events):
-    tail, log = EventLogTail(events), START + SUBMITTED + DONE + DONE
+    reader, log = EventLogReader(events), START + SUBMITTED + DONE + DONE
 
     for byte in range(len(log)):
         write(events, log[byte : byte + 1])
-        tail.look()
+        reader.read()
 
-    assert tail.look() == running(2)
+    assert reader.read() == running(2)
 
 
 def test_no_look_reads_more_than_its_bound(events):
     write(events, START + SUBMITTED + 4 * DONE)
-    tail = EventLogTail(events, most_bytes=len(START + SUBMITTED + DONE))
+    reader = EventLogReader(events, most_bytes=len(START + SUBMITTED + DONE))
 
-    assert tail.look() == running(1)
-    assert tail.look() == running(4)
+    assert reader.read() == running(1)
+    assert reader.read() == running(4)
 
 
 def test_a_run_that_ended_is_over_only_when_all_it_wrote_is_read(events):
     write(events, START + SUBMITTED + 4 * DONE)
-    tail = EventLogTail(events, most_bytes=len(START + SUBMITTED + DONE))
+    reader = EventLogReader(events, most_bytes=len(START + SUBMITTED + DONE))
 
-    assert not tail.look(is_final=True).is_over
+    assert not reader.read(is_final=True).is_over
     over = Progress(stages_total=1, tasks_done=4, tasks_total=4, is_over=True)
-    assert tail.look(is_final=True) == over
+    assert reader.read(is_final=True) == over
     write(events, DONE)
-    assert tail.look(is_final=True) == over
+    assert reader.read(is_final=True) == over
 
 
 @pytest.mark.parametrize("pieces", [1, 7, 10_000])
 def test_a_line_too_long_is_passed_over(events, pieces):
     longest = max(map(len, (START, SUBMITTED, DONE)))
     log = START + SUBMITTED + DONE[:-2] + b" " * 3 * longest + DONE[-2:] + DONE
-    tail = EventLogTail(events, longest_line=longest)
+    reader = EventLogReader(events, longest_line=longest)
 
     for at in range(0, len(log), pieces):
         write(events, log[at : at + pieces])
-        tail.look()
+        reader.read()
 
-    assert tail.look() == running(1)
+    assert reader.read() == running(1)
 
 
 def test_a_log_that_rolls_over_is_read_in_the_order_of_its_files(events):
-    tail = EventLogTail(events)
+    reader = EventLogReader(events)
     write(events, START + SUBMITTED + DONE, number=9)
-    assert tail.look() == running(1)
+    assert reader.read() == running(1)
 
     write(events, DONE, number=9)
     write(events, DONE, number=10)
-    assert tail.look() == running(3)
+    assert reader.read() == running(3)
     write(events, DONE, number=10)
-    assert tail.look() == running(4)
+    assert reader.read() == running(4)
 
 
 def test_no_file_is_begun_before_the_one_before_it_is_read(events):
     write(events, START + SUBMITTED + DONE, number=1)
     write(events, DONE, number=2)
-    tail = EventLogTail(events, most_bytes=len(START))
+    reader = EventLogReader(events, most_bytes=len(START))
 
-    looks = [tail.look().tasks_done for _ in range(4)]
+    reads = [reader.read().tasks_done for _ in range(4)]
 
-    assert looks == [0, 0, 1, 2]
+    assert reads == [0, 0, 1, 2]
 
 
 def test_other_files_are_none_of_a_log(events):
@@ -125,40 +125,40 @@ def test_other_files_are_none_of_a_log(events):
     file.with_name(".events_1_local-1.crc").write_bytes(DONE)
     (events / "notes").mkdir()
 
-    assert EventLogTail(events).look() == running(0)
+    assert EventLogReader(events).read() == running(0)
 
 
 def test_applications_of_one_run_add_up(events):
-    tail = EventLogTail(events)
+    reader = EventLogReader(events)
     write(events, START + SUBMITTED + DONE + END + DONE)
-    assert tail.look() == Progress(stages_total=1, tasks_done=1, tasks_total=4)
+    assert reader.read() == Progress(stages_total=1, tasks_done=1, tasks_total=4)
 
     write(events, START, application="local-2")
-    assert tail.look() == Progress(stages_total=2, tasks_done=1, tasks_total=8)
+    assert reader.read() == Progress(stages_total=2, tasks_done=1, tasks_total=8)
 
 
 def test_a_log_that_is_removed_leaves_what_was_known(events):
-    tail = EventLogTail(events)
+    reader = EventLogReader(events)
     file = write(events, START + SUBMITTED + DONE)
-    assert tail.look() == running(1)
+    assert reader.read() == running(1)
 
     file.unlink()
-    assert tail.look() == running(1)
+    assert reader.read() == running(1)
     file.symlink_to("nowhere")
-    assert tail.look() == running(1)
+    assert reader.read() == running(1)
 
 
 def test_runs_are_told_apart_and_the_ones_not_asked_for_are_given_up(tmp_path):
     for name, done in ("a", 1), ("b", 2), ("c", 3):
         (tmp_path / name).mkdir()
         write(tmp_path / name, START + SUBMITTED + done * DONE)
-    tails = Tails(most=2)
+    readers = ProgressReader(most=2)
 
-    def look(name: str) -> int:
-        return tails.look(name, tmp_path / name, is_final=False).tasks_done
+    def read(name: str) -> int:
+        return readers.read(name, tmp_path / name, is_final=False).tasks_done
 
-    assert [look("a"), look("b"), look("a"), look("c")] == [1, 2, 1, 3]
-    # Its log gone, what is known of a run comes from the tail that is kept.
+    assert [read("a"), read("b"), read("a"), read("c")] == [1, 2, 1, 3]
+    # Its log gone, what is known of a run comes from the reader that is kept.
     for name in "abc":
         (tmp_path / name / "eventlog_v2_local-1" / "events_1_local-1").unlink()
-    assert [look("a"), look("c"), look("b")] == [1, 3, 0]
+    assert [read("a"), read("c"), read("b")] == [1, 3, 0]

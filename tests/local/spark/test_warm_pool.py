@@ -8,8 +8,8 @@ from typing import Any, cast
 
 import pytest
 
-from dataflow_magic.local.spark.jvm import Gateway
-from dataflow_magic.local.spark.warm_pool import TRIES, Pool
+from dataflow_magic.local.spark.jvm import JvmGateway
+from dataflow_magic.local.spark.warm_pool import MOST_FAILURES, WarmPool
 
 pytestmark = pytest.mark.anyio
 
@@ -28,9 +28,9 @@ class Process:
 class Makers:
     """Makes JVMs, one after the other, as soon as it is allowed to."""
 
-    made: list[Gateway] = field(default_factory=list)
+    made: list[JvmGateway] = field(default_factory=list)
     begun: int = 0
-    discarded: list[Gateway] = field(default_factory=list)
+    discarded: list[JvmGateway] = field(default_factory=list)
     may: asyncio.Event = field(default_factory=asyncio.Event)
     error: Exception | None = None
     prepared: int = 0
@@ -40,17 +40,17 @@ class Makers:
         self.prepared += 1
         await self.may_prepare.wait()
 
-    async def warm(self) -> Gateway:
+    async def warm(self) -> JvmGateway:
         self.begun += 1
         await self.may.wait()
         if self.error:
             raise self.error
         number = len(self.made) + 1
         process = cast(Any, Process(number))
-        self.made.append(Gateway(cast(Any, None), process, Path(f"/{number}"), Path("/log"), {}))
+        self.made.append(JvmGateway(cast(Any, None), process, Path(f"/{number}"), Path("/log"), {}))
         return self.made[-1]
 
-    async def discard(self, gateway: Gateway) -> None:
+    async def discard(self, gateway: JvmGateway) -> None:
         self.discarded.append(gateway)
 
     @asynccontextmanager
@@ -59,7 +59,7 @@ class Makers:
             self.may.set()
         if prepared:
             self.may_prepare.set()
-        async with Pool(
+        async with WarmPool(
             self.prepare, self.warm, self.discard, quiet_seconds=0.01, keep_seconds=keep_seconds
         ) as pool:
             yield pool
@@ -177,7 +177,7 @@ async def test_one_nobody_wants_for_long_is_given_up_until_the_next_run():
 async def test_what_cannot_be_made_is_tried_after_each_of_a_few_runs_and_then_no_more(caplog):
     makers = Makers(error=ValueError("no room"))
     async with makers.pool() as pool:
-        for tried in range(1, TRIES + 1):
+        for tried in range(1, MOST_FAILURES + 1):
             await until(lambda tried=tried: makers.begun == tried)
             with pool.busy():
                 assert await pool.take(no_cancel()) is None
@@ -186,5 +186,5 @@ async def test_what_cannot_be_made_is_tried_after_each_of_a_few_runs_and_then_no
             pass
         await asyncio.sleep(0.05)
 
-    assert makers.begun == TRIES
-    assert caplog.messages.count("making a JVM warm") == TRIES
+    assert makers.begun == MOST_FAILURES
+    assert caplog.messages.count("warming a JVM") == MOST_FAILURES
