@@ -13,7 +13,7 @@ from pydantic import SecretStr
 from dataflow_magic.cell.run import make_request
 from dataflow_magic.errors import CellError, ConfigError
 from dataflow_magic.local.launch import attach, default_folder
-from dataflow_magic.local.objects.objects import find
+from dataflow_magic.local.objects.paths import find
 from dataflow_magic.session.run import Run
 from dataflow_magic.session.session import LocalService, Session
 

@@ -11,10 +11,43 @@ from contextlib import suppress
 from pathlib import Path
 from typing import BinaryIO
 
-__all__ = ["is_locked", "remove_checksums", "remove_folder", "try_lock", "write_whole"]
+__all__ = [
+    "InvalidKey",
+    "is_locked",
+    "object_path",
+    "remove_checksums",
+    "remove_folder",
+    "try_lock",
+    "write_whole",
+]
+
+LONGEST_KEY = 1024
+"""Bytes; the limit of S3, which keeps a path below that of every file system."""
+LONGEST_SEGMENT = 255
+"""Bytes; a file name on every common file system."""
 
 REMOVALS = 20
 REMOVAL_SECONDS = 0.1
+
+
+class InvalidKey(ValueError):
+    """No object can have the key; the message says what a key is."""
+
+
+def object_path(objects: Path, key: str) -> Path:
+    """Return where the object or folder ``bucket/key`` lies below `objects`; it need not exist.
+
+    Raises
+    ------
+    InvalidKey
+        The key has a scheme or would leave `objects` (``..``, a leading slash), or no file can have its name.
+    """
+    segments = key.removesuffix("/").split("/")
+    if len(_encoded(key)) > LONGEST_KEY or not all(map(_is_file_name, segments)):
+        raise InvalidKey(
+            f"{key!r} is not a path in object storage: write bucket/key, without a scheme, .. or a leading slash"
+        )
+    return objects.joinpath(*segments)
 
 
 def write_whole(path: Path, content: BinaryIO) -> int:
@@ -87,3 +120,16 @@ def is_locked(path: Path) -> bool:
     finally:
         os.close(descriptor)
     return False
+
+
+def _is_file_name(segment: str) -> bool:
+    is_reserved = segment in {".", ".."} or "\\" in segment or "\0" in segment
+    return not is_reserved and 0 < len(_encoded(segment)) <= LONGEST_SEGMENT
+
+
+def _encoded(text: str) -> bytes:
+    """Return text as file names hold it; empty when it holds half of a surrogate pair."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return b""

@@ -8,8 +8,10 @@ from contextlib import suppress
 from pathlib import Path
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
-from dataflow_magic.files import is_locked, remove_folder, try_lock, write_whole
+from dataflow_magic.files import InvalidKey, is_locked, object_path, remove_folder, try_lock, write_whole
 
 
 def names(folder: Path) -> list[str]:
@@ -151,3 +153,41 @@ def test_looking_for_a_lock_makes_no_file(tmp_path):
 def test_a_lock_below_no_folder_cannot_be_taken(tmp_path):
     with pytest.raises(FileNotFoundError):
         try_lock(tmp_path / "none" / "lock")
+
+
+@pytest.mark.parametrize(
+    "key",
+    [
+        "",
+        "/",
+        "/etc/passwd.py",
+        "..",
+        "scripts/../../x.py",
+        "scripts/./x.py",
+        "scripts//x.py",
+        "scripts/a//",
+        "scripts\\..\\x.py",
+        "scripts/x\0.py",
+        "scripts/\ud800.py",
+        "s3a://scripts/x.py",
+        "scripts/" + "x" * 300,
+        "scripts/" + "x/" * 600,
+    ],
+    ids=ascii,
+)
+def test_a_path_that_is_no_object_key_is_refused(tmp_path, key):
+    with pytest.raises(InvalidKey, match="is not a path in object storage: write bucket/key"):
+        object_path(tmp_path, key)
+
+
+@given(st.text(st.sampled_from("./\\ a\0매"), max_size=12))
+def test_an_object_path_never_leaves_the_folder(key):
+    objects = Path("/objects")
+
+    try:
+        path = object_path(objects, key)
+    except InvalidKey:
+        return
+
+    assert objects in path.parents
+    assert ".." not in path.parts

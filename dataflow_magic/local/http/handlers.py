@@ -17,6 +17,7 @@ from anyio import from_thread
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
+from dataflow_magic.files import InvalidKey, object_path
 from dataflow_magic.local.engine import Engine
 from dataflow_magic.local.http.faults import Effects, FaultPlan, Faults
 from dataflow_magic.local.http.operations import Operation
@@ -45,12 +46,11 @@ from dataflow_magic.local.http.responses import (
     started_response,
 )
 from dataflow_magic.local.log import event
+from dataflow_magic.local.objects.paths import event_log_key
 from dataflow_magic.local.options import Contract
 from dataflow_magic.local.run import Refusal
 from dataflow_magic.local.spark.event_log import ProgressReader
 from dataflow_magic.local.spark.progress import Progress
-from dataflow_magic.local.spark.script import ScriptProblem, object_path
-from dataflow_magic.local.spark.settings import event_log_key
 from dataflow_magic.local.store import Store, StoredJob, StoredRun, is_id
 from dataflow_magic.models.wire import RunState, is_final
 
@@ -197,7 +197,7 @@ class Handlers:
         log = event_log_key(run.condition["logPath"], run.run_id)
         try:
             folder = object_path(self._folder / "objects", log)
-        except ScriptProblem:  # the run fails for it before it has a log
+        except InvalidKey:  # the run fails for it before it has a log
             return progress_response(Progress(is_over=is_over))
         return progress_response(self._progress.read(run.run_id, folder, is_final=is_over))
 

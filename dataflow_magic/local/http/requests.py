@@ -25,8 +25,8 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
+from dataflow_magic.files import object_path
 from dataflow_magic.local.run import DEFAULT_TIMEOUT_MINUTES, Refusal
-from dataflow_magic.local.spark.script import ScriptProblem, object_path
 from dataflow_magic.local.store import StoredJob
 
 __all__ = [
@@ -67,10 +67,7 @@ def _check_text(text: str) -> str:
 
 
 def _check_path(path: str) -> str:
-    try:
-        object_path(Path(), path)
-    except ScriptProblem as problem:
-        raise ValueError(str(problem)) from None
+    object_path(Path(), path)
     return path
 
 

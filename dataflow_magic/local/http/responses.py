@@ -10,10 +10,10 @@ from pydantic import ConfigDict, Field, WithJsonSchema, with_config
 from typing_extensions import TypedDict  # pydantic takes typing's from Python 3.12 on
 
 from dataflow_magic.local.http.requests import MAX_CONCURRENT_RUNS
+from dataflow_magic.local.objects.paths import console_log_key
 from dataflow_magic.local.options import Contract
 from dataflow_magic.local.run import RefusalKind
 from dataflow_magic.local.spark.progress import Progress
-from dataflow_magic.local.spark.settings import console_log_key
 from dataflow_magic.local.store import StoredJob, StoredRun
 from dataflow_magic.models.wire import KST, RunState
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import re
 import shutil
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
@@ -13,10 +12,10 @@ from typing import BinaryIO
 
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.files import remove_checksums, write_whole
-from dataflow_magic.local.spark.script import ScriptProblem, object_path
+from dataflow_magic.local.objects.paths import bare_path, find
 from dataflow_magic.models.wire import KST
 
-__all__ = ["STDIN", "Entry", "bare_path", "find", "list_objects", "put", "remove"]
+__all__ = ["STDIN", "Entry", "list_objects", "put", "remove"]
 
 STDIN = "-"
 
@@ -36,25 +35,6 @@ class Entry:
     key: str
     size: int | None = None
     modified: datetime | None = None
-
-
-def bare_path(path: str) -> str:
-    """Return ``bucket/key`` of a path that may be spelled as scripts spell it: ``s3a://bucket/key``."""
-    return re.sub(r"^s3[an]?://", "", path)
-
-
-def find(objects: Path, path: str) -> Path:
-    """Return where the object or folder lies; it need not exist.
-
-    Raises
-    ------
-    ConfigError
-        The path leads out of the objects, or no file can be named so.
-    """
-    try:
-        return object_path(objects, bare_path(path))
-    except ScriptProblem as problem:
-        raise ConfigError(str(problem)) from None
 
 
 def put(

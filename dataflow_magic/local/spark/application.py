@@ -15,6 +15,8 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
+from dataflow_magic.files import InvalidKey, object_path
+from dataflow_magic.local.objects.paths import log_key
 from dataflow_magic.local.run import Outcome, RunSpec
 from dataflow_magic.local.spark.java import Java
 from dataflow_magic.local.spark.jvm import (
@@ -35,13 +37,11 @@ from dataflow_magic.local.spark.script import (
     ScriptProblem,
     StagedScript,
     find_script,
-    object_path,
     stage_script,
 )
 from dataflow_magic.local.spark.settings import (
     QUICK_START,
     is_here,
-    log_key,
     mountable_buckets,
     spark_settings,
 )
@@ -126,7 +126,7 @@ async def run_application(
         group = group or ProcessGroup(plan.spec.work)
         gateway = warm or await _launch(plan, group, java, options, cancel=cancel, waiting=waiting)
         return await _supervise(plan, gateway, cancel=cancel, started=started)
-    except ScriptProblem as problem:
+    except (InvalidKey, ScriptProblem) as problem:
         return _failed(str(problem))
     except OSError as error:
         return _failed(f"the run's files could not be prepared: {_in_one_line(error)}")

@@ -13,18 +13,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
+from dataflow_magic.files import object_path
 from dataflow_magic.local.spark.parameters import ScriptProblem, fill_script
 
 __all__ = [
     "ScriptProblem",
     "StagedScript",
     "find_script",
-    "object_path",
     "stage_script",
 ]
 
-_LONGEST_KEY = 1024  # bytes; S3's own limit, which keeps a path below every file system's
-_LONGEST_SEGMENT = 255  # bytes; a file name on every common file system
 _LISTED = 5
 
 
@@ -47,22 +45,6 @@ class StagedScript:
     code: Path | None = None
 
 
-def object_path(objects: Path, key: str) -> Path:
-    """Return where the object or folder ``bucket/key`` lies below `objects`; it need not exist.
-
-    Raises
-    ------
-    ScriptProblem
-        The key would leave `objects` (``..``, a leading slash), has a scheme, or no file can be named so.
-    """
-    segments = key.removesuffix("/").split("/")
-    if any(_is_unsafe(segment) for segment in segments) or len(_encoded(key)) > _LONGEST_KEY:
-        raise ScriptProblem(
-            f"{key!r} is not a path in object storage: write bucket/key, without a scheme, .. or a leading slash"
-        )
-    return objects.joinpath(*segments)
-
-
 def find_script(objects: Path, script_path: str, job_name: str) -> Path:
     """Return the script a job condition's ``scriptPath`` means.
 
@@ -76,6 +58,8 @@ def find_script(objects: Path, script_path: str, job_name: str) -> Path:
 
     Raises
     ------
+    InvalidKey
+        No object can have the path.
     ScriptProblem
         There is no such script, or more than one it could be.
     """
@@ -122,22 +106,6 @@ def stage_script(script: Path, parameters: Mapping[str, str], folder: Path) -> S
     code = folder.parent / "code"
     code.write_bytes(marshal.dumps(filled.code))
     return StagedScript(staged, filled.arguments, code)
-
-
-def _is_unsafe(segment: str) -> bool:
-    return (
-        segment in ("", ".", "..")
-        or any(character in segment for character in "\\\0")
-        or not 0 < len(_encoded(segment)) <= _LONGEST_SEGMENT
-    )
-
-
-def _encoded(text: str) -> bytes:
-    """Encode as file names are; empty when nothing can be named so."""
-    try:
-        return text.encode("utf-8")
-    except UnicodeEncodeError:
-        return b""
 
 
 def _scripts_in(folder: Path) -> list[str]:

@@ -12,13 +12,9 @@ from dataflow_magic.local.run import RunSpec
 __all__ = [
     "QUICK_START",
     "cluster_settings",
-    "console_log_key",
-    "event_log_key",
     "hadoop_settings",
     "is_here",
     "java_options",
-    "jvm_log_key",
-    "log_key",
     "masters",
     "mountable_buckets",
     "run_environment",
@@ -44,21 +40,6 @@ _PACKAGE_OPENS = (
     "sun.security.action",
     "sun.util.calendar",
 )
-
-
-def console_log_key(log_path: str, run_id: str) -> str:
-    """Return the object key of what the script printed, standard output and error as they came."""
-    return log_key(log_path, run_id, "console.log")
-
-
-def jvm_log_key(log_path: str, run_id: str) -> str:
-    """Return the object key of what Spark's JVM printed, prints of Python UDFs included."""
-    return log_key(log_path, run_id, "jvm.log")
-
-
-def event_log_key(log_path: str, run_id: str) -> str:
-    """Return the key, with a trailing slash, of the folder that holds Spark's event log."""
-    return log_key(log_path, run_id, "events/")
 
 
 def mountable_buckets(names: Iterable[str]) -> list[str]:
@@ -208,11 +189,6 @@ def _is_withheld(name: str) -> bool:
     return name.startswith(("NCLOUD_", "SPARK_", "PYSPARK_")) or (
         name.startswith("DATAFLOW_") and name.endswith("_KEY")
     )
-
-
-def log_key(log_path: str, run_id: str, name: str) -> str:
-    """Return the object key of one of a run's logs."""
-    return f"{log_path.rstrip('/')}/{run_id}/{name}"
 
 
 def hadoop_settings(objects: Path, buckets: Iterable[str], *, prefix: str = "") -> dict[str, str]:

@@ -15,11 +15,11 @@ from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from schemathesis.specs.openapi.checks import positive_data_acceptance
 
+from dataflow_magic.files import InvalidKey, object_path
 from dataflow_magic.local.http.app import RUN, operations
 from dataflow_magic.local.http.openapi import document
 from dataflow_magic.local.http.requests import PATH
 from dataflow_magic.local.options import Contract
-from dataflow_magic.local.spark.script import ScriptProblem, object_path
 from dataflow_magic.models.wire import RunState
 from dataflow_magic.signing import sign
 from tests.helpers import ACCESS_KEY, CONDITION, SECRET_KEY, ScriptedService, at_a_port
@@ -111,7 +111,7 @@ def test_what_is_described_is_what_is_routed_and_signed(services, contract):
 def test_the_described_pattern_of_paths_is_the_rule(path):
     try:
         object_path(Path(), path)
-    except ScriptProblem:
+    except InvalidKey:
         allowed = False
     else:
         allowed = True

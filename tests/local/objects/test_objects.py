@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from dataflow_magic.errors import ConfigError
-from dataflow_magic.local.objects.objects import Entry, bare_path, find, list_objects, put, remove
+from dataflow_magic.local.objects.objects import Entry, list_objects, put, remove
 from dataflow_magic.models.wire import KST
 
 NOON = datetime(2026, 11, 1, 12, 0, tzinfo=KST)
@@ -40,25 +40,6 @@ def names(folder: Path) -> list[str]:
 
 def keys(objects: Path) -> list[str]:
     return sorted(path.relative_to(objects).as_posix() for path in objects.rglob("*") if path.is_file())
-
-
-@pytest.mark.parametrize(
-    ("path", "bare"),
-    [
-        ("s3a://bucket/key", "bucket/key"),
-        ("s3://bucket/key", "bucket/key"),
-        ("s3n://bucket/key", "bucket/key"),
-        ("bucket/key", "bucket/key"),
-        ("bucket/s3a://key", "bucket/s3a://key"),
-        ("https://bucket/key", "https://bucket/key"),
-    ],
-)
-def test_a_path_may_be_spelled_as_scripts_spell_it(path, bare):
-    assert bare_path(path) == bare
-
-
-def test_an_object_is_found_where_it_would_be(objects):
-    assert find(objects, "s3a://bucket/a/b.csv") == objects / "bucket" / "a" / "b.csv"
 
 
 # Putting

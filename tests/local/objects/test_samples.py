@@ -13,11 +13,11 @@ from pathlib import Path
 import pyarrow.parquet as pq
 import pytest
 
+from dataflow_magic.local.objects.paths import console_log_key
 from dataflow_magic.local.objects.samples import install_samples, sample_jobs
 from dataflow_magic.local.run import Outcome, RunSpec
 from dataflow_magic.local.spark.application import run_application
 from dataflow_magic.local.spark.java import find_java
-from dataflow_magic.local.spark.settings import console_log_key
 
 SAMPLES = Path(__file__).parents[3] / "dataflow_magic" / "local" / "samples"
 LICENCE = (SAMPLES / "LICENSE-data.md").read_text(encoding="utf-8")

@@ -13,12 +13,12 @@ from typing import Any
 
 import pytest
 
+from dataflow_magic.local.objects.paths import console_log_key, event_log_key, jvm_log_key
 from dataflow_magic.local.run import Outcome, RunSpec
 from dataflow_magic.local.spark.application import run_application
 from dataflow_magic.local.spark.event_log import EventLogReader
 from dataflow_magic.local.spark.java import Java, find_java
 from dataflow_magic.local.spark.progress import Progress
-from dataflow_magic.local.spark.settings import console_log_key, event_log_key, jvm_log_key
 
 LONG_SECONDS = 120.0
 

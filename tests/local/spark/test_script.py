@@ -2,14 +2,11 @@ import marshal
 from pathlib import Path
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from dataflow_magic.local.spark.script import (
     ScriptProblem,
     StagedScript,
     find_script,
-    object_path,
     stage_script,
 )
 
@@ -74,44 +71,6 @@ def test_a_job_name_cannot_lead_out_of_the_folder(tmp_path):
 
     with pytest.raises(ScriptProblem, match="several scripts"):
         find_script(tmp_path, "scripts/a/", "../secret")
-
-
-@pytest.mark.parametrize(
-    "key",
-    [
-        "",
-        "/",
-        "/etc/passwd.py",
-        "..",
-        "scripts/../../x.py",
-        "scripts/./x.py",
-        "scripts//x.py",
-        "scripts/a//",
-        "scripts\\..\\x.py",
-        "scripts/x\0.py",
-        "scripts/\ud800.py",
-        "s3a://scripts/x.py",
-        "scripts/" + "x" * 300,
-        "scripts/" + "x/" * 600,
-    ],
-    ids=ascii,
-)
-def test_a_path_that_is_no_object_key_is_refused(tmp_path, key):
-    with pytest.raises(ScriptProblem, match="is not a path in object storage: write bucket/key"):
-        object_path(tmp_path, key)
-
-
-@given(st.text(st.sampled_from("./\\ a\0매"), max_size=12))
-def test_an_object_path_never_leaves_the_folder(key):
-    objects = Path("/objects")
-
-    try:
-        path = object_path(objects, key)
-    except ScriptProblem:
-        return
-
-    assert objects in path.parents
-    assert ".." not in path.parts
 
 
 def test_the_staged_copy_is_the_script_byte_for_byte_and_its_code_has_the_values(tmp_path):

@@ -6,23 +6,13 @@ import pytest
 from dataflow_magic.local.run import RunSpec
 from dataflow_magic.local.spark.settings import (
     cluster_settings,
-    console_log_key,
-    event_log_key,
     is_here,
     java_options,
-    jvm_log_key,
     masters,
     mountable_buckets,
     run_environment,
     spark_settings,
 )
-
-
-@pytest.mark.parametrize("log_path", ["logs/runs/", "logs/runs"])
-def test_a_runs_logs_lie_in_its_own_folder_below_the_log_path(log_path):
-    assert console_log_key(log_path, "r1") == "logs/runs/r1/console.log"
-    assert jvm_log_key(log_path, "r1") == "logs/runs/r1/jvm.log"
-    assert event_log_key(log_path, "r1") == "logs/runs/r1/events/"
 
 
 def test_buckets_hadoop_cannot_name_are_left_out():
