@@ -187,8 +187,8 @@ def check_command(words: list[str], environment: dict[str, str], folder: Path) -
             project = tomllib.loads((ROOT / "pyproject.toml").read_text())["project"]
             assert name == project["name"]
             assert not extra or extra in project["optional-dependencies"]
-        case [".venv/bin/python", "-m", "pytest", *arguments]:
-            run([sys.executable, "-m", "pytest", "--collect-only", "-q", *arguments], environment, ROOT)
+        case [".venv/bin/python", "-m", "pytest", tests, *_]:
+            assert list((ROOT / tests).glob("test_*.py"))
         case ["dataflow-magic", "local"] | ["dataflow-magic", "local", "--port", *_]:
             serve_and_end(["0" if word == "8970" else word for word in words], environment, folder)
         case ["dataflow-magic", "local", "reset", *_]:
