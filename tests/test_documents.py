@@ -115,7 +115,11 @@ def test_every_link_of_a_page_leads_to_a_file_and_a_heading(page):
 
 @of_pages(PAGES)
 def test_every_file_a_page_names_is_there(page):
-    assert [name for name in FILE.findall(page.read_text()) if not (ROOT / name).exists()] == []
+    text = page.read_text()
+    tests = {test.name for test in (ROOT / "tests").rglob("test_*.py")}
+
+    assert [name for name in FILE.findall(text) if not (ROOT / name).exists()] == []
+    assert [name for name in re.findall(r"`(test_\w+\.py)`", text) if name not in tests] == []
 
 
 def headings(page: Path) -> set[str]:
