@@ -1,4 +1,4 @@
-"""Reads objects, and writes scripts: in a local service's folder or in the cloud's object storage.
+"""Reads and writes objects: in a local service's folder, or in the cloud's object storage. Knows no job and no run.
 
 Source: Object Storage is S3-compatible at ``kr.object.ncloudstorage.com``, region ``kr-standard``, with the API's own
 key pair (the vendor's Cloud Functions object-storage samples, read 2026-11).
@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Protocol
 from pydantic import SecretStr
 
 from dataflow_magic.errors import DataflowError
-from dataflow_magic.files import write_whole
+from dataflow_magic.files import InvalidKey, object_path, write_whole
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
@@ -28,32 +28,32 @@ CLOUD_REGION = "kr-standard"
 
 
 class NoObject(Exception):
-    """There is nothing to read under that path; the message says what was looked for and why not."""
+    """The path has no readable object; the message names the path and the reason."""
 
 
 class Objects(Protocol):
-    """A place objects are kept in."""
+    """Object storage; each ``path`` is ``bucket/key``."""
 
     async def tail(self, path: str, most: int) -> bytes:
-        """Return the last ``most`` bytes of the object ``bucket/key``.
+        """Return the last ``most`` bytes of an object.
 
         Raises
         ------
         NoObject
-            It is not there or cannot be read.
+            It does not exist or cannot be read.
         """
 
     async def read(self, path: str) -> bytes | None:
-        """Return the whole object, None when there is none.
+        """Return a whole object; None where it does not exist.
 
         Raises
         ------
         DataflowError
-            Whether there is one cannot be seen.
+            The storage does not show whether it exists, or no object can have the path.
         """
 
     async def put(self, path: str, content: bytes) -> None:
-        """Write the object whole, in the place of one that is there.
+        """Write or replace an object; readers see the old or the new one, never a part.
 
         Raises
         ------
@@ -63,12 +63,15 @@ class Objects(Protocol):
 
 
 class FolderObjects:
-    """Objects as files, one folder per bucket.
+    """Objects as files of this machine.
+
+    These are plain file operations and not obstore's ``LocalStore``: that hangs in a forked process, refuses names a
+    folder may hold (``a#1``, a tab), and its writes leave the checksum of Hadoop beside a file, which then refuses it.
 
     Parameters
     ----------
     folder
-        Holds the buckets.
+        Holds one folder per bucket.
     """
 
     def __init__(self, folder: Path) -> None:
@@ -76,34 +79,26 @@ class FolderObjects:
 
     async def tail(self, path: str, most: int) -> bytes:
         """Return the last bytes of a file; see `Objects.tail`."""
-        return await asyncio.to_thread(self._tail, path, most)
+        try:
+            return await asyncio.to_thread(_tail, object_path(self._folder, path), most)
+        except (OSError, ValueError) as error:
+            raise _no_object(path, error) from None
 
     async def read(self, path: str) -> bytes | None:
         """Return a file's content; see `Objects.read`."""
         try:
-            return await asyncio.to_thread((self._folder / _checked(path)).read_bytes)
+            return await asyncio.to_thread(object_path(self._folder, path).read_bytes)
         except (FileNotFoundError, NotADirectoryError):
             return None
         except (OSError, ValueError) as error:
-            raise DataflowError(f"s3a://{path} cannot be read ({type(error).__name__})") from None
+            raise _failed(path, "read", error) from None
 
     async def put(self, path: str, content: bytes) -> None:
         """Write a file; see `Objects.put`."""
         try:
-            await asyncio.to_thread(write_whole, self._folder / _checked(path), io.BytesIO(content))
+            await asyncio.to_thread(write_whole, object_path(self._folder, path), io.BytesIO(content))
         except (OSError, ValueError) as error:
-            raise DataflowError(f"s3a://{path} cannot be written ({type(error).__name__})") from None
-
-    def _tail(self, path: str, most: int) -> bytes:
-        if _leads_out(path):
-            raise NoObject(f"no object {path!r} (the path leads out of the folder)")
-        try:
-            with (self._folder / path).open("rb") as file:
-                size = file.seek(0, os.SEEK_END)
-                file.seek(max(0, size - most))
-                return file.read(most)
-        except (OSError, ValueError) as error:
-            raise NoObject(f"no object {path!r} ({type(error).__name__})") from None
+            raise _failed(path, "written", error) from None
 
 
 class CloudObjects:
@@ -127,53 +122,49 @@ class CloudObjects:
         self._endpoint = endpoint
         self._region = region
 
+    # Each method imports obstore itself: the import takes 45 ms, which a cell without objects does not pay.
+
     async def tail(self, path: str, most: int) -> bytes:
         """Return the last bytes of an object; see `Objects.tail`."""
-        # Late: 20 ms that only a failed cloud run pays.
-        from obstore import get_range_async, head_async
-        from obstore.exceptions import BaseError
+        import obstore
 
-        bucket, _, key = path.partition("/")
-        if not _is_bucket(bucket):
-            raise NoObject(f"no object {path!r} in {self._endpoint} (that is no bucket's name)")
         try:
-            store = self._store(bucket)
-            size = (await head_async(store, key))["size"]
+            store, key = self._locate(path)
+            size = (await obstore.head_async(store, key))["size"]
             if size == 0:
                 return b""
-            return bytes(await get_range_async(store, key, start=max(0, size - most), end=size))
-        except (BaseError, OSError, ValueError) as error:  # a missing object is a FileNotFoundError
-            # The storage's own words may hold the request; its kind says enough.
-            raise NoObject(f"no object {path!r} in {self._endpoint} ({type(error).__name__})") from None
+            return bytes(await obstore.get_range_async(store, key, start=max(0, size - most), end=size))
+        except (obstore.exceptions.BaseError, OSError, ValueError) as error:
+            raise _no_object(path, error, self._endpoint) from None
 
     async def read(self, path: str) -> bytes | None:
         """Return an object; see `Objects.read`."""
-        from obstore import get_async
-        from obstore.exceptions import BaseError
+        import obstore
 
-        bucket, key = self._parts(path)
         try:
-            return bytes(await (await get_async(self._store(bucket), key)).bytes_async())
+            return bytes(await (await obstore.get_async(*self._locate(path))).bytes_async())
         except FileNotFoundError:
             return None
-        except (BaseError, OSError, ValueError) as error:
-            raise DataflowError(self._fault(path, "read", error)) from None
+        except (obstore.exceptions.BaseError, OSError, ValueError) as error:
+            raise _failed(path, "read", error, self._endpoint) from None
 
     async def put(self, path: str, content: bytes) -> None:
         """Write an object; see `Objects.put`."""
-        from obstore import put_async
-        from obstore.exceptions import BaseError
+        import obstore
 
-        bucket, key = self._parts(path)
         try:
-            await put_async(self._store(bucket), key, content, use_multipart=False)
-        except (BaseError, OSError, ValueError) as error:
-            raise DataflowError(self._fault(path, "written", error)) from None
+            await obstore.put_async(*self._locate(path), content, use_multipart=False)
+        except (obstore.exceptions.BaseError, OSError, ValueError) as error:
+            raise _failed(path, "written", error, self._endpoint) from None
 
-    def _store(self, bucket: str) -> S3Store:
+    def _locate(self, path: str) -> tuple[S3Store, str]:
         from obstore.store import S3Store
 
-        return S3Store(
+        bucket, _, key = path.partition("/")
+        # obstore aborts the process for a bucket that no address can hold.
+        if not key or not re.fullmatch(r"[A-Za-z0-9._-]+", bucket):
+            raise InvalidKey(f"{path!r} is not a path in object storage: write bucket/key")
+        store = S3Store(
             bucket,
             endpoint=self._endpoint,
             region=self._region,
@@ -183,32 +174,31 @@ class CloudObjects:
             client_options={"allow_http": self._endpoint.startswith("http://")},
             retry_config={"max_retries": 2},
         )
-
-    def _parts(self, path: str) -> tuple[str, str]:
-        bucket, _, key = path.partition("/")
-        if not _is_bucket(bucket) or not key:
-            raise DataflowError(f"s3a://{path} is no object's address; write bucket/key")
-        return bucket, key
-
-    def _fault(self, path: str, what: str, error: Exception) -> str:
-        # The storage's own words may hold the request; its kind says enough.
-        return (
-            f"s3a://{path} cannot be {what} in {self._endpoint} ({type(error).__name__}); "
-            "check that the bucket is there and the key pair has the right"
-        )
+        return store, key
 
 
-def _is_bucket(name: str) -> bool:
-    # The library aborts on what no address can hold.
-    return re.fullmatch(r"[A-Za-z0-9._-]+", name) is not None
+def _tail(file: Path, most: int) -> bytes:
+    with file.open("rb") as stream:
+        size = stream.seek(0, os.SEEK_END)
+        stream.seek(max(0, size - most))
+        return stream.read(most)
 
 
-def _leads_out(path: str) -> bool:
-    # The service named it, and may be any.
-    return path.startswith("/") or ".." in path.split("/")
+# Both errors name only the kind of their cause: the words of a storage may hold the signed request.
 
 
-def _checked(path: str) -> str:
-    if _leads_out(path):
-        raise DataflowError(f"s3a://{path} leads out of the folder; write bucket/key")
-    return path
+def _no_object(path: str, error: Exception, endpoint: str = "") -> NoObject:
+    if isinstance(error, InvalidKey):
+        return NoObject(str(error))
+    return NoObject(f"no object {path!r}{_in(endpoint)} ({type(error).__name__})")
+
+
+def _failed(path: str, what: str, error: Exception, endpoint: str = "") -> DataflowError:
+    if isinstance(error, InvalidKey):
+        return DataflowError(str(error))
+    advice = "; check that the bucket exists and that the key pair may access it" if endpoint else ""
+    return DataflowError(f"s3a://{path} cannot be {what}{_in(endpoint)} ({type(error).__name__}){advice}")
+
+
+def _in(endpoint: str) -> str:
+    return f" in {endpoint}" if endpoint else ""
