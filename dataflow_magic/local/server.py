@@ -1,4 +1,4 @@
-"""Serves one data folder over HTTP until told to stop, or until nobody uses it. The service's process."""
+"""Serves one data folder over HTTP until a signal stops it, or until nobody uses it. For a process of its own."""
 
 from __future__ import annotations
 
@@ -11,13 +11,13 @@ import secrets
 import signal
 import socket
 import time
-from collections.abc import Callable, Iterator
-from contextlib import AbstractAsyncContextManager, contextmanager
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import AbstractAsyncContextManager, asynccontextmanager, contextmanager
 from datetime import datetime
 from ipaddress import IPv4Address, IPv6Address, ip_address
 
 import uvicorn
-from starlette.types import ASGIApp, Receive, Scope
+from starlette.types import Receive, Scope
 
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.files import try_lock
@@ -36,16 +36,17 @@ __all__ = ["GRACE_SECONDS", "random_keys", "serve"]
 logger = logging.getLogger(__name__)
 
 LOOPBACK = IPv4Address("127.0.0.1")
-MAX_HEAD = 64 << 10
-"""Bytes of a head that are read at all: more than the gateway allows, so that it is the one to say so."""
+PARSER_HEAD_BYTES = 64 << 10
+"""Limit of a request's head in the parser: above the gateway's, so that the gateway refuses it with its own 413."""
 GRACE_SECONDS = 3.0
 """How long the service outlives its last user, so that a restarted kernel finds it again."""
-LOOKS = 6
-"""For users, in that time."""
+CHECKS_PER_GRACE = 6
+"""How often the service looks for users within that time."""
+START_POLL_SECONDS = 0.01
 
 
 def random_keys() -> Keys:
-    """Return keys nobody else knows, for a service that tells them only through its data folder."""
+    """Return new keys; only readers of the service's data folder learn them."""
     return Keys("local-" + secrets.token_hex(8), secrets.token_urlsafe(32))
 
 
@@ -60,9 +61,10 @@ def serve(
     grace_seconds: float | None = None,
     ready: Callable[[str], None] | None = None,
 ) -> None:
-    """Serve the folder until SIGTERM, or SIGINT; returns once the live runs are ended too, as FAILED.
+    """Serve the folder until SIGTERM, or SIGINT as KeyboardInterrupt; live runs are FAILED by then.
 
-    For a process of its own: it handles signals, so it works in the main thread only.
+    Call it in the main thread of a process of its own, since it handles signals. It handles SIGINT also where the parent
+    ignores it, as a shell script does for commands in the background; so do the processes of its runs.
 
     Parameters
     ----------
@@ -73,9 +75,9 @@ def serve(
     port
         0 takes a free one.
     grace_seconds
-        When given, end also once there was no user, and no run went on or waited, for that long.
+        When given, end also after this long without a user and a READY or RUNNING run.
     ready
-        Called with the address once requests are accepted.
+        Called with the service's URL once it accepts requests.
 
     Raises
     ------
@@ -83,17 +85,19 @@ def serve(
         The port is in use, or another process serves the folder.
     """
     folder.make()
-    with _held(folder), _listening(host, port) as listener, logged_to(folder.log):
-        serving = _serve(
-            folder, keys, runner, listener, contract=contract, grace_seconds=grace_seconds, ready=ready
+    with _owned(folder), _listening(host, port) as listener, logged_to(folder.log):
+        signal.signal(signal.SIGINT, signal.default_int_handler)
+        asyncio.run(
+            _serve(
+                folder, keys, runner, listener, contract=contract, grace_seconds=grace_seconds, ready=ready
+            )
         )
-        asyncio.run(serving)
 
 
 @contextmanager
-def _held(folder: DataFolder) -> Iterator[None]:
+def _owned(folder: DataFolder) -> Iterator[None]:
     lock = folder.own()
-    folder.remove_address()  # left by a service that was killed
+    folder.remove_address()  # a killed service leaves one
     try:
         yield
     finally:
@@ -103,7 +107,7 @@ def _held(folder: DataFolder) -> Iterator[None]:
 @contextmanager
 def _listening(host: IPv4Address | IPv6Address, port: int) -> Iterator[socket.socket]:
     family = socket.AF_INET6 if host.version == 6 else socket.AF_INET
-    # Named TCP: with protocol 0 the loop leaves Nagle's algorithm on, which costs 40 ms an answer.
+    # TCP by name: with protocol 0 asyncio leaves Nagle's algorithm on, which costs 40 ms per response.
     listener = socket.socket(family, socket.SOCK_STREAM, socket.IPPROTO_TCP)
     with listener:
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
@@ -117,28 +121,6 @@ def _listening(host: IPv4Address | IPv6Address, port: int) -> Iterator[socket.so
         yield listener
 
 
-def _url(host: IPv4Address | IPv6Address, port: int) -> str:
-    """Return where this machine finds it; one that listens everywhere is on loopback too."""
-    name = str(ip_address("::1" if host.version == 6 else "127.0.0.1") if host.is_unspecified else host)
-    return f"http://[{name}]:{port}" if host.version == 6 else f"http://{name}:{port}"
-
-
-class _Server(uvicorn.Server):
-    """Leaves signals to `_serve`: uvicorn would repeat them as soon as it is done, before the runs are ended."""
-
-    @contextmanager
-    def capture_signals(self) -> Iterator[None]:
-        yield
-
-    async def hang_up(self, scope: Scope, receive: Receive) -> None:
-        """Close the connection a request came by."""
-        for connection in list(self.server_state.connections):
-            if getattr(connection, "client", None) == scope["client"]:
-                connection.transport.close()
-        while (await receive())["type"] != "http.disconnect":
-            pass
-
-
 async def _serve(
     folder: DataFolder,
     keys: Keys,
@@ -150,81 +132,126 @@ async def _serve(
     ready: Callable[[str], None] | None,
 ) -> None:
     stop = asyncio.Event()
-    # asyncio.run has its own way with SIGINT: it cancels this coroutine, and raises KeyboardInterrupt at the end.
+    # asyncio.run handles SIGINT itself: it cancels this coroutine and raises KeyboardInterrupt.
     asyncio.get_running_loop().add_signal_handler(signal.SIGTERM, stop.set)
     now = functools.partial(datetime.now, KST)
     store = Store(folder.database, now)
-    _seed(store, folder)
+    _add_samples(store, folder)
     slots = max(2, os.cpu_count() or 1)
     java = await asyncio.to_thread(java_in_words, os.environ)
     async with runner as run, Engine(store, folder.path, run, slots=slots) as engine:
         service = Service(store, engine, folder.path, now, contract)
-        server: _Server = _server(
-            create_app(service, keys, hang_up=lambda scope, receive: server.hang_up(scope, receive))
-        )
-        serving = asyncio.create_task(server.serve(sockets=[listener]))
-        serving.add_done_callback(lambda _: stop.set())
-        try:
-            while not (server.started or stop.is_set()):  # noqa: ASYNC110 - uvicorn tells by a flag
-                await asyncio.sleep(0.01)
-            endpoint = _url(ip_address(listener.getsockname()[0]), listener.getsockname()[1])
-            folder.write_address(Address(endpoint, keys.access_key, keys.secret_key, os.getpid(), java))
-            event(logger, "the service has started", pid=os.getpid(), contract=contract)
-            if ready:
-                ready(endpoint)
-            if grace_seconds is None:
-                await stop.wait()
-            else:
-                await _until_unused(folder, engine, stop, grace_seconds)
-        finally:
-            folder.remove_address()  # first: whoever looks from now on waits for the end and starts another
-            server.should_exit = True
-            await serving
-            event(logger, "the service ends", pid=os.getpid())
+        async with _answering(service, keys, listener, stop):
+            url = _url(*listener.getsockname()[:2])
+            with _published(folder, Address(url, keys.access_key, keys.secret_key, os.getpid(), java)):
+                event(logger, "the service has started", pid=os.getpid(), contract=contract)
+                if ready:
+                    ready(url)
+                await _until_stopped(folder, engine, stop, grace_seconds)
 
 
-def _server(app: ASGIApp) -> _Server:
-    config = uvicorn.Config(
-        app,
-        lifespan="off",
-        ws="none",
-        log_config=None,  # its loggers write where the service's do
-        access_log=False,
-        date_header=False,  # the gateway dates its answers itself
-        # Longer than clients keep a connection, so that it is never this side that closes one just being used.
-        timeout_keep_alive=60,
-        timeout_graceful_shutdown=1,
-        h11_max_incomplete_event_size=MAX_HEAD,
-    )
-    return _Server(config)
+@asynccontextmanager
+async def _answering(
+    service: Service, keys: Keys, listener: socket.socket, stop: asyncio.Event
+) -> AsyncIterator[None]:
+    """Accept requests inside the block; set ``stop`` if the server ends by itself."""
+    server = _server(service, keys)
+    serving = asyncio.create_task(server.serve(sockets=[listener]))
+    serving.add_done_callback(lambda _: stop.set())
+    try:
+        while not (server.started or stop.is_set()):  # noqa: ASYNC110 - uvicorn only has a flag
+            await asyncio.sleep(START_POLL_SECONDS)
+        yield
+    finally:
+        server.should_exit = True
+        await serving
+        event(logger, "the service ends", pid=os.getpid())
 
 
-async def _until_unused(
-    folder: DataFolder, engine: Engine, stop: asyncio.Event, grace_seconds: float
+@contextmanager
+def _published(folder: DataFolder, address: Address) -> Iterator[None]:
+    """Keep the address in the folder inside the block: a user who finds none waits for the end and starts a service."""
+    folder.write_address(address)
+    try:
+        yield
+    finally:
+        folder.remove_address()
+
+
+async def _until_stopped(
+    folder: DataFolder, engine: Engine, stop: asyncio.Event, grace_seconds: float | None
 ) -> None:
-    """Return when nobody uses the service, holding the users' lock whole so that nobody new can begin to.
+    """Return when ``stop`` is set, the folder is gone, or the service was unused for the grace time.
 
-    Also when it is told to stop, or when its folder was removed.
+    An unused service returns with the users' lock, so that no new user starts to use it while it ends.
     """
+    if grace_seconds is None:
+        await stop.wait()
+        return
     unused_since: float | None = None
     while not stop.is_set():
         try:
             lock = try_lock(folder.users_lock) if engine.is_idle() else None
-        except FileNotFoundError:
+        except FileNotFoundError:  # the folder was removed
             return
         now = time.monotonic()
         if lock is None:
             unused_since = None
         elif unused_since is not None and now - unused_since >= grace_seconds:
-            return  # the lock goes with the process
+            return  # the lock ends with the process
         else:
             unused_since = now if unused_since is None else unused_since
             os.close(lock)
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(stop.wait(), grace_seconds / LOOKS)
+            await asyncio.wait_for(stop.wait(), grace_seconds / CHECKS_PER_GRACE)
 
 
-def _seed(store: Store, folder: DataFolder) -> None:
+def _url(host: str, port: int) -> str:
+    """Return the service's URL for this machine; a service at all addresses is at the loopback one too."""
+    address = ip_address(host)
+    if address.is_unspecified:
+        address = ip_address("::1" if address.version == 6 else "127.0.0.1")
+    return f"http://[{address}]:{port}" if address.version == 6 else f"http://{address}:{port}"
+
+
+class _Server(uvicorn.Server):
+    """A server that leaves signals to `_serve`: uvicorn raises them again before the runs have ended."""
+
+    @contextmanager
+    def capture_signals(self) -> Iterator[None]:
+        yield
+
+    async def hang_up(self, scope: Scope, receive: Receive) -> None:
+        """Close the connection of a request."""
+        for connection in list(self.server_state.connections):
+            if getattr(connection, "client", None) == scope["client"]:
+                connection.transport.close()
+        while (await receive())["type"] != "http.disconnect":
+            pass
+
+
+def _server(service: Service, keys: Keys) -> _Server:
+    async def hang_up(scope: Scope, receive: Receive) -> None:
+        await server.hang_up(scope, receive)
+
+    config = uvicorn.Config(
+        create_app(service, keys, hang_up=hang_up),
+        lifespan="off",
+        ws="none",
+        log_config=None,  # `logged_to` configures its loggers
+        access_log=False,
+        date_header=False,  # the gateway dates its responses itself
+        # Longer than clients keep a connection, so that the service never closes one that a client starts to use.
+        timeout_keep_alive=60,
+        timeout_graceful_shutdown=1,
+        h11_max_incomplete_event_size=PARSER_HEAD_BYTES,
+    )
+    server = _Server(config)
+    return server
+
+
+def _add_samples(store: Store, folder: DataFolder) -> None:
+    """Add the sample objects and the sample jobs that the folder lacks."""
     install_samples(folder.objects)
     known = {job.name for job in store.jobs(name=None, page=0, limit=1_000_000)[0]}
     for body in sample_jobs():

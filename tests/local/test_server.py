@@ -8,7 +8,7 @@ import subprocess
 import sys
 import threading
 import time
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from contextlib import closing, contextmanager, nullcontext
 from dataclasses import dataclass, replace
 from datetime import datetime
@@ -30,11 +30,13 @@ from dataflow_magic.models.view import KST
 from dataflow_magic.signing import sign
 from tests.local.scripted import ScriptedRuns, eventually, is_served
 
+IGNORING_SIGINT = ("sh", "-c", "trap '' INT; exec \"$@\"", "sh")
+"""Starts a command as a shell script starts one in the background."""
 KEYS = Keys("AK_TEST", "SK_TEST")
 GRACE = 0.15
 
 SERVICE = """
-import asyncio, sys
+import asyncio, subprocess, sys
 from contextlib import nullcontext
 from pathlib import Path
 from dataflow_magic.local.http.app import Keys
@@ -45,6 +47,8 @@ from dataflow_magic.local.run import Outcome
 folder, port, grace = DataFolder(Path(sys.argv[1])), int(sys.argv[2]), sys.argv[3]
 
 async def run(spec, *, cancel, waiting, started):
+    with (folder.path / "ignored_by_a_script").open("w") as file:
+        subprocess.run(["grep", "SigIgn", "/proc/self/status"], stdout=file)
     started()
     while not (folder.path / "finish").exists():
         await asyncio.sleep(0.01)
@@ -52,8 +56,7 @@ async def run(spec, *, cancel, waiting, started):
 
 keys = Keys("AK_TEST", "SK_TEST")
 grace = float(grace) if grace else None
-runner = nullcontext(run)
-serve(folder, keys, runner, port=port, grace_seconds=grace, ready=lambda text: print(text, flush=True))
+serve(folder, keys, nullcontext(run), port=port, grace_seconds=grace, ready=lambda text: print(text, flush=True))
 print("served", flush=True)
 """
 
@@ -77,9 +80,11 @@ class Running:
 
 
 @contextmanager
-def running(folder: DataFolder, *, port: int = 0, grace: float | None = None) -> Iterator[Running]:
+def running(
+    folder: DataFolder, *, port: int = 0, grace: float | None = None, parent: Sequence[str] = ()
+) -> Iterator[Running]:
     process = subprocess.Popen(
-        [sys.executable, "-c", SERVICE, folder.path, str(port), "" if grace is None else str(grace)],
+        [*parent, sys.executable, "-c", SERVICE, folder.path, str(port), "" if grace is None else str(grace)],
         stdin=subprocess.DEVNULL,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -210,13 +215,19 @@ def test_a_body_that_is_too_large_is_answered_all_the_same(service):
 
 
 @pytest.mark.parametrize(
-    ("number", "code", "printed"),
-    [(signal.SIGTERM, 0, "served\n"), (signal.SIGINT, -signal.SIGINT, "KeyboardInterrupt\n")],
-    ids=["told to end", "interrupted"],
+    ("number", "parent", "code", "printed"),
+    [
+        (signal.SIGTERM, (), 0, "served\n"),
+        (signal.SIGINT, (), -signal.SIGINT, "KeyboardInterrupt\n"),
+        (signal.SIGINT, IGNORING_SIGINT, -signal.SIGINT, "KeyboardInterrupt\n"),
+    ],
+    ids=["terminated", "interrupted", "interrupted, its parent ignores SIGINT"],
 )
-def test_a_service_that_is_ended_fails_its_runs_and_leaves_no_address(folder, number, code, printed):
+def test_a_service_ended_by_a_signal_fails_its_runs_and_leaves_no_address(
+    folder, number, parent, code, printed
+):
     ran, waits = add_runs(folder, 2)
-    with running(folder) as service:
+    with running(folder, parent=parent) as service:
         eventually(lambda: told(folder, ran)[0] == "RUNNING")
 
         ended = service.end(number)
@@ -226,6 +237,8 @@ def test_a_service_that_is_ended_fails_its_runs_and_leaves_no_address(folder, nu
     assert told(folder, waits) == ("READY", "")
     assert folder.read_address() is None
     assert not is_served(folder)
+    ignored = int((folder.path / "ignored_by_a_script").read_text().split()[1], 16)
+    assert not ignored & 1 << signal.SIGINT - 1
 
 
 def test_a_service_after_a_killed_one_goes_on_where_that_was(folder):
@@ -346,7 +359,7 @@ def test_a_port_in_use_is_refused_in_one_line(folder):
     ],
 )
 def test_a_service_is_told_where_this_machine_finds_it(host, url):
-    assert _url(ip_address(host), 1) == url
+    assert _url(host, 1) == url
 
 
 def test_an_address_of_the_newer_kind_is_listened_at(folder):

@@ -92,7 +92,9 @@ def _command(java: Java, work: Path, links: Path, port: int) -> list[str]:
 @contextmanager
 def _running(command: list[str], work: Path) -> Iterator[subprocess.Popen[bytes]]:
     environment = run_environment(os.environ, work=work) | {"SPARK_HOME": str(spark_home())}
-    before = signal.signal(signal.SIGTERM, signal.default_int_handler)
+    # Both: a shell script starts commands in the background with SIGINT ignored.
+    numbers = (signal.SIGINT, signal.SIGTERM)
+    before = {number: signal.signal(number, signal.default_int_handler) for number in numbers}
     try:
         with subprocess.Popen(  # noqa: S603
             command, env=environment, cwd=work / "cwd", stdin=subprocess.DEVNULL
@@ -102,7 +104,8 @@ def _running(command: list[str], work: Path) -> Iterator[subprocess.Popen[bytes]
             finally:
                 _end(server)
     finally:
-        signal.signal(signal.SIGTERM, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 def _end(server: subprocess.Popen[bytes]) -> None:
