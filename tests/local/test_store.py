@@ -21,7 +21,7 @@ from dataflow_magic.local.store import (
     new_id,
     tally,
 )
-from dataflow_magic.models.wire import FINAL_STATES, RunState
+from dataflow_magic.models.wire import FINAL_STATES, KST, RunState
 from tests.local.scripted import Clock
 
 CONDITION = {"numWorker": 2, "timeout": 360, "scriptPath": "b/scripts/", "logPath": "b/logs/"}
@@ -182,6 +182,104 @@ def test_a_reopened_store_has_it_all(store, tmp_path, clock):
 
     assert again.job(job.job_id) == store.job(job.job_id)
     assert again.runs_in(RunState.RUNNING) == [store.run(run.run_id)]
+
+
+SCHEMA_OF_NOVEMBER_2026 = """
+CREATE TABLE jobs (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  job_id TEXT NOT NULL UNIQUE,
+  name TEXT NOT NULL,
+  type TEXT NOT NULL,
+  max_concurrent_runs INTEGER,
+  condition TEXT NOT NULL,
+  extra TEXT NOT NULL,
+  created TEXT NOT NULL,
+  updated TEXT NOT NULL
+);
+CREATE INDEX jobs_by_name ON jobs (name);
+CREATE TABLE runs (
+  seq INTEGER PRIMARY KEY AUTOINCREMENT,
+  run_id TEXT NOT NULL UNIQUE,
+  job_id TEXT NOT NULL,
+  job_name TEXT NOT NULL,
+  condition TEXT NOT NULL,
+  parameters TEXT NOT NULL,
+  trigger_id TEXT,
+  workflow_id TEXT,
+  status TEXT NOT NULL,
+  detail TEXT NOT NULL DEFAULT '',
+  created TEXT NOT NULL,
+  started TEXT,
+  ended TEXT
+);
+CREATE INDEX runs_by_job ON runs (job_id, seq);
+CREATE INDEX runs_by_status ON runs (status);
+CREATE TABLE run_counts (job_id TEXT PRIMARY KEY, runs INTEGER NOT NULL);
+CREATE TRIGGER run_added AFTER INSERT ON runs BEGIN
+  INSERT INTO run_counts VALUES (new.job_id, 1) ON CONFLICT (job_id) DO UPDATE SET runs = runs + 1;
+END;
+CREATE TRIGGER run_deleted AFTER DELETE ON runs BEGIN
+  UPDATE run_counts SET runs = runs - 1 WHERE job_id = old.job_id;
+END;
+INSERT INTO jobs VALUES (
+  1, 'gqigvH000000', 'daily_sales', 'SCRIPT', 3, '{"numWorker": 2, "timeout": 360}', '{"description": "x"}',
+  '2026-11-01T17:00:00.900000+09:00', '2026-11-01T18:00:00+09:00'
+);
+INSERT INTO runs VALUES (
+  1, 'p4Y5Pk000000', 'gqigvH000000', 'daily_sales', '{"numWorker": 2, "timeout": 360}', '{"$n": 7}', 'T', NULL,
+  'FAILED', 'no such table', '2026-11-01T17:00:01+09:00', '2026-11-01T17:00:02+09:00', '2026-11-01T17:00:03+09:00'
+), (
+  2, 'p4Y5Pk000001', 'gqigvH000000', 'daily_sales', '{}', '{}', NULL, 'W', 'READY', '',
+  '2026-11-01T17:00:04+09:00', NULL, NULL
+);
+"""
+
+
+def korean(hour: int, second: int, microsecond: int = 0) -> datetime:
+    return datetime(2026, 11, 1, hour, 0, second, microsecond, tzinfo=KST)
+
+
+def test_a_database_of_an_earlier_version_opens_with_all_its_jobs_and_runs(tmp_path, clock):
+    with closing(sqlite3.connect(tmp_path / "state.sqlite3")) as db:
+        db.execute("PRAGMA journal_mode=WAL")
+        db.executescript(SCHEMA_OF_NOVEMBER_2026)
+
+    store = Store(tmp_path / "state.sqlite3", clock.now)
+
+    job = StoredJob(
+        job_id="gqigvH000000",
+        name="daily_sales",
+        type="SCRIPT",
+        max_concurrent_runs=3,
+        condition={"numWorker": 2, "timeout": 360},
+        extra={"description": "x"},
+        created=korean(17, 0, 900_000),
+        updated=korean(18, 0),
+        last_status="READY",
+        last_run=korean(17, 4),
+    )
+    failed = StoredRun(
+        run_id="p4Y5Pk000000",
+        job_id="gqigvH000000",
+        job_name="daily_sales",
+        condition={"numWorker": 2, "timeout": 360},
+        parameters={"$n": 7},
+        trigger_id="T",
+        workflow_id=None,
+        status="FAILED",
+        detail="no such table",
+        created=korean(17, 1),
+        started=korean(17, 2),
+        ended=korean(17, 3),
+        max_concurrent_runs=3,
+    )
+    assert store.jobs(name=None, page=0, limit=10) == ([job], 1)
+    assert store.run("p4Y5Pk000000") == failed
+    assert store.runs("gqigvH000000", page=0, limit=0)[1] == 2
+    assert store.move("p4Y5Pk000001", RunState.RUNNING)
+    assert add_run(store, job).job_id == "gqigvH000000"
+    assert store.runs("gqigvH000000", page=0, limit=0)[1] == 3
+    assert tally(tmp_path / "state.sqlite3") == Tally(jobs=1, runs=3, waiting=1, running=1)
 
 
 def test_a_job_knows_its_newest_run(store, clock):
