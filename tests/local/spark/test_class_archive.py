@@ -1,13 +1,15 @@
-"""Archives made by a Java that is a shell script; that a real one uses its archive is seen in `test_carry`."""
+"""Archives made by a Java that is a shell script; `test_runner` shows that a real JVM uses its archive."""
 
+import logging
 import os
+import shutil
 from collections.abc import Sequence
 from pathlib import Path
 
 import pytest
 
 from dataflow_magic.files import try_lock
-from dataflow_magic.local.spark.class_archive import Archive, why_unused
+from dataflow_magic.local.spark.class_archive import Archive, ServiceArchives, why_unused
 from dataflow_magic.local.spark.java import Java
 
 pytestmark = pytest.mark.anyio
@@ -47,7 +49,7 @@ async def fail(_: Sequence[str]) -> bool:
 
 
 async def never(_: Sequence[str]) -> bool:
-    raise AssertionError("nothing is to be made")
+    raise AssertionError("no archive may be made")
 
 
 async def test_an_archive_is_made_once_and_used_from_then_on(archive):
@@ -77,15 +79,137 @@ async def test_the_base_of_an_archive_stays_where_the_archive_was_made(archive):
     assert f"={base}{os.pathsep}" in archive.options()[0]
 
 
-async def test_an_archive_whose_making_was_killed_is_made_anew(archive):
+async def test_an_archive_whose_making_was_interrupted_is_made_anew(archive):
     archive.path.mkdir(parents=True)
-    for name in ("base.jsa", "new.jsa"):
+    for name in ("base.jsa", "spark.jsa"):
         (archive.path / name).write_text("half of it")
     assert archive.options() == []
 
     assert await archive.make(leave_an_archive)
 
-    assert {each.name for each in archive.path.iterdir()} == {"base.jsa", "spark.jsa"}
+    assert {each.name for each in archive.path.iterdir()} == {
+        "base.jsa",
+        "spark.jsa",
+        "files.json",
+    }
+
+
+DAMAGES = {
+    "truncated": lambda path: os.truncate(path / "spark.jsa", 2),
+    "base truncated": lambda path: os.truncate(path / "base.jsa", 0),
+    "no archive": lambda path: (path / "spark.jsa").write_text("SPARK"),
+    "removed": lambda path: (path / "base.jsa").unlink(),
+    "no record": lambda path: (path / "files.json").write_text("{"),
+}
+
+
+@pytest.mark.parametrize("damage", DAMAGES.values(), ids=DAMAGES)
+async def test_java_gets_no_archive_whose_files_have_changed(archive, damage):
+    """Java 17 crashes with SIGBUS on a truncated file, and refuses to start with one that is no archive."""
+    assert await archive.make(leave_an_archive)
+    assert not archive.is_damaged()
+
+    damage(archive.path)
+
+    assert archive.options() == []
+    assert archive.is_damaged()
+    assert await archive.make(leave_an_archive)
+    assert not archive.is_damaged()
+    assert archive.options() != []
+
+
+async def test_an_archive_is_not_removed_while_a_process_makes_one(archive):
+    assert await archive.make(leave_an_archive)
+    lock = try_lock(archive.folder / "making.lock")
+    assert lock is not None
+
+    assert not archive.remove()
+    assert archive.options() != []
+
+    os.close(lock)
+    assert archive.remove()
+    assert not archive.path.exists()
+
+
+@pytest.fixture
+def events(caplog):
+    """Return a function that gives what the service has logged of archives: reason, and what it did."""
+    caplog.set_level(logging.INFO, "dataflow_magic.local")
+
+    def logged() -> list[tuple[str, str]]:
+        about = [record.__dict__["about"] for record in caplog.records]
+        assert {record.getMessage() for record in caplog.records} <= {
+            "a JVM does without the archive of classes"
+        }
+        assert {each["java"] for each in about} <= {17}
+        return [(each["reason"], each["archive"]) for each in about]
+
+    return logged
+
+
+def refuse(folder: Path) -> Path:
+    """Leave the log of a JVM that refused its archive."""
+    folder.mkdir()
+    (folder / "archive.log").write_text("[warning] Unable to use shared archive file.\n")
+    return folder
+
+
+async def test_an_archive_that_java_refuses_is_removed_once_and_made_anew_once(archive, tmp_path, events):
+    assert await archive.make(leave_an_archive)
+    service = ServiceArchives(archive.folder)
+    await service.make(archive.java, archive.home, never)
+
+    service.check(archive.java, archive.home, refuse(tmp_path / "first"))
+    assert service.options(archive.java, archive.home) == []
+    await service.make(archive.java, archive.home, leave_an_archive)
+    assert service.options(archive.java, archive.home) != []
+
+    service.check(archive.java, archive.home, refuse(tmp_path / "second"))
+    await service.make(archive.java, archive.home, never)
+    assert service.options(archive.java, archive.home) != []
+    assert events() == [
+        ("Unable to use shared archive file.", "removed"),
+        ("Unable to use shared archive file.", "kept"),
+    ]
+
+
+async def test_a_damaged_archive_is_reported_and_made_anew(archive, events):
+    assert await archive.make(leave_an_archive)
+    os.truncate(archive.path / "spark.jsa", 2)
+    service = ServiceArchives(archive.folder)
+
+    assert service.options(archive.java, archive.home) == []
+    assert not archive.path.exists()
+    await service.make(archive.java, archive.home, leave_an_archive)
+
+    assert service.options(archive.java, archive.home) != []
+    assert events() == [("its files have changed since it was made", "removed")]
+
+
+async def test_a_service_tries_once_to_make_an_archive(archive):
+    service, tries = ServiceArchives(archive.folder), []
+
+    async def fail_and_count(_: Sequence[str]) -> bool:
+        tries.append(1)
+        return False
+
+    for _ in range(3):
+        await service.make(archive.java, archive.home, fail_and_count)
+
+    assert tries == [1]
+
+
+async def test_an_archive_is_kept_when_java_gives_no_reason(archive, tmp_path, events):
+    """A JVM that ends before it opens the archive logs nothing, as does one with -Xshare:off."""
+    assert await archive.make(leave_an_archive)
+    service = ServiceArchives(archive.folder)
+    (tmp_path / "jvm").mkdir()
+    (tmp_path / "jvm" / "archive.log").touch()
+
+    service.check(archive.java, archive.home, tmp_path / "jvm")
+
+    assert archive.options() != []
+    assert events() == [("Java gives no reason", "kept")]
 
 
 async def test_a_cache_that_was_moved_has_no_archive(archive, tmp_path):
@@ -119,7 +243,7 @@ async def test_another_java_or_spark_has_another_archive(archive, tmp_path):
     [("exit 1", never), (DUMPS, fail), ("exec sleep 600", never)],
     ids=["no base", "a training that fails", "a Java that hangs"],
 )
-async def test_what_cannot_be_made_leaves_nothing(tmp_path, monkeypatch, does, train):
+async def test_a_failed_making_leaves_no_files(tmp_path, monkeypatch, does, train):
     monkeypatch.setattr("dataflow_magic.local.spark.class_archive._BASE_DUMP_SECONDS", 0.5)
     archive = an_archive(tmp_path, does=does)
 
@@ -140,12 +264,14 @@ async def test_only_one_process_makes_archives(archive):
 
 
 async def test_only_the_newest_of_other_javas_archives_are_kept(archive):
+    assert await archive.make(leave_an_archive)
     for age, name in enumerate(("java21-new", "java17-old", "java25-older")):
         folder = archive.folder / name
-        folder.mkdir(parents=True)
-        (folder / "spark.jsa").touch()
+        shutil.copytree(archive.path, folder)
         os.utime(folder, (1_000_000 - age, 1_000_000 - age))
-    (archive.folder / "java21-half").mkdir()
+    shutil.copytree(archive.path, archive.folder / "java21-half")
+    (archive.folder / "java21-half" / "files.json").unlink()
+    shutil.rmtree(archive.path)
 
     assert await archive.make(leave_an_archive)
 
@@ -198,7 +324,7 @@ USED = """\
     ],
     ids=["no JVM", "used", "-Xshare:off", "base gone", "Java 17, heap", "Java 25, heap", "class path"],
 )
-async def test_the_log_of_a_jvm_says_whether_it_uses_the_archive_and_why_not(tmp_path, log, reason):
+def test_the_log_of_a_jvm_shows_why_it_does_without_the_archive(tmp_path, log, reason):
     if log is not None:
         (tmp_path / "archive.log").write_text(log)
 

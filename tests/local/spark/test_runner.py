@@ -290,8 +290,8 @@ async def test_a_warm_jvm_serves_one_run_as_a_cold_one_would_and_ends_with_it(tm
 
 
 def unused_archives(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    """What the service logged of archives that JVMs did without."""
-    name = "a JVM did without the archive of classes"
+    """What the service logged of archives that JVMs do not use."""
+    name = "a JVM does without the archive of classes"
     return [record.__dict__["about"] for record in caplog.records if record.getMessage() == name]
 
 
@@ -326,6 +326,8 @@ async def test_an_archive_a_jvm_cannot_use_is_in_the_services_log_and_not_in_the
     (unused,) = unused_archives(caplog)
     assert unused["java"] == java.version
     assert "match" in unused["reason"]
+    assert unused["archive"] == "removed"
+    assert not list((tmp_path / "cache").glob("java*"))
     for log in ("jvm.log", "console.log"):
         assert "archive" not in (logs / log).read_text()
 
