@@ -65,7 +65,8 @@ from dataflow_magic.models.request import JobRef, RunRequest
 from dataflow_magic.models.view import RunView
 from dataflow_magic.models.wire import KST, JobCondition, JobExecution, RunState
 from dataflow_magic.session.run import Run
-from dataflow_magic.session.session import LocalService, Session
+from dataflow_magic.session.service import ServiceAddress
+from dataflow_magic.session.session import Session
 from dataflow_magic.settings import LOCAL_ACCESS_KEY, LOCAL_SECRET_KEY
 
 SIZES = (10, 100, 1000, 10_000)
@@ -315,7 +316,7 @@ class CountingTransport(httpx.AsyncBaseTransport):
         await self._sockets.aclose()
 
 
-def no_local_service() -> LocalService:
+def no_local_service() -> ServiceAddress:
     """Refuse: the service here is named by its address."""
     raise ConfigError("there is no local service to attach to")
 
@@ -365,7 +366,7 @@ def take_over(session: Session, address: str, runs: int) -> float:
     begin = time.monotonic()
     session.jobs(session.target(address))
     while True:
-        views = [run.view for run in list(session._runs.known.values())]  # noqa: SLF001 - no other way to tell
+        views = [run.view for run in list(session._tracker.known.values())]  # noqa: SLF001 - no other way to tell
         # The ledger's snapshots have no creation date, those of the service do.
         known = sum(view.execution is not None and view.execution.created_date is not None for view in views)
         seconds = time.monotonic() - begin
@@ -397,7 +398,7 @@ def watch(home: Path, address: str, runs: int, jobs: int) -> dict[str, Any]:
 
     lagging = on_loop(lags(LAG_SECONDS))
     cell = thread_lags(LAG_SECONDS)
-    blind = sum(run.view.blind_since is not None for run in session._runs.known.values())  # noqa: SLF001
+    blind = sum(run.view.blind_since is not None for run in session._tracker.known.values())  # noqa: SLF001
     if transport.refused or blind:
         sys.exit(f"{transport.refused} requests were refused, {blind} runs are blind")
     lag = lagging.result()

@@ -15,7 +15,8 @@ from dataflow_magic.errors import CellError, ConfigError
 from dataflow_magic.local.launch import attach, default_folder
 from dataflow_magic.local.objects.paths import find
 from dataflow_magic.session.run import Run
-from dataflow_magic.session.session import LocalService, Session
+from dataflow_magic.session.service import ServiceAddress
+from dataflow_magic.session.session import Session
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -178,9 +179,7 @@ def local_path(path: str | os.PathLike[str]) -> Path:
         raise CellError(str(error)) from None
 
 
-def _attach() -> LocalService:
+def _attach() -> ServiceAddress:
     folder = default_folder(os.environ)
-    address, hold = attach(folder)
-    return LocalService(
-        address.endpoint, address.access_key, SecretStr(address.secret_key), folder.path, hold
-    )
+    found, hold = attach(folder)
+    return ServiceAddress(found.endpoint, found.access_key, SecretStr(found.secret_key), folder.objects, hold)

@@ -41,7 +41,8 @@ from dataflow_magic.magics.magic import DataflowMagic
 from dataflow_magic.models.view import KST
 from dataflow_magic.models.wire import JobExecution
 from dataflow_magic.session.run import Run
-from dataflow_magic.session.session import LocalService, Session
+from dataflow_magic.session.service import ServiceAddress
+from dataflow_magic.session.session import Session
 from dataflow_magic.session.watch import Pace
 from dataflow_magic.settings import Target
 from dataflow_magic.signing import SIGNATURE_HEADER
@@ -303,18 +304,18 @@ class Scene:
         """For each time the local service was attached to, whether it is still held."""
         return [not select.select([reader], [], [], 0)[0] for reader in self._holds]
 
-    def _attach(self) -> LocalService:
+    def _attach(self) -> ServiceAddress:
         service = self.service
         if service.cannot_start:
             self.failed_attaches += 1
             raise ConfigError("the local service ended at its start")
         reader, hold = os.pipe()
         self._holds.append(reader)
-        return LocalService(
+        return ServiceAddress(
             service.endpoint,
             service.keys.access_key,
             SecretStr(service.keys.secret_key),
-            service.folder,
+            service.folder / "objects",
             hold,
         )
 

@@ -352,7 +352,7 @@ def test_again_sends_the_value_in_its_kernel_and_is_refused_in_another(scene):
         scene.session.start_again(run_id)
 
     assert str(caught.value) == (
-        f"run {run_id} had the secret parameter $token, whose value is kept nowhere; run the cell that started it instead"
+        f"run {run_id} had the secret parameter $token, whose value is stored nowhere; run the cell that started it instead"
     )
     assert len(scene.service.starts) == 2
 

@@ -1,11 +1,12 @@
-"""The one event loop on the one thread of this package, begun on first use. Knows nothing of what runs on it."""
+"""The package's one event loop, on its one thread, started on first use. Knows nothing of what runs on it."""
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import sys
 import threading
-from collections.abc import Callable, Coroutine
+from collections.abc import Coroutine
 from contextvars import Context
 from typing import Any, TypeVar
 
@@ -19,35 +20,29 @@ STOP_SECONDS = 5.0
 class LoopThread:
     """An event loop on a daemon thread.
 
-    A magic is a plain function and the kernel's own loop stands still while a cell runs, so what has to go on
-    meanwhile needs a loop of its own.
-
-    Parameters
-    ----------
-    new_context
-        Gives the context of each task; by default an empty one.
+    A magic is a plain function, and the kernel's own loop stands still while a cell runs: work that continues meanwhile
+    needs another loop.
     """
 
-    def __init__(self, new_context: Callable[[], Context] = Context) -> None:
-        self._new_context = new_context
+    def __init__(self) -> None:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
 
     @property
-    def is_begun(self) -> bool:
-        """Whether anything was ever run on the loop and it was not stopped since."""
+    def is_running(self) -> bool:
+        """Whether the thread was started and not stopped since."""
         return self._loop is not None
 
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
-        """Run a coroutine on the loop, in a context of its own; callable from any thread."""
-        context = self._new_context()
-        # Held until it is scheduled, so that a stop meanwhile cancels it instead of losing it.
+        """Run a coroutine on the loop, in a new context that belongs to no cell; callable from any thread."""
+        context = _new_context()
+        # The lock is held until the coroutine is scheduled, so that a concurrent stop cancels it.
         with self._lock:
-            return context.run(asyncio.run_coroutine_threadsafe, coroutine, self._running())
+            return context.run(asyncio.run_coroutine_threadsafe, coroutine, self._started())
 
     def call(self, coroutine: Coroutine[Any, Any, T]) -> T:
-        """Run a coroutine on the loop and wait for it; an interrupt ends the wait and cancels the coroutine."""
+        """Run a coroutine on the loop and return its result; an interrupt cancels it."""
         future = self.submit(coroutine)
         try:
             return future.result()
@@ -56,7 +51,7 @@ class LoopThread:
             raise
 
     def stop(self) -> None:
-        """Cancel what runs and end the thread, waiting a moment for it; a later call begins anew."""
+        """Cancel all tasks and end the thread, waiting for it at most 5 seconds; a later submit starts another."""
         with self._lock:
             loop, thread = self._loop, self._thread
             self._loop = self._thread = None
@@ -64,7 +59,7 @@ class LoopThread:
             loop.call_soon_threadsafe(loop.stop)
             thread.join(timeout=STOP_SECONDS)
 
-    def _running(self) -> asyncio.AbstractEventLoop:
+    def _started(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
             self._loop = asyncio.new_event_loop()
             self._thread = threading.Thread(
@@ -88,3 +83,36 @@ async def _cancel_all() -> None:
     for task in tasks:
         task.cancel()
     await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _new_context() -> Context:
+    """Return an empty context in which a kernel can publish.
+
+    In a copy of the cell's context, output would belong to that cell, and be dropped once the cell is done. In an empty
+    one only ipykernel 7.0.1 cannot publish: it looks there for the request that is being answered, and raises
+    `LookupError`. An empty request stands in for it.
+    Source: ``ipykernel/kernelbase.py`` and ``zmqshell.py`` of 6.31, 7.0.1, 7.1 and 7.4.
+    """
+    context = Context()
+    kernel = _kernel()
+    if hasattr(kernel, "get_parent"):  # other kernels than ipykernel may lack it
+        context.run(_set_empty_parent, kernel)
+    return context
+
+
+def _kernel() -> Any:
+    # Not imported here: code that uses runs without a notebook need not load IPython.
+    ipython = sys.modules.get("IPython")
+    return getattr(ipython.get_ipython(), "kernel", None) if ipython else None
+
+
+def _set_empty_parent(kernel: Any) -> None:
+    try:
+        kernel.get_parent()
+    except LookupError:
+        from ipykernel.kernelbase import Kernel
+
+        # Not the kernel's own method, which redirects standard output on every thread.
+        set_parent: Any = Kernel.set_parent  # not typed
+        set_parent(kernel, [], {}, "shell")
+        kernel.shell.display_pub.set_parent({})

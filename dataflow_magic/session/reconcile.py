@@ -1,6 +1,6 @@
-"""Looks for runs whose answer was lost, until each is found or certainly was not started. Runs on the loop.
+"""Reconciles starts whose response was lost: looks through the job's runs until each is found or certainly not started.
 
-Which of a job's runs is whose is `reconcile`'s; this module asks, waits and tells the story.
+Reads the list and the ledger, waits, and reports to the run; `matching` decides which run is whose. On the loop.
 """
 
 from __future__ import annotations
@@ -8,7 +8,7 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Awaitable, Callable
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import datetime, timedelta
 
 from dataflow_magic import errors
@@ -17,178 +17,193 @@ from dataflow_magic.ledger.ledger import Ledger
 from dataflow_magic.ledger.record import RunRecord, view_of
 from dataflow_magic.models.view import NOT_STARTED, UNCLEAR, RunView
 from dataflow_magic.models.wire import KST, JobExecution
-from dataflow_magic.session.connection import Connection
 from dataflow_magic.session.matching import Match, candidates, expires_at, match
 from dataflow_magic.session.run import Run
+from dataflow_magic.session.service import Service
 from dataflow_magic.session.watch import Pace, next_delay
 
-__all__ = ["LOOK_PACE", "LOST", "search", "start_of"]
+__all__ = ["LOOK_PACE", "LOST", "adopt_named", "reconcile"]
 
 LOOK_PACE = Pace(1.0, 15.0, 0.1)
-MOST_PAGES = 100
-"""Of a job's runs per look: a hundred thousand."""
+PAGES_PER_LOOK = 100
+"""Of a job's runs: a hundred thousand."""
 MOST_REFUSALS = 20
+"""Looks in a row that the service refuses before this kernel stops looking."""
 LATE_LOOKS = 2
-ATTACH = "%dataflow_attach ID takes that run for it"
+"""Whole lists, read after the start expired, that must not show the run before it counts as not started."""
 LOST = "the answer to its start was lost"
+ATTACH = "%dataflow_attach ID takes that run for it"
 
 
-async def search(
+async def reconcile(
     run: Run,
-    connection: Connection,
+    service: Service,
     ledger: Ledger,
     *,
     signed_ahead: float | None,
     now: Callable[[], float],
     sleep: Callable[[float], Awaitable[None]],
-    seek: Callable[[], None],
     jitter: Callable[[], float] = random.random,
 ) -> JobExecution | None:
-    """Look for a run until it is found; None where the run was told of the end of it, or learned its id otherwise.
+    """Look for the run of a lost start until it is found; None where the run gave up, or learned its id otherwise.
 
     Parameters
     ----------
     signed_ahead
-        Seconds that the time its start was signed with was ahead of this machine's; None where another kernel did.
+        Seconds by which the time that signed the start was ahead of this machine's clock; None where another kernel
+        sent the start.
     now
-        Seconds since the epoch on this machine.
-    seek
-        Has a service that gives no answer looked for, and keys that are refused read anew.
+        This machine's clock, in seconds since the epoch.
     """
-    return await _Search(run, connection, ledger, signed_ahead, now, seek).until_settled(sleep, jitter)
+    look = _Look(run, service, ledger, signed_ahead, now)
+    began, misses, retry_after = now(), 0, None
+    while not run.is_over:
+        await sleep(next_delay(LOOK_PACE, now() - began, misses, retry_after, jitter()))
+        if run.view.execution:
+            return None
+        retry_after = None
+        try:
+            found = await look.once()
+        except errors.DataflowError as error:
+            misses += 1
+            retry_after = getattr(error, "retry_after", None)
+            look.failed(error)
+        else:
+            misses = look.refusals = 0
+            if found is not None:
+                return found
+    return None
 
 
-def start_of(ledger: Ledger, execution: JobExecution, view: RunView) -> RunRecord | None:
-    """Return the start whose answer was lost that somebody named a run for, after it was written down as that one's.
+def adopt_named(ledger: Ledger, execution: JobExecution, view: RunView) -> RunRecord | None:
+    """Adopt a run that the user named as the outcome of a matching lost start, and return the start.
 
-    None where no such start of the run's job can be meant, or where several are that asked for different things.
+    None where no lost start of the job matches, or several do that differ in what they asked for.
     """
     standing = ledger.standing("", view.job_id, [execution.job_execution_id])
     if standing.owned or standing.is_in_flight:
         return None
-    meant = [record for record in standing.lost if candidates(view_of(record), [execution], ())]
-    if not meant or len({(record.parameters, record.more_condition) for record in meant}) > 1:
+    matching = [record for record in standing.lost if candidates(view_of(record), [execution], ())]
+    if not matching or len({(record.parameters, record.more_condition) for record in matching}) > 1:
         return None
-    record = min(meant, key=lambda each: (each.submitted, each.key))
-    return record if ledger.adopt(replace(view_of(record), execution=execution)) else None
+    oldest = min(matching, key=lambda record: (record.submitted, record.key))
+    return oldest if ledger.adopt(replace(view_of(oldest), execution=execution)) else None
 
 
-class _Search:
-    """One run that is looked for."""
+@dataclass(frozen=True, slots=True)
+class _Listed:
+    """A job's runs as one look read them."""
+
+    runs: list[JobExecution]
+    is_whole: bool
+    is_late: bool
+    """Whether the reading began after the service stopped accepting the start."""
+    offsets: tuple[timedelta, timedelta]
+    """By how much the service's clock may be ahead of this machine's."""
+
+
+class _Look:
+    """The looks for one run."""
 
     def __init__(
         self,
         run: Run,
-        connection: Connection,
+        service: Service,
         ledger: Ledger,
         signed_ahead: float | None,
         now: Callable[[], float],
-        seek: Callable[[], None],
     ) -> None:
         self._run = run
-        self._connection = connection
+        self._service = service
         self._ledger = ledger
         self._now = now
-        self._seek = seek
-        self._refusals = 0
+        self.refusals = 0
         self._late_looks = 0
-        view = run.view
-        self._expires = view.submitted_at
+        self._expires = run.view.submitted_at
         if signed_ahead is not None:
-            self._expires = expires_at(view, timedelta(seconds=signed_ahead))
+            self._expires = expires_at(run.view, timedelta(seconds=signed_ahead))
 
-    async def until_settled(
-        self, sleep: Callable[[float], Awaitable[None]], jitter: Callable[[], float]
-    ) -> JobExecution | None:
-        run, began, misses, retry_after = self._run, self._now(), 0, None
-        while not run.is_over:
-            await sleep(next_delay(LOOK_PACE, self._now() - began, misses, retry_after, jitter()))
-            if run.view.execution:
-                return None
-            retry_after = None
-            try:
-                found = await self._look(self._connection.client)
-            except errors.DataflowError as error:
-                misses += 1
-                retry_after = getattr(error, "retry_after", None)
-                self._miss(error)
-            else:
-                misses = self._refusals = 0
-                if found is not None:
-                    return found
+    async def once(self) -> JobExecution | None:
+        """Look once, and return the run where it is found; report to the handle what is known otherwise."""
+        row = await asyncio.to_thread(self._ledger.look_after, self._run.key)
+        if row is not None and row.run_id:
+            return view_of(row).execution
+        if row is not None and not self._is_ours(row):
+            return None
+        listed = await self._list(self._service.client)
+        matched = await self._match(listed)
+        if matched is None:
+            self._run.blind(f"{LOST}, and what is seen may be another start's, which awaits its answer")
+        elif matched.found is None:
+            self._report(matched, listed)
+        elif await asyncio.to_thread(self._ledger.adopt, replace(self._run.view, execution=matched.found)):
+            return matched.found
+        # Otherwise another kernel was quicker: it adopted that run, or settled this one.
         return None
 
-    def _miss(self, error: errors.DataflowError) -> None:
+    def failed(self, error: errors.DataflowError) -> None:
+        """Report a look that failed; the run gives up after too many refusals that no other key can change."""
         self._run.blind(f"{LOST}, and looking for it failed: {error}")
-        self._seek()
-        self._refusals += isinstance(error, errors.RequestRejected) and not _may_be_mended(error)
-        if self._refusals >= MOST_REFUSALS:
+        self._service.refresh()
+        self.refusals += isinstance(error, errors.RequestRejected) and not _may_change(error)
+        if self.refusals >= MOST_REFUSALS:
             # Not settled: the next kernel looks again.
             self._run.give_up(errors.OutcomeUnknown(self._run.view.blind_reason))
 
-    async def _look(self, client: Client) -> JobExecution | None:
-        """Look once; the run is told what is known now, and its end where there is nothing more to look for."""
-        view, ledger = self._run.view, self._ledger
-        own = await asyncio.to_thread(ledger.look_after, view.key)
-        if own is not None and own.run_id:
-            return view_of(own).execution
-        if own is not None and own.phase == "settled":
-            self._run.give_up(errors.OutcomeUnknown(own.story), own.status)
-            return None
-        if own is not None and own.kernel != ledger.kernel:
-            # One kernel looks for a run; this one looks on.
-            self._run.blind(own.story or LOST)
-            return None
-        begun = self._now()
-        listed, is_whole = await _list(client, view.job_id)
-        offset = timedelta(seconds=client.clock_offset)
-        offsets = timedelta(0), offset
-        self._expires = max(self._expires, expires_at(view, offset))
-        ids = [each.job_execution_id for each in candidates(view, listed, (), offsets)]
-        # After the list was read: what others have started by now is told as theirs.
-        standing = await asyncio.to_thread(ledger.standing, view.key, view.job_id, ids)
-        if standing.is_in_flight:
-            self._run.blind(f"{LOST}, and what is seen may be another start's, which awaits its answer")
-            return None
-        is_late = client.service_time(begun) >= self._expires.timestamp()
-        lost = [view_of(record) for record in standing.lost]
-        matched = match(view, lost, listed, standing.owned, offsets, is_late=is_late)
-        if matched.found is None:
-            self._tell(matched, len(listed), is_late=is_late, is_whole=is_whole)
-        elif await asyncio.to_thread(ledger.adopt, replace(view, execution=matched.found)):
-            return matched.found
-        # Else another kernel was quicker: it has that run, or this one is settled there.
-        return None
+    def _is_ours(self, row: RunRecord) -> bool:
+        """Whether this kernel looks for the run; reports to the handle what another kernel found."""
+        if row.phase == "settled":
+            self._run.give_up(errors.OutcomeUnknown(row.story), row.status)
+            return False
+        if row.kernel != self._ledger.kernel:
+            self._run.blind(row.story or LOST)
+            return False
+        return True
 
-    def _tell(self, matched: Match, listed: int, *, is_late: bool, is_whole: bool) -> None:
-        # What two whole lists of this time do not show is not there and will not be; in one it may move from a page to
-        # another while they are read.
-        self._late_looks += is_late
+    async def _list(self, client: Client) -> _Listed:
+        begun = self._now()
+        runs: list[JobExecution] = []
+        pages = 0
+        async for page in client.pages(self._run.view.job_id, most=PAGES_PER_LOOK):
+            runs += page.items
+            pages += 1
+        offset = timedelta(seconds=client.clock_offset)
+        self._expires = max(self._expires, expires_at(self._run.view, offset))
+        is_late = client.service_time(begun) >= self._expires.timestamp()
+        return _Listed(runs, pages < PAGES_PER_LOOK, is_late, (timedelta(0), offset))
+
+    async def _match(self, listed: _Listed) -> Match | None:
+        """Return which run of the list is the start's; None while another start of the job awaits its answer."""
+        view = self._run.view
+        ids = [each.job_execution_id for each in candidates(view, listed.runs, (), listed.offsets)]
+        # After the list was read, so that runs which others started meanwhile count as theirs.
+        standing = await asyncio.to_thread(self._ledger.standing, view.key, view.job_id, ids)
+        if standing.is_in_flight:
+            return None
+        lost = [view_of(record) for record in standing.lost]
+        return match(view, lost, listed.runs, standing.owned, listed.offsets, is_late=listed.is_late)
+
+    def _report(self, matched: Match, listed: _Listed) -> None:
+        # A run that two whole late lists do not show was not started; one list may miss a run that moves between two
+        # pages while they are read.
+        self._late_looks += listed.is_late
         if self._late_looks < LATE_LOOKS or matched.may_clear_up:
-            self._run.blind(_story(matched, self._expires, is_late=is_late))
+            self._run.blind(_story(matched, self._expires, is_late=listed.is_late))
             return
         if matched.others:
             settled, words = UNCLEAR, f"{_count(matched)} may be it: {_ids(matched)}; {ATTACH}"
-        elif is_whole:
+        elif listed.is_whole:
             settled = NOT_STARTED
             words = (
-                "no such run is to be seen: it was not started; "
+                "the job's list has no such run: it was not started; "
                 f"%dataflow_run --again {self._run.key} starts it again"
             )
         else:
             settled = UNCLEAR
-            words = f"it is not among the job's first {listed} runs, which is all that is looked through; {ATTACH}"
+            words = (
+                f"it is not among the job's first {len(listed.runs)} runs, the most that are read; {ATTACH}"
+            )
         self._run.give_up(errors.OutcomeUnknown(f"{LOST}, and {words}"), settled)
-
-
-async def _list(client: Client, job_id: str) -> tuple[list[JobExecution], bool]:
-    """Return the runs of a job, and whether those are all there are."""
-    listed: list[JobExecution] = []
-    pages = 0
-    async for page in client.pages(job_id, most=MOST_PAGES):
-        listed += page.items
-        pages += 1
-    return listed, pages < MOST_PAGES
 
 
 def _story(matched: Match, expires: datetime, *, is_late: bool) -> str:
@@ -206,6 +221,6 @@ def _count(matched: Match) -> str:
     return "a run" if len(matched.others) == 1 else f"{len(matched.others)} runs"
 
 
-def _may_be_mended(error: errors.RequestRejected) -> bool:
-    """Whether other keys, rights or patience may change the answer."""
+def _may_change(error: errors.RequestRejected) -> bool:
+    """Whether other keys, other rights or patience may change the answer."""
     return isinstance(error, errors.NotSignedIn | errors.NotAllowed | errors.TooManyRequests)

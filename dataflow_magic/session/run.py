@@ -8,17 +8,17 @@ import contextlib
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Generator, Mapping
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
-from typing import Any
+from typing import Any, Protocol, TypeVar
 
 from dataflow_magic import errors
 from dataflow_magic.card import format as fmt
 from dataflow_magic.card.actions import Actions
 from dataflow_magic.card.front_end import current_shell, front_end
-from dataflow_magic.card.painter import Painter, Submit
+from dataflow_magic.card.painter import Painter
 from dataflow_magic.card.presenter import Presenter
 from dataflow_magic.card.run import RUN_CARD
 from dataflow_magic.card.run.reader import Reader
@@ -28,12 +28,14 @@ from dataflow_magic.client.objects import NoObject
 from dataflow_magic.models.secret import Parameter, is_any_unknown, masked
 from dataflow_magic.models.view import KST, Failure, Past, Progress, RunView
 from dataflow_magic.models.wire import JobCondition, JobExecution, RunState
-from dataflow_magic.session.connection import Connection
 from dataflow_magic.session.diagnosis import diagnose
+from dataflow_magic.session.service import Service
 
-__all__ = ["Home", "Run"]
+__all__ = ["Run", "Tracking"]
 
 logger = logging.getLogger(__name__)
+
+T = TypeVar("T")
 
 LOG_BYTES = 1 << 18
 """How much of a log's end is read for a failure: far more than 20 lines, far less than a script can print."""
@@ -47,26 +49,23 @@ CHANGED = threading.Condition()
 """Tells threads that wait of any run's change: one of its own would be a good part of what a run takes."""
 
 
-@dataclass(frozen=True, slots=True)
-class Home:
-    """What runs have of whoever made them; one for all, since ten thousand of them may be watched.
+class Tracking(Protocol):
+    """What a run needs of the tracker that follows it."""
 
-    Parameters
-    ----------
-    submit
-        Runs a coroutine on the loop, from any thread.
-    past
-        Returns how long a run's job took before, None where that is not known. Blocks.
-    repeat
-        Starts the same once more.
-    language
-        Returns what cards are written in.
-    """
+    def submit(self, coroutine: Coroutine[Any, Any, T], /) -> concurrent.futures.Future[T]:
+        """Run a coroutine on the loop, from any thread."""
 
-    submit: Submit
-    past: Callable[[RunView], Past | None] = lambda _: None
-    repeat: Callable[[RunView], Awaitable[Run]] | None = None
-    language: Callable[[], str] = lambda: "en"
+    def note(self, view: RunView, /) -> None:
+        """Record a change of the run. On the loop."""
+
+    def past(self, view: RunView, /) -> Past | None:
+        """Return how long earlier runs of the job took; None where unknown. Blocks."""
+
+    async def start_again(self, view: RunView, /) -> Run:
+        """Start the same once more."""
+
+    def language(self) -> str:
+        """Return the language of cards."""
 
 
 class Run:
@@ -79,13 +78,13 @@ class Run:
     def __init__(
         self,
         view: RunView,
-        connection: Connection,
-        home: Home,
-        on_change: Callable[[Run], None] = lambda _: None,
+        service: Service,
+        tracker: Tracking,
+        on_change: Callable[[Run], None] | None = None,
     ) -> None:
         self._view = view
-        self._connection = connection
-        self._home = home
+        self._service = service
+        self._tracker = tracker
         self._on_change = on_change
         self._waiters: tuple[concurrent.futures.Future[None], ...] = ()
         self._given_up: errors.DataflowError | None = None
@@ -216,7 +215,7 @@ class Run:
         ServiceError
             The service did not take the request.
         """
-        self._home.submit(self._cancel()).result()
+        self._tracker.submit(self._cancel()).result()
 
     def logs(self) -> str:
         """Return the end of the console log, at most 256 KiB: what the script printed, also while it runs.
@@ -231,7 +230,7 @@ class Run:
         ServiceError
             The service or the storage does not answer.
         """
-        text: str = self._home.submit(self._read_log(self._view.execution)).result()
+        text: str = self._tracker.submit(self._read_log(self._view.execution)).result()
         return text
 
     # What the watch tells, on the loop
@@ -306,12 +305,12 @@ class Run:
 
     def card_state(self, *, kernel_waits: bool = False) -> CardState:
         """Return what the card of the run shows now."""
-        words = words_of(self._home.language())
+        words = words_of(self._tracker.language())
         return card_state(self._view, _now(), kernel_waits=kernel_waits, words=words)
 
     def _shown(self) -> Painter[CardState]:
         if self._painter is None:
-            submit = self._home.submit
+            submit = self._tracker.submit
             actions = Actions(
                 cancel=lambda: submit(self._cancel_clicked()),
                 again=lambda: submit(self._again_clicked()),
@@ -332,13 +331,13 @@ class Run:
 
     def read_past(self) -> Past | None:
         """Return how long its job took before, None where that is not known. Blocks."""
-        return self._home.past(self._view)
+        return self._tracker.past(self._view)
 
     async def read_progress(self) -> Progress | None:
         """Return how far it is, None where nobody will tell."""
         if self._view.run_id is None:
             return None
-        return await self._connection.progress(self._view.job_id, self._view.run_id)
+        return await self._service.progress(self._view.job_id, self._view.run_id)
 
     async def read_log_tail(self) -> tuple[str, ...]:
         """Return the last lines of its log, oldest first, at most 20."""
@@ -356,10 +355,8 @@ class Run:
             self._shown().presenter.offer()
 
     async def _again_clicked(self) -> None:
-        if self._home.repeat is None:
-            return
         try:
-            run = await self._home.repeat(self._view)
+            run = await self._tracker.start_again(self._view)
         except errors.DataflowError as error:
             self.set_card_fields(remark=f"not started again: {error}")
         else:
@@ -371,7 +368,9 @@ class Run:
     def _set(self, view: RunView) -> None:
         if view != self._view:
             self._take(view)
-            self._on_change(self)
+            self._tracker.note(view)
+            if self._on_change is not None:
+                self._on_change(self)
         if view.is_final:
             self._end()
 
@@ -435,11 +434,11 @@ class Run:
         view = self._view
         if execution is not None and is_any_unknown(view.parameters):
             # A script may have printed it, and only the service can still tell what it is.
-            client = self._connection.client
+            client = self._service.client
             masked(await client.get_execution(view.job_id, execution.job_execution_id), view.parameters)
         try:
             async with asyncio.timeout(LOG_SECONDS):
-                objects = await self._connection.objects()
+                objects = await self._service.objects()
                 raw = await objects.tail(path, most)
         except NoObject:
             return ""
@@ -488,7 +487,7 @@ class Run:
             raise errors.BadState(
                 "the service has not told the run's id yet, so it cannot be canceled", status=400
             )
-        await self._connection.client.cancel_execution(view.job_id, view.run_id)
+        await self._service.client.cancel_execution(view.job_id, view.run_id)
         if not self._view.is_final:
             self._set(replace(self._view, cancel_requested=True, remark=""))
 

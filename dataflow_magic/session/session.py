@@ -1,4 +1,4 @@
-"""Everything of one process: its loop, its connections, and the runs it started or looks after."""
+"""What magics and the Python API call: the services, the runs and the ledger of one process, from any thread."""
 
 from __future__ import annotations
 
@@ -6,86 +6,80 @@ import asyncio
 import contextlib
 import logging
 import time
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping
-from concurrent.futures import Future
-from dataclasses import replace
+from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
+from functools import partial
 from pathlib import Path
-from typing import Any, TypeVar
-
-import httpx
+from typing import TypeVar
 
 from dataflow_magic import errors
 from dataflow_magic.cell.script import LOCAL_DEFAULTS
-from dataflow_magic.client.client import Client
+from dataflow_magic.client import Client, Transport
 from dataflow_magic.client.objects import FolderObjects
 from dataflow_magic.client.responses import clock_words
-from dataflow_magic.ledger.ledger import Ledger, ledger_path, new_key
+from dataflow_magic.ledger.ledger import Ledger, ledger_path
 from dataflow_magic.ledger.record import RunRecord, record_of
-from dataflow_magic.ledger.writer import LedgerWriter
 from dataflow_magic.models.request import JobRef, RunRequest, ScriptRequest, SweepRequest
 from dataflow_magic.models.secret import Parameter, Secret
-from dataflow_magic.models.view import KST, Past, RunView
+from dataflow_magic.models.view import KST, RunView
 from dataflow_magic.models.wire import Job, JobCondition, JobExecution
-from dataflow_magic.session.connection import Connection
-from dataflow_magic.session.connections import Connections, LocalService
-from dataflow_magic.session.context import new_context
-from dataflow_magic.session.jobs import find_job, find_run_on
+from dataflow_magic.session.jobs import Published, find_job, find_run_on, publish
 from dataflow_magic.session.loop import LoopThread
-from dataflow_magic.session.publish import Published, publish
-from dataflow_magic.session.run import Home, Run
+from dataflow_magic.session.run import Run
+from dataflow_magic.session.service import Service, ServiceAddress, ServicePool
 from dataflow_magic.session.sweep import Sweep
-from dataflow_magic.session.tracker import RunSet
+from dataflow_magic.session.tracker import Tracker
 from dataflow_magic.session.watch import Pace
 from dataflow_magic.settings import Target, language, profiles, resolve_target
 
-__all__ = ["LocalService", "Session"]
+__all__ = ["Session"]
 
 logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-MOST_PAGES = 1000
-"""Of a job's runs, when all are asked for: a million at most."""
+PAGES_OF_RUNS = 1000
+"""Of one job in a table: at most a million runs."""
 MOST_NAMED = 10
+"""Ids in the message for a beginning that several runs share."""
 MOST_OFFERED = 50
-"""Runs of the ledger that may be named without their whole table."""
+"""Runs of the ledger that completion offers."""
 
 
 class Session:
-    """The runs of this process and how to reach their services.
+    """The runs of this process, and the services they run on.
 
     Parameters
     ----------
     environment
-        Read anew at each call, so that a notebook may set a variable.
+        Read at each call, so that a notebook may set a variable.
     configure_file
-        ``~/.ncloud/configure``.
+        ``~/.ncloud/configure``; need not exist.
     attach
-        Finds or starts the local service; called before each use of it, since it may have ended meanwhile.
+        Finds or starts the local service; called before each use, since the service may have ended.
     transport
-        Where requests go instead of the network.
+        Replaces the network.
     pace
-        How often runs are asked for; by default that of the target.
+        How often runs are polled; by default that of the target.
     now
         Seconds since the epoch: for signatures, and for when a run was submitted.
     sleep
-        Seconds asleep between two looks for a run whose answer was lost.
+        Sleeps some seconds between two looks for a run whose response was lost.
     answer_seconds
         How long a request may take to be sent, and to be answered.
 
     Notes
     -----
-    Any thread may call. What is known of runs changes on the loop alone.
+    Any thread may call. The views of runs change on the loop alone.
     """
 
     def __init__(
         self,
         environment: Mapping[str, str],
         configure_file: Path,
-        attach: Callable[[], LocalService],
+        attach: Callable[[], ServiceAddress],
         *,
-        transport: httpx.AsyncBaseTransport | None = None,
+        transport: Transport | None = None,
         pace: Pace | None = None,
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
@@ -93,34 +87,233 @@ class Session:
     ) -> None:
         self.environment = environment
         self.language_choice = "auto"
-        """What cards are written in, as `settings.language` takes it."""
+        """The language of cards, as `settings.language` takes it."""
         self._configure_file = configure_file
-        self._connections = Connections(
-            self.target, attach, transport=transport, pace=pace, now=now, answer_seconds=answer_seconds
-        )
-        self._now = now
-        self._loop = LoopThread(new_context)
-        self._jobs: dict[str, Job] = {}
-        """By id: as they were last read, for what may be named."""
-        self._scripts: dict[str, dict[str, str]] = {}
-        """By target and key: a digest of what this process last wrote or found there."""
+        self._loop = LoopThread()
         self._ledger = Ledger(ledger_path(environment))
-        self._writer = LedgerWriter(self._ledger)
         self._notebook = environment.get("JPY_SESSION_NAME", "")
-        home = Home(self._submit, past=self._past, repeat=self._repeat, language=self._language)
-        self._runs = RunSet(
-            self._ledger, self._writer, self._connections, home, self._connect_again, now=now, sleep=sleep
+        new_client = partial(Client, transport=transport, now=now, timeout=answer_seconds)
+        self._services = ServicePool(self.target, attach, new_client=new_client, pace=pace)
+        self._tracker = Tracker(
+            self._loop,
+            self._services,
+            self._ledger,
+            notebook=self._notebook,
+            language=self._language,
+            now=now,
+            sleep=sleep,
         )
+        self._jobs: dict[str, Job] = {}
+        """By id: the jobs as this process last read them, for completion."""
+        self._scripts: dict[str, dict[str, str]] = {}
+        """By target and key: a digest of the script this process last wrote or found there."""
+
+    # Targets
+
+    @property
+    def configure_file(self) -> Path:
+        """Where profiles are read from."""
+        return self._configure_file
+
+    def target(self, choice: str | None = None, profile: str | None = None) -> Target:
+        """Choose the target; see `settings.resolve_target`."""
+        return resolve_target(choice, profile, self.environment, self._configure_file)
+
+    def new_client(self, target: Target) -> Client:
+        """Return a client for a target; the caller uses it on another loop, and closes it."""
+        return self._services.connect(target).new_client()
+
+    def clock_words(self, target: Target) -> str:
+        """Return by how much this machine's clock is off, in words; empty where it was not found to be."""
+        service = self._services.known(target)
+        return clock_words(service.client.clock_offset) if service else ""
+
+    def ask(self, target: Target, question: Callable[[Client], Awaitable[T]]) -> T:
+        """Return what a coroutine function returns for the target's client."""
+        service = self._connect(target)
+
+        async def ask() -> T:
+            return await question(service.client)
+
+        return self._loop.call(ask())
+
+    def prepare(self, work: Callable[[], object]) -> None:
+        """Run `work` on a thread; discard its result and errors."""
+        self._tracker.submit(asyncio.to_thread(work))
+
+    # Starting
+
+    def start(self, request: RunRequest, target: Target) -> Run:
+        """Start a run; return once the service answered or the response is lost.
+
+        Raises
+        ------
+        DataflowError
+            The run was certainly not started.
+        """
+        return self._start(request, self._connect(target))[0]
+
+    def sweep(self, request: SweepRequest, target: Target) -> Sweep:
+        """Start the first run of a sweep, and the others in the background; the job is read once.
+
+        Raises
+        ------
+        DataflowError
+            The first run was certainly not started, and so none is.
+        """
+        service = self._connect(target)
+        sweep = Sweep(request, self._tracker.submit, language=self._language)
+        first, job = self._start(request.requests[0], service, sweep.note)
+        sweep.begin(first, lambda each, note: self._tracker.start(each, job, service, note))
+        return sweep
+
+    def start_again(self, text: str) -> Run:
+        """Start the same as a run of this machine: its job, condition and parameters, at its target.
+
+        Raises
+        ------
+        CellError
+            As `find_run`; or the run had a secret parameter whose value is unknown here.
+        DataflowError
+            As `start`.
+        """
+        view = self.find_run(text).view
+        return self._loop.submit(self._tracker.start_again(view)).result()
+
+    # Jobs
+
+    def jobs(self, target: Target) -> list[Job]:
+        """Return a target's jobs, at most 1,000."""
+
+        async def question(client: Client) -> list[Job]:
+            return (await client.list_jobs()).items
+
+        jobs = self.ask(target, question)
+        self._remember(jobs)
+        return jobs
+
+    def publish(self, request: ScriptRequest, target: Target) -> Published:
+        """Write the script of a job, and create the job or change its condition; raises as `jobs.publish`."""
+        service = self._connect(target)
+        seen = self._scripts.setdefault(service.name, {})
+
+        async def write() -> Published:
+            objects = await service.objects()
+            # Only a local service keeps its objects in a folder.
+            defaults = LOCAL_DEFAULTS if isinstance(objects, FolderObjects) else JobCondition()
+            return await publish(service.client, objects, request, seen=seen, defaults=defaults)
+
+        published = self._loop.call(write())
+        self._remember([published.job])
+        return published
+
+    # Runs
 
     @property
     def runs(self) -> list[Run]:
         """The runs this process started, oldest first."""
-        return self._runs.listed
+        return self._tracker.listed
+
+    def find_run(self, text: str) -> Run:
+        """Return the run whose id or key is, or begins with, ``text``: of this kernel, else of the ledger.
+
+        This kernel follows a run of the ledger from then on. ``@last`` is the newest run: of this kernel, else of this
+        notebook, else of this machine.
+
+        Raises
+        ------
+        CellError
+            No run matches, or several do.
+        ConfigError
+            The ledger cannot be read, or the run's target cannot be reached from here.
+        """
+        if text == "@last":
+            return self._last_run()
+        here = _named(text, self.runs) if text else []
+        there = self._ledger.find(text) if text and not here else []
+        names = [found.run_id or found.key for found in here or there]
+        if not names:
+            raise errors.NoSuchRun(f"no run {text!r} was started here; %dataflow_runs --all lists them")
+        if len(names) > 1:
+            shown = ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
+            raise errors.CellError(f"{len(names)} runs begin with {text!r}: {shown}")
+        return here[0] if here else self._follow_record(there[0])
+
+    def attach(self, run_id: str, target: Target, job: JobRef | None = None) -> Run:
+        """Return a run that the service knows and this machine does not, followed from now on.
+
+        Parameters
+        ----------
+        run_id
+            The service's id.
+        job
+            The run's job; without it, the target's jobs are asked one after another.
+
+        Raises
+        ------
+        NotFound
+            No such run.
+        """
+        service = self._connect(target)
+        execution, found = self._loop.call(find_run_on(service.client, run_id, job))
+        names = self._ledger.secret_names(execution.job_id or found.job_id)
+        secrets = {name: Secret.unknown() for name in names}
+        view = _view_of_listed(target, service.endpoint, found, execution, secrets)
+        return self._loop.call(self._tracker.attach(view, execution, service))
+
+    def wait_for(self, runs: Iterable[Run], seconds: float | None = None, *, is_any: bool = False) -> None:
+        """Return once all runs are over, or with ``is_any`` the first; after ``seconds`` at the latest."""
+
+        async def settle(run: Run) -> None:
+            with contextlib.suppress(errors.DataflowError):  # the caller asks each run how it ended
+                await run
+
+        async def wait() -> None:
+            tasks = [asyncio.create_task(settle(run)) for run in runs]
+            until = asyncio.FIRST_COMPLETED if is_any else asyncio.ALL_COMPLETED
+            try:
+                await asyncio.wait(tasks, timeout=seconds, return_when=until)
+            finally:
+                for task in tasks:
+                    task.cancel()
+
+        waiting = self._tracker.submit(wait())
+        try:
+            waiting.result()
+        finally:
+            waiting.cancel()
+
+    # Tables
+
+    def records(self) -> list[RunRecord]:
+        """Return every run of this machine's ledger, oldest first, with what this kernel knows of it since."""
+        known = self._tracker.known
+        return [
+            record_of(known[record.key].view, record.kernel) if record.key in known else record
+            for record in self._ledger.records()
+        ]
+
+    def executions(self, job: JobRef, target: Target) -> list[RunRecord]:
+        """Return every run of a job that the service lists, in its order."""
+
+        async def question(client: Client) -> list[RunRecord]:
+            found = await find_job(client, job)
+            names = await asyncio.to_thread(self._ledger.secret_names, found.job_id)
+            secrets = dict.fromkeys(names, Secret())
+            return [
+                record_of(_view_of_listed(target, client.endpoint, found, execution, secrets))
+                async for page in client.pages(found.job_id, most=PAGES_OF_RUNS)
+                for execution in page.items
+            ]
+
+        return self.ask(target, question)
+
+    # Completion: asks no service
 
     def job_names(self) -> set[str]:
-        """Return the jobs this machine has started runs of and those this process has read, without asking a service."""
-        heard = {job.name for job in list(self._jobs.values()) if job.name} | {run.job for run in self.runs}
-        return heard.union(self._from_ledger(self._ledger.job_names))
+        """Return the jobs that this machine started runs of and those that this process read."""
+        read = {job.name for job in list(self._jobs.values()) if job.name} | {run.job for run in self.runs}
+        return read.union(self._from_ledger(self._ledger.job_names))
 
     def run_names(self) -> list[str]:
         """Return ids and keys of the newest runs of this process and this machine, the newest first."""
@@ -134,7 +327,7 @@ class Session:
         return profiles(self._configure_file)
 
     def parameter_names(self, job: str) -> list[str]:
-        """Return the parameters that runs of a job, by its name or id, were given here, and its stored ones if it was read."""
+        """Return the parameters of earlier runs of a job, by its name or id, and those stored in the job where it was read."""
         names = self._from_ledger(lambda: self._ledger.parameter_names(job))
         for read in list(self._jobs.values()):
             stored = (read.condition.model_extra or {}).get("parameters")
@@ -142,357 +335,100 @@ class Session:
                 names += [str(name).removeprefix("$") for name in stored]
         return sorted(set(names))
 
+    # Ending
+
+    def close(self) -> None:
+        """Stop following runs, for good; the runs continue, and every wait for one ends with an error."""
+        if not self._services.close():
+            return
+        try:
+            if self._loop.is_running:
+                self._loop.submit(self._aclose()).result()
+        finally:
+            self._loop.stop()
+            self._ledger.close()
+            self._services.release()
+
+    async def _aclose(self) -> None:
+        await self._tracker.aclose()
+        await self._services.aclose()
+
+    # Work
+
+    def _connect(self, target: Target) -> Service:
+        service = self._services.connect(target)
+        self._tracker.recover_soon()
+        return service
+
+    def _start(
+        self, request: RunRequest, service: Service, on_change: Callable[[Run], None] | None = None
+    ) -> tuple[Run, Job]:
+        """Return the started run and its job, which is read only where the request needs it."""
+        if _needs_no_job(request):
+            job = Job(job_id=request.job.text)
+            try:
+                return self._send(request, job, service, on_change), job
+            except errors.NotFound:
+                if request.job.kind == "id":
+                    raise
+        job = self._loop.call(find_job(service.client, request.job))
+        self._remember([job])
+        return self._send(request, job, service, on_change), job
+
+    def _send(
+        self, request: RunRequest, job: Job, service: Service, on_change: Callable[[Run], None] | None
+    ) -> Run:
+        # An interrupt does not cancel it: the request may have left, and the run must not be lost.
+        return self._loop.submit(self._tracker.start(request, job, service, on_change)).result()
+
+    def _last_run(self) -> Run:
+        if self.runs:
+            return self.runs[-1]
+        last = self._ledger.last(self._notebook)
+        if last is None:
+            raise errors.NoSuchRun("no run was started on this machine yet")
+        return self._follow_record(last)
+
+    def _follow_record(self, record: RunRecord) -> Run:
+        service = self._services.reconnect(record.target)
+        self._tracker.recover_soon()
+        # A living kernel keeps its run: this one follows it too, and writes the same.
+        self._ledger.look_after(record.key)
+        return self._loop.call(self._tracker.follow_record(record, service))
+
+    def _remember(self, jobs: Iterable[Job]) -> None:
+        self._jobs |= {job.job_id: job for job in jobs}
+
     def _from_ledger(self, read: Callable[[], list[T]]) -> list[T]:
-        """Return what is offered out of the ledger: nothing where it cannot be read, which whoever starts a run is told."""
+        """Return what the ledger offers for completion; nothing where it cannot be read, which the next start reports."""
         try:
             return read()
         except errors.ConfigError:
             logger.debug("the ledger could not be read", exc_info=True)
             return []
 
-    @property
-    def configure_file(self) -> Path:
-        """Where profiles are read from."""
-        return self._configure_file
-
-    def target(self, choice: str | None = None, profile: str | None = None) -> Target:
-        """Choose the target; see `settings.resolve_target`."""
-        return resolve_target(choice, profile, self.environment, self._configure_file)
-
-    def start(self, request: RunRequest, target: Target) -> Run:
-        """Start a run; returns once the service has answered, or once it is known that no answer came.
-
-        Raises
-        ------
-        DataflowError
-            The run was certainly not started.
-        """
-        connection = self.connect(target)
-        self._recover_soon()
-        return self._start(request, connection)[0]
-
-    def sweep(self, request: SweepRequest, target: Target) -> Sweep:
-        """Start the first run of a sweep, and have the others started by and by; the job is looked up once.
-
-        Raises
-        ------
-        DataflowError
-            The first was certainly not started, and so none is.
-        """
-        connection = self.connect(target)
-        self._recover_soon()
-        sweep = Sweep(request, self._submit, language=self._language)
-        first, job = self._start(request.requests[0], connection, sweep.note)
-        sweep.begin(first, lambda each, note: self._execute(each, job, connection, note))
-        return sweep
-
-    def _heard_of(self, jobs: Iterable[Job]) -> None:
-        self._jobs |= {job.job_id: job for job in jobs}
-
-    def prepare(self, work: Callable[[], object]) -> None:
-        """Have something done on a thread while requests are under way; what becomes of it is not told."""
-        self._submit(asyncio.to_thread(work))
-
-    def ask(self, target: Target, question: Callable[[Client], Awaitable[T]]) -> T:
-        """Return what a target's client answers to one question."""
-        connection = self.connect(target)
-        self._recover_soon()
-
-        async def ask() -> T:
-            return await question(connection.client)
-
-        return self._loop.call(ask())
-
-    def publish(self, request: ScriptRequest, target: Target) -> Published:
-        """Write the script of a job, and make the job or change its condition; see `publish.publish`.
-
-        Raises
-        ------
-        DataflowError
-            As told there.
-        """
-        connection = self.connect(target)
-        self._recover_soon()
-        seen = self._scripts.setdefault(connection.name, {})
-
-        async def write() -> Published:
-            objects = await connection.objects()
-            # Only a local service has them in a folder.
-            defaults = LOCAL_DEFAULTS if isinstance(objects, FolderObjects) else JobCondition()
-            return await publish(connection.client, objects, request, seen=seen, defaults=defaults)
-
-        published = self._loop.call(write())
-        self._heard_of([published.job])
-        return published
-
-    def jobs(self, target: Target) -> list[Job]:
-        """Return a target's jobs, at most 1,000."""
-
-        async def question(client: Client) -> list[Job]:
-            return (await client.list_jobs()).items
-
-        jobs = self.ask(target, question)
-        self._heard_of(jobs)
-        return jobs
-
-    def find_run(self, text: str) -> Run:
-        """Return the run whose id or key is, or begins with, ``text``: of this kernel, else of the ledger.
-
-        A run of the ledger is watched from here from now on. ``@last`` is the newest: of this kernel, else of this
-        notebook, else of this machine.
-
-        Raises
-        ------
-        CellError
-            None or several do.
-        ConfigError
-            The ledger cannot be read, or the run's target cannot be reached from here.
-        """
-        runs = self.runs
-        if text == "@last":
-            if runs:
-                return runs[-1]
-            last = self._ledger.last(self._notebook)
-            if last is None:
-                raise errors.NoSuchRun("no run was started on this machine yet")
-            return self._attach_record(last)
-        found = [run for run in runs if text and text in (run.run_id, run.key)]
-        found = found or [
-            run for run in runs if text and ((run.run_id or "").startswith(text) or run.key.startswith(text))
-        ]
-        if len(found) == 1:
-            return found[0]
-        if found:
-            raise _several(text, [run.run_id or run.key for run in found])
-        records = self._ledger.find(text) if text else []
-        if len(records) == 1:
-            return self._attach_record(records[0])
-        if records:
-            raise _several(text, [record.run_id or record.key for record in records])
-        raise errors.NoSuchRun(f"no run {text!r} was started here; %dataflow_runs --all lists them")
-
-    def wait_for(self, runs: Iterable[Run], seconds: float | None = None, *, is_any: bool = False) -> None:
-        """Return once all of the runs are over, or with ``is_any`` the first; at the latest after so many seconds."""
-
-        async def settle(run: Run) -> None:
-            with contextlib.suppress(errors.DataflowError):  # how it ended is asked for afterwards
-                await run
-
-        async def wait() -> None:
-            tasks = [asyncio.create_task(settle(run)) for run in runs]
-            until = asyncio.FIRST_COMPLETED if is_any else asyncio.ALL_COMPLETED
-            try:
-                await asyncio.wait(tasks, timeout=seconds, return_when=until)
-            finally:
-                for task in tasks:
-                    task.cancel()
-
-        waiting = self._submit(wait())
-        try:
-            waiting.result()
-        finally:
-            waiting.cancel()
-
-    def start_again(self, text: str) -> Run:
-        """Start the same as a run of this machine: its job, condition and parameters, at its target.
-
-        Raises
-        ------
-        CellError
-            As `find_run`.
-        DataflowError
-            As `start`.
-        """
-        view = self.find_run(text).view
-        return self._loop.submit(self._repeat(view)).result()
-
-    async def _repeat(self, view: RunView) -> Run:
-        gone = [
-            name
-            for name, value in view.parameters.items()
-            if isinstance(value, Secret) and not value.reveal()
-        ]
-        if gone:
-            raise errors.CellError(
-                f"run {view.run_id or view.key} had the secret parameter {', '.join(gone)}, whose value is kept nowhere; "
-                "run the cell that started it instead"
-            )
-        connection = await asyncio.to_thread(self._connect_again, view.target)
-        job = Job(job_id=view.job_id, name=view.job_name)
-        return await self._execute(view.request, job, connection)
-
-    def attach(self, run_id: str, target: Target, job: JobRef | None = None) -> Run:
-        """Return a run the service knows and this machine does not, watched from now on.
-
-        Parameters
-        ----------
-        run_id
-            The service's id.
-        job
-            Whose run it is; without it, the target's jobs are asked one after another.
-
-        Raises
-        ------
-        NotFound
-            No such run.
-        """
-        connection = self.connect(target)
-        self._recover_soon()
-        execution, found = self._loop.call(find_run_on(connection.client, run_id, job))
-        names = self._ledger.secret_names(execution.job_id or found.job_id)
-        hidden = {name: Secret.unknown() for name in names}
-        view = _listed(target, connection.endpoint, found, execution, hidden)
-        return self._loop.call(self._runs.take(view, execution, connection))
-
-    def records(self) -> list[RunRecord]:
-        """Return every run of this machine's ledger, oldest first; what this kernel knows newer is told newer."""
-        known = self._runs.known
-        return [
-            record_of(known[record.key].view, record.kernel) if record.key in known else record
-            for record in self._ledger.records()
-        ]
-
-    def executions(self, job: JobRef, target: Target) -> list[RunRecord]:
-        """Return every run of a job that the service lists, in its order."""
-
-        async def question(client: Client) -> list[RunRecord]:
-            found = await find_job(client, job)
-            names = await asyncio.to_thread(self._ledger.secret_names, found.job_id)
-            hidden = dict.fromkeys(names, Secret())
-            return [
-                record_of(_listed(target, client.endpoint, found, execution, hidden))
-                async for page in client.pages(found.job_id, most=MOST_PAGES)
-                for execution in page.items
-            ]
-
-        return self.ask(target, question)
-
-    def new_client(self, target: Target) -> Client:
-        """Return a client for a target that the caller uses on a loop of its own, and closes."""
-        return self.connect(target).new_client()
-
-    def connect(self, target: Target) -> Connection:
-        """Return the connection to a target, made on first use; a local service is started if need be."""
-        return self._connections.to(target)
-
-    def clock_words(self, target: Target) -> str:
-        """Return by how much this machine's clock was found to be off, in words; empty where it was not."""
-        connection = self._connections.known(target)
-        return clock_words(connection.client.clock_offset) if connection else ""
-
-    def close(self) -> None:
-        """Stop watching, for good; the runs go on, and who waits for one is told that nobody watches it."""
-        if not self._connections.close():
-            return
-        try:
-            if self._loop.is_begun:
-                self._loop.submit(self._let_go()).result()
-        finally:
-            self._loop.stop()
-            self._ledger.close()
-            self._connections.let_go()
-
-    async def _let_go(self) -> None:
-        self._runs.let_go()
-        # All that runs on the loop is the session's, and must not meet a closed client.
-        tasks = asyncio.all_tasks() - {asyncio.current_task()}
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-        await self._writer.flush()
-        await self._connections.aclose()
-
-    def _submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
-        """Run a coroutine of a run on the loop, unless the session is closed."""
-        try:
-            self._connections.check_open()
-        except errors.DataflowError:
-            coroutine.close()
-            raise
-        return self._loop.submit(coroutine)
-
-    def _start(
-        self, request: RunRequest, connection: Connection, note: Callable[[Run], None] | None = None
-    ) -> tuple[Run, Job]:
-        """Return the started run and its job."""
-        if _needs_no_job(request):
-            job = Job(job_id=request.job.text)
-            try:
-                return self._send(request, job, connection, note), job
-            except errors.NotFound:
-                if request.job.kind == "id":
-                    raise
-        job = self._loop.call(find_job(connection.client, request.job))
-        self._heard_of([job])
-        return self._send(request, job, connection, note), job
-
-    def _send(
-        self, request: RunRequest, job: Job, connection: Connection, note: Callable[[Run], None] | None = None
-    ) -> Run:
-        # Not cancelled by an interrupt: the request may be on its way, and the run must not be lost.
-        return self._loop.submit(self._execute(request, job, connection, note)).result()
-
-    async def _execute(
-        self, request: RunRequest, job: Job, connection: Connection, note: Callable[[Run], None] | None = None
-    ) -> Run:
-        view = RunView(
-            replace(request, job=JobRef(job.job_id, "id"), condition=request.condition.over(job.condition)),
-            target=connection.name,
-            endpoint=connection.endpoint,
-            key=new_key(),
-            job_name=job.name or job.job_id,
-            submitted_at=datetime.fromtimestamp(self._now(), KST),
-            notebook=self._notebook,
-        )
-        return await self._runs.start(view, connection, note)
-
     def _language(self) -> str:
         try:
             return language(self.language_choice, self.environment)
-        except errors.ConfigError:  # a card that is read in English is better than none
+        except errors.ConfigError:  # an English card is better than none
             return "en"
 
-    def _past(self, view: RunView) -> Past | None:
-        try:
-            return self._ledger.past(view.job_id, view.target)
-        except errors.DataflowError:  # a card says less then
-            logger.debug("the past of %r could not be read", view.job_name, exc_info=True)
-            return None
 
-    # Runs of kernels that are gone
-
-    def _recover_soon(self) -> None:
-        """Look after them in the background, now and then."""
-        if self._runs.is_recovery_due():
-            self._submit(self._runs.recover())
-
-    def _connect_again(self, target: str) -> Connection:
-        return self.connect(self.target(target))
-
-    def _attach_record(self, record: RunRecord) -> Run:
-        connection = self._connect_again(record.target)
-        self._recover_soon()
-        # Whose kernel lives is looked after there; this one looks on, and writes the same.
-        self._ledger.look_after(record.key)
-        run = self._loop.call(self._runs.revive(record, connection))
-        self._runs.add(run)
-        return run
+def _named(text: str, runs: list[Run]) -> list[Run]:
+    """Return the runs whose id or key is the text, or else those whose id or key begins with it."""
+    exact = [run for run in runs if text in (run.run_id, run.key)]
+    return exact or [run for run in runs if (run.run_id or "").startswith(text) or run.key.startswith(text)]
 
 
-def _several(text: str, ids: list[str]) -> errors.CellError:
-    shown = ", ".join(ids[:MOST_NAMED]) + (", ..." if len(ids) > MOST_NAMED else "")
-    return errors.CellError(f"{len(ids)} runs begin with {text!r}: {shown}")
-
-
-def _listed(
-    target: Target, endpoint: str, job: Job, execution: JobExecution, hidden: Mapping[str, Secret]
+def _view_of_listed(
+    target: Target, endpoint: str, job: Job, execution: JobExecution, secrets: Mapping[str, Secret]
 ) -> RunView:
-    """Return a run as the service tells it; what was secret in a start of this machine is so here as well."""
+    """Return a run as the service lists it; a parameter that was secret in some start of this machine stays secret."""
     parameters: dict[str, Parameter] = {
-        name: hidden.get(name.removeprefix("$"), value) for name, value in execution.parameters.items()
+        name: secrets.get(name.removeprefix("$"), value) for name, value in execution.parameters.items()
     }
-    if not parameters:  # they may be told later
-        parameters = {f"${name}": secret for name, secret in hidden.items()} if not execution.is_final else {}
+    if not parameters and not execution.is_final:  # the service may list them later
+        parameters = {f"${name}": secret for name, secret in secrets.items()}
     request = RunRequest(
         JobRef(execution.job_id or job.job_id, "id"),
         execution.job_condition or JobCondition(),
@@ -512,7 +448,7 @@ def _listed(
 
 
 def _needs_no_job(request: RunRequest) -> bool:
-    """Whether the request is whole without the job, so that a key that may not read jobs still works."""
+    """Whether the request is complete without the job, so that a key without the right to read jobs works."""
     condition = request.condition
-    whole = None not in (condition.nrn, condition.script_path, condition.log_path)
-    return whole and request.job.may_be_id
+    required = (condition.nrn, condition.script_path, condition.log_path)
+    return None not in required and request.job.may_be_id

@@ -1,4 +1,4 @@
-"""The runs of one process on its loop: those it follows, those it looks for, and those it takes over from kernels that are gone."""
+"""The runs of one process: starts them, follows them, reconciles lost responses, and takes over runs of dead kernels."""
 
 from __future__ import annotations
 
@@ -7,237 +7,317 @@ import logging
 import threading
 import time
 from collections.abc import Awaitable, Callable, Coroutine
+from concurrent.futures import Future
 from dataclasses import replace
+from datetime import datetime
 from itertools import groupby
-from typing import Any
+from typing import Any, TypeVar
 
 from dataflow_magic import errors
 from dataflow_magic.client.responses import clock_words
-from dataflow_magic.ledger.ledger import Ledger
+from dataflow_magic.ledger.ledger import Ledger, new_key
 from dataflow_magic.ledger.record import RunRecord, view_of
 from dataflow_magic.ledger.writer import LedgerWriter
-from dataflow_magic.models.view import RunView
-from dataflow_magic.models.wire import JobExecution
-from dataflow_magic.session.connection import Connection
-from dataflow_magic.session.connections import CLOSED, Connections
-from dataflow_magic.session.reconcile import LOST, search, start_of
-from dataflow_magic.session.run import Home, Run
+from dataflow_magic.models.request import JobRef, RunRequest
+from dataflow_magic.models.secret import Secret
+from dataflow_magic.models.view import KST, Past, RunView
+from dataflow_magic.models.wire import Job, JobExecution
+from dataflow_magic.session.loop import LoopThread
+from dataflow_magic.session.reconcile import LOST, adopt_named, reconcile
+from dataflow_magic.session.run import Run
+from dataflow_magic.session.service import CLOSED, Service, ServicePool
 
-__all__ = ["RunSet"]
+__all__ = ["Tracker"]
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 RECOVER_SECONDS = 30.0
-"""How long after a look for runs of dead kernels the next one may be."""
-BREATH = 100
-"""How many runs are taken over between two turns of the loop for others."""
+"""Between two looks for runs of dead kernels at least."""
+BATCH = 100
+"""Runs that are taken over before other tasks of the loop get a turn."""
 
 
-class RunSet:
-    """The handles of a process's runs, and what keeps them up to date.
+class Tracker:
+    """The live runs of a process.
 
     Parameters
     ----------
-    ledger, writer
-        Where runs are read from, and written to.
-    connections
-        How their services are reached.
-    home
-        What handles have of their session.
-    connect
-        Gives the connection to a target by its name.
+    loop
+        Runs everything here.
+    services
+        Reaches the runs' targets.
+    ledger
+        Records every start before it is sent.
+    notebook
+        Recorded with each start; empty where unknown.
+    language
+        Returns the language of cards.
     now
         Seconds since the epoch.
     sleep
-        Seconds asleep between two looks for a run whose answer was lost.
+        Sleeps some seconds between two looks for a lost run.
 
     Notes
     -----
-    All but `listed`, `known`, `is_recovery_due` and `add` is called on the loop.
+    Coroutines and `note` belong on the loop; any thread may call the rest.
     """
 
     def __init__(
         self,
+        loop: LoopThread,
+        services: ServicePool,
         ledger: Ledger,
-        writer: LedgerWriter,
-        connections: Connections,
-        home: Home,
-        connect: Callable[[str], Connection],
         *,
+        notebook: str,
+        language: Callable[[], str],
         now: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
     ) -> None:
+        self._loop = loop
+        self._services = services
         self._ledger = ledger
-        self._writer = writer
-        self._connections = connections
-        self._home = home
-        self._connect = connect
+        self._writer = LedgerWriter(ledger)
+        self._notebook = notebook
         self._now = now
         self._sleep = sleep
+        self._language = language
         self._listed: list[Run] = []
         self._revived: dict[str, Run] = {}
-        """By key: runs of kernels that are gone."""
+        """By key: runs of the ledger that this process did not start."""
         self._lock = threading.Lock()
         self._recovered_at: float | None = None
-        # A task nobody refers to may be collected before it is done.
+        # The loop keeps only weak references to tasks.
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
     def listed(self) -> list[Run]:
-        """What this process started or was asked for by name, oldest first."""
+        """The runs this process started, or was asked for by name, oldest first."""
         return list(self._listed)
 
     @property
     def known(self) -> dict[str, Run]:
-        """Every run of the ledger that has a handle here, by its key."""
+        """Every run of the ledger that this process follows, by its key."""
         return {run.key: run for run in [*self._revived.values(), *self._listed] if run.key}
 
-    def add(self, run: Run) -> None:
-        """Have a run among those listed, once."""
-        if run not in self._listed:
-            self._listed.append(run)
+    # Starting
 
-    async def start(self, view: RunView, connection: Connection, note: Callable[[Run], None] | None) -> Run:
-        """Return the run that the view's request has started, or may have.
+    async def start(
+        self,
+        request: RunRequest,
+        job: Job,
+        service: Service,
+        on_change: Callable[[Run], None] | None = None,
+    ) -> Run:
+        """Start a run of a job; return once the service answered or the response is lost.
+
+        Parameters
+        ----------
+        on_change
+            Called with the run after each change of its view.
 
         Raises
         ------
         DataflowError
-            It was certainly not started.
+            The run was certainly not started.
         """
-        # Before anything leaves: who dies from here on leaves a trace of what may have been started.
+        view = self._view(request, job, service)
+        # Before the request leaves: a kernel that dies from here on leaves a trace of what it may have started.
         await self._writer.intend(view)
-        run = self._new(view, connection, note)
+        run = Run(view, service, self, on_change)
         self._listed.append(run)
         try:
-            execution = await connection.client.execute_job(
+            execution = await service.client.execute_job(
                 view.job_id, view.condition, view.parameters, **view.request.query
             )
         except errors.OutcomeUnknown:
             logger.debug("%r", run, exc_info=True)
-            await self._lose(run, f"{LOST}; it is looked for among the job's runs", connection)
+            await self._lose(run, f"{LOST}; it is looked for among the job's runs", service)
         except errors.DataflowError:
             self._listed.remove(run)
             await self._writer.withdraw(view)
             raise
-        except Exception as error:  # a fault of ours says nothing about whether the request has left
-            await self._lose(run, f"{LOST} ({type(error).__name__})", connection)
+        except Exception as error:  # an error of this package does not say whether the request left
+            await self._lose(run, f"{LOST} ({type(error).__name__})", service)
             raise
         else:
             await self._writer.settle(replace(view, execution=execution))
-            self._follow(run, execution, connection)
+            self._follow(run, execution, service)
         return run
 
-    async def take(self, view: RunView, execution: JobExecution, connection: Connection) -> Run:
-        """Return the handle of a run of the service: that of a start whose answer was lost, where it can be that one's."""
-        known = self.known
-        record = await asyncio.to_thread(start_of, self._ledger, execution, view)
-        if record is None:
-            run = self._new(view, connection)
-        else:
-            before = known.get(record.key)
-            if before is not None and not before.is_over:
-                run = before
-            else:
-                # A handle that was told that nobody knows stays with that; another one goes on.
-                run = self._new(replace(view_of(record), settled=""), connection)
-                self._listed = [each for each in self._listed if each is not before]
-            self._revived[record.key] = run
-        self.add(run)
-        self._follow(run, execution, connection)
+    async def start_again(self, view: RunView) -> Run:
+        """Start the same as another run: its job, condition and parameters, at its target.
+
+        Raises
+        ------
+        CellError
+            The run had a secret parameter whose value this process does not know.
+        DataflowError
+            As `start`.
+        """
+        unknown = [
+            name
+            for name, value in view.parameters.items()
+            if isinstance(value, Secret) and not value.reveal()
+        ]
+        if unknown:
+            raise errors.CellError(
+                f"run {view.run_id or view.key} had the secret parameter {', '.join(unknown)}, whose value is stored "
+                "nowhere; run the cell that started it instead"
+            )
+        service = await asyncio.to_thread(self._services.reconnect, view.target)
+        return await self.start(view.request, Job(job_id=view.job_id, name=view.job_name), service)
+
+    def _view(self, request: RunRequest, job: Job, service: Service) -> RunView:
+        whole = request.condition.over(job.condition)
+        return RunView(
+            replace(request, job=JobRef(job.job_id, "id"), condition=whole),
+            target=service.name,
+            endpoint=service.endpoint,
+            key=new_key(),
+            job_name=job.name or job.job_id,
+            submitted_at=datetime.fromtimestamp(self._now(), KST),
+            notebook=self._notebook,
+        )
+
+    # Runs that were started elsewhere
+
+    async def attach(self, view: RunView, execution: JobExecution, service: Service) -> Run:
+        """Return a run of the service, followed from now on: as the outcome of a lost start where it matches one."""
+        record = await asyncio.to_thread(adopt_named, self._ledger, execution, view)
+        run = Run(view, service, self) if record is None else self._adopt(record, service)
+        self._list(run)
+        self._follow(run, execution, service)
         return run
 
-    async def revive(self, record: RunRecord, connection: Connection) -> Run:
-        """Return the handle of a run of the ledger, which goes on from what stands there."""
+    async def follow_record(self, record: RunRecord, service: Service) -> Run:
+        """Return a run of the ledger, followed from now on and among those listed."""
+        run = await self.revive(record, service)
+        self._list(run)
+        return run
+
+    async def revive(self, record: RunRecord, service: Service) -> Run:
+        """Return a run of the ledger, followed from now on."""
         if record.key in self._revived:
             return self._revived[record.key]
-        run = self._revived[record.key] = self._new(view_of(record), connection)
-        execution = run.view.execution
-        if execution is not None:
-            self._follow(run, execution, connection)
-        elif not run.view.settled:
-            run.lost(LOST)
-            self._background(self._reconcile(run, connection))
+        run = self._revived[record.key] = Run(view_of(record), service, self)
+        view = run.view
+        if view.execution is not None:
+            self._follow(run, view.execution, service)
+        elif view.settled:
+            run.give_up(errors.OutcomeUnknown(view.blind_reason), view.settled)
         else:
-            run.give_up(errors.OutcomeUnknown(run.view.blind_reason), run.view.settled)
+            run.lost(LOST)
+            self._background(self._reconcile(run, service))
         return run
 
-    def is_recovery_due(self) -> bool:
-        """Whether to look for runs of kernels that are gone: said to one caller, now and then."""
+    def recover_soon(self) -> None:
+        """Take over runs of dead kernels in the background, every 30 seconds at most."""
         with self._lock:
             now = time.monotonic()
             if self._recovered_at is not None and now - self._recovered_at < RECOVER_SECONDS:
-                return False
+                return
             self._recovered_at = now
-        return True
+        self.submit(self._recover())
 
-    async def recover(self) -> None:
-        """Look after the runs of kernels that are gone."""
+    def _adopt(self, record: RunRecord, service: Service) -> Run:
+        before = self.known.get(record.key)
+        if before is not None and not before.is_over:
+            run = before
+        else:
+            # A run that gave up keeps its outcome; a new object follows the run that was found.
+            run = Run(replace(view_of(record), settled=""), service, self)
+            self._listed = [each for each in self._listed if each is not before]
+        self._revived[record.key] = run
+        return run
+
+    async def _recover(self) -> None:
         try:
             orphans = await asyncio.to_thread(self._ledger.orphans)
             orphans.sort(key=lambda record: record.target)
             for target, records in groupby(orphans, lambda record: record.target):
                 await self._take_over(target, list(records))
-        except errors.DataflowError:  # whoever starts a run or asks for one is told
+        except errors.DataflowError:  # the next start reports it
             logger.debug("the ledger could not be read", exc_info=True)
-
-    def let_go(self) -> None:
-        """Tell whoever waits for a run that nobody watches it any more."""
-        for run in [*self._listed, *self._revived.values()]:
-            if not run.is_over:
-                run.give_up(errors.DataflowError(f"nobody watches the run any more: {CLOSED}"))
 
     async def _take_over(self, target: str, orphans: list[RunRecord]) -> None:
         try:
-            connection = await asyncio.to_thread(self._connect, target)
+            service = await asyncio.to_thread(self._services.reconnect, target)
         except errors.DataflowError:  # such as no credentials: another kernel may have them
             logger.debug("%d runs of %s stay as they are", len(orphans), target, exc_info=True)
             return
-        for number, record in enumerate(await asyncio.to_thread(self._ledger.claim, orphans)):
-            if number % BREATH == BREATH - 1:
+        for number, record in enumerate(await asyncio.to_thread(self._ledger.claim, orphans), 1):
+            if number % BATCH == 0:
                 await asyncio.sleep(0)
-            await self.revive(record, connection)
+            await self.revive(record, service)
 
-    def _follow(self, run: Run, execution: JobExecution, connection: Connection) -> None:
+    # What a run needs
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> Future[T]:
+        """Run a coroutine on the loop; raises `DataflowError` where the session is closed."""
+        try:
+            self._services.check_open()
+        except errors.DataflowError:
+            coroutine.close()
+            raise
+        return self._loop.submit(coroutine)
+
+    def note(self, view: RunView) -> None:
+        """Record a change of a run. On the loop."""
+        self._writer.note(view)
+
+    def past(self, view: RunView) -> Past | None:
+        """Return how long earlier runs of the job took; None where the ledger cannot be read. Blocks."""
+        try:
+            return self._ledger.past(view.job_id, view.target)
+        except errors.DataflowError:  # the card shows less
+            logger.debug("the past of %r could not be read", view.job_name, exc_info=True)
+            return None
+
+    def language(self) -> str:
+        """Return the language of cards."""
+        return self._language()
+
+    # Ending
+
+    async def aclose(self) -> None:
+        """Stop following: end every wait for a run, cancel the loop's tasks and write what is not written."""
+        for run in [*self._listed, *self._revived.values()]:
+            if not run.is_over:
+                run.give_up(errors.DataflowError(f"this kernel follows the run no longer: {CLOSED}"))
+        # Every task of the loop belongs to the session, and must not use a closed client.
+        tasks = asyncio.all_tasks() - {asyncio.current_task()}
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+        await self._writer.flush()
+
+    # Work
+
+    def _list(self, run: Run) -> None:
+        if run not in self._listed:
+            self._listed.append(run)
+
+    def _follow(self, run: Run, execution: JobExecution, service: Service) -> None:
         run.seen(execution)
-        if words := clock_words(connection.client.clock_offset):
+        if words := clock_words(service.client.clock_offset):
             run.off_clock(words)
         if not execution.is_final:
-            listener = _Listener(run, self._connections, connection)
-            connection.follow(run.view.job_id, execution.job_execution_id, listener)
+            service.follow(run.view.job_id, execution.job_execution_id, run)
 
-    def _note(self, run: Run) -> None:
-        self._writer.note(run.view)
-
-    def _new(self, view: RunView, connection: Connection, note: Callable[[Run], None] | None = None) -> Run:
-        """Return a handle whose changes are written down, and told to ``note`` as well."""
-        if note is None:
-            return Run(view, connection, self._home, self._note)
-
-        def changed(run: Run) -> None:
-            self._note(run)
-            note(run)
-
-        return Run(view, connection, self._home, changed)
-
-    async def _lose(self, run: Run, reason: str, connection: Connection) -> None:
+    async def _lose(self, run: Run, reason: str, service: Service) -> None:
         run.lost(reason)
-        # At once: while it stands there as sent, others that look for theirs wait for its answer.
+        # At once: while the ledger says "sending", kernels that reconcile the same job wait for this answer.
         await self._writer.settle(run.view)
-        self._background(self._reconcile(run, connection, connection.client.clock_offset))
+        self._background(self._reconcile(run, service, service.client.clock_offset))
 
-    async def _reconcile(self, run: Run, connection: Connection, signed_ahead: float | None = None) -> None:
-        found = await search(
-            run,
-            connection,
-            self._ledger,
-            signed_ahead=signed_ahead,
-            now=self._now,
-            sleep=self._sleep,
-            seek=lambda: self._connections.seek(connection),
+    async def _reconcile(self, run: Run, service: Service, signed_ahead: float | None = None) -> None:
+        found = await reconcile(
+            run, service, self._ledger, signed_ahead=signed_ahead, now=self._now, sleep=self._sleep
         )
         if found is not None:
-            self._follow(run, found, connection)
+            self._follow(run, found, service)
         else:
             await self._writer.settle(run.view)
 
@@ -245,21 +325,3 @@ class RunSet:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-class _Listener:
-    """Passes on what a run is told, and has a silent service looked for: it may have moved, or its keys changed."""
-
-    __slots__ = ("_connection", "_connections", "_run")
-
-    def __init__(self, run: Run, connections: Connections, connection: Connection) -> None:
-        self._run = run
-        self._connections = connections
-        self._connection = connection
-
-    def seen(self, execution: JobExecution) -> None:
-        self._run.seen(execution)
-
-    def blind(self, reason: str) -> None:
-        self._run.blind(reason)
-        self._connections.seek(self._connection)

@@ -106,7 +106,9 @@ class Watch:
     Parameters
     ----------
     reader
-        Gives the client to ask with, anew for each poll: a local service may have moved.
+        Returns the client to poll with; called before each poll, since a local service may have moved.
+    on_silence
+        Called when the service gives no answer about a run.
     sleep, clock, jitter
         Seconds asleep, seconds on a steady clock, and a number from 0 to 1.
     """
@@ -120,6 +122,7 @@ class Watch:
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
+        on_silence: Callable[[], None] = lambda: None,
     ) -> None:
         self._reader = reader
         self._job_id = job_id
@@ -127,6 +130,7 @@ class Watch:
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
+        self._on_silence = on_silence
         self._live: dict[str, tuple[Listener, float]] = {}
         self._marks: dict[str, int] = {}
         """What each run was last told with by a list; none where it must be told anew."""
@@ -224,6 +228,7 @@ class Watch:
     def _blind(self, run_id: str, reason: str) -> None:
         self._marks.pop(run_id, None)  # what is told next is news, though it be the same
         self._live[run_id][0].blind(reason)
+        self._on_silence()
 
     def _tell(self, run_id: str, execution: JobExecution, unseen: set[str]) -> None:
         unseen.discard(run_id)

@@ -11,7 +11,8 @@ from typing import NoReturn
 import httpx
 
 from dataflow_magic.cell.run import make_request
-from dataflow_magic.session.session import LocalService, Session
+from dataflow_magic.session.service import ServiceAddress
+from dataflow_magic.session.session import Session
 from tests.helpers import ACCESS_KEY, SECRET_KEY
 
 LONG_SECONDS = 60.0
@@ -39,7 +40,7 @@ class StandingStill(httpx.AsyncHTTPTransport):
         await asyncio.sleep(LONG_SECONDS)
 
 
-def no_local_service() -> LocalService:
+def no_local_service() -> ServiceAddress:
     raise AssertionError("no run goes to a service of this machine's own")
 
 

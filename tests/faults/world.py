@@ -26,7 +26,8 @@ from dataflow_magic.ledger.ledger import Ledger
 from dataflow_magic.ledger.record import RunRecord
 from dataflow_magic.local.http.responses import execution_response
 from dataflow_magic.session.run import Run
-from dataflow_magic.session.session import LocalService, Session
+from dataflow_magic.session.service import ServiceAddress
+from dataflow_magic.session.session import Session
 from dataflow_magic.session.watch import Pace
 from tests.faults.proxy import Proxy, a_proxy
 from tests.helpers import ACCESS_KEY, CONDITION, SECRET_KEY, ScriptedService, eventually
@@ -162,7 +163,7 @@ class Kernel:
             if loop := self.session._loop._loop:
                 loop.set_exception_handler(lambda *_: None)
                 with suppress(TimeoutError):
-                    self.session._loop.submit(self.session._connections.aclose()).result(1)
+                    self.session._loop.submit(self.session._services.aclose()).result(1)
             self.session._loop.stop()
 
     def end(self) -> None:
@@ -221,7 +222,7 @@ def check_that_each_run_is_there_once(world: World, job_id: str, home: Path, sto
     assert set(without) <= {"NOT_STARTED"}, f"{story}: {without}"
 
 
-def _no_local_service() -> LocalService:
+def _no_local_service() -> ServiceAddress:
     raise AssertionError("no run goes to a service of this machine's own")
 
 

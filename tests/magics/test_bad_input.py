@@ -7,7 +7,8 @@ import pytest
 
 from dataflow_magic.errors import ConfigError, NotFound, NotSignedIn, RunFailed, Unreachable
 from dataflow_magic.local.launch import check_installed
-from dataflow_magic.session.session import LocalService, Session
+from dataflow_magic.session.service import ServiceAddress
+from dataflow_magic.session.session import Session
 from tests.helpers import ACCESS_KEY, SECRET_KEY, Ran, eventually, notebook_with_magics
 
 CELL = "%%dataflow_run daily_sales\na = 1\n"
@@ -93,7 +94,7 @@ def test_a_service_that_was_restarted_tells_that_the_run_did_not_survive_it(scen
 
 
 def test_a_machine_without_the_extra_is_told_what_to_install(scene):
-    def attach() -> LocalService:
+    def attach() -> ServiceAddress:
         check_installed(["pyspark_that_is_not_there"])
         raise AssertionError("refused above")
 

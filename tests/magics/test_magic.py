@@ -185,7 +185,7 @@ def test_a_run_of_an_extension_that_was_unloaded_says_so_in_one_line(scene, term
     ran = terminal.run("run.result()")
 
     assert ran.out.endswith(
-        "nobody watches the run any more: the extension was unloaded; the run itself goes on\n"
+        "this kernel follows the run no longer: the extension was unloaded; the run itself continues\n"
     )
     assert ran.out.count("\n") == 1
 
@@ -378,7 +378,7 @@ def test_a_run_of_a_new_script_is_waited_for_where_nobody_watches(headless):
         ),
         (
             "%%dataflow_script no\n1\n",
-            "UsageError: there is no job 'no', and none can be named so: 3 to 100 of ",
+            "UsageError: no job is named 'no', and a new one cannot be: a job name has 3 to 100 letters, ",
         ),
     ],
     ids=["no Python", "a command", "no script", "a name that is none"],
@@ -694,7 +694,7 @@ def test_an_interrupt_while_a_lost_run_is_looked_for_names_it_by_its_key(scene, 
         eventually(lambda: "run" in terminal.shell.user_ns, "the wait is about to begin")
         eventually(lambda: scene.looks, "the run is looked for")
         eventually(
-            lambda: (showing := scene.session.runs[0]._showing) and showing._is_waited_on, "the cell waits"
+            lambda: (painter := scene.session.runs[0]._painter) and painter._is_waited_on, "the cell waits"
         )
         signal.pthread_kill(main, signal.SIGINT)
 
@@ -733,7 +733,7 @@ def test_waiting_for_a_run_nobody_can_find_ends_with_what_is_known(scene, termin
     assert isinstance(ran.error, OutcomeUnknown)
     run = terminal.shell.user_ns["run"]
     assert ran.out.splitlines()[-1] == (
-        "OutcomeUnknown: the answer to its start was lost, and no such run is to be seen: it was not started; "
+        "OutcomeUnknown: the answer to its start was lost, and the job's list has no such run: it was not started; "
         f"%dataflow_run --again {run.key} starts it again"
     )
     assert run.status == "NOT_STARTED"
@@ -839,7 +839,7 @@ def test_several_jobs_of_one_name_are_one_line_with_their_ids(scene, terminal):
     ran = terminal.run("%%dataflow_run twins\na = 1\n")
 
     assert re.fullmatch(
-        r"UsageError: 2 jobs are named 'twins'; say which by id:... \(\w{12}, \w{12}\)\n", ran.err
+        r"UsageError: 2 jobs are named 'twins'; choose one by id:... \(\w{12}, \w{12}\)\n", ran.err
     )
     assert scene.service.starts == []
 
@@ -993,7 +993,7 @@ def test_neither_secret_nor_signature_is_ever_told(tmp_path, caplog):
                 "%%dataflow_run daily_sale\na = 1\n",
                 "run, run.view, run.result(), run.logs(), vars(run)",
                 "run.cancel()",
-                "client = run._connection.client\nclient, vars(client), client._sender, client._sender._http",
+                "client = run._service.client\nclient, vars(client), client._sender, client._sender._http",
                 "%dataflow_runs",
                 "%dataflow_jobs",
                 "%history",

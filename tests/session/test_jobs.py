@@ -139,7 +139,7 @@ async def test_of_several_jobs_none_is_guessed():
     with pytest.raises(errors.CellError) as caught:
         await find_job(FakeJobs(ALL), JobRef("twin"))
 
-    assert str(caught.value) == "2 jobs are named 'twin'; say which by id:... (twin00000001, twin00000002)"
+    assert str(caught.value) == "2 jobs are named 'twin'; choose one by id:... (twin00000001, twin00000002)"
 
 
 async def test_trouble_is_not_taken_for_an_absent_job():

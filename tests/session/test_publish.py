@@ -10,7 +10,7 @@ from dataflow_magic.cell.run import parse_job_ref
 from dataflow_magic.errors import CellError, DataflowError, NotFound, ServiceBroken
 from dataflow_magic.models.request import JobRef, ScriptRequest
 from dataflow_magic.models.wire import Job, JobCondition, Page
-from dataflow_magic.session.publish import Published, publish
+from dataflow_magic.session.jobs import Published, publish
 from tests.client.test_objects import SECRET, cloud, storage
 
 pytestmark = pytest.mark.anyio
@@ -110,15 +110,15 @@ async def test_a_service_that_does_not_take_the_job_leaves_the_script_there_and_
     world.is_broken = False
     published = await world.publish(defaults=STORED)
 
-    assert (published.is_written, published.job_is) == (False, "created")
+    assert (published.is_written, published.change) == (False, "created")
 
 
 @pytest.mark.parametrize(
     ("given", "said"),
     [
-        ({}, "--script-path, --log-path, --nrn: there is no job 'job' yet, and a new one needs them; add to the line"),
-        ({"script_path": "b/s/", "nrn": "n"}, "--log-path: there is no job 'job' yet, and a new one needs them; add to the line"),
-        ({"job": "my-first job"}, "there is no job 'my-first job', and none can be named so: 3 to 100 of A-Z a-z 0-9 _ -, the first a letter or _"),
+        ({}, "--script-path, --log-path, --nrn: no job is named 'job' yet, and a new one needs them; add to the line"),
+        ({"script_path": "b/s/", "nrn": "n"}, "--log-path: no job is named 'job' yet, and a new one needs them; add to the line"),
+        ({"job": "my-first job"}, "no job is named 'my-first job', and a new one cannot be: a job name has 3 to 100 letters, digits, '-' or '_', and starts with a letter or '_'"),
     ],
     ids=["without anything", "without one", "with a bad name"],
 )  # fmt: skip
@@ -134,7 +134,7 @@ async def test_an_id_that_is_not_there_makes_no_job():
 async def test_of_several_jobs_of_the_name_none_is_guessed():
     world = World([Job(job_id="a", name="job"), Job(job_id="b", name="job")])
 
-    assert await refused(world) == "2 jobs are named 'job'; say which by id:... (a, b)"
+    assert await refused(world) == "2 jobs are named 'job'; choose one by id:... (a, b)"
 
 
 async def test_a_job_stays_as_it_is_where_only_its_script_changes():
@@ -144,7 +144,7 @@ async def test_a_job_stays_as_it_is_where_only_its_script_changes():
     second = await world.publish(NEW, job="id:job000000001")
 
     assert world.done == ["put b/s/job.py", "put b/s/job.py"]
-    assert [(each.is_written, each.job_is) for each in (first, again, second)] == [
+    assert [(each.is_written, each.change) for each in (first, again, second)] == [
         (True, "unchanged"),
         (False, "unchanged"),
         (True, "unchanged"),
@@ -162,7 +162,7 @@ async def test_a_condition_that_changes_is_laid_over_the_stored_one_after_the_sc
         "put b/s/job.py",
         "update job000000001 SCRIPT {'numWorker': 8, 'timeout': 30, 'nrn': 'n', 'scriptPath': 'b/s/', 'logPath': 'b/l/'}",
     ]
-    assert published.job_is == "updated"
+    assert published.change == "updated"
 
 
 @pytest.mark.parametrize("moves", [True, False], ids=["moves scripts", "leaves scripts"])
@@ -172,13 +172,13 @@ async def test_the_script_is_at_its_new_place_whatever_the_service_does_with_the
     published = await world.publish(NEW, script_path="b/other/main.py")
 
     assert world.objects == {"b/s/job.py": OLD, "b/other/main.py": NEW}
-    assert (published.key, published.is_written, published.job_is) == ("b/other/main.py", True, "updated")
+    assert (published.key, published.is_written, published.change) == ("b/other/main.py", True, "updated")
 
 
 @pytest.mark.parametrize(
     ("world", "said"),
     [
-        (with_job(kind="VISUAL"), "job job is a VISUAL job, which has no script; take another name"),
+        (with_job(kind="VISUAL"), "job job is a VISUAL job and has no script; choose another name"),
         (with_job(condition=JobCondition()), "--script-path: job job stores none; add to the line"),
         (
             with_job(job=OLD),

@@ -1,10 +1,12 @@
 """What can be asked of a run, by whom, and what it tells while and after it goes on."""
 
 import asyncio
+import concurrent.futures
 import contextlib
 import threading
+from collections.abc import Coroutine
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import pytest
 from ipywidgets import Button
@@ -22,9 +24,11 @@ from dataflow_magic.errors import (
     WaitTimeout,
 )
 from dataflow_magic.models.view import KST, Progress, RunView
-from dataflow_magic.session.run import Home, Run
+from dataflow_magic.session.run import Run
 from tests.helpers import FAILED_LOG, Scene, eventually, execution, open_notebook
 from tests.views import run_view
+
+T = TypeVar("T")
 
 LOGGED: dict[str, Any] = {"jobCondition": {"consoleLogPath": "bucket/logs/run000000001/console.log"}}
 
@@ -283,13 +287,33 @@ class Storage:
         return self.answer
 
 
+class Alone:
+    """A tracker that records nothing."""
+
+    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+        self._loop = loop
+
+    def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop)
+
+    def note(self, view: RunView) -> None:
+        pass
+
+    def past(self, _view: RunView) -> None:
+        return None
+
+    async def start_again(self, _view: RunView) -> Run:
+        raise AssertionError("a run that stands alone is not started again")
+
+    def language(self) -> str:
+        return "en"
+
+
 def alone(answer: bytes | Exception = b"") -> Run:
     """Return a run nobody watches, on the running loop."""
     view = run_view(datetime.now(KST))
     loop = asyncio.get_running_loop()
-    connection = Storage(answer)
-    home = Home(lambda work: asyncio.run_coroutine_threadsafe(work, loop))
-    return Run(view, connection, home)  # type: ignore[arg-type]
+    return Run(view, Storage(answer), Alone(loop))  # type: ignore[arg-type]
 
 
 async def ended(run: Run) -> Run:
@@ -449,7 +473,7 @@ async def test_a_run_is_not_over_before_its_reason_is_known():
             return b"Traceback (most recent call last):\nKeyError: 'x'\n"
 
     run = alone()
-    run._connection = Slow(b"")  # type: ignore[assignment]
+    run._service = Slow(b"")  # type: ignore[assignment]
     run.seen(execution("RUNNING"))
     run.seen(execution("FAILED", **LOGGED))
     await reading.wait()
@@ -578,7 +602,7 @@ def test_runs_can_be_shown_after_the_session_is_closed_and_their_cards_say_that_
         done.result(60)
         run.show()
         scene.session.close()
-        assert "the extension was unloaded; the run itself goes on" in notebook.shown[-1].text
+        assert "the extension was unloaded; the run itself continues" in notebook.shown[-1].text
 
         run.show()
         done.show()
@@ -591,7 +615,7 @@ def test_a_wait_that_shows_ends_with_the_session_and_tells_why(scene):
         run = running(scene)
         threading.Timer(0.05, scene.session.close).start()
 
-        with pytest.raises(DataflowError, match="nobody watches the run any more"):
+        with pytest.raises(DataflowError, match="this kernel follows the run no longer"):
             run.show_and_wait(60)
 
 

@@ -1,17 +1,22 @@
 import asyncio
+import os
+import select
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
-from typing import Any
 
 import httpx
 import pytest
 from pydantic import SecretStr
 
+from dataflow_magic.client import Client
 from dataflow_magic.client.objects import CloudObjects, FolderObjects
+from dataflow_magic.errors import ConfigError, DataflowError
 from dataflow_magic.models.view import Progress
 from dataflow_magic.models.wire import JobExecution
-from dataflow_magic.session.connection import Connection
+from dataflow_magic.session.service import Service, ServiceAddress, ServicePool
 from dataflow_magic.session.watch import Pace
+from dataflow_magic.settings import Target
 
 pytestmark = pytest.mark.anyio
 
@@ -34,17 +39,14 @@ class Heard:
         self.said.append(reason)
 
 
-def connection(
-    answer: Callable[[httpx.Request], httpx.Response], endpoint: str, **options: Any
-) -> Connection:
-    return Connection(
+def service(
+    answer: Callable[[httpx.Request], httpx.Response], endpoint: str, objects: Path | None = None
+) -> Service:
+    return Service(
         "name",
-        endpoint,
-        "access",
-        SecretStr(SECRET),
+        ServiceAddress(endpoint, "access", SecretStr(SECRET), objects),
         pace=Pace(0.001, 0.001),
-        transport=httpx.MockTransport(answer),
-        **options,
+        new_client=partial(Client, transport=httpx.MockTransport(answer)),
     )
 
 
@@ -63,7 +65,7 @@ async def test_runs_of_a_job_share_a_watch_and_each_is_told_of():
         asked.append(request.url.path)
         return completed(request)
 
-    made, heard = connection(answer, "https://gw.example.com"), {name: Heard() for name in "abc"}
+    made, heard = service(answer, "https://gw.example.com"), {name: Heard() for name in "abc"}
     for name, listener in heard.items():
         made.follow("job", name, listener)
     async with asyncio.timeout(10):
@@ -80,7 +82,7 @@ async def test_each_job_is_watched_by_itself_and_anew_once_its_runs_are_over():
         asked.append(request.url.path)
         return completed(request)
 
-    made = connection(answer, "https://gw.example.com")
+    made = service(answer, "https://gw.example.com")
     async with asyncio.timeout(10):
         for job, run in (("one", "a"), ("two", "b"), ("one", "c")):
             heard = Heard()
@@ -101,7 +103,7 @@ async def test_a_watch_that_was_ended_does_not_swallow_the_next_run():
         await hold.wait()
         return completed(request)
 
-    made, first, second = connection(answer, "https://gw.example.com"), Heard(), Heard()  # type: ignore[arg-type]
+    made, first, second = service(answer, "https://gw.example.com"), Heard(), Heard()  # type: ignore[arg-type]
     made.follow("job", "a", first)
     await asyncio.sleep(0)
     [watch] = [task for task in asyncio.all_tasks() if "follow" in repr(task.get_coro())]
@@ -116,11 +118,11 @@ async def test_a_watch_that_was_ended_does_not_swallow_the_next_run():
 
 
 async def test_a_watch_follows_a_service_that_moved():
-    made, heard = connection(lambda request: answer(request), "http://127.0.0.1:1"), Heard()
+    made, heard = service(lambda request: answer(request), "http://127.0.0.1:1"), Heard()
 
     def answer(request: httpx.Request) -> httpx.Response:
         if request.url.port == 1:
-            made.move("http://127.0.0.1:2", "other", SecretStr("other"))
+            made.move(ServiceAddress("http://127.0.0.1:2", "other", SecretStr("other")))
             return httpx.Response(404)
         assert request.headers["x-ncp-iam-access-key"] == "other"
         return completed(request)
@@ -150,7 +152,7 @@ async def test_objects_are_where_the_target_keeps_them(endpoint, folder, answer,
         requests.append(request)
         return httpx.Response(200, json=answer)
 
-    made = connection(tell, endpoint, objects=Path(folder) if folder else None)
+    made = service(tell, endpoint, objects=Path(folder) if folder else None)
 
     first, second = await made.objects(), await made.objects()
 
@@ -160,7 +162,7 @@ async def test_objects_are_where_the_target_keeps_them(endpoint, folder, answer,
 
 
 async def test_its_text_holds_no_secret():
-    made = connection(completed, "https://gw.example.com")
+    made = service(completed, "https://gw.example.com")
 
     assert SECRET not in f"{made!r} {vars(made)}"
 
@@ -174,7 +176,7 @@ async def test_however_many_runs_are_asked_about_it_is_ten_times_a_second_at_mos
         told = {"stagesDone": 1, "stagesTotal": 2, "tasksDone": 3, "tasksTotal": 4, "tasksFailed": 5}
         return httpx.Response(200, json=told | {"running": [{"name": "count at daily.py:7"}]})
 
-    local = connection(answer, "http://127.0.0.1:1")
+    local = service(answer, "http://127.0.0.1:1")
     told = await asyncio.gather(*(local.progress("job000000001", "run000000001") for _ in range(4)))
 
     assert told == [Progress(1, 2, 3, 4, 5, "count at daily.py:7")] * 4
@@ -183,7 +185,7 @@ async def test_however_many_runs_are_asked_about_it_is_ten_times_a_second_at_mos
 
 @pytest.mark.parametrize("answer", [httpx.Response(404), httpx.Response(200, json={"stagesDone": None})])
 async def test_a_service_that_does_not_tell_how_far_a_run_is_is_no_trouble(answer):
-    local = connection(lambda _: answer, "http://127.0.0.1:1")
+    local = service(lambda _: answer, "http://127.0.0.1:1")
 
     assert await local.progress("job000000001", "run000000001") is None
 
@@ -192,4 +194,128 @@ async def test_the_cloud_is_not_asked_how_far_a_run_is():
     def refuse(request: httpx.Request) -> httpx.Response:
         raise AssertionError(request.url)
 
-    assert await connection(refuse, "https://x").progress("job000000001", "run000000001") is None
+    assert await service(refuse, "https://x").progress("job000000001", "run000000001") is None
+
+
+# The pool
+
+
+LOCAL = Target("local", "local", "", "", SecretStr(""), "asked for")
+
+
+class Machine:
+    """Resolves targets and attaches to a local service as a machine does whose keys and services change."""
+
+    def __init__(self) -> None:
+        self.key = "first"
+        self.port = 1
+        self.is_missing = False
+        self._readers: list[int] = []
+
+    def cloud(self) -> Target:
+        return Target("cloud", "cloud", "https://gw.example.com", self.key, SecretStr(SECRET), "environment")
+
+    def resolve(self, name: str | None, _profile: str | None) -> Target:
+        if self.is_missing:
+            raise ConfigError("no credentials")
+        return LOCAL if name == "local" else self.cloud()
+
+    def attach(self) -> ServiceAddress:
+        reader, hold = os.pipe()
+        self._readers.append(reader)
+        return ServiceAddress(f"http://127.0.0.1:{self.port}", "key", SecretStr(SECRET), Path("/data"), hold)
+
+    def held(self) -> list[bool]:
+        """For each time the local service was attached to, whether it is still held."""
+        return [not select.select([reader], [], [], 0)[0] for reader in self._readers]
+
+    def close(self) -> None:
+        for reader in self._readers:
+            os.close(reader)
+
+
+@pytest.fixture
+def machine():
+    machine = Machine()
+    yield machine
+    machine.close()
+
+
+@pytest.fixture
+def pool(machine):
+    pool = ServicePool(machine.resolve, machine.attach)
+    yield pool
+    pool.release()
+
+
+async def test_a_target_has_one_service_whatever_the_source_of_its_keys(pool, machine):
+    service = pool.connect(machine.cloud())
+    from_profile = Target("cloud", "cloud", "https://gw.example.com", "first", SecretStr(SECRET), "profile")
+
+    assert pool.connect(from_profile) is service
+    assert pool.connect(LOCAL) is not service
+    assert pool.known(from_profile) is service
+
+
+async def test_a_target_that_was_never_used_is_not_known(pool, machine):
+    assert pool.known(machine.cloud()) is None
+    assert pool.known(LOCAL) is None
+    assert machine.held() == []
+
+
+async def test_other_keys_of_a_target_give_its_service_another_client(pool, machine):
+    service = pool.connect(machine.cloud())
+    first = service.client
+    assert pool.connect(machine.cloud()).client is first
+
+    machine.key = "second"
+
+    assert pool.connect(machine.cloud()) is service
+    assert service.client is not first
+
+
+async def test_each_use_of_the_local_service_takes_a_new_hold_and_releases_the_last(pool, machine):
+    service = pool.connect(LOCAL)
+    first = service.client
+    assert pool.connect(LOCAL).client is first
+    assert machine.held() == [False, True]
+
+    machine.port = 2
+    assert pool.connect(LOCAL).endpoint == "http://127.0.0.1:2"
+    assert machine.held() == [False, False, True]
+
+    pool.release()
+    assert machine.held() == [False, False, False]
+
+
+async def test_a_refresh_finds_a_local_service_that_moved(pool, machine):
+    service = pool.connect(LOCAL)
+    machine.port = 2
+
+    service.refresh()
+    async with asyncio.timeout(10):
+        while service.endpoint != "http://127.0.0.1:2":  # noqa: ASYNC110 - a thread moves it
+            await asyncio.sleep(0.001)
+
+
+async def test_a_refresh_that_finds_nothing_is_tried_again_by_the_next(pool, machine):
+    service = pool.connect(machine.cloud())
+    first = service.client
+    machine.is_missing = True
+    service.refresh()
+    await asyncio.sleep(0.05)
+    assert service.client is first
+
+    machine.is_missing, machine.key = False, "second"
+    async with asyncio.timeout(10):
+        while service.client is first:
+            service.refresh()
+            await asyncio.sleep(0.001)
+
+
+async def test_a_closed_pool_connects_to_nothing(pool, machine):
+    assert pool.close()
+    assert not pool.close()
+
+    with pytest.raises(DataflowError, match="the extension was unloaded; the run itself continues"):
+        pool.connect(machine.cloud())
