@@ -1,11 +1,10 @@
-"""What the layers of settings come to, above all which service runs go to. Reads one file it is handed; no network.
+"""Resolves settings: the target of runs with its keys, whether cells wait, the language. Reads one file and no network.
 
-The nearest layer that says something counts: an option of the cell > ``%config DataflowMagic`` > the environment
-(``DATAFLOW_TARGET``, ``DATAFLOW_PROFILE``, ``DATAFLOW_WAIT``, ``DATAFLOW_LANGUAGE``) > the default. Target and profile are one
-setting: the layer that names either decides both. The default target is ``cloud`` when credentials are found, else ``local``;
-whoever names the cloud or a profile never gets the local service instead. Credentials come from ``NCLOUD_ACCESS_KEY`` and
-``NCLOUD_SECRET_KEY``, then from a profile of ``~/.ncloud/configure``. Nothing but its keys is read there: the
-``ncloud_api_url`` of the vendor's CLI is another service's address.
+The nearest layer with a value wins: an option of the cell > ``%config DataflowMagic`` > the environment (``DATAFLOW_TARGET``,
+``DATAFLOW_PROFILE``, ``DATAFLOW_WAIT``, ``DATAFLOW_LANGUAGE``) > the default. Target and profile are one setting: a layer that
+names either decides both. The default target is ``cloud`` where there are credentials, else ``local``; a named cloud or profile
+never falls back to ``local``. Credentials come from ``NCLOUD_ACCESS_KEY`` and ``NCLOUD_SECRET_KEY``, then from a profile of
+``~/.ncloud/configure``. Only keys are read from that file: its ``ncloud_api_url`` is the address of another service.
 
 Sources: the variables of the vendor's Terraform provider; the file of its CLI and Python SDK
 (``NaverCloudPlatform/ncloud-sdk-python``, README), with or without a ``[DEFAULT]`` line.
@@ -49,28 +48,33 @@ __all__ = [
 CLOUD_ENDPOINT = "https://dataflow.apigw.ntruss.com"
 
 LOCAL_ACCESS_KEY = "LOCAL-ACCESS-KEY"
-LOCAL_SECRET_KEY = "LOCAL-SECRET-KEY"  # noqa: S105 - documented, and only a service on loopback takes it
-"""The keys of ``dataflow-magic local`` when its environment names none."""
-
+LOCAL_SECRET_KEY = "LOCAL-SECRET-KEY"  # noqa: S105 - documented, and only a service on loopback accepts it
+"""The keys of ``dataflow-magic local`` where its environment names none."""
 
 WAITS = ("auto", "yes", "no")
 LANGUAGES = ("auto", "en", "ko", "ja")
 Language = Literal["en", "ko", "ja"]
 
+ACCESS_VARIABLE, SECRET_VARIABLE = "NCLOUD_ACCESS_KEY", "NCLOUD_SECRET_KEY"
+BOTH_VARIABLES = f"{ACCESS_VARIABLE} and {SECRET_VARIABLE}"
+
+
+# The target
+
 
 class Place(NamedTuple):
-    """What one layer of settings says about where runs go; None where it says nothing."""
+    """The target and profile that one layer of settings names; None where it names none."""
 
     target: str | None = None
     profile: str | None = None
 
     @classmethod
     def standing(cls, target: str, profile: str) -> Place:
-        """Return the place of settings that stand for many cells: the local service just needs no profile then."""
+        """Return the place of a layer that holds for many cells, where ``local`` ignores the profile."""
         return cls(target or None, profile or None) if target != "local" else cls(target)
 
     def over(self, lower: Place) -> Place:
-        """Return what counts of two layers: a target or a profile that is named here replaces both."""
+        """Return this place if it names a target or a profile, else the lower one."""
         return self if self.target or self.profile else lower
 
 
@@ -81,17 +85,17 @@ class Target:
     Parameters
     ----------
     name
-        ``local``, ``cloud``, a profile's name or the address: what is shown.
+        ``local``, ``cloud``, a profile's name or the address, for display.
     kind
         ``local`` is the service this package starts; ``cloud`` and ``address`` have an endpoint and keys.
     endpoint
-        Base address without a path; empty for ``local``, which is asked when it runs.
+        Base address without a path; empty for ``local``, whose service knows its own.
     access_key, secret_key
         Empty for ``local``.
     source
-        Where the keys and the choice came from, in words.
+        The origin of the keys or of the choice, for display.
     profile
-        The profile an address takes its keys from, where one was asked for.
+        The profile that the keys of an address come from, None for any other origin.
     """
 
     name: str
@@ -109,22 +113,22 @@ def resolve_target(
     environment: Mapping[str, str],
     configure_file: Path,
 ) -> Target:
-    """Choose the target.
+    """Return the target that the layers of settings choose.
 
     Parameters
     ----------
     choice
-        ``cloud``, ``local``, a profile's name or a URL; None and no profile let the environment and the credentials
-        decide.
+        ``cloud``, ``local``, a profile's name or a URL. If it and `profile` are None, the environment decides, and
+        otherwise whether there are credentials.
     profile
-        A profile of the configure file; names the cloud by itself.
+        A profile of the configure file; alone it chooses the cloud.
     configure_file
         ``~/.ncloud/configure``, which need not exist.
 
     Raises
     ------
     ConfigError
-        For half a key pair, a profile that is not there, or an address that is not http(s).
+        A key pair is incomplete, a profile or its keys do not exist, or an address is not http(s).
     """
     wanted, profile = Place(choice or None, profile or None).over(place_of(environment))
     if wanted == "local":
@@ -139,26 +143,25 @@ def resolve_target(
                 f"--target {wanted!r} and --profile {profile!r} name two profiles; leave one of them out"
             )
         profile = wanted
-    keys = _credentials(profile, environment, configure_file)
-    if keys is None:
-        if wanted == "cloud":
-            raise ConfigError(
-                "no credentials for the cloud: set NCLOUD_ACCESS_KEY and NCLOUD_SECRET_KEY, "
-                f"or write them to {_tilde(configure_file)}; --target local needs none"
-            )
-        return _local("no credentials found")
-    access_key, secret_key, source = keys
-    endpoint = _checked_endpoint(environment.get("DATAFLOW_ENDPOINT") or CLOUD_ENDPOINT, "DATAFLOW_ENDPOINT")
-    return Target(profile or "cloud", "cloud", endpoint, access_key, secret_key, source)
+    keys = _keys(profile, environment, configure_file)
+    if keys:
+        address = environment.get("DATAFLOW_ENDPOINT") or CLOUD_ENDPOINT
+        return Target(profile or "cloud", "cloud", _checked_endpoint(address, "DATAFLOW_ENDPOINT"), *keys)
+    if wanted == "cloud":
+        raise ConfigError(
+            f"no credentials for the cloud: set {BOTH_VARIABLES}, or write them to {_tilde(configure_file)}; "
+            "--target local needs none"
+        )
+    return _local("no credentials found")
 
 
 def place_of(environment: Mapping[str, str]) -> Place:
-    """Return where the environment says runs go."""
+    """Return the place that the environment names."""
     return Place.standing(environment.get("DATAFLOW_TARGET", ""), environment.get("DATAFLOW_PROFILE", ""))
 
 
 def check_place(place: Place, configure_file: Path) -> None:
-    """Refuse a target or a profile that cannot be one, whatever credentials there are by now.
+    """Refuse an invalid address and an unknown profile, without a look at credentials.
 
     Raises
     ------
@@ -173,6 +176,72 @@ def check_place(place: Place, configure_file: Path) -> None:
         _check_known(place.profile, configure_file)
 
 
+def is_loopback(endpoint: str) -> bool:
+    """Return whether an address leads to this machine."""
+    host = urlsplit(endpoint).hostname or ""
+    try:
+        return host == "localhost" or ipaddress.ip_address(host).is_loopback
+    except ValueError:  # a name: DNS may lead 127.example.com anywhere
+        return False
+
+
+def _local(source: str) -> Target:
+    return Target("local", "local", "", "", SecretStr(""), source)
+
+
+def _address(url: str, profile: str | None, environment: Mapping[str, str], configure_file: Path) -> Target:
+    endpoint = _checked_endpoint(url, "--target")
+    if is_loopback(endpoint) and not profile:
+        # Any program may listen on this machine, so it does not get the cloud's keys.
+        access_key = environment.get("DATAFLOW_LOCAL_ACCESS_KEY") or LOCAL_ACCESS_KEY
+        secret_key = environment.get("DATAFLOW_LOCAL_SECRET_KEY") or LOCAL_SECRET_KEY
+        return Target(
+            endpoint, "address", endpoint, access_key, SecretStr(secret_key), "keys of the local service"
+        )
+    keys = _keys(profile, environment, configure_file)
+    if keys is None:
+        raise ConfigError(f"no credentials for {endpoint}: set {BOTH_VARIABLES}")
+    return Target(endpoint, "address", endpoint, *keys, profile)
+
+
+def _checked_endpoint(url: str, name: str) -> str:
+    if "@" in url:  # before any message quotes the address
+        raise ConfigError(
+            f"{name} holds a user name or password; keys come from the environment or a profile"
+        )
+    try:
+        parts = urlsplit(url)
+        host, _ = parts.hostname, parts.port
+    except ValueError as error:
+        raise ConfigError(f"{name} {url!r} is not an address: {error}") from None
+    if parts.scheme not in {"http", "https"} or not re.fullmatch(r"[A-Za-z0-9.:_-]+", host or ""):
+        raise ConfigError(f"{name} {url!r} is not an http or https address")
+    if parts.path.strip("/") or parts.query or parts.fragment:
+        raise ConfigError(f"{name} {url!r} has a path; give only scheme, host and port")
+    if parts.scheme == "http" and not is_loopback(url):
+        raise ConfigError(f"{name} {url!r} is plain http to another machine; use https")
+    return f"{parts.scheme}://{parts.netloc}"
+
+
+# Keys
+
+
+class _Keys(NamedTuple):
+    access_key: str
+    secret_key: SecretStr
+    source: str
+
+
+def key_sources(environment: Mapping[str, str], configure_file: Path) -> list[str]:
+    """Return where keys for the cloud are found without a named profile; the first is the one in use."""
+    found = []
+    if all(_environment_keys(environment)):
+        found.append(BOTH_VARIABLES)
+    if "DEFAULT" in profiles(configure_file):
+        found.append(f"profile 'DEFAULT' of {_tilde(configure_file)}")
+    return found
+
+
 def profiles(configure_file: Path) -> list[str]:
     """Return the names of the configure file's profiles, none where it cannot be read."""
     try:
@@ -181,158 +250,47 @@ def profiles(configure_file: Path) -> list[str]:
         return []
 
 
-def waits(choice: str, environment: Mapping[str, str]) -> bool | None:
-    """Say whether cells wait for their runs; None where nobody decided, so that it depends on whether somebody watches.
-
-    Parameters
-    ----------
-    choice
-        ``auto``, ``yes`` or ``no``, of ``%config``; ``auto`` leaves it to ``DATAFLOW_WAIT``.
-
-    Raises
-    ------
-    ConfigError
-        It is none of these.
-    """
-    word = _one_of(WAITS, choice, "DATAFLOW_WAIT", environment)
-    return None if word == "auto" else word == "yes"
-
-
-def language(choice: str, environment: Mapping[str, str]) -> Language:
-    """Return the language of what people read.
-
-    Parameters
-    ----------
-    choice
-        ``auto``, ``en``, ``ko`` or ``ja``, of ``%config``; ``auto`` leaves it to ``DATAFLOW_LANGUAGE``, and that to the
-        locale: the first of ``LC_ALL``, ``LC_MESSAGES`` and ``LANG`` that is set, as POSIX has it. English where
-        that names another language.
-
-    Raises
-    ------
-    ConfigError
-        It is none of these.
-    """
-    word = _one_of(LANGUAGES, choice, "DATAFLOW_LANGUAGE", environment)
-    if word == "auto":
-        locale = environment.get(locale_variable(environment), "")
-        word = re.split(r"[_.@-]", locale)[0].lower()
-    return "ko" if word == "ko" else "ja" if word == "ja" else "en"
-
-
-def locale_variable(environment: Mapping[str, str]) -> str:
-    """Return the name of the variable that says what people read, empty where none does."""
-    return next((name for name in ("LC_ALL", "LC_MESSAGES", "LANG") if environment.get(name)), "")
-
-
-def key_sources(environment: Mapping[str, str], configure_file: Path) -> list[str]:
-    """Return where keys for the cloud are found when no profile is asked for, the first being the one that counts."""
-    found = []
-    if all(environment.get(name, "").strip() for name in ("NCLOUD_ACCESS_KEY", "NCLOUD_SECRET_KEY")):
-        found.append("NCLOUD_ACCESS_KEY and NCLOUD_SECRET_KEY")
-    if "DEFAULT" in profiles(configure_file):
-        found.append(f"profile 'DEFAULT' of {_tilde(configure_file)}")
-    return found
-
-
-def _one_of(words: tuple[str, ...], choice: str, variable: str, environment: Mapping[str, str]) -> str:
-    said = environment.get(variable, "").strip().lower()
-    for word, where in ((choice, "%config"), (said, variable)):
-        if word and word not in words:
-            raise ConfigError(f"{where} says {word!r}, which is none of {', '.join(words)}")
-    return choice if choice not in {"", "auto"} else said or "auto"
-
-
 def mask(key: str) -> str:
-    """Return an access key fit to be shown: its first four characters."""
+    """Return an access key for display: its first four characters."""
     return f"{key[:4]}****" if len(key) > 8 else "****"
 
 
-def is_loopback(endpoint: str) -> bool:
-    """Whether an address leads to this machine."""
-    host = urlsplit(endpoint).hostname or ""
-    try:
-        return host == "localhost" or ipaddress.ip_address(host).is_loopback
-    except ValueError:  # a name; 127.example.com is anybody's
-        return False
-
-
-def _local(why: str) -> Target:
-    return Target("local", "local", "", "", SecretStr(""), why)
-
-
-def _address(url: str, profile: str | None, environment: Mapping[str, str], configure_file: Path) -> Target:
-    endpoint = _checked_endpoint(url, "--target")
-    loopback = is_loopback(endpoint)
-    if loopback and not profile:
-        # The cloud's keys are not sent to whatever listens on this machine; the local service has its own.
-        access_key = environment.get("DATAFLOW_LOCAL_ACCESS_KEY") or LOCAL_ACCESS_KEY
-        secret_key = environment.get("DATAFLOW_LOCAL_SECRET_KEY") or LOCAL_SECRET_KEY
-        return Target(
-            endpoint, "address", endpoint, access_key, SecretStr(secret_key), "keys of the local service"
-        )
-    keys = _credentials(profile, environment, configure_file)
-    if keys is None:
-        raise ConfigError(f"no credentials for {endpoint}: set NCLOUD_ACCESS_KEY and NCLOUD_SECRET_KEY")
-    access_key, secret, source = keys
-    return Target(endpoint, "address", endpoint, access_key, secret, source, profile)
-
-
-def _checked_endpoint(url: str, what: str) -> str:
-    if "@" in url:  # before any message that quotes it
-        raise ConfigError(
-            f"{what} holds a user name or password; keys come from the environment or a profile"
-        )
-    try:
-        parts = urlsplit(url)
-        host, _ = parts.hostname, parts.port
-    except ValueError as error:
-        raise ConfigError(f"{what} {url!r} is not an address: {error}") from None
-    if parts.scheme not in {"http", "https"} or not re.fullmatch(r"[A-Za-z0-9.:_-]+", host or ""):
-        raise ConfigError(f"{what} {url!r} is not an http or https address")
-    if parts.path.strip("/") or parts.query or parts.fragment:
-        raise ConfigError(f"{what} {url!r} has a path; give only scheme, host and port")
-    if parts.scheme == "http" and not is_loopback(url):
-        raise ConfigError(f"{what} {url!r} is plain http to another machine; use https")
-    return f"{parts.scheme}://{parts.netloc}"
-
-
-def _credentials(
-    profile: str | None, environment: Mapping[str, str], configure_file: Path
-) -> tuple[str, SecretStr, str] | None:
-    if profile is None:
-        # Stripped: a key is often pasted or read from a file with its line's end.
-        access_key, secret_key = (
-            environment.get(name, "").strip() for name in ("NCLOUD_ACCESS_KEY", "NCLOUD_SECRET_KEY")
-        )
-        if access_key and secret_key:
-            return access_key, SecretStr(secret_key), "NCLOUD_ACCESS_KEY and NCLOUD_SECRET_KEY"
-        if access_key or secret_key:
-            there, missing = ("ACCESS", "SECRET") if access_key else ("SECRET", "ACCESS")
-            raise ConfigError(
-                f"NCLOUD_{there}_KEY is set and NCLOUD_{missing}_KEY is not; set both or neither"
-            )
-    name = profile or "DEFAULT"
+def _keys(profile: str | None, environment: Mapping[str, str], configure_file: Path) -> _Keys | None:
+    """Return the keys of a profile; without one those of the environment, else of the profile DEFAULT, else None."""
     if profile is not None:
         _check_known(profile, configure_file)
+    else:
+        access_key, secret_key = _environment_keys(environment)
+        if access_key and secret_key:
+            return _Keys(access_key, SecretStr(secret_key), BOTH_VARIABLES)
+        if access_key or secret_key:
+            pair = ACCESS_VARIABLE, SECRET_VARIABLE
+            present, missing = pair if access_key else reversed(pair)
+            raise ConfigError(f"{present} is set and {missing} is not; set both or neither")
+    name = profile or "DEFAULT"
     values = _read_configure(configure_file).get(name, {})
-    access_key, secret_key = (
-        values.get(name, "") for name in ("ncloud_access_key_id", "ncloud_secret_access_key")
-    )
-    if not access_key and not secret_key and profile is None:
+    keys = {field: values.get(field, "") for field in ("ncloud_access_key_id", "ncloud_secret_access_key")}
+    if profile is None and not any(keys.values()):
         return None
-    if not access_key or not secret_key:
-        missing = "ncloud_secret_access_key" if access_key else "ncloud_access_key_id"
-        raise ConfigError(f"profile {name!r} of {_tilde(configure_file)} has no {missing}")
-    return access_key, SecretStr(secret_key), f"profile {name!r} of {_tilde(configure_file)}"
+    for field, key in keys.items():
+        if not key:
+            raise ConfigError(f"profile {name!r} of {_tilde(configure_file)} has no {field}")
+    access_key, secret_key = keys.values()
+    return _Keys(access_key, SecretStr(secret_key), f"profile {name!r} of {_tilde(configure_file)}")
+
+
+def _environment_keys(environment: Mapping[str, str]) -> tuple[str, str]:
+    # A key that was pasted or read from a file often ends in a line break.
+    return environment.get(ACCESS_VARIABLE, "").strip(), environment.get(SECRET_VARIABLE, "").strip()
 
 
 def _check_known(profile: str, configure_file: Path) -> None:
-    sections = list(_read_configure(configure_file))
-    if profile not in sections:
-        known = ", ".join(sections) or "none"
-        hint = suggestion(profile, [*sections, "cloud", "local"])
-        raise ConfigError(f"no profile {profile!r} in {_tilde(configure_file)} (profiles: {known}){hint}")
+    known = list(_read_configure(configure_file))
+    if profile not in known:
+        raise ConfigError(
+            f"no profile {profile!r} in {_tilde(configure_file)} (profiles: {', '.join(known) or 'none'})"
+            + suggestion(profile, [*known, "cloud", "local"])
+        )
 
 
 def _read_configure(file: Path) -> dict[str, dict[str, str]]:
@@ -349,7 +307,7 @@ def _read_configure(file: Path) -> dict[str, dict[str, str]]:
         # The SDK's example has no section line, the CLI writes [DEFAULT].
         parser.read_string(text if first.startswith("[") else f"[DEFAULT]\n{text}")
     except configparser.Error as error:
-        # Its message quotes the line, which may be a key.
+        # The parser's message quotes the line, which may be a key.
         raise ConfigError(
             f"{_tilde(file)} is not readable as a configure file ({type(error).__name__})"
         ) from None
@@ -359,3 +317,57 @@ def _read_configure(file: Path) -> dict[str, dict[str, str]]:
 def _tilde(path: Path) -> str:
     home = Path.home()
     return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
+
+
+# Waiting and language
+
+
+def waits(choice: str, environment: Mapping[str, str]) -> bool | None:
+    """Return whether cells wait for their runs; None where no layer decides.
+
+    Parameters
+    ----------
+    choice
+        ``auto``, ``yes`` or ``no``, of ``%config``; ``auto`` leaves it to ``DATAFLOW_WAIT``.
+
+    Raises
+    ------
+    ConfigError
+        A layer has another word.
+    """
+    word = _nearest(WAITS, choice, "DATAFLOW_WAIT", environment)
+    return None if word == "auto" else word == "yes"
+
+
+def language(choice: str, environment: Mapping[str, str]) -> Language:
+    """Return the language of cards and messages.
+
+    Parameters
+    ----------
+    choice
+        ``auto``, ``en``, ``ko`` or ``ja``, of ``%config``. ``auto`` leaves it to ``DATAFLOW_LANGUAGE``, and that to the
+        locale, where every other language gives English.
+
+    Raises
+    ------
+    ConfigError
+        A layer has another word.
+    """
+    word = _nearest(LANGUAGES, choice, "DATAFLOW_LANGUAGE", environment)
+    if word == "auto":
+        locale = environment.get(locale_variable(environment), "")
+        word = re.split(r"[_.@-]", locale)[0].lower()
+    return "ko" if word == "ko" else "ja" if word == "ja" else "en"
+
+
+def locale_variable(environment: Mapping[str, str]) -> str:
+    """Return the variable that names the language of messages, empty where none does; the order is POSIX's."""
+    return next((name for name in ("LC_ALL", "LC_MESSAGES", "LANG") if environment.get(name)), "")
+
+
+def _nearest(words: tuple[str, ...], choice: str, variable: str, environment: Mapping[str, str]) -> str:
+    value = environment.get(variable, "").strip().lower()
+    for word, layer in ((choice, "%config"), (value, variable)):
+        if word and word not in words:
+            raise ConfigError(f"{layer} says {word!r}, which is none of {', '.join(words)}")
+    return choice if choice not in {"", "auto"} else value or "auto"

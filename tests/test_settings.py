@@ -45,7 +45,7 @@ def facts(target: Target) -> tuple[str, str, str, str]:
     return target.name, target.kind, target.access_key, target.secret_key.get_secret_value()
 
 
-def complaint(
+def refusal(
     *, choice: str | None = None, profile: str | None = None, env: Any = None, file: Path = NOWHERE
 ) -> str:
     with pytest.raises(ConfigError) as caught:
@@ -83,10 +83,10 @@ DEV = ("dev", "cloud", "DEVACCESS", "dev%secret$")
         (None, None, {"DATAFLOW_TARGET": "local", "DATAFLOW_PROFILE": "dev"}, LOCAL),
     ],
     ids=[
-        "the file when nothing else says",
+        "the file without other layers",
         "the environment before the file",
-        "the cloud asked for",
-        "local asked for in spite of credentials",
+        "the cloud by its name",
+        "local in spite of credentials",
         "local by the environment",
         "the cell before the environment",
         "a profile as target before the environment",
@@ -94,17 +94,17 @@ DEV = ("dev", "cloud", "DEVACCESS", "dev%secret$")
         "the cloud by a profile",
         "a profile named twice alike",
         "a profile by the environment",
-        "an empty variable says nothing",
-        "an empty target says nothing",
+        "an empty variable",
+        "an empty target",
         "the default profile by its name",
-        "empty keys say nothing",
+        "empty keys",
         "a profile by its own variable",
         "the cloud before a profile of the environment",
         "local before a profile of the environment",
         "local beside a profile, all of the environment",
     ],
 )
-def test_the_first_that_says_something_wins(configure, choice, profile, env, expected):
+def test_the_nearest_layer_with_a_value_wins(configure, choice, profile, env, expected):
     assert facts(resolve_target(choice, profile, env, configure)) == expected
 
 
@@ -115,7 +115,7 @@ def test_without_any_credentials_runs_are_local():
     assert (target.endpoint, target.source) == ("", "no credentials found")
 
 
-def test_a_target_tells_where_its_keys_came_from(configure):
+def test_a_target_names_the_origin_of_its_keys(configure):
     file = str(configure)
 
     assert (
@@ -171,16 +171,16 @@ def test_a_target_tells_where_its_keys_came_from(configure):
         "an address without keys",
     ],
 )
-def test_who_names_the_cloud_never_gets_the_local_service(given_, said):
-    assert complaint(**given_) == said
+def test_a_named_cloud_or_profile_never_falls_back_to_the_local_service(given_, said):
+    assert refusal(**given_) == said
 
 
 @pytest.mark.parametrize(
     ("choice", "profile", "said"),
     [("dve", None, "; did you mean 'dev'?"), ("clod", None, "; did you mean 'cloud'?"), (None, "zzz", "")],
 )
-def test_a_profile_that_is_not_there_is_answered_with_the_nearest(configure, choice, profile, said):
-    message = complaint(choice=choice, profile=profile, file=configure)
+def test_an_unknown_profile_is_refused_with_the_nearest_name(configure, choice, profile, said):
+    message = refusal(choice=choice, profile=profile, file=configure)
 
     assert message == f"no profile {choice or profile!r} in {configure} (profiles: DEFAULT, dev){said}"
 
@@ -200,7 +200,7 @@ def test_a_profile_that_is_not_there_is_answered_with_the_nearest(configure, cho
         (Place("https://u:p@x"), "holds a user name or password"),
     ],
 )
-def test_what_can_be_no_place_is_refused_before_there_are_credentials(configure, place, said):
+def test_an_invalid_place_is_refused_without_credentials(configure, place, said):
     if said is None:
         check_place(place, configure)
     else:
@@ -218,7 +218,7 @@ def test_what_can_be_no_place_is_refused_before_there_are_credentials(configure,
     ],
     ids=["nothing named", "a target", "a target over a profile", "a profile over a target"],
 )
-def test_what_is_named_nearer_replaces_both(upper, lower, counts):
+def test_a_nearer_layer_replaces_target_and_profile(upper, lower, counts):
     assert upper.over(lower) == counts
 
 
@@ -234,7 +234,7 @@ def test_what_is_named_nearer_replaces_both(upper, lower, counts):
         ("auto", {"DATAFLOW_WAIT": ""}, None),
     ],
 )
-def test_whether_to_wait_is_said_by_the_nearest_layer(choice, env, answer):
+def test_the_nearest_layer_decides_whether_to_wait(choice, env, answer):
     assert waits(choice, env) is answer
 
 
@@ -253,11 +253,11 @@ def test_whether_to_wait_is_said_by_the_nearest_layer(choice, env, answer):
         ("auto", {"LANG": "de_DE@euro"}, "en"),
     ],
 )
-def test_the_language_is_said_by_the_nearest_layer_and_else_by_the_locale(choice, env, answer):
+def test_the_nearest_layer_or_else_the_locale_decides_the_language(choice, env, answer):
     assert language(choice, env) == answer
 
 
-def test_a_word_that_is_none_is_refused_with_those_there_are():
+def test_an_unknown_word_is_refused_with_the_known_ones():
     with pytest.raises(ConfigError, match=r"^DATAFLOW_WAIT says 'maybe', which is none of auto, yes, no$"):
         waits("yes", {"DATAFLOW_WAIT": "maybe"})
     with pytest.raises(
@@ -266,9 +266,9 @@ def test_a_word_that_is_none_is_refused_with_those_there_are():
         language("auto", {"DATAFLOW_LANGUAGE": "de"})
 
 
-def test_a_missing_profile_is_answered_with_those_there_are(configure):
+def test_an_unknown_profile_is_refused_with_the_known_ones(configure):
     assert (
-        complaint(profile="prod", file=configure)
+        refusal(profile="prod", file=configure)
         == f"no profile 'prod' in {configure} (profiles: DEFAULT, dev)"
     )
 
@@ -302,27 +302,27 @@ def test_a_configure_file_is_read_with_or_without_a_section_line(tmp_path, text)
     assert facts(target) == ("cloud", "cloud", "K1", "S1")
 
 
-def test_a_profile_takes_nothing_from_the_default_one(tmp_path):
+def test_a_profile_inherits_nothing_from_default(tmp_path):
     file = tmp_path / "configure"
     file.write_text(CONFIGURE + "\n[half]\nncloud_access_key_id = HALF\n")
 
-    assert complaint(profile="half", file=file) == f"profile 'half' of {file} has no ncloud_secret_access_key"
+    assert refusal(profile="half", file=file) == f"profile 'half' of {file} has no ncloud_secret_access_key"
 
 
 @pytest.mark.parametrize(
     "text", ["", "[DEFAULT]\n", "# nothing\n", "[DEFAULT]\nregion = KR\n", "[dev]\nx = 1\n"]
 )
-def test_a_file_without_keys_says_nothing(tmp_path, text):
+def test_a_file_without_keys_chooses_no_target(tmp_path, text):
     (tmp_path / "configure").write_text(text)
 
     assert facts(resolve_target(None, None, {}, tmp_path / "configure")) == LOCAL
 
 
-def test_half_a_pair_in_the_file_is_no_reason_to_run_locally(tmp_path):
+def test_half_a_pair_in_the_file_is_refused(tmp_path):
     file = tmp_path / "configure"
     file.write_text("ncloud_secret_access_key = S1\n")
 
-    assert complaint(file=file) == f"profile 'DEFAULT' of {file} has no ncloud_access_key_id"
+    assert refusal(file=file) == f"profile 'DEFAULT' of {file} has no ncloud_access_key_id"
 
 
 @pytest.mark.parametrize(
@@ -332,29 +332,29 @@ def test_half_a_pair_in_the_file_is_no_reason_to_run_locally(tmp_path):
         b"[DEFAULT\nncloud_secret_access_key = SECRETSECRET",
         b"\xff\xfeSECRETSECRET",
     ],
-    ids=["a line that is no setting", "a broken section line", "not text"],
+    ids=["a line without a value", "a broken section line", "not text"],
 )
-def test_a_file_that_cannot_be_understood_is_named_and_not_quoted(tmp_path, content):
+def test_an_invalid_file_is_named_and_not_quoted(tmp_path, content):
     file = tmp_path / "configure"
     file.write_bytes(content)
 
-    said = complaint(file=file)
+    said = refusal(file=file)
 
     assert said.startswith(str(file))
     assert "SECRET" not in said
 
 
-def test_a_file_that_cannot_be_read_is_no_reason_to_run_locally(tmp_path):
-    assert complaint(file=tmp_path) == f"{tmp_path} cannot be read: IsADirectoryError"
+def test_an_unreadable_file_is_refused(tmp_path):
+    assert refusal(file=tmp_path) == f"{tmp_path} cannot be read: IsADirectoryError"
 
 
-def test_a_file_of_the_home_folder_is_named_from_there():
+def test_a_file_of_the_home_folder_is_named_with_a_tilde():
     file = Path.home() / ".ncloud" / "no-such-file-configure"
 
-    assert "in ~/.ncloud/no-such-file-configure (" in complaint(profile="x", file=file)
+    assert "in ~/.ncloud/no-such-file-configure (" in refusal(profile="x", file=file)
 
 
-def test_keys_are_taken_without_the_line_end_they_were_pasted_with():
+def test_white_space_around_keys_is_removed():
     env = {"NCLOUD_ACCESS_KEY": " ENVACCESS\n", "NCLOUD_SECRET_KEY": "env-secret\r\n"}
 
     assert facts(resolve_target(None, None, env, NOWHERE)) == CLOUD
@@ -363,14 +363,14 @@ def test_keys_are_taken_without_the_line_end_they_were_pasted_with():
 # Addresses
 
 
-def test_the_cloud_s_address_is_the_vendor_s_unless_said():
+def test_a_variable_replaces_the_cloud_s_address():
     env = {**ENVIRONMENT, "DATAFLOW_ENDPOINT": "https://gw.example.com:8443/"}
 
     assert resolve_target(None, None, ENVIRONMENT, NOWHERE).endpoint == CLOUD_ENDPOINT
     assert resolve_target(None, None, env, NOWHERE).endpoint == "https://gw.example.com:8443"
 
 
-def test_an_address_takes_the_credentials_of_the_cloud(configure):
+def test_an_address_has_the_credentials_of_the_cloud(configure):
     by_env = resolve_target("https://gw.example.com", None, ENVIRONMENT, configure)
     by_profile = resolve_target("https://gw.example.com", "dev", ENVIRONMENT, configure)
 
@@ -379,7 +379,7 @@ def test_an_address_takes_the_credentials_of_the_cloud(configure):
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8000", "http://localhost:8000", "http://[::1]:8000"])
-def test_an_address_on_this_machine_gets_the_local_keys_and_not_the_cloud_s(url):
+def test_an_address_on_this_machine_has_the_local_keys(url):
     mine = {**ENVIRONMENT, "DATAFLOW_LOCAL_ACCESS_KEY": "MINE", "DATAFLOW_LOCAL_SECRET_KEY": "my-secret"}
 
     assert facts(resolve_target(url, None, ENVIRONMENT, NOWHERE)) == (
@@ -391,7 +391,7 @@ def test_an_address_on_this_machine_gets_the_local_keys_and_not_the_cloud_s(url)
     assert facts(resolve_target(url, None, mine, NOWHERE)) == (url, "address", "MINE", "my-secret")
 
 
-def test_an_address_on_this_machine_gets_a_profile_s_keys_when_asked(configure):
+def test_an_address_on_this_machine_has_the_keys_of_a_named_profile(configure):
     assert facts(resolve_target("http://127.0.0.1:8000", "dev", {}, configure))[2:] == (
         "DEVACCESS",
         "dev%secret$",
@@ -416,11 +416,11 @@ def test_an_address_on_this_machine_gets_a_profile_s_keys_when_asked(configure):
         ("https://gw.example.com#x", "'https://gw.example.com#x' has a path; give only scheme, host and port"),
     ],
 )  # fmt: skip
-def test_an_address_that_is_not_safe_or_not_one_is_refused(url, said):
+def test_an_unsafe_or_invalid_address_is_refused(url, said):
     env = {**ENVIRONMENT, "DATAFLOW_ENDPOINT": url}
 
-    assert complaint(choice=url, env=ENVIRONMENT).startswith(f"--target {said}")
-    assert complaint(env=env).startswith(f"DATAFLOW_ENDPOINT {said}")
+    assert refusal(choice=url, env=ENVIRONMENT).startswith(f"--target {said}")
+    assert refusal(env=env).startswith(f"DATAFLOW_ENDPOINT {said}")
 
 
 @pytest.mark.parametrize(
@@ -437,8 +437,8 @@ def test_an_address_that_is_not_safe_or_not_one_is_refused(url, said):
 def test_an_address_with_a_password_is_refused_without_quoting_it(url):
     said = "holds a user name or password; keys come from the environment or a profile"
 
-    assert complaint(choice=url, env=ENVIRONMENT) == f"--target {said}"
-    assert complaint(env={**ENVIRONMENT, "DATAFLOW_ENDPOINT": url}) == f"DATAFLOW_ENDPOINT {said}"
+    assert refusal(choice=url, env=ENVIRONMENT) == f"--target {said}"
+    assert refusal(env={**ENVIRONMENT, "DATAFLOW_ENDPOINT": url}) == f"DATAFLOW_ENDPOINT {said}"
 
 
 @pytest.mark.parametrize(
@@ -454,14 +454,14 @@ def test_an_address_with_a_password_is_refused_without_quoting_it(url):
         ("", False),
     ],
 )
-def test_an_address_on_this_machine_is_known(endpoint, here):
+def test_loopback_is_recognised(endpoint, here):
     assert is_loopback(endpoint) is here
 
 
 # Secrets
 
 
-def test_a_target_s_text_holds_no_secret():
+def test_no_text_of_a_target_holds_the_secret():
     target = resolve_target(None, None, ENVIRONMENT, NOWHERE)
 
     assert target.secret_key.get_secret_value() == "env-secret"
@@ -472,12 +472,12 @@ def test_a_target_s_text_holds_no_secret():
     ("key", "shown"),
     [("ACCESSKEY0000000EXAM", "ACCE****"), ("ABCDEFGHI", "ABCD****"), ("ABCDEFGH", "****"), ("", "****")],
 )
-def test_an_access_key_is_shown_by_its_beginning(key, shown):
+def test_a_masked_key_shows_its_beginning(key, shown):
     assert mask(key) == shown
 
 
 @given(st.text(), st.none() | st.text(), st.booleans())
-def test_no_choice_puts_a_secret_into_a_message(choice, profile, both):
+def test_no_message_holds_the_secret(choice, profile, both):
     env = {**ENVIRONMENT, "NCLOUD_SECRET_KEY": "hunter2hunter2"}
     if not both:
         del env["NCLOUD_ACCESS_KEY"]
