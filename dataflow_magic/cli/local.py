@@ -184,11 +184,11 @@ def _run_options(given: argparse.Namespace) -> Options:
 
 
 def _status(options: argparse.Namespace) -> int:
-    from dataflow_magic.local.manage import counted, look
+    from dataflow_magic.local.manage import counted, read_status
     from dataflow_magic.local.spark.java import java_in_words
 
     folder = _folder(options)
-    found = look(folder)
+    found = read_status(folder)
     address, tally = found.address, found.tally
     service = "starting or ending" if found.is_served else "not running"
     if address and found.since:
@@ -220,11 +220,11 @@ def _stop(options: argparse.Namespace) -> int:
 
 
 def _reset(options: argparse.Namespace) -> int:
-    from dataflow_magic.local.manage import check_ours, counted, empty, look, measure
+    from dataflow_magic.local.manage import check_is_data_folder, counted, measure, read_status, reset
 
     folder = _folder(options)
-    check_ours(folder)
-    found = look(folder)
+    check_is_data_folder(folder)
+    found = read_status(folder)
     if found.is_served and not options.stop:
         raise ConfigError(f"a local service serves {folder.path}; --stop ends it first")
     objects = counted(measure(folder.objects)[0], "object")
@@ -244,7 +244,7 @@ def _reset(options: argparse.Namespace) -> int:
             return 1
     if found.is_served:
         _end(folder)
-    empty(folder)
+    reset(folder)
     _say(f"deleted {what}")
     return 0
 
@@ -295,9 +295,9 @@ def _rm(options: argparse.Namespace) -> int:
 
 
 def _end(folder: DataFolder) -> None:
-    from dataflow_magic.local.manage import counted, look, stop
+    from dataflow_magic.local.manage import counted, read_status, stop
 
-    live = look(folder).tally
+    live = read_status(folder).tally
     address = stop(folder)
     if address is None:
         _say(f"no local service runs in {folder.path}")

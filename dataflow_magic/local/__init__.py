@@ -1,1 +1,1 @@
-"""The local Data Flow service. Shares wire types, signatures, errors and files with the client side, nothing else."""
+"""The local Data Flow service. It shares wire types, signatures, errors and files with the rest of the package."""

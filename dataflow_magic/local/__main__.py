@@ -1,4 +1,4 @@
-"""The process `attach` starts: serves a data folder until nobody uses it, with keys only the folder tells."""
+"""The process that `attach` starts: it serves a data folder until nobody uses it, with keys that only the folder holds."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dataflow_magic.local.spark.runner import SparkRunner
 
 
 def main(data: str) -> int:
-    """Serve; 0 when the service ended by itself, 3 when it could not begin."""
+    """Serve the folder and return the exit code: 0 when the service ended by itself, 3 when it could not start."""
     try:
         folder = DataFolder(Path(data))
         runner = SparkRunner(folder, cache_folder(os.environ), Options.from_environment(os.environ))

@@ -1,7 +1,7 @@
-"""The data folder of a local service: its files, and who holds it. Used by the service and by those who use it.
+"""The data folder of a local service: the names of its files, its address, its locks. It knows no HTTP and no database.
 
-One process serves a folder: it holds ``service.lock``. Whoever uses it holds ``users.lock`` shared, so the service can
-see, by taking it whole, that its last user is gone.
+One process serves a folder; it holds ``service.lock``. Each user holds ``users.lock`` shared: when the service gets
+that lock exclusively, its last user is gone.
 """
 
 from __future__ import annotations
@@ -19,13 +19,13 @@ from dataflow_magic.models.wire import KST
 
 __all__ = ["Address", "DataFolder"]
 
-LOOKERS = 5
-LOOKER_SECONDS = 0.05
+OWN_ATTEMPTS = 5
+OWN_RETRY_SECONDS = 0.05
 
 
 @dataclass(frozen=True, slots=True)
 class Address:
-    """Where a running service is, the keys it takes and, in words, the Java it runs scripts with."""
+    """URL of a running service, the keys it takes, its process, and the Java it runs scripts with, as text for people."""
 
     endpoint: str
     access_key: str
@@ -39,88 +39,86 @@ class Address:
 
 @dataclass(frozen=True, slots=True)
 class DataFolder:
-    """Names of what a data folder holds."""
+    """One data folder, and the names of its files."""
 
     path: Path
 
     @property
     def database(self) -> Path:
-        """SQLite file of jobs and runs."""
+        """The SQLite file of jobs and runs."""
         return self.path / "state.sqlite3"
 
     @property
     def objects(self) -> Path:
-        """One folder per bucket."""
+        """Holds one folder per bucket."""
         return self.path / "objects"
 
     @property
     def runs(self) -> Path:
-        """Scratch files of live runs, a folder per attempt."""
+        """Holds a scratch folder per attempt of a live run."""
         return self.path / "runs"
 
     @property
     def warm(self) -> Path:
-        """What warm JVMs need, and the runs in them: a private folder each."""
+        """Holds a private folder per warm JVM."""
         return self.path / "warm"
 
     @property
     def log(self) -> Path:
-        """What the service itself logs: JSON lines."""
+        """The service's own log, JSON lines."""
         return self.path / "service.log"
 
     @property
-    def words(self) -> Path:
-        """What the service's process prints: its last words, when it cannot start."""
+    def printed(self) -> Path:
+        """What the service's process prints: the error when it cannot start."""
         return self.path / "service.err"
 
     @property
     def service_lock(self) -> Path:
-        """Held whole by the process that serves the folder."""
+        """Held exclusively by the process that serves the folder."""
         return self.path / "service.lock"
 
     @property
     def users_lock(self) -> Path:
-        """Held shared by every user of the service."""
+        """Held shared by each user of the service."""
         return self.path / "users.lock"
 
     @property
     def start_lock(self) -> Path:
-        """Held whole by whoever starts the service."""
+        """Held exclusively by the process that starts the service."""
         return self.path / "start.lock"
 
     @property
     def contents(self) -> tuple[Path, ...]:
-        """All that may be in it but the locks."""
+        """All files and folders a service makes, but the locks."""
         database, address = self.database, self._address
         return (
             *(database.with_name(database.name + end) for end in ("", "-wal", "-shm", "-journal")),
             *(self.path / name for name in ("runs", "warm", "metastore", "warehouse")),
             self.objects,
-            *self.path.glob(f"{self.log.name}*"),  # with those it was rotated to
+            *self.path.glob(f"{self.log.name}*"),  # rotated files included
             address,
             address.with_suffix(".new"),
         )
 
     @property
     def is_served(self) -> bool:
-        """Whether a process serves the folder; says nothing of whether it takes requests yet."""
+        """Whether a process serves the folder; it may not accept requests yet."""
         return is_locked(self.service_lock)
 
     def own(self) -> int:
-        """Take the folder as the process that serves it does, until the returned descriptor is closed.
+        """Return a descriptor that owns the folder, as the process that serves it, until it is closed.
 
         Raises
         ------
         ConfigError
-            A process serves it.
+            Another process serves the folder.
         """
-        for _ in range(
-            LOOKERS
-        ):  # whoever only looks whether it is served holds the lock for a moment as well
+        for _ in range(OWN_ATTEMPTS):  # `is_served` of other processes takes the lock for a moment
             lock = try_lock(self.service_lock)
             if lock is not None:
                 return lock
-            time.sleep(LOOKER_SECONDS)
+            time.sleep(OWN_RETRY_SECONDS)
         address = self.read_address()
         where = f" at {address.endpoint}, process {address.pid}" if address else ""
         raise ConfigError(
@@ -128,12 +126,12 @@ class DataFolder:
         )
 
     def make(self) -> None:
-        """Make the folder, for this user only: results and logs may be private.
+        """Create the folder, for this user only, since results and logs may be private.
 
         Raises
         ------
         ConfigError
-            It cannot be made.
+            The folder cannot be created.
         """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -145,7 +143,7 @@ class DataFolder:
             ) from None
 
     def write_address(self, address: Address) -> None:
-        """Tell where the service is, in a file only this user can read."""
+        """Publish the address in a file that only this user can read."""
         new = self._address.with_suffix(".new")
         new.unlink(missing_ok=True)
         descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
@@ -154,21 +152,21 @@ class DataFolder:
         new.replace(self._address)
 
     def read_address(self) -> Address | None:
-        """Return where the service is, None when nothing says so."""
+        """Return the address of the service; None without a valid file."""
         try:
             return Address(**json.loads(self._address.read_text(encoding="utf-8")))
         except (FileNotFoundError, ValueError, TypeError):
             return None
 
     def served_since(self) -> datetime | None:
-        """Return since when the address is told, None when nothing tells one."""
+        """Return when the address was published; None without one."""
         try:
             return datetime.fromtimestamp(self._address.stat().st_mtime, KST)
         except FileNotFoundError:
             return None
 
     def remove_address(self) -> None:
-        """Say that no service is here."""
+        """Remove the address, if there is one."""
         self._address.unlink(missing_ok=True)
 
     @property

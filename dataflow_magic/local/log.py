@@ -1,6 +1,6 @@
 """The local service's own log: one JSON object a line, in files of bounded size.
 
-Told are events and ids. Bodies, keys, parameters and a script's words never are: they may be private.
+It has events and ids only: bodies, keys, parameters and the output of scripts may be private.
 """
 
 from __future__ import annotations
@@ -20,15 +20,15 @@ from dataflow_magic.models.wire import KST
 __all__ = ["JsonLines", "event", "logged_to"]
 
 LOGGERS = ("dataflow_magic.local", "uvicorn", "asyncio")
-MAX_BYTES = 5_000_000
-OLDER_FILES = 3
+MAX_LOG_BYTES = 5_000_000
+ROTATED_FILES = 3
 
 
 class JsonLines(logging.Formatter):
-    """Writes a record as one line of JSON: time in Korea, level, event, then what the event is about."""
+    """Formats a record as one line of JSON: Korean time, level, event, then what the event is about."""
 
     def format(self, record: logging.LogRecord) -> str:
-        """Return the line, without its end."""
+        """Return the line, without a line break."""
         line: dict[str, Any] = {
             "time": datetime.fromtimestamp(record.created, KST).isoformat(timespec="milliseconds"),
             "level": record.levelname,
@@ -36,29 +36,28 @@ class JsonLines(logging.Formatter):
             **getattr(record, "about", {}),
         }
         if record.exc_info and record.exc_info[1]:
-            line["error"] = _in_words(record.exc_info[1])
+            line["error"] = _error_text(record.exc_info[1])
             line["frames"] = [
                 f"{frame.filename}:{frame.lineno} {frame.name}" for frame in extract_tb(record.exc_info[2])
             ]
         return json.dumps(line, ensure_ascii=False)
 
 
-def _in_words(error: BaseException) -> str:
-    # What others say may quote a value; the system and the database name files and states at most.
-    is_harmless = isinstance(error, OSError) or type(error).__module__ == "sqlite3"
-    return f"{type(error).__name__}: {error}" if is_harmless else type(error).__name__
+def _error_text(error: BaseException) -> str:
+    # Most messages may quote a private value; those of the system and the database name files and tables only.
+    is_public = isinstance(error, OSError) or type(error).__module__ == "sqlite3"
+    return f"{type(error).__name__}: {error}" if is_public else type(error).__name__
 
 
 def event(logger: logging.Logger, name: str, **about: str | int | None) -> None:
-    """Log that something happened, and to what: ``runId``, ``jobId``, ``state``; None is left out."""
-    told = {key: value for key, value in about.items() if value is not None}
-    logger.info(name, extra={"about": told})
+    """Log an event and the ids it is about: ``runId``, ``jobId``, ``state``; None is left out."""
+    logger.info(name, extra={"about": {key: value for key, value in about.items() if value is not None}})
 
 
 @contextmanager
 def logged_to(path: Path) -> Iterator[None]:
-    """Write to this file, and what it was rotated to, all the service logs inside the block."""
-    handler = RotatingFileHandler(path, maxBytes=MAX_BYTES, backupCount=OLDER_FILES, encoding="utf-8")
+    """Write what the service logs inside the block to this file, which is rotated."""
+    handler = RotatingFileHandler(path, maxBytes=MAX_LOG_BYTES, backupCount=ROTATED_FILES, encoding="utf-8")
     handler.setFormatter(JsonLines())
     loggers = [logging.getLogger(name) for name in LOGGERS]
     levels = [logger.level for logger in loggers]

@@ -1,4 +1,4 @@
-"""Looks at a data folder and its service, ends the service, empties the folder. Starts nothing and prints nothing."""
+"""Reads the status of a data folder and its service, stops the service, resets the folder. Starts and prints nothing."""
 
 from __future__ import annotations
 
@@ -16,11 +16,20 @@ from dataflow_magic.errors import ConfigError
 from dataflow_magic.local.folder import Address, DataFolder
 from dataflow_magic.local.store import Tally, tally
 
-__all__ = ["Status", "check_ours", "counted", "empty", "look", "measure", "stop", "wait_for_runs"]
+__all__ = [
+    "Status",
+    "check_is_data_folder",
+    "counted",
+    "measure",
+    "read_status",
+    "reset",
+    "stop",
+    "wait_for_runs",
+]
 
-STOP_SECONDS = 30.0
-"""For the service to end its runs and be gone."""
-LOOK_SECONDS = 0.1
+STOP_TIMEOUT_SECONDS = 30.0
+"""Time for the service to end its runs and itself."""
+STATUS_POLL_SECONDS = 0.1
 
 
 @dataclass(frozen=True, slots=True)
@@ -30,13 +39,13 @@ class Status:
     Parameters
     ----------
     is_served
-        Whether a process serves it; one that starts or ends has no address.
+        Whether a process serves it; a service that starts or ends has no address.
     since
-        When its service told its address.
+        When the service published its address.
     tally
-        None where the database cannot be read.
+        None when the database cannot be read.
     files, size
-        How many there are below the folder, and their bytes.
+        How many files are below the folder, and their bytes.
     """
 
     is_served: bool
@@ -48,12 +57,12 @@ class Status:
 
 
 def counted(number: int, thing: str) -> str:
-    """Return a number of things in words: ``1 run``, ``2 runs``."""
+    """Return a number with its noun: ``1 run``, ``2 runs``."""
     return f"{number} {thing}" if number == 1 else f"{number} {thing}s"
 
 
-def look(folder: DataFolder) -> Status:
-    """Return how things stand with a folder, which need not exist."""
+def read_status(folder: DataFolder) -> Status:
+    """Return the status of a folder, which need not exist."""
     is_served = folder.is_served
     return Status(
         is_served,
@@ -65,96 +74,96 @@ def look(folder: DataFolder) -> Status:
 
 
 def measure(folder: Path) -> tuple[int, int]:
-    """Return how many files are below a folder, and their bytes; what links lead to is not counted."""
+    """Return how many files are below a folder, and their bytes; targets of links are not counted."""
     sizes = []
     for place, _, names in os.walk(folder):
         for name in names:
-            with suppress(FileNotFoundError):  # a run's scratch file, gone meanwhile
-                found = os.lstat(os.path.join(place, name))  # noqa: PTH118 - thousands of them
+            with suppress(FileNotFoundError):  # a run has removed its scratch file
+                found = os.lstat(os.path.join(place, name))  # noqa: PTH118 - faster, for thousands of files
                 if stat.S_ISREG(found.st_mode):
                     sizes.append(found.st_size)
     return len(sizes), sum(sizes)
 
 
 def wait_for_runs(folder: DataFolder, seconds: float) -> None:
-    """Return once no run goes on or waits; new ones that are started meanwhile are waited for as well.
+    """Return once no run is READY or RUNNING, runs included that are started during the wait.
 
     Raises
     ------
     ConfigError
-        Some still do after so long.
+        Runs are still READY or RUNNING after this time.
     """
     deadline = time.monotonic() + seconds
     while (found := tally(folder.database)) and (live := found.running + found.waiting):
         if time.monotonic() >= deadline:
             raise ConfigError(
-                f"{counted(live, 'run')} not over after {seconds:g} s, so the service goes on; "
-                "give a longer --timeout, or leave out --wait to end them with it"
+                f"{counted(live, 'run')} READY or RUNNING after {seconds:g} s, so the service was not stopped; "
+                "give a longer --timeout, or leave out --wait to end the runs with the service"
             )
-        time.sleep(LOOK_SECONDS)
+        time.sleep(STATUS_POLL_SECONDS)
 
 
-def stop(folder: DataFolder, seconds: float = STOP_SECONDS) -> Address | None:
-    """Have the folder's service end, and return where it was once it is gone; None when there was none.
+def stop(folder: DataFolder, seconds: float = STOP_TIMEOUT_SECONDS) -> Address | None:
+    """Stop the folder's service, and return its address once it has ended; None when none ran.
 
     Raises
     ------
     ConfigError
-        It is not gone after so long.
+        The service has not ended after this time.
     """
     deadline = time.monotonic() + seconds
     asked: Address | None = None
     while folder.is_served:
         address = folder.read_address()
         if address and asked and address.pid != asked.pid:
-            break  # a user of it was quick to start it anew
+            break  # a user has already started the next service
         if address and not asked:
             asked = address
             with suppress(ProcessLookupError):
                 os.kill(address.pid, signal.SIGTERM)
         if time.monotonic() >= deadline:
-            who = f"process {asked.pid}, which was asked to end," if asked else "a process without an address"
+            who = f"process {asked.pid}, which got SIGTERM," if asked else "a process without an address"
             raise ConfigError(
-                f"{who} still serves {folder.path} after {seconds:g} s; its log is {folder.log}"
+                f"{who} still serves {folder.path} after {seconds:g} s; see its log, {folder.log}"
             )
-        time.sleep(LOOK_SECONDS)
+        time.sleep(STATUS_POLL_SECONDS)
     return asked
 
 
-def check_ours(folder: DataFolder) -> None:
-    """Refuse a folder that no local service has made.
+def check_is_data_folder(folder: DataFolder) -> None:
+    """Raise unless a local service has made the folder.
 
     Raises
     ------
     ConfigError
-        Saying what is missing.
+        A file that every service makes is missing; the message names it.
     """
-    # Both are made before anything else, and the lock never has a content.
+    # A service makes both before anything else, and the lock stays empty.
     marks = {folder.service_lock: _is_empty_file, folder.objects: _is_folder}
     missing = [path.name for path, is_mark in marks.items() if not is_mark(path)]
     if missing:
         raise ConfigError(
-            f"{folder.path} does not look like the data folder of a local service "
-            f"(no {' and no '.join(missing)} as one makes it); nothing was deleted"
+            f"{folder.path} is not the data folder of a local service "
+            f"(no {' and no '.join(missing)} as a service makes it); nothing was deleted"
         )
 
 
-def empty(folder: DataFolder) -> None:
-    """Delete the jobs, runs, logs and objects of a folder nobody serves; what a service does not make stays.
+def reset(folder: DataFolder) -> None:
+    """Delete the jobs, runs, logs and objects of a folder; other files stay.
 
     Raises
     ------
     ConfigError
-        It is not ours, or is served.
+        It is not a data folder, or a service serves it.
     OSError
-        Something cannot be deleted.
+        A file cannot be deleted.
     """
-    check_ours(folder)
+    check_is_data_folder(folder)
     lock = folder.own()
     try:
         for path in folder.contents:
             if _is_folder(path):
-                shutil.rmtree(path)  # of links it deletes the link
+                shutil.rmtree(path)  # follows no link
             else:
                 path.unlink(missing_ok=True)
         folder.make()

@@ -164,8 +164,8 @@ def test_waiting_for_runs_is_bounded_and_leaves_the_service(folder, capsys):
         said = capsys.readouterr()
         assert said.out == "waiting until no run goes on or waits, 0.1 s at most\n"
         assert said.err == (
-            "dataflow-magic: 2 runs not over after 0.1 s, so the service goes on; "
-            "give a longer --timeout, or leave out --wait to end them with it\n"
+            "dataflow-magic: 2 runs READY or RUNNING after 0.1 s, so the service was not stopped; "
+            "give a longer --timeout, or leave out --wait to end the runs with the service\n"
         )
         assert is_served(folder)
 
@@ -258,8 +258,8 @@ def test_what_is_not_a_services_folder_is_refused(tmp_path, capsys):
 
     assert main(["local", "reset", "--yes", "--data", str(tmp_path)]) == 3
     assert capsys.readouterr().err == (
-        f"dataflow-magic: {tmp_path} does not look like the data folder of a local service "
-        "(no service.lock as one makes it); nothing was deleted\n"
+        f"dataflow-magic: {tmp_path} is not the data folder of a local service "
+        "(no service.lock as a service makes it); nothing was deleted\n"
     )
 
 

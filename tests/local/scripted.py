@@ -1,4 +1,4 @@
-"""Runs whose course a test dictates, a clock it sets, and the end of services it started."""
+"""A runner that tests control, a clock they set, and the end of services they start."""
 
 import asyncio
 import os
@@ -14,19 +14,16 @@ from dataflow_magic.files import try_lock
 from dataflow_magic.local.folder import DataFolder
 from dataflow_magic.local.run import Outcome, RunSpec
 
-LONG_SECONDS = 20.0
+PATIENCE_SECONDS = 20.0
 
 
 class Started:
-    """The order to say that the run's script runs."""
+    """The order to report that the script runs."""
 
 
 @dataclass
 class ScriptedRuns:
-    """Carries runs out as the test orders: each one stays where it is until it is told to go on.
-
-    Ends CANCELED when it is canceled, as the real one does.
-    """
+    """A runner: each run keeps its state until the test orders the next; a cancel ends it CANCELED, as the real one does."""
 
     specs: list[RunSpec] = field(default_factory=list)
     most_at_once: int = 0
@@ -59,7 +56,7 @@ class ScriptedRuns:
             self._at_once -= 1
 
     def begun(self) -> list[str]:
-        """The ids of the runs that were begun, in that order."""
+        """The ids of the runs in the order they started."""
         return [spec.run_id for spec in self.specs]
 
     def start(self, run_id: str) -> None:
@@ -89,7 +86,7 @@ class ScriptedRuns:
 
 @dataclass
 class Clock:
-    """Stands still until the test moves it."""
+    """A clock that only the test moves."""
 
     moment: datetime = datetime(2026, 11, 1, 8, 0, 0, 900_000, tzinfo=UTC)  # 17:00:00 in Korea
 
@@ -104,22 +101,22 @@ class Clock:
 
 
 async def until(holds: Callable[[], bool]) -> None:
-    """Wait until this holds; fail when it does not for long."""
-    async with asyncio.timeout(LONG_SECONDS):
-        while not holds():  # noqa: ASYNC110  a database sends no events
+    """Wait until this holds; fail after 20 s."""
+    async with asyncio.timeout(PATIENCE_SECONDS):
+        while not holds():  # noqa: ASYNC110 - a database sends no events
             await asyncio.sleep(0.002)
 
 
 def eventually(holds: Callable[[], object]) -> None:
-    """Wait until this holds, without an event loop; fail when it does not for long."""
-    deadline = time.monotonic() + LONG_SECONDS
+    """Wait until this holds, without an event loop; fail after 20 s."""
+    deadline = time.monotonic() + PATIENCE_SECONDS
     while not holds():
-        assert time.monotonic() < deadline, "waited in vain"
+        assert time.monotonic() < deadline, "still does not hold"
         time.sleep(0.01)
 
 
 def is_served(folder: DataFolder) -> bool:
-    """Whether a process serves the folder; one that was killed takes a moment to be gone."""
+    """Whether a process serves the folder; a killed one takes a moment to end."""
     if not folder.service_lock.exists():
         return False
     lock = try_lock(folder.service_lock)
@@ -129,7 +126,7 @@ def is_served(folder: DataFolder) -> bool:
 
 
 def end_service(folder: DataFolder) -> None:
-    """Kill the process that serves the folder, if there is one, and wait until it is gone."""
+    """Kill the process that serves the folder, if there is one, and wait for its end."""
     if is_served(folder):
         eventually(lambda: folder.read_address() or not is_served(folder))
     address = folder.read_address()

@@ -28,7 +28,7 @@ def mode(path: Path) -> int:
     return stat.S_IMODE(path.stat().st_mode)
 
 
-def test_the_folder_is_made_for_this_user_only(tmp_path):
+def test_only_this_user_can_open_a_new_folder(tmp_path):
     before = os.umask(0)
     try:
         folder = DataFolder(tmp_path / "home" / "local")
@@ -40,7 +40,7 @@ def test_the_folder_is_made_for_this_user_only(tmp_path):
     assert folder.objects.is_dir()
 
 
-def test_a_folder_that_is_there_stays_as_it_is(folder):
+def test_an_existing_folder_stays_as_it_is(folder):
     folder.path.chmod(0o750)
     (folder.objects / "bucket").mkdir()
 
@@ -81,7 +81,7 @@ def test_only_this_user_can_read_the_keys(folder):
     assert sorted(path.name for path in folder.path.iterdir()) == ["objects", "service.json"]
 
 
-def test_a_new_address_replaces_the_old_one_whatever_was_left_halfway(folder):
+def test_a_new_address_replaces_the_old_one_and_a_half_written_one(folder):
     folder.write_address(Address("http://127.0.0.1:1", "a", "b", 1))
     (folder.path / "service.new").write_text("half")
     (folder.path / "service.new").chmod(0o644)
@@ -95,7 +95,7 @@ def test_a_new_address_replaces_the_old_one_whatever_was_left_halfway(folder):
 @pytest.mark.parametrize(
     "content",
     ["", "{", "[]", "{}", '{"endpoint": "x"}', '{"endpoint": 1, "x": 2}', "null", b"\xff"],
-    ids=["empty", "cut off", "a list", "no fields", "a field", "another field", "null", "no text"],
+    ids=["empty", "cut off", "a list", "no fields", "a field", "another field", "null", "not UTF-8"],
 )
 def test_a_broken_address_is_none(folder, content):
     content = content if isinstance(content, bytes) else content.encode()
@@ -104,7 +104,7 @@ def test_a_broken_address_is_none(folder, content):
     assert folder.read_address() is None
 
 
-def test_an_address_may_be_removed_when_there_is_none(folder):
+def test_removing_a_missing_address_is_no_error(folder):
     folder.write_address(ADDRESS)
 
     folder.remove_address()
@@ -113,7 +113,7 @@ def test_an_address_may_be_removed_when_there_is_none(folder):
     assert folder.read_address() is None
 
 
-def test_an_address_does_not_show_its_keys():
+def test_the_repr_of_an_address_hides_its_keys():
     assert repr(ADDRESS) == "Address('http://127.0.0.1:4242', pid=4711)"
     assert f"{ADDRESS}" == repr(ADDRESS)
 
@@ -121,9 +121,9 @@ def test_an_address_does_not_show_its_keys():
 @pytest.mark.parametrize(
     ("first_shared", "second_shared", "both"),
     [(True, True, True), (True, False, False), (False, True, False), (False, False, False)],
-    ids=["shared and shared", "shared and whole", "whole and shared", "whole and whole"],
+    ids=["shared and shared", "shared and exclusive", "exclusive and shared", "exclusive and exclusive"],
 )
-def test_a_lock_is_one_persons_whole_or_many_peoples_shared(folder, first_shared, second_shared, both):
+def test_a_lock_has_one_exclusive_holder_or_many_shared_ones(folder, first_shared, second_shared, both):
     first = try_lock(folder.users_lock, shared=first_shared)
     second = try_lock(folder.users_lock, shared=second_shared)
 
@@ -156,7 +156,7 @@ sys.stdin.read()
 """
 FORKED = """
 if os.fork() == 0:
-    os.close(hold)  # the copy of a descriptor, not the lock
+    os.close(hold)  # closes a copy; the lock stays
     sys.stdin.read()
     os._exit(0)
 child = os.fork()
@@ -171,7 +171,7 @@ subprocess.Popen([sys.executable, "-c", "import sys; sys.stdin.read()"], close_f
 
 @contextmanager
 def holder(lock: Path, more: str = "") -> Iterator[subprocess.Popen[str]]:
-    """A process that holds a lock. What it starts ends with its standard input."""
+    """A process that holds a lock; the processes it starts end with its standard input."""
     process = subprocess.Popen(
         [sys.executable, "-c", HOLDER.format(more=more), lock],
         stdin=subprocess.PIPE,
@@ -193,7 +193,7 @@ def is_free(lock: Path) -> bool:
     return descriptor is not None
 
 
-def test_a_killed_process_holds_nothing(folder):
+def test_a_killed_process_holds_no_lock(folder):
     with holder(folder.users_lock) as process:
         assert not is_free(folder.users_lock)
 
@@ -202,14 +202,14 @@ def test_a_killed_process_holds_nothing(folder):
         eventually(lambda: is_free(folder.users_lock))
 
 
-def test_a_program_started_by_a_user_does_not_hold_on_for_it(folder):
+def test_a_program_that_a_user_starts_does_not_keep_its_lock(folder):
     with holder(folder.users_lock, STARTED_A_PROGRAM) as process:
         process.kill()
 
         eventually(lambda: is_free(folder.users_lock))
 
 
-def test_a_fork_of_a_user_goes_on_holding_for_both(folder):
+def test_a_fork_of_a_user_keeps_its_lock(folder):
     with holder(folder.users_lock, FORKED) as process:
         process.kill()
         process.wait()

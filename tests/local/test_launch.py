@@ -1,4 +1,4 @@
-"""Real service processes, and real users of them."""
+"""Real service processes, and real processes that use them."""
 
 import os
 import signal
@@ -24,7 +24,7 @@ from dataflow_magic.local.launch import attach, check_installed, default_folder,
 from dataflow_magic.models.wire import JobCondition
 from tests.local.scripted import end_service, eventually, is_served
 
-NOBODY = 999_999_999  # beyond the ids of processes
+NO_PROCESS = 999_999_999  # beyond the ids of processes
 
 USER = """
 import os, sys
@@ -41,16 +41,16 @@ for line in sys.stdin:
 
 @dataclass
 class User:
-    """A process that uses a service from when it is told to, until it ends."""
+    """A process that attaches to a service on request and uses it until it ends."""
 
     process: subprocess.Popen[str]
 
     def attach(self) -> int:
-        """Attach, and return the id of the service's process."""
-        self.ask()
+        """Attach, and return the service's process id."""
+        self.request()
         return self.answer()
 
-    def ask(self) -> None:
+    def request(self) -> None:
         asked = cast("IO[str]", self.process.stdin)
         asked.write("attach\n")
         asked.flush()
@@ -66,7 +66,7 @@ class User:
 
 @contextmanager
 def users(folder: DataFolder, count: int) -> Iterator[list[User]]:
-    everybody = [
+    processes = [
         User(
             subprocess.Popen(
                 [sys.executable, "-c", USER, folder.path],
@@ -79,11 +79,11 @@ def users(folder: DataFolder, count: int) -> Iterator[list[User]]:
         for _ in range(count)
     ]
     try:
-        for user in everybody:
+        for user in processes:
             assert cast("IO[str]", user.process.stdout).readline() == "here\n"
-        yield everybody
+        yield processes
     finally:
-        for user in everybody:
+        for user in processes:
             user.process.kill()
             user.process.communicate()
 
@@ -109,13 +109,13 @@ def environment_of(pid: int) -> dict[str, str]:
     return dict(variable.partition("=")[::2] for variable in variables if variable)
 
 
-def test_the_folder_is_this_users_own_place_for_data():
+def test_the_default_folder_is_in_the_platforms_data_folder():
     expected = platformdirs.user_data_path("dataflow-magic", appauthor=False).resolve() / "local"
 
     assert default_folder({}).path == default_folder({"DATAFLOW_MAGIC_HOME": ""}).path == expected
 
 
-def test_the_folder_may_be_named_by_the_environment(tmp_path, monkeypatch):
+def test_the_environment_names_the_folder(tmp_path, monkeypatch):
     monkeypatch.setenv("HOME", str(tmp_path))
     monkeypatch.chdir(tmp_path)
 
@@ -124,7 +124,7 @@ def test_the_folder_may_be_named_by_the_environment(tmp_path, monkeypatch):
     assert default_folder({"DATAFLOW_MAGIC_HOME": "data"}).path == tmp_path / "data" / "local"
 
 
-def test_another_extra_is_named_with_who_needs_it():
+def test_a_missing_package_of_another_extra_is_named_with_its_use():
     with pytest.raises(ConfigError) as refused:
         check_installed(["no_such_package"], what="the demo", extra="local,notebook")
 
@@ -133,7 +133,7 @@ def test_another_extra_is_named_with_who_needs_it():
     )
 
 
-def test_without_the_extra_the_install_command_is_the_message():
+def test_a_missing_extra_is_an_error_with_the_install_command():
     check_installed()
     with pytest.raises(ConfigError) as refused:
         check_installed(["sqlite3", "no_such_package", "nor_this_one"])
@@ -144,13 +144,13 @@ def test_without_the_extra_the_install_command_is_the_message():
 
 
 @pytest.mark.anyio
-async def test_attaching_starts_a_service_that_takes_the_keys_it_tells(folder):
+async def test_attach_starts_a_service_that_takes_the_keys_of_its_address(folder):
     with served(folder) as address:
         async with Client(address.access_key, address.secret_key, address.endpoint) as client:
             assert (await client.list_jobs(name="daily_delays")).count == 1
 
 
-def test_what_a_service_is_told_stays_with_this_user(folder, monkeypatch):
+def test_a_service_gets_no_cloud_keys_and_its_own_stay_private(folder, monkeypatch):
     monkeypatch.setenv("NCLOUD_ACCESS_KEY", "cloud-access")
     monkeypatch.setenv("NCLOUD_SECRET_KEY", "cloud-secret")
     monkeypatch.setenv("DATAFLOW_LOCAL_SECRET_KEY", "local-secret")
@@ -164,14 +164,14 @@ def test_what_a_service_is_told_stays_with_this_user(folder, monkeypatch):
         assert "secret" not in "".join(environment.values())
         for key in (address.access_key, address.secret_key):
             assert key not in command + "".join(environment.values())
-            assert key not in folder.log.read_text() + folder.words.read_text()
+            assert key not in folder.log.read_text() + folder.printed.read_text()
         assert stat.S_IMODE(folder.path.stat().st_mode) == 0o700
         assert stat.S_IMODE((folder.path / "service.json").stat().st_mode) == 0o600
         assert os.getsid(address.pid) == address.pid
 
 
 @pytest.mark.anyio
-async def test_a_service_that_is_started_follows_the_pages_the_environment_names(folder, monkeypatch):
+async def test_a_started_service_follows_the_contract_of_the_environment(folder, monkeypatch):
     monkeypatch.setenv("DATAFLOW_LOCAL_CONTRACT", "2026-10")
     with served(folder) as address:
         async with Client(address.access_key, address.secret_key, address.endpoint) as client:
@@ -180,7 +180,7 @@ async def test_a_service_that_is_started_follows_the_pages_the_environment_names
                 await client.execute_job(job.job_id, JobCondition(timeout=0).over(job.condition))
 
 
-def test_a_contract_there_is_not_is_told_by_who_attaches(folder, monkeypatch):
+def test_an_unknown_contract_is_an_error_of_attach(folder, monkeypatch):
     monkeypatch.setenv("DATAFLOW_LOCAL_CONTRACT", "g2")
 
     with pytest.raises(ConfigError) as refused:
@@ -192,18 +192,18 @@ def test_a_contract_there_is_not_is_told_by_who_attaches(folder, monkeypatch):
     )
 
 
-def test_ten_processes_that_attach_at_once_get_one_service(folder):
-    with users(folder, 10) as everybody:
-        for user in everybody:
-            user.ask()
-        pids = {user.answer() for user in everybody}
+def test_ten_processes_that_attach_at_once_share_one_service(folder):
+    with users(folder, 10) as processes:
+        for user in processes:
+            user.request()
+        pids = {user.answer() for user in processes}
 
         assert len(pids) == 1
         with served(folder) as address:
             assert address.pid in pids
 
 
-def test_a_service_stays_while_users_come_and_go_and_ends_a_while_after_the_last(folder):
+def test_a_service_outlives_its_starter_and_ends_after_its_last_user(folder):
     with users(folder, 3) as (first, second, third):
         pid = first.attach()
         assert second.attach() == pid
@@ -212,12 +212,12 @@ def test_a_service_stays_while_users_come_and_go_and_ends_a_while_after_the_last
         assert second.attach() == pid
 
         second.kill()
-        assert third.attach() == pid  # soon enough, as a restarted kernel is
+        assert third.attach() == pid  # within the grace time, as a restarted kernel
 
         third.kill()
         eventually(lambda: not is_served(folder))
     assert folder.read_address() is None
-    assert folder.words.read_text() == ""
+    assert folder.printed.read_text() == ""
 
 
 def test_an_address_left_by_a_killed_service_is_replaced(folder):
@@ -230,11 +230,11 @@ def test_an_address_left_by_a_killed_service_is_replaced(folder):
             assert address.pid != killed.pid
             assert address.secret_key != killed.secret_key
             assert folder.read_address() == address
-            # Nor is it kept as a dead child.
+            # The killed child is reaped too.
             assert killed.pid not in [process.pid for process in module._started]
 
 
-def test_a_service_that_is_just_ending_is_waited_for_and_replaced(folder):
+def test_attach_waits_for_an_ending_service_and_replaces_it(folder):
     with served(folder) as ending:
         os.kill(ending.pid, signal.SIGTERM)
         eventually(lambda: folder.read_address() is None)
@@ -243,18 +243,18 @@ def test_a_service_that_is_just_ending_is_waited_for_and_replaced(folder):
             assert address.pid != ending.pid
 
 
-def test_looking_starts_nothing_and_tells_what_is_there(folder):
+def test_peek_returns_a_running_service_and_starts_none(folder):
     assert peek(folder) is None
     assert not folder.path.exists()
 
     folder.make()
-    folder.write_address(Address("http://127.0.0.1:1", "a", "s", NOBODY))
+    folder.write_address(Address("http://127.0.0.1:1", "a", "s", NO_PROCESS))
     assert peek(folder) is None  # left by a killed one
     with served(folder) as address:
         assert peek(folder) == address
 
 
-def test_a_service_that_cannot_start_is_told_in_one_line_with_its_last_words(folder):
+def test_a_service_that_cannot_start_is_one_line_with_its_last_line(folder):
     folder.make()
     folder.database.mkdir()
 
@@ -266,14 +266,14 @@ def test_a_service_that_cannot_start_is_told_in_one_line_with_its_last_words(fol
         "sqlite3.OperationalError: unable to open database file"
     )
     assert not is_served(folder)
-    users_lock = try_lock(folder.users_lock)  # nobody waits in vain for what was never there
+    users_lock = try_lock(folder.users_lock)  # attach has released it
     assert users_lock is not None
     os.close(users_lock)
 
 
-def test_a_service_that_says_nothing_is_not_quoted_with_what_an_older_one_said(folder):
+def test_the_output_of_an_older_service_is_not_quoted(folder):
     folder.make()
-    folder.words.write_text("older words\n")
+    folder.printed.write_text("older output\n")
     before = list(module._started)
 
     def started() -> list[subprocess.Popen[bytes]]:
@@ -289,10 +289,10 @@ def test_a_service_that_says_nothing_is_not_quoted_with_what_an_older_one_said(f
         attach(folder)
     thread.join()
 
-    assert str(refused.value) == "the local service ended at its start (code -9): it said nothing"
+    assert str(refused.value) == "the local service ended at its start (code -9): it printed nothing"
 
 
-def test_a_folder_that_cannot_be_used_is_refused_in_one_line(folder):
+def test_an_unusable_folder_is_refused_in_one_line(folder):
     folder.path.write_text("a file in the way")
 
     with pytest.raises(ConfigError, match="cannot be used"):
@@ -306,10 +306,10 @@ def test_a_folder_that_cannot_be_used_is_refused_in_one_line(folder):
     [
         ("start_lock", "another process has been starting the local service"),
         ("users_lock", "the local service has been ending"),
-        ("service_lock", "a process holds the data folder without saying where its service is"),
+        ("service_lock", "a process has held the data folder without an address"),
     ],
 )
-def test_waiting_for_another_process_has_an_end(folder, held, what):
+def test_a_wait_for_another_process_times_out(folder, held, what):
     folder.make()
     lock = try_lock(getattr(folder, held))
     assert lock is not None
@@ -318,29 +318,29 @@ def test_waiting_for_another_process_has_an_end(folder, held, what):
         attach(folder, wait_seconds=0.05)
 
     os.close(lock)
-    assert str(refused.value) == f"{what} for 0.05 s; its log is {folder.log}"
+    assert str(refused.value) == f"{what} for 0.05 s; see its log, {folder.log}"
 
 
-def test_waiting_for_a_slow_start_has_an_end(folder):
+def test_a_wait_for_a_slow_start_times_out(folder):
     with pytest.raises(ConfigError) as refused:
         attach(folder, wait_seconds=0)
 
-    assert str(refused.value) == f"the local service has been starting for 0 s; its log is {folder.log}"
+    assert str(refused.value) == f"the local service has been starting for 0 s; see its log, {folder.log}"
     eventually(lambda: peek(folder))
 
 
-def test_a_service_somebody_else_started_in_that_moment_is_as_good(folder):
-    theirs = Address("http://127.0.0.1:4242", "a", "s", NOBODY)
+def test_a_service_that_another_process_has_just_started_is_used(folder):
+    theirs = Address("http://127.0.0.1:4242", "a", "s", NO_PROCESS)
     locks: list[int] = []
 
-    def somebody_else() -> None:
-        eventually(folder.words.exists)  # the start is under way
+    def start_another() -> None:
+        eventually(folder.printed.exists)  # the start is under way
         lock = try_lock(folder.service_lock)
         assert lock is not None
         folder.write_address(theirs)
         locks.append(lock)
 
-    thread = threading.Thread(target=somebody_else)
+    thread = threading.Thread(target=start_another)
     thread.start()
     address, hold = attach(folder)
     thread.join()

@@ -20,7 +20,7 @@ def fail(error: Exception) -> None:
     raise error
 
 
-def test_an_event_is_a_line_with_what_it_is_about(tmp_path):
+def test_an_event_is_a_line_with_its_ids(tmp_path):
     with logged_to(tmp_path / "service.log"):
         event(logger, "a run has ended", runId="RUN000000001", jobId=None, state="FAILED")
 
@@ -35,7 +35,7 @@ def test_an_event_is_a_line_with_what_it_is_about(tmp_path):
     assert (len(time), time[-6:]) == (29, "+09:00")
 
 
-def test_a_line_is_dated_in_korea():
+def test_a_line_has_korean_time():
     record = logging.LogRecord("x", logging.WARNING, "", 0, "%s 매출\n", ("a\nb",), None)
     record.created = 1_793_520_000.9
 
@@ -51,37 +51,37 @@ def test_a_line_is_dated_in_korea():
         (OSError(28, "No space left on device"), "OSError: [Errno 28] No space left on device"),
         (sqlite3.OperationalError("disk is full"), "OperationalError: disk is full"),
     ],
-    ids=["what may quote a value", "of the system", "of the database"],
+    ids=["may quote a value", "system", "database"],
 )
-def test_an_error_is_told_by_its_kind_and_place_and_in_words_that_are_harmless(tmp_path, error, words):
+def test_an_error_is_logged_with_kind_and_place_and_only_a_public_message(tmp_path, error, words):
     with logged_to(tmp_path / "service.log"):
         try:
             fail(error)
         except Exception:
-            logger.exception("looking for waiting runs")
+            logger.exception("taking READY runs")
 
     (line,) = lines(tmp_path / "service.log")
-    assert (line["level"], line["event"], line["error"]) == ("ERROR", "looking for waiting runs", words)
+    assert (line["level"], line["event"], line["error"]) == ("ERROR", "taking READY runs", words)
     assert [frame.split()[-1] for frame in line["frames"]] == [
-        "test_an_error_is_told_by_its_kind_and_place_and_in_words_that_are_harmless",
+        "test_an_error_is_logged_with_kind_and_place_and_only_a_public_message",
         "fail",
     ]
     assert "test_log.py:" in line["frames"][1]
 
 
-def test_an_exception_that_is_not_there_is_left_out():
+def test_a_record_without_an_exception_has_no_error():
     record = logging.LogRecord("x", logging.ERROR, "", 0, "odd", (), (None, None, None))
 
     assert set(json.loads(JsonLines().format(record))) == {"time", "level", "event"}
 
 
-def test_what_the_server_warns_of_is_in_it_and_what_it_tells_besides_is_not(tmp_path):
-    logging.getLogger("uvicorn.error").setLevel(logging.NOTSET)  # a server of another test may have set it
+def test_warnings_of_uvicorn_and_asyncio_are_logged_and_their_news_is_not(tmp_path):
+    logging.getLogger("uvicorn.error").setLevel(logging.NOTSET)  # a server in another test may have set it
     with logged_to(tmp_path / "service.log"):
         logging.getLogger("uvicorn.error").warning("Invalid HTTP request received.")
         logging.getLogger("uvicorn.error").info("Started server process")
         logging.getLogger("asyncio").error("Task exception was never retrieved")
-        logging.getLogger("elsewhere").error("nothing of ours")
+        logging.getLogger("elsewhere").error("of another library")
 
     assert [line["event"] for line in lines(tmp_path / "service.log")] == [
         "Invalid HTTP request received.",
@@ -89,7 +89,7 @@ def test_what_the_server_warns_of_is_in_it_and_what_it_tells_besides_is_not(tmp_
     ]
 
 
-def test_nothing_is_written_and_levels_are_as_before_once_it_is_over(tmp_path):
+def test_after_the_block_nothing_is_logged_and_levels_are_restored(tmp_path):
     before = logging.getLogger("dataflow_magic.local").level
     with logged_to(tmp_path / "service.log"):
         pass
@@ -100,7 +100,7 @@ def test_nothing_is_written_and_levels_are_as_before_once_it_is_over(tmp_path):
 
 
 def test_files_are_rotated_by_size(tmp_path, monkeypatch):
-    monkeypatch.setattr(log, "MAX_BYTES", 200)
+    monkeypatch.setattr(log, "MAX_LOG_BYTES", 200)
     with logged_to(tmp_path / "service.log"):
         for number in range(20):
             event(logger, "a run was accepted", number=number)

@@ -1,4 +1,4 @@
-"""Data folders as services leave them, and processes that hold one as a service does."""
+"""Data folders as services leave them, and processes that own one as a service does."""
 
 from __future__ import annotations
 
@@ -15,12 +15,21 @@ import pytest
 
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.local.folder import Address, DataFolder
-from dataflow_magic.local.manage import Status, check_ours, counted, empty, look, measure, stop, wait_for_runs
+from dataflow_magic.local.manage import (
+    Status,
+    check_is_data_folder,
+    counted,
+    measure,
+    read_status,
+    reset,
+    stop,
+    wait_for_runs,
+)
 from dataflow_magic.local.store import Store, Tally
 from dataflow_magic.models.wire import RunState
 from tests.local.scripted import Clock, is_served
 
-NOBODY = 999_999_999  # beyond the ids of processes
+NO_PROCESS = 999_999_999  # beyond the ids of processes
 
 SERVICE = """
 import os, signal, sys, time
@@ -29,21 +38,21 @@ from dataflow_magic.local.folder import Address, DataFolder
 
 folder = DataFolder(Path(sys.argv[1]))
 folder.own()
-tell = lambda pid: folder.write_address(Address("http://127.0.0.1:1", "a", "b", pid))
+publish = lambda pid: folder.write_address(Address("http://127.0.0.1:1", "a", "b", pid))
 {more}
 print("serves", flush=True)
 time.sleep(60)
 """
-ENDS = "tell(os.getpid())"
-IGNORES = "signal.signal(signal.SIGTERM, signal.SIG_IGN); tell(os.getpid())"
+ENDS = "publish(os.getpid())"
+IGNORES = "signal.signal(signal.SIGTERM, signal.SIG_IGN); publish(os.getpid())"
 HAS_NO_ADDRESS = ""
-IS_GONE = f"tell({NOBODY})"
-IS_REPLACED = f"signal.signal(signal.SIGTERM, lambda *_: tell({NOBODY})); tell(os.getpid())"
+IS_GONE = f"publish({NO_PROCESS})"
+IS_REPLACED = f"signal.signal(signal.SIGTERM, lambda *_: publish({NO_PROCESS})); publish(os.getpid())"
 
 
 @contextmanager
 def service(folder: DataFolder, more: str) -> Iterator[subprocess.Popen[str]]:
-    """A process that serves a folder as far as others can see."""
+    """A process that owns a folder as a service does."""
     process = subprocess.Popen(
         [sys.executable, "-c", SERVICE.format(more=more), folder.path], stdout=subprocess.PIPE, text=True
     )
@@ -57,7 +66,7 @@ def service(folder: DataFolder, more: str) -> Iterator[subprocess.Popen[str]]:
 
 @pytest.fixture
 def folder(tmp_path):
-    """A folder that was served."""
+    """A folder that a service has served."""
     folder = DataFolder(tmp_path / "local")
     folder.make()
     folder.service_lock.touch()
@@ -78,23 +87,23 @@ def tree(folder: Path) -> list[str]:
     return sorted(str(path.relative_to(folder)) for path in folder.rglob("*"))
 
 
-def test_a_number_of_things_has_their_plural_where_it_is_not_one():
+def test_a_noun_is_plural_unless_the_number_is_1():
     assert [counted(number, "run") for number in (0, 1, 2)] == ["0 runs", "1 run", "2 runs"]
 
 
-# Looking
+# Status
 
 
-def test_a_folder_that_is_not_there_has_nothing_and_is_not_made(tmp_path):
-    assert look(DataFolder(tmp_path / "none")) == Status(False, None, None, Tally(), 0, 0)
+def test_the_status_of_a_missing_folder_is_empty_and_creates_nothing(tmp_path):
+    assert read_status(DataFolder(tmp_path / "none")) == Status(False, None, None, Tally(), 0, 0)
     assert tree(tmp_path) == []
 
 
-def test_a_served_folder_tells_where_and_since_when(folder, store):
+def test_the_status_of_a_served_folder_has_its_address_and_start(folder, store):
     add_run(store)
     before = time.time()
     with service(folder, ENDS) as process:
-        found = look(folder)
+        found = read_status(folder)
 
     assert found.is_served
     assert found.address == Address("http://127.0.0.1:1", "a", "b", process.pid)
@@ -103,15 +112,15 @@ def test_a_served_folder_tells_where_and_since_when(folder, store):
     assert found.tally == Tally(jobs=1, runs=1, waiting=1)
 
 
-def test_an_address_that_a_killed_service_left_is_none(folder):
-    folder.write_address(Address("http://127.0.0.1:1", "a", "b", NOBODY))
+def test_the_status_ignores_the_address_of_a_killed_service(folder):
+    folder.write_address(Address("http://127.0.0.1:1", "a", "b", NO_PROCESS))
 
-    found = look(folder)
+    found = read_status(folder)
 
     assert (found.is_served, found.address, found.since) == (False, None, None)
 
 
-def test_what_links_lead_to_is_not_counted(tmp_path):
+def test_targets_of_links_are_not_counted(tmp_path):
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "large").write_bytes(bytes(1000))
     (tmp_path / "in" / "deep").mkdir(parents=True)
@@ -125,7 +134,7 @@ def test_what_links_lead_to_is_not_counted(tmp_path):
 # Waiting
 
 
-def test_no_run_is_waited_for_where_none_goes_on(folder, store):
+def test_the_wait_ends_at_once_without_live_runs(folder, store):
     run_id = add_run(store)
     store.move(run_id, RunState.RUNNING)
     store.move(run_id, RunState.COMPLETED)
@@ -134,7 +143,7 @@ def test_no_run_is_waited_for_where_none_goes_on(folder, store):
 
 
 @pytest.mark.parametrize("state", ["READY", "RUNNING"])
-def test_a_run_that_takes_too_long_is_told_with_what_helps(folder, store, state):
+def test_a_wait_that_times_out_says_what_to_do(folder, store, state):
     run_id = add_run(store)
     store.move(run_id, state)
 
@@ -142,21 +151,21 @@ def test_a_run_that_takes_too_long_is_told_with_what_helps(folder, store, state)
         wait_for_runs(folder, 0.15)
 
     assert str(refused.value) == (
-        "1 run not over after 0.15 s, so the service goes on; "
-        "give a longer --timeout, or leave out --wait to end them with it"
+        "1 run READY or RUNNING after 0.15 s, so the service was not stopped; "
+        "give a longer --timeout, or leave out --wait to end the runs with the service"
     )
 
 
 # Stopping
 
 
-def test_where_no_service_is_none_is_stopped(folder):
-    folder.write_address(Address("http://127.0.0.1:1", "a", "b", NOBODY))
+def test_stopping_without_a_service_returns_none(folder):
+    folder.write_address(Address("http://127.0.0.1:1", "a", "b", NO_PROCESS))
 
     assert stop(folder) is None
 
 
-def test_a_service_is_gone_when_stopping_it_returns(folder):
+def test_a_service_has_ended_when_stop_returns(folder):
     with service(folder, ENDS) as process:
         stopped = stop(folder)
 
@@ -166,7 +175,7 @@ def test_a_service_is_gone_when_stopping_it_returns(folder):
         assert process.wait(60) == -signal.SIGTERM
 
 
-def test_a_service_that_a_user_starts_anew_counts_as_stopped(folder):
+def test_a_service_that_a_user_replaces_counts_as_stopped(folder):
     with service(folder, IS_REPLACED) as process:
         stopped = stop(folder)
 
@@ -177,27 +186,27 @@ def test_a_service_that_a_user_starts_anew_counts_as_stopped(folder):
 @pytest.mark.parametrize(
     ("kind", "who"),
     [
-        (IGNORES, "process {pid}, which was asked to end,"),
+        (IGNORES, "process {pid}, which got SIGTERM,"),
         (HAS_NO_ADDRESS, "a process without an address"),
-        (IS_GONE, f"process {NOBODY}, which was asked to end,"),
+        (IS_GONE, f"process {NO_PROCESS}, which got SIGTERM,"),
     ],
     ids=["ignores it", "has no address", "has another process's address"],
 )
-def test_a_process_that_does_not_end_is_told_after_a_while(folder, kind, who):
+def test_a_process_that_does_not_end_is_an_error_after_the_timeout(folder, kind, who):
     with service(folder, kind) as process, pytest.raises(ConfigError) as refused:
         stop(folder, 0.25)
 
     assert str(refused.value) == (
-        f"{who.format(pid=process.pid)} still serves {folder.path} after 0.25 s; its log is {folder.log}"
+        f"{who.format(pid=process.pid)} still serves {folder.path} after 0.25 s; see its log, {folder.log}"
     )
 
 
-# Emptying
+# Reset
 
 
-def test_an_emptied_folder_is_as_new_and_keeps_what_is_not_ours(folder, store):
+def test_reset_deletes_what_a_service_makes_and_nothing_else(folder, store):
     add_run(store)
-    folder.write_address(Address("http://127.0.0.1:1", "a", "b", NOBODY))
+    folder.write_address(Address("http://127.0.0.1:1", "a", "b", NO_PROCESS))
     folder.log.write_text("words")
     (folder.path / "service.log.1").write_text("older words")
     (folder.objects / "bucket" / "deep").mkdir(parents=True)
@@ -205,20 +214,20 @@ def test_an_emptied_folder_is_as_new_and_keeps_what_is_not_ours(folder, store):
     (folder.path / "runs" / "one").mkdir(parents=True)
     (folder.path / "notes.txt").write_text("mine")
 
-    empty(folder)
+    reset(folder)
 
     assert tree(folder.path) == ["notes.txt", "objects", "service.lock"]
-    empty(folder)  # nothing more to do
+    reset(folder)  # a second reset finds nothing to delete
 
 
-def test_no_link_is_followed(folder, tmp_path):
+def test_reset_follows_no_link(folder, tmp_path):
     (tmp_path / "outside").mkdir()
     (tmp_path / "outside" / "kept").write_text("kept")
     (folder.objects / "bucket").symlink_to(tmp_path / "outside")
     (folder.path / "runs").symlink_to(tmp_path / "outside")
     folder.log.symlink_to(tmp_path / "outside" / "kept")
 
-    empty(folder)
+    reset(folder)
 
     assert (tmp_path / "outside" / "kept").read_text() == "kept"
     assert tree(folder.path) == ["objects", "service.lock"]
@@ -229,7 +238,7 @@ def no_lock(folder: DataFolder) -> None:
 
 
 def other_lock(folder: DataFolder) -> None:
-    folder.service_lock.write_text("a file of somebody else")
+    folder.service_lock.write_text("a file of another program")
 
 
 def no_objects(folder: DataFolder) -> None:
@@ -255,20 +264,20 @@ def nothing(folder: DataFolder) -> None:
         (objects_elsewhere, "no objects"),
         (nothing, "no service.lock and no objects"),
     ],
-    ids=["no lock", "a lock with words", "no objects", "objects that are elsewhere", "neither"],
+    ids=["no lock", "a lock with content", "no objects", "objects is a link", "neither"],
 )
-def test_a_folder_that_is_not_a_services_is_left_alone(folder, change, missing):
+def test_a_folder_of_another_kind_is_left_alone(folder, change, missing):
     change(folder)
     (folder.path / "state.sqlite3").write_text("mine")
     before = tree(folder.path)
 
-    for act in (check_ours, empty):
+    for act in (check_is_data_folder, reset):
         with pytest.raises(ConfigError) as refused:
             act(folder)
 
         assert str(refused.value) == (
-            f"{folder.path} does not look like the data folder of a local service "
-            f"({missing} as one makes it); nothing was deleted"
+            f"{folder.path} is not the data folder of a local service "
+            f"({missing} as a service makes it); nothing was deleted"
         )
     assert tree(folder.path) == before
 
@@ -276,6 +285,6 @@ def test_a_folder_that_is_not_a_services_is_left_alone(folder, change, missing):
 def test_a_folder_that_is_served_is_left_alone(folder):
     with service(folder, ENDS) as process:
         with pytest.raises(ConfigError, match=f"already serves {folder.path} at .*, process {process.pid};"):
-            empty(folder)
+            reset(folder)
 
         assert folder.read_address() is not None

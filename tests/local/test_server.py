@@ -63,14 +63,14 @@ print("served", flush=True)
 
 @dataclass
 class Running:
-    """A service in a process of its own, which says where it is."""
+    """A service process and its URL."""
 
     process: subprocess.Popen[str]
     folder: DataFolder
     endpoint: str
 
     def end(self, number: signal.Signals) -> tuple[int, str]:
-        """Send a signal; return the exit code and what else the service printed."""
+        """Send a signal; return the exit code and the rest of the output."""
         self.process.send_signal(number)
         return self.ended()
 
@@ -108,7 +108,7 @@ def store_of(folder: DataFolder) -> Store:
 
 
 def add_runs(folder: DataFolder, count: int) -> list[str]:
-    """Jobs of one place with runs that wait; return the runs' ids."""
+    """Add READY runs of a job that runs one at a time; return their ids."""
     store = store_of(folder)
     condition = {"numWorker": 2, "timeout": 30, "scriptPath": "b/s/", "logPath": "b/l/"}
     job = store.add_job("narrow", "SCRIPT", max_concurrent_runs=1, condition=condition, extra={})
@@ -118,7 +118,7 @@ def add_runs(folder: DataFolder, count: int) -> list[str]:
     ]
 
 
-def told(folder: DataFolder, run_id: str) -> tuple[str, str]:
+def state_of(folder: DataFolder, run_id: str) -> tuple[str, str]:
     run = store_of(folder).run(run_id)
     assert run is not None
     return run.status, run.detail
@@ -139,7 +139,7 @@ def free_port() -> int:
         return port
 
 
-def test_random_keys_are_nobody_elses():
+def test_random_keys_differ():
     first, second = random_keys(), random_keys()
 
     assert first.access_key != second.access_key
@@ -149,14 +149,14 @@ def test_random_keys_are_nobody_elses():
 
 @pytest.fixture(scope="module")
 def service(tmp_path_factory):
-    """One that is only asked, never ended."""
+    """A service that all tests of its module share; none ends it."""
     folder = DataFolder(tmp_path_factory.mktemp("shared") / "local")
     with running(folder) as service:
         yield service
 
 
 @pytest.mark.anyio
-async def test_a_service_answers_at_the_address_it_tells(folder):
+async def test_a_service_answers_at_the_address_in_its_folder(folder):
     port = free_port()
     with running(folder, port=port) as service:
         assert service.endpoint == f"http://127.0.0.1:{port}"
@@ -185,7 +185,7 @@ def test_a_service_listens_on_loopback_only(service):
 
 
 @pytest.mark.parametrize("size", [20_000, 40_000])
-def test_a_head_that_is_too_large_is_the_gateways_413(service, size):
+def test_a_head_over_the_limit_is_the_gateways_413(service, size):
     response = httpx.get(service.endpoint + "/api/v1/jobs", headers={"x": "y" * size}, trust_env=False)
 
     assert (response.status_code, response.json()) == (
@@ -200,7 +200,7 @@ def test_a_head_that_is_too_large_is_the_gateways_413(service, size):
     )
 
 
-def test_a_body_that_is_too_large_is_answered_all_the_same(service):
+def test_a_body_over_the_limit_is_the_gateways_413(service):
     target = "/api/v1/jobs"
 
     response = httpx.post(
@@ -211,7 +211,7 @@ def test_a_body_that_is_too_large_is_answered_all_the_same(service):
     )
 
     assert (response.status_code, response.json()["error"]["errorCode"]) == (413, "430")
-    assert "date" in response.headers  # by which clients tell a wrong clock from a wrong key
+    assert "date" in response.headers  # shows clients that their clock is wrong, not their key
 
 
 @pytest.mark.parametrize(
@@ -228,26 +228,26 @@ def test_a_service_ended_by_a_signal_fails_its_runs_and_leaves_no_address(
 ):
     ran, waits = add_runs(folder, 2)
     with running(folder, parent=parent) as service:
-        eventually(lambda: told(folder, ran)[0] == "RUNNING")
+        eventually(lambda: state_of(folder, ran)[0] == "RUNNING")
 
         ended = service.end(number)
 
         assert (ended[0], ended[1].endswith(printed)) == (code, True)
-    assert told(folder, ran) == ("FAILED", "the local service stopped while it ran")
-    assert told(folder, waits) == ("READY", "")
+    assert state_of(folder, ran) == ("FAILED", "the local service stopped while it ran")
+    assert state_of(folder, waits) == ("READY", "")
     assert folder.read_address() is None
     assert not is_served(folder)
     ignored = int((folder.path / "ignored_by_a_script").read_text().split()[1], 16)
     assert not ignored & 1 << signal.SIGINT - 1
 
 
-def test_a_service_after_a_killed_one_goes_on_where_that_was(folder):
+def test_a_service_after_a_killed_one_fails_its_running_run_and_starts_the_waiting_one(folder):
     ran, waits = add_runs(folder, 2)
     with running(folder) as killed:
-        eventually(lambda: told(folder, ran)[0] == "RUNNING")
+        eventually(lambda: state_of(folder, ran)[0] == "RUNNING")
         killed.process.kill()
         killed.process.wait()
-        assert told(folder, ran)[0] == "RUNNING"
+        assert state_of(folder, ran)[0] == "RUNNING"
         assert folder.read_address() is not None
 
         with running(folder) as service:
@@ -255,15 +255,15 @@ def test_a_service_after_a_killed_one_goes_on_where_that_was(folder):
             address = folder.read_address()
             assert address is not None
             assert address.pid == service.process.pid
-            assert told(folder, ran) == ("FAILED", "the local service stopped while it ran")
-            eventually(lambda: told(folder, waits)[0] == "RUNNING")
+            assert state_of(folder, ran) == ("FAILED", "the local service stopped while it ran")
+            eventually(lambda: state_of(folder, waits)[0] == "RUNNING")
             assert service.end(signal.SIGTERM)[0] == 0
 
     jobs, _ = store_of(folder).jobs(name=None, page=0, limit=10)
     assert sorted(job.name for job in jobs) == ["daily_delays", "narrow", "slow_count"]
 
 
-def test_a_service_logs_its_start_its_end_and_its_own_faults_and_prints_nothing(folder):
+def test_a_service_logs_its_start_its_end_and_its_errors_and_prints_nothing(folder):
     with running(folder) as service:
         with closing(sqlite3.connect(folder.database)) as db:
             db.execute("DROP TABLE jobs")
@@ -284,7 +284,7 @@ def test_a_service_logs_its_start_its_end_and_its_own_faults_and_prints_nothing(
     assert "store.py" in lines[1]["frames"][-1]
 
 
-def test_a_request_that_hangs_does_not_keep_a_service_from_ending(folder):
+def test_a_service_ends_while_a_request_hangs(folder):
     with running(folder) as service:
         host, _, port = service.endpoint.removeprefix("http://").partition(":")
         target = "/api/v1/jobs"
@@ -296,7 +296,7 @@ def test_a_request_that_hangs_does_not_keep_a_service_from_ending(folder):
             assert service.end(signal.SIGTERM)[0] == 0
 
 
-def test_an_unused_service_ends_by_itself(folder):
+def test_an_unused_service_ends(folder):
     with running(folder, grace=GRACE) as service:
         assert service.ended() == (0, "served\n")
 
@@ -304,7 +304,7 @@ def test_an_unused_service_ends_by_itself(folder):
     assert not is_served(folder)
 
 
-def test_a_service_goes_on_while_a_run_does_or_somebody_uses_it(folder):
+def test_a_service_stays_while_it_has_a_live_run_or_a_user(folder):
     first, second = add_runs(folder, 2)
     with running(folder, grace=GRACE) as service:
         with pytest.raises(subprocess.TimeoutExpired):
@@ -313,13 +313,13 @@ def test_a_service_goes_on_while_a_run_does_or_somebody_uses_it(folder):
         hold = try_lock(folder.users_lock, shared=True)
         assert hold is not None
         (folder.path / "finish").touch()
-        eventually(lambda: told(folder, second)[0] == "COMPLETED")
+        eventually(lambda: state_of(folder, second)[0] == "COMPLETED")
         with pytest.raises(subprocess.TimeoutExpired):
             service.process.wait(timeout=2 * GRACE)
 
         os.close(hold)
         assert service.ended() == (0, "served\n")
-    assert told(folder, first)[0] == "COMPLETED"
+    assert state_of(folder, first)[0] == "COMPLETED"
 
 
 def test_a_service_whose_folder_was_removed_ends(folder, tmp_path):
@@ -335,7 +335,7 @@ def test_a_service_whose_folder_was_removed_ends(folder, tmp_path):
 
 def test_a_port_in_use_is_refused_in_one_line(folder):
     folder.make()
-    folder.write_address(Address("http://127.0.0.1:4242", "a", "s", 4711))  # left by a killed one
+    folder.write_address(Address("http://127.0.0.1:4242", "a", "s", 4711))  # a killed service leaves one
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         port = listener.getsockname()[1]
         with pytest.raises(ConfigError) as refused:
@@ -358,11 +358,11 @@ def test_a_port_in_use_is_refused_in_one_line(folder):
         ("fd00::5", "http://[fd00::5]:1"),
     ],
 )
-def test_a_service_is_told_where_this_machine_finds_it(host, url):
+def test_the_url_of_a_service_works_on_this_machine(host, url):
     assert _url(host, 1) == url
 
 
-def test_an_address_of_the_newer_kind_is_listened_at(folder):
+def test_a_service_listens_at_an_ipv6_address(folder):
     if not socket.has_ipv6:
         pytest.skip("no IPv6 here")
     with closing(socket.create_server(("::1", 0), family=socket.AF_INET6)) as listener:
@@ -381,9 +381,9 @@ def test_an_address_of_the_newer_kind_is_listened_at(folder):
         (Address("http://127.0.0.1:4242", "a", "s", 4711), " at http://127.0.0.1:4242, process 4711"),
         (None, ""),
     ],
-    ids=["its address known", "not yet"],
+    ids=["with an address", "without one"],
 )
-def test_a_folder_that_is_served_already_is_refused_in_one_line(folder, address, where):
+def test_a_folder_that_is_served_is_refused_in_one_line(folder, address, where):
     folder.make()
     lock = try_lock(folder.service_lock)
     assert lock is not None
@@ -400,7 +400,7 @@ def test_a_folder_that_is_served_already_is_refused_in_one_line(folder, address,
     assert folder.read_address() == address
 
 
-def test_somebody_who_only_looks_does_not_keep_a_service_from_starting(folder):
+def test_a_service_starts_while_another_process_reads_the_status(folder):
     folder.make()
     looking = try_lock(folder.service_lock, shared=True)
     assert looking is not None
@@ -408,11 +408,11 @@ def test_somebody_who_only_looks_does_not_keep_a_service_from_starting(folder):
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         port = listener.getsockname()[1]
 
-        with pytest.raises(ConfigError, match=f"port {port} "):  # so the folder was its own by then
+        with pytest.raises(ConfigError, match=f"port {port} "):  # it owned the folder by then
             serve(folder, KEYS, nullcontext(ScriptedRuns()), port=port)
 
 
-def test_the_process_that_cannot_serve_says_so_in_one_line(tmp_path, capsys):
+def test_a_process_that_cannot_serve_prints_one_line(tmp_path, capsys):
     (tmp_path / "local").write_text("a file in the way")
 
     assert main(str(tmp_path / "local")) == 3
@@ -423,7 +423,7 @@ def test_the_process_that_cannot_serve_says_so_in_one_line(tmp_path, capsys):
     assert printed.err.count("\n") == 1
 
 
-def test_the_process_that_knows_no_such_contract_says_so_in_one_line(tmp_path, capsys, monkeypatch):
+def test_a_process_with_an_unknown_contract_prints_one_line(tmp_path, capsys, monkeypatch):
     monkeypatch.setenv("DATAFLOW_LOCAL_CONTRACT", "g2")
 
     assert main(str(tmp_path / "local")) == 3
