@@ -1,28 +1,28 @@
-"""Every error this package raises, by who has to act.
+"""Every error of this package, by who has to act. Knows no run and no service.
 
 ::
 
     DataflowError
-    |-- ConfigError              the machine's set-up: credentials, target, Java, an extra
+    |-- ConfigError              this machine: credentials, target, Java, an extra
     |-- CellError                the cell: an option or a line of the parameter block (.line)
-    |   '-- NoSuchRun            the run it names was not started on this machine
-    |-- ServiceError             the service answered, or failed to
-    |   |-- RequestRejected      it said no (.status .code .detail)
+    |   '-- NoSuchRun            it names a run that this machine did not start
+    |-- ServiceError             a call to the service failed
+    |   |-- RequestRejected      the service refused (.status .code .detail)
     |   |   |-- NotSignedIn      key, signature or clock
-    |   |   |-- NotAllowed       the key may not do this
+    |   |   |-- NotAllowed       the key lacks the permission
     |   |   |-- NotFound         no such job, run or address
-    |   |   |-- BadParameter     a value it will not take
-    |   |   |-- BadState         not now: the job or run is in a state that forbids it
-    |   |   '-- TooManyRequests  slow down (.retry_after)
-    |   |-- ServiceBroken        its fault: 5xx, or an answer that is not the contract
-    |   |-- Unreachable          the request never arrived
-    |   '-- OutcomeUnknown       it may or may not have arrived
+    |   |   |-- BadParameter     a value is not accepted
+    |   |   |-- BadState         the state of the job or run forbids it
+    |   |   '-- TooManyRequests  the service limits the rate (.retry_after)
+    |   |-- ServiceBroken        the service failed: 5xx, or a response that breaks the contract
+    |   |-- Unreachable          the request did not arrive
+    |   '-- OutcomeUnknown       the response was lost; the request may have been carried out
     |-- RunFailed                the run ended FAILED or CANCELED (.run)
     |   '-- SweepFailed          not every run of a sweep completed (.sweep)
-    '-- WaitTimeout              still running when the wait was over (.run)
+    '-- WaitTimeout              the wait timed out; the run is still active (.run)
 
-Messages say what happened with the value and what to do. They are shown as they are, alone, in a cell or a terminal, and often quote
-what a service or a script said: nothing in them moves a cursor or cannot be printed.
+A message says what happened, with the value, and what to do. A cell or a terminal shows it alone. It may quote a service or a
+script, so control characters in it are replaced by visible ones.
 """
 
 from __future__ import annotations
@@ -57,27 +57,27 @@ __all__ = [
 
 
 class DataflowError(Exception):
-    """The root: catch this to catch everything the package raises on purpose."""
+    """The base of every error that this package raises on purpose."""
 
     def __init__(self, message: str = "") -> None:
         super().__init__("\n".join(map(clean, without_colours(message).split("\n"))))
 
     def _render_traceback_(self) -> list[str]:
-        # IPython asks for this in every traceback mode and in %tb: the message is the whole story.
+        # IPython shows this in every traceback mode and in %tb.
         return [f"{type(self).__name__}: {self}"]
 
 
 class ConfigError(DataflowError):
-    """The machine is not set up for what was asked: credentials, target, Java or an extra is missing."""
+    """The machine lacks credentials, a target, Java or an extra, or a setting is invalid."""
 
 
 class CellError(DataflowError):
-    """The cell cannot be read; nothing was sent.
+    """The cell is invalid; nothing was sent.
 
     Parameters
     ----------
     line
-        The cell's own line number, 1 being the ``%%dataflow_run`` line; None when it has none.
+        Number of the line in the cell, 1 for the ``%%dataflow_run`` line; None where the error has no line.
     """
 
     def __init__(self, message: str, *, line: int | None = None) -> None:
@@ -86,25 +86,25 @@ class CellError(DataflowError):
 
 
 class NoSuchRun(CellError):
-    """No run of this machine has the id, key or beginning that a cell names."""
+    """No run of this machine has the id, key or prefix that a cell names."""
 
 
 class ServiceError(DataflowError):
-    """A call to the service did not end well."""
+    """A call to the service failed."""
 
 
 class RequestRejected(ServiceError):
-    """The service, or the gateway before it, answered that it will not do this.
+    """The service or its gateway refused the request.
 
     Parameters
     ----------
     status
-        HTTP status of the answer.
+        HTTP status of the response.
     code
         The vendor's own code as text: the gateway's ``errorCode`` ("200") or the service's ``errorType``
-        ("bad-parameter"); empty when the answer carried none.
+        ("bad-parameter"); empty where the response has none.
     detail
-        The vendor's own words, empty when it gave none.
+        The vendor's own words, empty where the response has none.
     """
 
     def __init__(self, message: str, *, status: int, code: str = "", detail: str = "") -> None:
@@ -115,32 +115,32 @@ class RequestRejected(ServiceError):
 
 
 class NotSignedIn(RequestRejected):
-    """The key, the signature or the clock was not accepted."""
+    """The service did not accept the key, the signature or the clock."""
 
 
 class NotAllowed(RequestRejected):
-    """The key is good but has no right to do this."""
+    """The key is valid and lacks the permission."""
 
 
 class NotFound(RequestRejected):
-    """There is no such job, run or address."""
+    """The service has no such job, run or address."""
 
 
 class BadParameter(RequestRejected):
-    """A value the service will not take."""
+    """The service does not accept a value."""
 
 
 class BadState(RequestRejected):
-    """The job or run is in a state that forbids this now."""
+    """The current state of the job or run forbids the request."""
 
 
 class TooManyRequests(RequestRejected):
-    """The service asks for fewer calls.
+    """The service limits the rate of requests.
 
     Parameters
     ----------
     retry_after
-        Seconds the service asked to wait, None when it did not say.
+        Seconds until the next request, as the service asks; None where it does not.
     """
 
     def __init__(
@@ -151,14 +151,14 @@ class TooManyRequests(RequestRejected):
 
 
 class ServiceBroken(ServiceError):
-    """The service failed, or answered something outside its contract.
+    """The service failed, or its response breaks the contract.
 
     Parameters
     ----------
     status
-        HTTP status of the answer.
+        HTTP status of the response.
     retry_after
-        Seconds the service asked to wait, None when it did not say.
+        Seconds until the next request, as the service asks; None where it does not.
     """
 
     def __init__(self, message: str, *, status: int, retry_after: float | None = None) -> None:
@@ -168,15 +168,15 @@ class ServiceBroken(ServiceError):
 
 
 class Unreachable(ServiceError):
-    """The request certainly did not reach the service, so nothing happened there."""
+    """The request did not reach the service, which therefore did nothing."""
 
 
 class OutcomeUnknown(ServiceError):
-    """The request left and no answer came back: it may or may not have been carried out."""
+    """The response was lost: the service may or may not have carried out the request."""
 
 
 class RunFailed(DataflowError):
-    """The run is over and did not complete.
+    """The run ended FAILED or CANCELED.
 
     Parameters
     ----------
@@ -190,12 +190,12 @@ class RunFailed(DataflowError):
 
 
 class SweepFailed(RunFailed):
-    """A sweep is over and not every run it was asked for completed.
+    """A sweep ended and not every run of it completed.
 
     Parameters
     ----------
     run
-        The first that did not, None where none was sent that did not.
+        The first run that ended without completing, None where there is none.
     sweep
         The sweep, for its ``runs`` and ``retry_failed()``.
     """
@@ -206,12 +206,12 @@ class SweepFailed(RunFailed):
 
 
 class WaitTimeout(DataflowError):
-    """The wait is over and the run is not; the run itself goes on.
+    """The wait timed out; the run is still active.
 
     Parameters
     ----------
     run
-        The run, still going.
+        The run, still active.
     """
 
     def __init__(self, message: str, *, run: Any) -> None:

@@ -1,4 +1,4 @@
-"""Files: whole writes, sure removals, and locks that end with their process. Imports nothing else of this package."""
+"""Atomic writes, removals, locks that end with their process, and the rule of object names. Imports nothing of this package."""
 
 from __future__ import annotations
 
@@ -51,21 +51,21 @@ def object_path(objects: Path, key: str) -> Path:
 
 
 def write_whole(path: Path, content: BinaryIO) -> int:
-    """Write what is left of a stream and return how many bytes that was; readers see the old file or the new one.
+    """Write the rest of a stream to a file and return the number of bytes; readers see the old file or the new one.
 
     Raises
     ------
     OSError
-        The file cannot be written, and is as it was.
+        The file cannot be written; the old one is unchanged.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    # Spark and listings pass over names with a leading dot, should a crash leave one behind.
+    # After a crash, Spark and listings ignore the part for its leading dot.
     part = path.with_name(f".{uuid.uuid4().hex}")
     try:
         with part.open("xb") as file:
             shutil.copyfileobj(content, file, 1 << 20)
             size = file.tell()
-        if not path.is_dir():  # which cannot be replaced
+        if not path.is_dir():  # a folder is not replaced
             remove_checksums(path)
         part.replace(path)
     finally:
@@ -74,16 +74,16 @@ def write_whole(path: Path, content: BinaryIO) -> int:
 
 
 def remove_checksums(path: Path) -> None:
-    """Remove what Hadoop keeps beside a file it wrote; once that does not fit any more, it refuses to read the file."""
-    # A name that is too long to have any raises here.
+    """Remove the checksum that Hadoop keeps beside a file: Hadoop refuses to read a file that differs from it."""
+    # The name of the checksum may be too long to exist.
     with suppress(OSError):
         path.with_name(f".{path.name}.crc").unlink()
 
 
 def remove_folder(folder: Path) -> None:
-    """Remove a folder with all that is in it, also what is just being written there; gives up after two seconds.
+    """Remove a folder and its content; give up after two seconds.
 
-    A process that was told to end makes a last file now and then, and a folder that gets one cannot be removed.
+    A process that is ending may still write a file, and a folder that gets one meanwhile is not removed by one try.
     """
     for _ in range(REMOVALS):
         shutil.rmtree(folder, ignore_errors=True)
@@ -93,10 +93,10 @@ def remove_folder(folder: Path) -> None:
 
 
 def try_lock(path: Path, *, shared: bool = False) -> int | None:
-    """Take the lock of a file and return its descriptor; None when another process holds it.
+    """Take the lock of a file and return its descriptor; None where another process holds it.
 
-    The lock lasts as long as the descriptor is open, and the system drops it when the process ends, however it ends.
-    Programs this process starts do not inherit the descriptor.
+    The lock lasts as long as the descriptor is open: the system releases it when the process ends in any way. Programs that
+    this process starts do not inherit the descriptor.
     """
     descriptor = os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
     try:
@@ -108,7 +108,7 @@ def try_lock(path: Path, *, shared: bool = False) -> int | None:
 
 
 def is_locked(path: Path) -> bool:
-    """Whether a process holds the exclusive lock of the file. Creates no file."""
+    """Return whether a process holds the exclusive lock of a file; the file need not exist."""
     try:
         descriptor = os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except FileNotFoundError:

@@ -134,7 +134,7 @@ def resolve_target(
     if wanted == "local":
         if profile:
             raise ConfigError(f"--target local takes no --profile ({profile!r}); leave one of them out")
-        return _local("asked for")
+        return _local("chosen")
     if wanted and "://" in wanted:
         return _address(wanted, profile, environment, configure_file)
     if wanted and wanted != "cloud":

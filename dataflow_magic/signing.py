@@ -1,8 +1,8 @@
-"""API Gateway signature v2. Pure: no clock, no network, no encoding of targets.
+"""Signs and verifies by API Gateway signature v2. Pure: knows no clock, no network and no encoding of targets.
 
 Source: the contract of every Data Flow call, ``api.ncloud-docs.com/docs/common-ncpapi`` (read 2026-11): the string
 ``METHOD SP TARGET LF TIMESTAMP LF ACCESS_KEY``, HMAC-SHA256 with the secret key, base64. The page prints no numeric
-example; the vectors in ``tests/test_signing.py`` were computed apart from this module.
+example; the vectors in ``tests/test_signing.py`` were computed without this module.
 """
 
 from __future__ import annotations
@@ -18,7 +18,7 @@ ACCESS_KEY_HEADER = "x-ncp-iam-access-key"
 SIGNATURE_HEADER = "x-ncp-apigw-signature-v2"
 
 MAX_SKEW_MS = 300_000
-"""A timestamp further than this from the gateway's clock is refused (common-ncpapi: five minutes)."""
+"""The gateway refuses a timestamp further than this from its clock (common-ncpapi: five minutes)."""
 
 
 def sign(method: str, target: bytes, timestamp_ms: int, access_key: str, secret_key: str) -> str:
@@ -29,7 +29,7 @@ def sign(method: str, target: bytes, timestamp_ms: int, access_key: str, secret_
     method
         HTTP method; sent and signed in upper case.
     target
-        The request target exactly as it goes on the wire: ``/api/v1/...`` with its query, percent-escapes untouched.
+        The request target exactly as it is sent: ``/api/v1/...`` with its query and percent-escapes.
     timestamp_ms
         Milliseconds since the epoch, the same number as in the timestamp header.
 
@@ -47,6 +47,6 @@ def sign(method: str, target: bytes, timestamp_ms: int, access_key: str, secret_
 def verify(
     signature: str, method: str, target: bytes, timestamp_ms: int, access_key: str, secret_key: str
 ) -> bool:
-    """Say whether ``signature`` is the one `sign` gives, in constant time."""
+    """Return whether ``signature`` equals the result of `sign`, compared in constant time."""
     expected = sign(method, target, timestamp_ms, access_key, secret_key)
     return hmac.compare_digest(expected.encode(), signature.encode("utf-8", "replace"))

@@ -51,21 +51,21 @@ def test_an_error_is_shown_as_its_message_alone(kind):
     ],
     ids=lambda kind: kind.__name__,
 )
-def test_who_has_to_act_is_told_by_the_kind(kind, parent):
+def test_an_error_has_its_parent(kind, parent):
     assert kind.__mro__[1] is parent
 
 
-def test_a_failed_run_is_not_the_service_s_error():
+def test_a_failed_run_is_no_service_error_and_an_unknown_outcome_no_rejection():
     assert not issubclass(errors.RunFailed, errors.ServiceError)
     assert not issubclass(errors.OutcomeUnknown, RequestRejected)
 
 
-def test_a_mistake_in_a_cell_has_its_line():
+def test_a_cell_error_names_its_line():
     assert (str(CellError("x", line=3)), CellError("x", line=3).line) == ("line 3: x", 3)
     assert (str(CellError("x")), CellError("x").line) == ("x", None)
 
 
-def test_a_refusal_has_the_vendor_s_words():
+def test_a_rejection_holds_the_vendor_s_code_and_words():
     error = errors.TooManyRequests("m", status=429, code="410", detail="Throttle Limited", retry_after=2.0)
 
     assert (error.status, error.code, error.detail, error.retry_after) == (
@@ -82,5 +82,5 @@ def test_a_refusal_has_the_vendor_s_words():
     [("tabel", "; did you mean 'table'?"), ("zzz", ""), ("", "")],
     ids=["near", "far", "nothing"],
 )
-def test_a_near_word_is_suggested(word, hint):
+def test_the_nearest_word_is_suggested(word, hint):
     assert suggestion(word, ["table", "day"]) == hint

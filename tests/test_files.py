@@ -18,14 +18,14 @@ def names(folder: Path) -> list[str]:
     return sorted(path.name for path in folder.iterdir())
 
 
-def test_a_file_is_written_with_the_folders_it_needs_and_its_size_is_told(tmp_path):
+def test_a_write_makes_missing_folders_and_returns_the_size(tmp_path):
     assert write_whole(tmp_path / "a" / "b" / "c.txt", io.BytesIO("매출\r\n".encode())) == 8
 
     assert (tmp_path / "a" / "b" / "c.txt").read_bytes() == "매출\r\n".encode()
     assert names(tmp_path / "a" / "b") == ["c.txt"]
 
 
-def test_a_file_that_is_there_is_replaced_with_the_checksums_it_had(tmp_path):
+def test_a_replaced_file_loses_its_checksum(tmp_path):
     path = tmp_path / "c.csv"
     path.write_text("old")
     (tmp_path / ".c.csv.crc").write_text("of old")
@@ -37,7 +37,7 @@ def test_a_file_that_is_there_is_replaced_with_the_checksums_it_had(tmp_path):
     assert names(tmp_path) == [".d.csv.crc", "c.csv"]
 
 
-def test_what_ends_early_leaves_the_file_as_it_was(tmp_path):
+def test_a_failed_write_leaves_the_old_file(tmp_path):
     class Broken(io.BytesIO):
         def read(self, size: int | None = -1, /) -> bytes:
             if self.tell():
@@ -71,7 +71,7 @@ def test_the_longest_name_can_be_written(tmp_path):
     assert (tmp_path / ("x" * 255)).read_bytes() == b"new"
 
 
-def test_a_killed_writer_leaves_the_old_file_and_no_name_a_listing_shows(tmp_path):
+def test_a_killed_writer_leaves_the_old_file_and_a_hidden_part(tmp_path):
     path = tmp_path / "c.csv"
     path.write_text("old")
     script = (
@@ -91,7 +91,7 @@ def test_a_killed_writer_leaves_the_old_file_and_no_name_a_listing_shows(tmp_pat
     assert [name for name in names(tmp_path) if not name.startswith(".")] == ["c.csv"]
 
 
-def test_a_folder_is_removed_though_somebody_writes_into_it_for_a_last_time(tmp_path):
+def test_a_folder_is_removed_while_a_process_still_writes_into_it(tmp_path):
     folder = tmp_path / "run"
     folder.mkdir()
     over = time.monotonic() + 0.3
@@ -113,7 +113,7 @@ def test_a_folder_is_removed_though_somebody_writes_into_it_for_a_last_time(tmp_
     remove_folder(folder)  # nothing to do
 
 
-def test_a_folder_that_cannot_be_removed_is_given_up(tmp_path, monkeypatch):
+def test_a_removal_ends_after_its_last_try(tmp_path, monkeypatch):
     monkeypatch.setattr("dataflow_magic.files.REMOVAL_SECONDS", 0.0)
     (tmp_path / "file").write_text("no folder")
 
@@ -133,7 +133,7 @@ def test_a_lock_is_held_until_its_descriptor_is_closed(tmp_path):
     assert not is_locked(file)
 
 
-def test_shared_locks_are_held_together_and_are_not_a_whole_one(tmp_path):
+def test_shared_locks_exclude_only_an_exclusive_one(tmp_path):
     file = tmp_path / "lock"
     one, two = try_lock(file, shared=True), try_lock(file, shared=True)
     assert one is not None
@@ -145,12 +145,12 @@ def test_shared_locks_are_held_together_and_are_not_a_whole_one(tmp_path):
     os.close(two)
 
 
-def test_looking_for_a_lock_makes_no_file(tmp_path):
+def test_is_locked_makes_no_file(tmp_path):
     assert not is_locked(tmp_path / "lock")
     assert list(tmp_path.iterdir()) == []
 
 
-def test_a_lock_below_no_folder_cannot_be_taken(tmp_path):
+def test_a_lock_in_a_missing_folder_raises(tmp_path):
     with pytest.raises(FileNotFoundError):
         try_lock(tmp_path / "none" / "lock")
 
@@ -175,7 +175,7 @@ def test_a_lock_below_no_folder_cannot_be_taken(tmp_path):
     ],
     ids=ascii,
 )
-def test_a_path_that_is_no_object_key_is_refused(tmp_path, key):
+def test_an_invalid_key_is_refused(tmp_path, key):
     with pytest.raises(InvalidKey, match="is not a path in object storage: write bucket/key"):
         object_path(tmp_path, key)
 

@@ -1,4 +1,4 @@
-"""The names of the package: these, all of them there, and none of them costing anything before it is used."""
+"""The public names of the package, and what importing them loads."""
 
 import importlib
 import pkgutil
@@ -50,7 +50,7 @@ def test_the_public_names_are_these():
 
 
 @pytest.mark.parametrize("name", PUBLIC)
-def test_each_public_name_is_there_and_listed(name):
+def test_each_public_name_exists_and_is_listed(name):
     assert getattr(dataflow_magic, name).__name__ == name
     assert name in dir(dataflow_magic)
 
@@ -77,10 +77,10 @@ def test_a_module_has_every_name_it_exports(name):
 
 
 def loaded_after(program: str) -> set[str]:
-    """Return which heavy packages a fresh process has loaded after a program that prints nothing."""
-    tell = f"\nimport sys\nprint(*(name for name in {HEAVY!r} if name in sys.modules))"
+    """Return the heavy packages that a new process has loaded after a program that prints nothing."""
+    report = f"\nimport sys\nprint(*(name for name in {HEAVY!r} if name in sys.modules))"
     done = subprocess.run(
-        [sys.executable, "-c", program + tell], capture_output=True, text=True, check=True, timeout=60
+        [sys.executable, "-c", program + report], capture_output=True, text=True, check=True, timeout=60
     )
     assert done.stderr == ""
     assert done.stdout.count("\n") == 1, "the program itself printed something"
@@ -106,7 +106,7 @@ def test_starting_runs_from_python_loads_neither_pandas_nor_a_web_server():
     assert loaded_after("from dataflow_magic import run, Run, Client") == {"httpx", "pydantic"}
 
 
-def test_what_the_package_logs_is_printed_only_where_somebody_asks_for_it():
+def test_a_log_record_is_not_printed_without_a_handler():
     assert (
         loaded_after(
             "import logging, dataflow_magic\nlogging.getLogger('dataflow_magic.session.run').warning('x')"

@@ -122,7 +122,7 @@ def test_a_target_names_the_origin_of_its_keys(configure):
         resolve_target(None, None, ENVIRONMENT, NOWHERE).source == "NCLOUD_ACCESS_KEY and NCLOUD_SECRET_KEY"
     )
     assert resolve_target(None, None, {}, configure).source == f"profile 'DEFAULT' of {file}"
-    assert resolve_target("local", None, {}, configure).source == "asked for"
+    assert resolve_target("local", None, {}, configure).source == "chosen"
 
 
 @pytest.mark.parametrize(

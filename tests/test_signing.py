@@ -43,7 +43,7 @@ JOBS, JOBS_SIGNED = b"/api/v1/jobs?page=0&limit=1000", "TH8zmLOJi4Swg5+4fGT/zJ3G
     ],
     ids=["published by a third party", "no query", "a query", "escapes in the query", "colons unescaped"],
 )
-def test_the_vectors_of_the_contract_are_met(method, target, timestamp_ms, access_key, secret_key, signature):
+def test_signatures_equal_the_vectors(method, target, timestamp_ms, access_key, secret_key, signature):
     assert sign(method, target, timestamp_ms, access_key, secret_key) == signature
     assert verify(signature, method, target, timestamp_ms, access_key, secret_key)
 
@@ -73,14 +73,14 @@ def test_the_vectors_of_the_contract_are_met(method, target, timestamp_ms, acces
         "secret encoded",
     ],
 )
-def test_the_classic_mistakes_are_refused(method, target, timestamp_ms, access_key, secret_key):
+def test_a_signature_over_anything_else_is_refused(method, target, timestamp_ms, access_key, secret_key):
     mistaken = sign(method, target, timestamp_ms, access_key, secret_key)
 
     assert not verify(mistaken, "GET", JOBS, WHEN, ACCESS, SECRET)
 
 
-def test_a_backslash_and_an_n_are_no_line_feed():
-    # The same three parts, joined the wrong way inside the target.
+def test_the_separator_is_a_line_feed_and_no_escape():
+    # The same parts with the two characters of an escape between them.
     mistaken = sign("GET", JOBS + rb"\n" + str(WHEN).encode(), WHEN, ACCESS, SECRET)
 
     assert not verify(mistaken, "GET", JOBS, WHEN, ACCESS, SECRET)
@@ -99,7 +99,7 @@ def test_a_backslash_and_an_n_are_no_line_feed():
     ],
     ids=["none", "no padding", "url alphabet", "line feed", "lower case", "not ASCII", "half a character"],
 )
-def test_a_signature_is_taken_only_as_it_is_written(signature):
+def test_another_spelling_of_the_signature_is_refused(signature):
     assert verify(JOBS_SIGNED, "GET", JOBS, WHEN, ACCESS, SECRET)
     assert not verify(signature, "GET", JOBS, WHEN, ACCESS, SECRET)
 
@@ -128,7 +128,7 @@ def test_any_changed_byte_is_refused(method, target, timestamp_ms, access_key, s
     bits = data.draw(st.integers(1, 127), label="flipped")
     changed = bytearray(parts[which])
     changed[place] ^= bits
-    # What is no number, or a number written otherwise, never comes this far; a method's case is not signed.
+    # The timestamp is a number here; the case of a method does not change its signature.
     assume(which != 2 or (changed.isdigit() and not changed.startswith(b"0")))
     assume(which != 0 or changed.upper() != parts[0])
     assume(which == 1 or changed.isascii())

@@ -45,7 +45,7 @@ class Client:
     now
         This machine's clock, in seconds since the epoch.
     timeout
-        Seconds one attempt may take to be sent, and to be answered.
+        Seconds of one attempt until the request is sent, and again until its response arrives.
     clock_offset
         The initial `clock_offset`, as an earlier client of the same service measured it.
 

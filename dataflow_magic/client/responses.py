@@ -1,6 +1,6 @@
-"""What an answer that is not a success means: status, headers and body to an error. Pure.
+"""Turns a response into an error, and its ``Date`` into the offset of the clock. Pure: sends nothing.
 
-The vendor answers errors in two documented shapes and a few seen ones, so the body decides, not the status alone:
+The vendor sends errors in two documented shapes and some observed ones, so the body decides, not the status alone:
 the gateway's ``{"error": {"errorCode", "message", "details"}}`` (``api-gov.ncloud-docs.com/docs/api-call-lgc-errorhandling``,
 read 2026-11) and the service's ``{"detail", "errorType"}`` (the vendor's own Cloud Functions sample,
 ``NaverCloudPlatform/cloud-functions``, execute-workflow).
@@ -22,16 +22,16 @@ from dataflow_magic.signing import MAX_SKEW_MS
 __all__ = ["clock_offset", "clock_words", "raise_for", "vendor_error"]
 
 MOST_WORDS = 200
-"""Characters of the vendor's words that are worth a message."""
+"""Characters of the vendor's words in a message."""
 
 
 def raise_for(response: httpx.Response, now: float) -> NoReturn:
-    """Raise the error a refusal or failure stands for.
+    """Raise the error of a response that is not a success.
 
     Parameters
     ----------
     now
-        This machine's seconds since the epoch, to tell a wrong clock from a wrong key.
+        The clock that signed, in seconds since the epoch: it distinguishes a wrong clock from a wrong key.
     """
     code, words = vendor_error(response)
     status = response.status_code
@@ -53,7 +53,7 @@ def _refusal(
     status: int, code: str, said: str, response: httpx.Response, now: float
 ) -> tuple[type[errors.RequestRejected], str]:
     if code == "210" or status == 403:
-        return errors.NotAllowed, f"not allowed ({status}{said}); the key has no right to do this"
+        return errors.NotAllowed, f"not allowed ({status}{said}); the key lacks the permission"
     if status == 401:
         skew = _skew_seconds(response, now)
         if skew is not None and abs(skew) * 1000 > MAX_SKEW_MS:
@@ -76,7 +76,7 @@ def _refusal(
         return errors.NotFound, f"not found ({status}{said})"
     if 300 <= status < 400 and (host := _redirect_host(response)):
         return errors.RequestRejected, (
-            f"redirected to {host} ({status}), where nothing was sent; check the target's address and the network's sign-in"
+            f"redirected to {host} ({status}), and nothing was sent there; check the target's address and the sign-in of the network"
         )
     return errors.RequestRejected, f"refused ({status}{said})"
 
@@ -90,26 +90,26 @@ def _redirect_host(response: httpx.Response) -> str:
 
 
 def clock_offset(response: httpx.Response, sent: float, answered: float) -> float | None:
-    """Return how many seconds the service's clock is ahead of this machine's, from an answer's ``Date``.
+    """Return how many seconds the service's clock is ahead of this machine's, by the ``Date`` of a response.
 
     Parameters
     ----------
     sent, answered
-        This machine's seconds since the epoch before the request and after its answer: the service dates its answer
-        somewhere between, so their middle is compared.
+        This machine's seconds since the epoch before the request and after its response. The service dates the response
+        between the two, so their middle is compared.
 
     Returns
     -------
     float or None
-        Good to half the request's time and a second, since the header has whole seconds; None without such a header,
-        and for an answer out of a cache, which tells of its own time by ``Age`` (RFC 9111, section 5.1).
+        Exact to a second, the unit of the header, and half the request's time. None without the header, and for a response
+        from a cache, which has an ``Age`` (RFC 9111, section 5.1).
     """
     served = _date(response.headers.get("date", ""))
     return None if served is None or "age" in response.headers else served + 0.5 - (sent + answered) / 2
 
 
 def clock_words(offset: float) -> str:
-    """Return, for people, that the clock is off and what is done about it; empty for 0."""
+    """Return a sentence about a clock that is off; empty for 0."""
     if not offset:
         return ""
     direction = "behind" if offset > 0 else "ahead of"
@@ -117,7 +117,7 @@ def clock_words(offset: float) -> str:
 
 
 def vendor_error(response: httpx.Response) -> tuple[str, str]:
-    """Return the vendor's code and words from any of its shapes; the body decides, not its content type."""
+    """Return the vendor's code and words from a body of any shape and content type."""
     try:
         body = response.json()
     except (ValueError, RecursionError):
@@ -138,7 +138,7 @@ def _text(response: httpx.Response) -> str:
     try:
         return response.text
     except (ValueError, TypeError, AssertionError):
-        # The answer names an encoding that Python has and that is none of text ("hex"), or that its bytes are not in.
+        # The response names a codec of Python that is not for text ("hex"), or one that does not fit its bytes.
         return response.content.decode(errors="replace")
 
 
@@ -167,7 +167,7 @@ def _skew_seconds(response: httpx.Response, now: float) -> float | None:
 def _date(text: str) -> float | None:
     try:
         date = parsedate_to_datetime(text)
-        # Without a zone it would be taken for this machine's.
+        # Python reads a date without a zone in this machine's zone.
         return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError):
         return None

@@ -24,7 +24,7 @@ Answer = httpx.Response | type[httpx.RequestError]
 
 @dataclass
 class FakeServer:
-    """Gives the scripted answers in turn, the last one for ever, and keeps what was asked.
+    """Send the scripted responses in turn, the last one forever, and record the requests.
 
     It refuses what is not signed over the very target that arrived, as the gateway does.
     """
@@ -77,7 +77,7 @@ DOWN = httpx.Response(503)
 
 @asynccontextmanager
 async def listening(answer: Callable[[bytes], bytes | None]) -> AsyncIterator[tuple[str, list[bytes]]]:
-    """Listen on a real port; each request's head is answered with these bytes, or by hanging up."""
+    """Listen on a real port; answer the head of each request with these bytes, or close the connection for None."""
     heads: list[bytes] = []
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:

@@ -1,7 +1,7 @@
 """The client against real sockets: proxies, certificates and transfers that break. All on loopback.
 
-What comes from the environment is tried in a process of its own, which is given one. No name is looked up: `dataflow.test`
-is known to the proxies of this module only, and 127.1 is this machine by number.
+Each test of the environment starts a process with one. No name is resolved: only the proxies of this module know
+`dataflow.test`, and 127.1 is a number of this machine.
 """
 
 import asyncio
@@ -68,7 +68,7 @@ subjectAltName = DNS:dataflow.test, IP:127.0.0.1
 
 @dataclass(frozen=True)
 class Authority:
-    """A certificate authority nobody knows, and a certificate it gave to `dataflow.test` and 127.0.0.1."""
+    """A private certificate authority, and its certificate for `dataflow.test` and 127.0.0.1."""
 
     file: Path
     folder: Path
@@ -102,7 +102,7 @@ def make_authority(home: Path, name: str) -> Authority:
         "leaf",
     )
     openssl("x509", "-req", "-in", "leaf.csr", *issuer, "-days", "2", "-out", "leaf.pem")
-    # A folder of certificates has them under the hash of their names.
+    # OpenSSL finds a certificate in a folder by the hash of its subject.
     hashed = openssl("x509", "-hash", "-noout", "-in", "ca.pem").strip()
     (home / "folder").mkdir()
     (home / "folder" / f"{hashed}.0").write_bytes((home / "ca.pem").read_bytes())
@@ -121,7 +121,7 @@ def another(tmp_path_factory):
 
 @dataclass
 class Listener:
-    """What listens on a port, and the first line of each request that came to it."""
+    """The port of a server, and the first line of each request it received."""
 
     port: int = 0
     lines: list[str] = field(default_factory=list)
@@ -131,7 +131,7 @@ class Listener:
 async def service(
     answer: bytes | None = STARTED, authority: Authority | None = None
 ) -> AsyncIterator[Listener]:
-    """Answer each request by these bytes and hang up; None only hangs up."""
+    """Send these bytes for each request and close the connection; with None only close it."""
     tls = None
     if authority:
         tls = ssl.create_default_context(ssl.Purpose.CLIENT_AUTH)
@@ -155,7 +155,7 @@ async def service(
 
 @asynccontextmanager
 async def proxy(to: Listener | None = None) -> AsyncIterator[Listener]:
-    """Open tunnels to `dataflow.test`, which is the service given, and refuse all others."""
+    """Open tunnels to `dataflow.test`, which lead to the given service, and refuse all others."""
 
     async def serve(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         line = await first_line(reader)
@@ -194,7 +194,7 @@ async def pass_on(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) ->
 
 
 async def start(endpoint: str, **environment: str | Path) -> str:
-    """Start a run from a process with this environment; returns its id, or the error's name and words."""
+    """Start a run in a process with this environment; return its id, or the name and message of the error."""
     ours = {
         name: value
         for name, value in os.environ.items()
@@ -220,7 +220,7 @@ async def start(endpoint: str, **environment: str | Path) -> str:
 # Proxies
 
 
-async def test_a_run_is_started_through_a_proxy_at_a_service_whose_authority_a_file_names(authority):
+async def test_a_start_goes_through_a_proxy_to_a_service_with_a_certificate_of_ssl_cert_file(authority):
     async with service(authority=authority) as behind, proxy(behind) as tunnel:
         said = await start(
             "https://dataflow.test",
@@ -233,7 +233,7 @@ async def test_a_run_is_started_through_a_proxy_at_a_service_whose_authority_a_f
     assert behind.lines == [POST]
 
 
-async def test_a_proxy_that_opens_no_tunnel_certainly_sent_nothing_so_a_start_is_tried_again():
+async def test_a_start_is_retried_where_a_proxy_opens_no_tunnel():
     async with proxy() as closed:
         said = await start("https://dataflow.test", HTTPS_PROXY=f"http://127.0.0.1:{closed.port}")
 
@@ -244,7 +244,7 @@ async def test_a_proxy_that_opens_no_tunnel_certainly_sent_nothing_so_a_start_is
     assert closed.lines == ["CONNECT dataflow.test:443 HTTP/1.1"] * 4
 
 
-async def test_a_proxy_that_passes_requests_on_is_asked_for_the_whole_address():
+async def test_a_forwarding_proxy_gets_the_whole_address():
     async with service() as forwards:
         said = await start("http://dataflow.test", HTTP_PROXY=f"http://127.0.0.1:{forwards.port}")
 
@@ -252,7 +252,7 @@ async def test_a_proxy_that_passes_requests_on_is_asked_for_the_whole_address():
     assert forwards.lines == ["POST http://dataflow.test/api/v1/jobs/gqigvH000000/executions HTTP/1.1"]
 
 
-async def test_a_proxy_that_passed_a_start_on_and_got_no_answer_leaves_the_outcome_unknown():
+async def test_a_502_of_a_forwarding_proxy_leaves_the_outcome_unknown():
     async with service(b"HTTP/1.1 502 Bad Gateway\r\nContent-Length: 0\r\n\r\n") as forwards:
         said = await start("http://dataflow.test", HTTP_PROXY=f"http://127.0.0.1:{forwards.port}")
 
@@ -260,7 +260,7 @@ async def test_a_proxy_that_passed_a_start_on_and_got_no_answer_leaves_the_outco
     assert len(forwards.lines) == 1
 
 
-async def test_a_proxy_is_left_out_for_what_the_environment_excepts():
+async def test_no_proxy_is_used_for_an_address_of_no_proxy():
     async with service() as behind, proxy() as closed:
         said = await start(
             f"http://127.1:{behind.port}", HTTP_PROXY=f"http://127.0.0.1:{closed.port}", NO_PROXY="127.1"
@@ -270,7 +270,7 @@ async def test_a_proxy_is_left_out_for_what_the_environment_excepts():
     assert closed.lines == []
 
 
-async def test_this_machine_is_called_without_a_proxy():
+async def test_no_proxy_is_used_for_this_machine():
     async with service() as here, proxy() as closed:
         address = f"http://127.0.0.1:{closed.port}"
         said = await start(f"http://127.0.0.1:{here.port}", HTTP_PROXY=address, ALL_PROXY=address)
@@ -282,7 +282,7 @@ async def test_this_machine_is_called_without_a_proxy():
 @pytest.mark.parametrize(
     "address", ["ftp://user:hunter2@x", "http://user:hunter2@x:port"], ids=["of a strange kind", "no address"]
 )
-async def test_a_proxy_that_cannot_be_used_is_told_without_its_password(address):
+async def test_an_unusable_proxy_is_reported_without_its_password(address):
     said = await start("https://dataflow.test", HTTPS_PROXY=address)
 
     assert said == (
@@ -294,7 +294,7 @@ async def test_a_proxy_that_cannot_be_used_is_told_without_its_password(address)
 # Certificates
 
 
-async def test_an_authority_may_be_named_by_a_folder(authority):
+async def test_certificates_of_ssl_cert_dir_are_trusted(authority):
     async with service(authority=authority) as behind, proxy(behind) as tunnel:
         said = await start(
             "https://dataflow.test",
@@ -305,7 +305,7 @@ async def test_an_authority_may_be_named_by_a_folder(authority):
     assert said == "p4Y5Pk000000"
 
 
-async def test_a_folder_counts_beside_a_file(authority, another):
+async def test_file_and_folder_are_both_trusted(authority, another):
     async with service(authority=authority) as behind, proxy(behind) as tunnel:
         said = await start(
             "https://dataflow.test",
@@ -317,21 +317,21 @@ async def test_a_folder_counts_beside_a_file(authority, another):
     assert said == "p4Y5Pk000000"
 
 
-async def test_an_authority_may_be_named_for_this_machine_too(authority):
+async def test_certificates_of_the_environment_are_trusted_on_loopback_too(authority):
     async with service(authority=authority) as here:
         said = await start(f"https://127.0.0.1:{here.port}", SSL_CERT_FILE=authority.file)
 
     assert said == "p4Y5Pk000000"
 
 
-async def test_certificates_are_not_read_for_what_is_not_encrypted():
+async def test_plain_http_reads_no_certificates():
     async with service() as here:
         said = await start(f"http://127.0.0.1:{here.port}", SSL_CERT_FILE="/no/such.pem")
 
     assert said == "p4Y5Pk000000"
 
 
-async def test_a_service_whose_authority_nobody_named_is_sent_nothing(authority):
+async def test_nothing_is_sent_to_a_service_with_an_unknown_certificate(authority):
     async with service(authority=authority) as behind, proxy(behind) as tunnel:
         said = await start("https://dataflow.test", HTTPS_PROXY=f"http://127.0.0.1:{tunnel.port}")
 
@@ -340,7 +340,7 @@ async def test_a_service_whose_authority_nobody_named_is_sent_nothing(authority)
     assert behind.lines == []
 
 
-async def test_a_service_with_the_certificate_of_another_name_is_sent_nothing(authority):
+async def test_nothing_is_sent_to_a_service_with_a_certificate_of_another_name(authority):
     async with service(authority=authority) as behind:
         said = await start(f"https://127.1:{behind.port}", SSL_CERT_FILE=authority.file)
 
@@ -348,7 +348,7 @@ async def test_a_service_with_the_certificate_of_another_name_is_sent_nothing(au
     assert behind.lines == []
 
 
-def test_a_file_of_certificates_that_is_none_is_told(tmp_path):
+def test_an_unreadable_file_of_certificates_is_reported(tmp_path):
     (tmp_path / "empty.pem").write_text("nothing")
 
     with pytest.raises(errors.ConfigError) as absent:
@@ -364,11 +364,11 @@ def test_a_file_of_certificates_that_is_none_is_told(tmp_path):
 @pytest.mark.parametrize(
     "environment", [{}, {"SSL_CERT_FILE": "", "SSL_CERT_DIR": ""}], ids=["none", "empty"]
 )
-def test_without_a_word_in_the_environment_the_usual_certificates_are_trusted(environment):
+def test_an_empty_environment_trusts_the_system_s_certificates(environment):
     assert certificates(environment) is True
 
 
-def test_whatever_is_trusted_names_are_verified(authority):
+def test_host_names_are_always_verified(authority):
     for environment in {"SSL_CERT_FILE": str(authority.file)}, {"SSL_CERT_DIR": str(authority.folder)}:
         context = certificates(environment)
 
@@ -395,7 +395,7 @@ BROKEN = {
 
 @pytest.mark.usefixtures("_no_pauses")
 @pytest.mark.parametrize("answer", BROKEN.values(), ids=BROKEN)
-async def test_a_start_whose_answer_breaks_off_is_sent_once_and_of_unknown_outcome(answer):
+async def test_a_broken_response_leaves_the_outcome_of_a_start_unknown(answer):
     async with service(answer) as broken, Client(ACCESS, SECRET, f"http://127.0.0.1:{broken.port}") as client:
         with pytest.raises(errors.OutcomeUnknown):
             await client.execute_job("gqigvH000000")
@@ -405,7 +405,7 @@ async def test_a_start_whose_answer_breaks_off_is_sent_once_and_of_unknown_outco
 
 @pytest.mark.usefixtures("_no_pauses")
 @pytest.mark.parametrize("answer", BROKEN.values(), ids=BROKEN)
-async def test_a_read_whose_answer_breaks_off_is_tried_four_times(answer):
+async def test_a_read_with_a_broken_response_is_tried_four_times(answer):
     async with service(answer) as broken, Client(ACCESS, SECRET, f"http://127.0.0.1:{broken.port}") as client:
         with pytest.raises(errors.Unreachable):
             await client.get_execution("J", "R")
@@ -413,7 +413,7 @@ async def test_a_read_whose_answer_breaks_off_is_tried_four_times(answer):
     assert broken.lines == ["GET /api/v1/jobs/J/executions/R HTTP/1.1"] * 4
 
 
-async def test_where_a_redirect_leads_nothing_is_sent():
+async def test_nothing_is_sent_to_the_address_of_a_redirect():
     async with service() as elsewhere:
         redirect = f"HTTP/1.1 307 Over There\r\nLocation: http://127.0.0.1:{elsewhere.port}/x\r\nContent-Length: 0\r\n\r\n"
         async with (

@@ -33,8 +33,8 @@ LOG = b"".join(b"line %d\n" % number for number in range(1000))
     ids=[
         "the end",
         "exactly all",
-        "less than asked for",
-        "nothing asked for",
+        "a short file",
+        "no byte",
         "empty",
         "bytes, not characters",
     ],

@@ -28,7 +28,7 @@ from dataflow_magic.client.responses import clock_offset
 answer = httpx.Response(401, headers={"date": "Thu, 01 Jan 1970 01:00:00"})
 print(clock_offset(answer, 0.0, 0.0), -time.timezone)
 """
-# The golden bodies, and what each means, are in test_wire.
+# The bodies in the vendor's documents have their tests in test_wire_files.
 
 
 def error_of(response: httpx.Response, now: float = NOON) -> errors.ServiceError:
@@ -48,7 +48,7 @@ def error_of(response: httpx.Response, now: float = NOON) -> errors.ServiceError
         (-7500, "this machine's clock is 2 h 05 min behind the service's, and five minutes are allowed; set the clock"),
     ],
 )  # fmt: skip
-def test_a_refused_signature_of_a_wrong_clock_says_by_how_much(ahead, said):
+def test_a_signature_refused_for_the_clock_shows_the_difference(ahead, said):
     response = httpx.Response(401, json=REFUSED, headers={"date": formatdate(NOON, usegmt=True)})
 
     error = error_of(response, NOON + ahead)
@@ -69,7 +69,7 @@ def test_a_refused_signature_of_a_wrong_clock_says_by_how_much(ahead, said):
     ],
     ids=["a little ahead", "a little behind", "no date", "no header"],
 )
-def test_a_refused_signature_of_a_right_clock_points_at_the_keys(headers):
+def test_a_signature_refused_with_a_right_clock_names_the_keys(headers):
     error = error_of(httpx.Response(401, json=REFUSED, headers=headers))
 
     assert str(error).endswith("; check the access key and the secret key")
@@ -80,7 +80,7 @@ def test_a_refused_signature_of_a_right_clock_points_at_the_keys(headers):
     [(0, 0, 0.5), (0, 4, -1.5), (-400, -300, 350.5), (3600, 3600, -3599.5)],
     ids=["the same", "a slow answer", "ours is behind", "ours is ahead"],
 )
-def test_the_service_s_clock_is_compared_with_the_middle_of_the_request(sent, answered, offset):
+def test_the_clock_is_compared_at_the_middle_of_the_request(sent, answered, offset):
     response = httpx.Response(401, headers={"date": formatdate(NOON, usegmt=True)})
 
     assert clock_offset(response, NOON + sent, NOON + answered) == offset
@@ -101,12 +101,12 @@ def test_the_service_s_clock_is_compared_with_the_middle_of_the_request(sent, an
         ("", None),
     ],
 )
-def test_a_clock_is_told_by_a_date_of_http_only_and_without_a_zone_it_is_utc(date, offset):
+def test_a_date_is_read_in_http_formats_only_and_in_utc_without_a_zone(date, offset):
     assert clock_offset(httpx.Response(401, headers={"date": date}), 0.0, 0.0) == offset
 
 
-def test_a_date_without_a_zone_is_read_alike_wherever_this_machine_is():
-    told = subprocess.run(
+def test_the_zone_of_this_machine_does_not_change_a_date():
+    done = subprocess.run(
         [sys.executable, "-c", IN_SEOUL],
         env=os.environ | {"TZ": "KST-9"},
         capture_output=True,
@@ -115,10 +115,10 @@ def test_a_date_without_a_zone_is_read_alike_wherever_this_machine_is():
         timeout=60,
     )
 
-    assert told.stdout.strip() == "3600.5 32400"
+    assert done.stdout.strip() == "3600.5 32400"
 
 
-def test_without_a_date_nothing_is_known_of_the_service_s_clock():
+def test_a_response_without_a_date_gives_no_offset():
     assert clock_offset(httpx.Response(401), NOON, NOON) is None
 
 
@@ -132,29 +132,29 @@ def test_without_a_date_nothing_is_known_of_the_service_s_clock():
         (-32400.0, "this machine's clock is 9 h 00 min ahead of the service's; requests are signed with its time"),
     ],
 )  # fmt: skip
-def test_a_wrong_clock_is_told_with_what_is_done_about_it(offset, words):
+def test_the_words_about_a_wrong_clock(offset, words):
     assert clock_words(offset) == words
 
 
 @pytest.mark.parametrize(
     ("location", "said"),
     [
-        ("https://elsewhere.example.com:8443/x", "redirected to elsewhere.example.com (302), where nothing was sent; check the target's address and the network's sign-in"),
-        ("//user:hunter2@elsewhere.example.com", "redirected to elsewhere.example.com (302), where nothing was sent; check the target's address and the network's sign-in"),
+        ("https://elsewhere.example.com:8443/x", "redirected to elsewhere.example.com (302), and nothing was sent there; check the target's address and the sign-in of the network"),
+        ("//user:hunter2@elsewhere.example.com", "redirected to elsewhere.example.com (302), and nothing was sent there; check the target's address and the sign-in of the network"),
         ("/elsewhere", "refused (302)"),
         ("https://[x", "refused (302)"),
         ("", "refused (302)"),
     ],
     ids=["an address", "one with a password", "the same host", "no address", "nothing"],
 )  # fmt: skip
-def test_a_redirect_is_told_by_its_host(location, said):
+def test_a_redirect_names_its_host(location, said):
     error = error_of(httpx.Response(302, headers={"location": location}))
 
     assert (type(error), str(error)) == (errors.RequestRejected, said)
 
 
 @pytest.mark.parametrize("charset", ["hex", "rot13", "idna", "undefined", "utf-16", "no-such", "\u00b2"])
-def test_words_in_an_encoding_that_is_none_of_text_are_read_as_utf_8(charset):
+def test_a_body_in_an_unusable_encoding_is_read_as_utf_8(charset):
     headers = [(b"content-type", f"text/html; charset={charset}".encode())]
 
     error = error_of(
@@ -181,7 +181,7 @@ def test_words_in_an_encoding_that_is_none_of_text_are_read_as_utf_8(charset):
     ],
     ids=["at once", "seconds", "a date", "a date gone by", "words", "negative", "a fraction", "a superscript", "endless", "nothing"],
 )  # fmt: skip
-def test_how_long_to_wait_is_taken_from_the_service(status, header, seconds):
+def test_retry_after_is_read_as_seconds_or_a_date(status, header, seconds):
     headers = {"retry-after": header.encode(), "date": formatdate(NOON, usegmt=True).encode()}
 
     error = error_of(httpx.Response(status, headers=headers))
@@ -191,7 +191,7 @@ def test_how_long_to_wait_is_taken_from_the_service(status, header, seconds):
     assert error.status == status
 
 
-def test_a_date_to_wait_for_means_nothing_without_the_service_s_own():
+def test_a_retry_after_date_needs_the_service_s_own_date():
     error = error_of(httpx.Response(429, headers={"retry-after": formatdate(NOON, usegmt=True)}))
 
     assert isinstance(error, errors.TooManyRequests)
@@ -204,7 +204,7 @@ def test_a_date_to_wait_for_means_nothing_without_the_service_s_own():
         (502, b"<html><head><title>502 Bad Gateway</title></head>\n<body>nginx</body></html>", errors.ServiceBroken, "the service failed (502: 502 Bad Gateway nginx)"),
         (500, b"", errors.ServiceBroken, "the service failed (500)"),
         (404, b"", errors.NotFound, "no such address at the gateway (404)"),
-        (403, b"", errors.NotAllowed, "not allowed (403); the key has no right to do this"),
+        (403, b"", errors.NotAllowed, "not allowed (403); the key lacks the permission"),
         (418, b"I'm a\n teapot", errors.RequestRejected, "refused (418: I'm a teapot)"),
         (302, b"", errors.RequestRejected, "refused (302)"),
         (400, b"null", errors.RequestRejected, "refused (400: None)"),
@@ -243,14 +243,14 @@ def test_a_date_to_wait_for_means_nothing_without_the_service_s_own():
         "words without end",
     ],
 )  # fmt: skip
-def test_whatever_comes_is_one_line(status, content, kind, said):
+def test_every_body_gives_a_message_of_one_line(status, content, kind, said):
     error = error_of(httpx.Response(status, content=content))
 
     assert type(error) is kind
     assert str(error) == said
 
 
-def test_the_body_decides_and_not_its_content_type():
+def test_the_content_type_does_not_change_the_error():
     said = b'{"detail": "x", "errorType": "bad-state"}'
 
     for content_type in ("text/html", "application/json", "application/octet-stream", "x"):
@@ -258,7 +258,7 @@ def test_the_body_decides_and_not_its_content_type():
         assert vendor_error(response) == ("bad-state", "x")
 
 
-def test_words_said_twice_are_told_once():
+def test_repeated_words_are_shown_once():
     response = httpx.Response(400, json={"error": {"errorCode": "100", "message": "No.", "details": "No"}})
 
     assert vendor_error(response) == ("100", "No")
@@ -278,7 +278,7 @@ def test_words_said_twice_are_told_once():
     st.dictionaries(st.sampled_from(["retry-after", "date", "content-type"]), st.text(st.characters(codec="latin-1", exclude_categories=["Cc"]), max_size=30)),
     st.floats(0, 1e11),
 )  # fmt: skip
-def test_any_answer_is_an_error_of_this_package(status, content, headers, now):
+def test_any_response_becomes_an_error_of_this_package(status, content, headers, now):
     response = httpx.Response(
         status, content=content, headers={name: value.encode("latin-1") for name, value in headers.items()}
     )

@@ -40,8 +40,8 @@ async def test_a_redirect_is_refused_and_not_followed(call, status):
         await call(client(fake))
 
     assert str(caught.value) == (
-        f"redirected to elsewhere.example.com ({status}), where nothing was sent; "
-        "check the target's address and the network's sign-in"
+        f"redirected to elsewhere.example.com ({status}), and nothing was sent there; "
+        "check the target's address and the sign-in of the network"
     )
     assert len(fake.requests) == 1
 

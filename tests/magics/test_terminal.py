@@ -128,7 +128,7 @@ def test_status_is_one_fact_a_line(terminal, folder):
         "folder",
         "java",
     ]
-    assert "target      local (asked for)" in status
+    assert "target      local (chosen)" in status
     assert f"folder      {folder.path}" in status
 
 

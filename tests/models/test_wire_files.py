@@ -193,12 +193,12 @@ EXPECTED = {
     "error-gateway-no-subscription": (
         errors.NotAllowed,
         "not allowed (401: Permission Denied. A subscription to the API is required); "
-        "the key has no right to do this",
+        "the key lacks the permission",
     ),
     "error-gateway-number-for-a-code": (
         errors.NotAllowed,
         "not allowed (401: Permission Denied. A subscription to the API is required); "
-        "the key has no right to do this",
+        "the key lacks the permission",
     ),
     "error-gateway-protocol": (
         errors.RequestRejected,
@@ -221,7 +221,7 @@ EXPECTED = {
     "error-other-response-error": (errors.RequestRejected, "refused (400: Authentication limited)"),
     "error-other-spring": (
         errors.NotAllowed,
-        "not allowed (403: Forbidden. Access Denied); the key has no right to do this",
+        "not allowed (403: Forbidden. Access Denied); the key lacks the permission",
     ),
     "error-other-top-level": (errors.RequestRejected, "refused (400: jobId is required)"),
     "error-service-bad-parameter": (

@@ -1,4 +1,4 @@
-"""The objects of a data folder as plain files: put, listed, removed. Needs no service and starts none."""
+"""Puts, lists and removes objects of a data folder, which are plain files. Needs no service and starts none."""
 
 from __future__ import annotations
 
@@ -22,12 +22,12 @@ STDIN = "-"
 
 @dataclass(frozen=True, slots=True)
 class Entry:
-    """A line of a listing.
+    """One line of a listing.
 
     Parameters
     ----------
     key
-        ``bucket/key``; of a folder with a trailing slash.
+        ``bucket/key``, with a trailing slash for a folder.
     size, modified
         None for a folder.
     """
@@ -40,21 +40,21 @@ class Entry:
 def put(
     objects: Path, sources: Sequence[str], destination: str, stdin: BinaryIO
 ) -> Iterator[tuple[str, int]]:
-    """Copy files and whole folders, and yield the key and the size of each object once it is there.
+    """Copy files and whole folders; yield the key and the size in bytes of each object after it is written.
 
     Parameters
     ----------
     sources
-        Paths; ``-`` is standard input.
+        Paths of files and folders; ``-`` is standard input.
     destination
-        ``bucket/prefix/``, or for a single file also ``bucket/key``.
+        ``bucket/prefix/``; for a single file also ``bucket/key``.
 
     Raises
     ------
     ConfigError
-        Nothing was written: a path leads out of the objects, or standard input is given no name.
+        A path leads out of the objects, or standard input has no name. Nothing was written.
     OSError
-        A file cannot be read or written; those before it are there.
+        A file cannot be read or written; the objects before it are written.
     """
     prefix = bare_path(destination).rstrip("/")
     is_folder = (
@@ -71,14 +71,14 @@ def put(
 
 
 def list_objects(objects: Path, path: str = "", *, recursive: bool = False) -> list[Entry]:
-    """Return what is directly in a folder, or all that is below it, in order; without a path, of the buckets.
+    """Return the entries of a folder in order, or of everything below it; without a path, the buckets.
 
-    Left out is what begins with a dot, as Spark leaves it out: Hadoop's checksums, and files that are being written.
+    Names with a leading dot are left out, as Spark does: Hadoop's checksums, and parts of files being written.
 
     Raises
     ------
     ConfigError
-        There is nothing of that name.
+        No object or folder has the path.
     """
     place = find(objects, path) if path else objects
     if place.is_file():
@@ -93,17 +93,17 @@ def list_objects(objects: Path, path: str = "", *, recursive: bool = False) -> l
 
 
 def remove(objects: Path, path: str, *, recursive: bool = False) -> None:
-    """Remove an object, or a folder and all that is below it; of a link the link.
+    """Remove an object, or with `recursive` a folder and its content; of a symbolic link only the link.
 
     Raises
     ------
     ConfigError
-        It is a folder and that was not asked for, or there is nothing of that name.
+        The path is a folder and `recursive` is False, or no object or folder has the path.
     """
     place = find(objects, path)
     if place.is_dir() and not place.is_symlink():
         if not recursive:
-            raise ConfigError(f"{path!r} is a folder; -r removes it with all that is below it")
+            raise ConfigError(f"{path!r} is a folder; -r removes it with its content")
         shutil.rmtree(place)
         return
     try:
@@ -114,17 +114,17 @@ def remove(objects: Path, path: str, *, recursive: bool = False) -> None:
 
 
 def _plan(source: str, prefix: str, *, is_folder: bool) -> Iterator[tuple[Path | None, str]]:
-    """Yield each file to be copied and its key; no file for standard input."""
+    """Yield each file to copy, None for standard input, with its key."""
     if source == STDIN:
         if is_folder:
-            raise ConfigError("what comes from standard input has no name; write bucket/key for it")
+            raise ConfigError("standard input has no name; write bucket/key as the destination")
         yield None, prefix
         return
     path = Path(source)
     if not path.is_dir():
         yield path, f"{prefix}/{path.name}" if is_folder else prefix
         return
-    name = path.resolve().name  # of "." too
+    name = path.resolve().name  # "." has one only when resolved
     for place, folders, names in os.walk(path):
         folders.sort()
         for file in (Path(place, each) for each in sorted(names)):
@@ -138,7 +138,7 @@ def _below(objects: Path, folder: Path, *, recursive: bool) -> Iterator[Entry]:
             continue
         if path.is_file():
             yield _entry(objects, path)
-        elif recursive and not path.is_symlink():  # a link may lead back here
+        elif recursive and not path.is_symlink():  # a link may lead to a folder above
             yield from _below(objects, path, recursive=True)
         else:
             yield Entry(f"{path.relative_to(objects).as_posix()}/")

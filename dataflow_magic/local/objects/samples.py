@@ -1,6 +1,6 @@
-"""The sample jobs and their open data, ready to be put into an object folder. Overwrites nothing; starts nothing.
+"""Installs the sample jobs and their open data in an object folder. Overwrites nothing and starts nothing.
 
-What belongs where is said once, in ``samples/samples.json``.
+``samples/samples.json`` lists each job, and the key of each file.
 """
 
 from __future__ import annotations
@@ -15,19 +15,19 @@ from dataflow_magic.files import write_whole
 __all__ = ["SAMPLE_TABLE", "install_samples", "sample_jobs"]
 
 SAMPLE_TABLE = "dataflow-sample/nycflights13/flights.parquet"
-"""The object ``test.sample_table2`` is made of, the table the executeJob page's example names."""
+"""The object behind ``test.sample_table2``, the table in the example of the executeJob page."""
 SAMPLES = files("dataflow_magic.local") / "samples"
 
 
 def install_samples(objects: Path) -> None:
-    """Put the sample scripts and data under ``objects``, each where it is missing.
+    """Write the sample scripts and data that are missing under ``objects``, each file atomically.
 
-    A file that is there stays as it is, so an edited script is kept. Each file appears whole or not at all.
+    An existing file is not changed, so an edited script is kept.
 
     Parameters
     ----------
     objects
-        Folder of ``<bucket>/<key>`` files; made when missing. The samples take the bucket ``dataflow-sample``.
+        Folder of ``<bucket>/<key>`` files, made if missing. The samples use the bucket ``dataflow-sample``.
 
     Raises
     ------
@@ -42,9 +42,9 @@ def install_samples(objects: Path) -> None:
 
 
 def sample_jobs() -> list[dict[str, Any]]:
-    """Return one body per sample job, as it is sent to create the job.
+    """Return the request body that creates each sample job.
 
-    Each job's script is ``<name>.py`` under its ``scriptPath``; the role in ``nrn`` is a placeholder.
+    The script of a job is ``<name>.py`` under its ``scriptPath``; the role in ``nrn`` is a placeholder.
     """
     jobs: list[dict[str, Any]] = _manifest()["jobs"]
     return jobs

@@ -19,7 +19,7 @@ def objects(tmp_path):
 
 @pytest.fixture
 def here(tmp_path, monkeypatch):
-    """A folder with some files, and the current one."""
+    """The current folder, with some files."""
     folder = tmp_path / "here"
     (folder / "tables" / "deep").mkdir(parents=True)
     (folder / "a.csv").write_text("a")
@@ -71,13 +71,13 @@ def test_files_and_folders_are_put(objects, sources, destination, there):
 
 
 @pytest.mark.usefixtures("here")
-def test_a_file_goes_into_a_folder_that_is_there(objects):
+def test_a_file_goes_into_an_existing_folder(objects):
     (objects / "bucket" / "in").mkdir(parents=True)
 
     assert put_all(objects, ["a.csv"], "bucket/in") == [("bucket/in/a.csv", 1)]
 
 
-def test_the_folder_one_is_in_has_its_own_name(objects, here, monkeypatch):
+def test_the_current_folder_is_put_under_its_name(objects, here, monkeypatch):
     monkeypatch.chdir(here / "tables" / "deep")
 
     assert put_all(objects, ["."], "bucket/") == [("bucket/deep/d.csv", 4)]
@@ -94,7 +94,7 @@ def test_standard_input_without_a_name_is_refused(objects, destination):
     with pytest.raises(ConfigError) as refused:
         put_all(objects, ["a.csv", "-"], destination)
 
-    assert str(refused.value) == "what comes from standard input has no name; write bucket/key for it"
+    assert str(refused.value) == "standard input has no name; write bucket/key as the destination"
     assert not objects.exists()
 
 
@@ -109,7 +109,7 @@ def test_a_path_out_of_the_objects_is_refused_and_nothing_is_written(objects, de
     assert not objects.exists()
 
 
-def test_what_is_no_file_is_passed_over_in_a_folder(objects, here):
+def test_only_files_of_a_folder_are_put(objects, here):
     os.mkfifo(here / "tables" / "pipe")
     (here / "tables" / "broken").symlink_to("nowhere")
     (here / "tables" / "loop").symlink_to(here, target_is_directory=True)
@@ -123,7 +123,7 @@ def test_what_is_no_file_is_passed_over_in_a_folder(objects, here):
 
 
 @pytest.mark.usefixtures("here")
-def test_a_file_that_is_not_there_is_named(objects):
+def test_a_missing_file_is_named(objects):
     with pytest.raises(FileNotFoundError, match=r"No such file or directory: 'none\.csv'"):
         put_all(objects, ["none.csv"], "bucket/")
 
@@ -164,7 +164,7 @@ def filled(objects):
     ],
     ids=["a bucket", "a bucket as scripts spell it", "a folder", "an object", "all below", "nothing but hidden files"],
 )  # fmt: skip
-def test_a_listing_has_what_scripts_see(filled, path, recursive, entries):
+def test_a_listing_holds_what_scripts_see(filled, path, recursive, entries):
     assert list_objects(filled, path, recursive=recursive) == entries
 
 
@@ -175,7 +175,7 @@ def test_without_a_path_the_buckets_are_listed(filled):
     assert list_objects(filled / "none") == []
 
 
-def test_what_is_not_there_is_told(filled):
+def test_a_missing_path_is_not_listed(filled):
     with pytest.raises(ConfigError) as refused:
         list_objects(filled, "bucket/none/")
 
@@ -187,16 +187,14 @@ def test_what_is_not_there_is_told(filled):
 # Removing
 
 
-def test_an_object_is_removed_with_its_checksums(filled):
+def test_an_object_is_removed_with_its_checksum(filled):
     remove(filled, "s3a://bucket/in/b.csv")
 
     assert names(filled / "bucket" / "in") == ["_SUCCESS"]
 
 
-def test_a_folder_is_removed_when_that_is_asked_for(filled):
-    with pytest.raises(
-        ConfigError, match=r"^'bucket/in' is a folder; -r removes it with all that is below it$"
-    ):
+def test_a_folder_is_removed_only_recursively(filled):
+    with pytest.raises(ConfigError, match=r"^'bucket/in' is a folder; -r removes it with its content$"):
         remove(filled, "bucket/in")
     assert (filled / "bucket" / "in" / "b.csv").exists()
 
@@ -204,14 +202,14 @@ def test_a_folder_is_removed_when_that_is_asked_for(filled):
     assert not (filled / "bucket" / "in").exists()
 
 
-def test_of_a_link_the_link_is_removed(filled):
+def test_only_the_link_is_removed_of_a_link(filled):
     remove(filled, "bucket/up", recursive=True)
 
     assert names(filled / "bucket") == ["a.csv", "in"]
 
 
 @pytest.mark.parametrize("path", ["bucket/none", "none/none", "bucket/a.csv/x"])
-def test_what_is_not_there_is_not_removed(filled, path):
+def test_a_missing_object_is_not_removed(filled, path):
     with pytest.raises(ConfigError) as refused:
         remove(filled, path)
 

