@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from dataflow_magic.magics.magic import load_ipython_extension, unload_ipython_extension
     from dataflow_magic.models.wire import Job, JobCondition, JobExecution, Page, RunState
     from dataflow_magic.session.run import Run
-    from dataflow_magic.session.sweep import Sweep
+    from dataflow_magic.session.sweep.handle import Sweep
 
 __all__ = [
     "Client",
@@ -52,7 +52,7 @@ _HOMES = {
     "Run": "session.run",
     "RunFailed": "errors",
     "RunState": "models.wire",
-    "Sweep": "session.sweep",
+    "Sweep": "session.sweep.handle",
     "SweepFailed": "errors",
     "WaitTimeout": "errors",
     "connect": "api",

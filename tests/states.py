@@ -57,8 +57,14 @@ STATES = {
     ),
     "unknown": _told("SUSPENDED"),
     "not started": _given_up(
-        NOT_STARTED, "the answer to its start was lost, and it was not started; run it again"
+        NOT_STARTED,
+        "the answer to its start was lost, and no such run is to be seen: it was not started; "
+        "%dataflow_run --again k3yk3y starts it again",
     ),
-    "unclear": _given_up(UNCLEAR, "the answer to its start was lost, and two runs may be it"),
+    "unclear": _given_up(
+        UNCLEAR,
+        "the answer to its start was lost, and 2 runs may be it: 7Hk2mQx9LpZa, 8Hk2mQx9LpZa; "
+        "%dataflow_attach ID takes that run for it",
+    ),
 }
 """By what it is called."""

@@ -1,6 +1,6 @@
-"""What to try when a run failed, by the reason it gave. Pure.
+"""What to try when a run failed, by its reason. Pure.
 
-Told is what commonly mends such a failure, never that it will: the reason itself stands beside it.
+Advice names what commonly corrects such a failure; the card shows the reason itself next to it.
 """
 
 from __future__ import annotations
@@ -8,13 +8,13 @@ from __future__ import annotations
 import re
 from typing import Final
 
-__all__ = ["advice"]
+__all__ = ["ADVICE", "READ_THE_LOG", "advice"]
 
 READ_THE_LOG: Final = "read the end of the log"
 
-# The first that is found counts, so what is said most exactly comes first. Names in brackets are Spark's own error
-# classes (its common/utils/src/main/resources/error/error-conditions.json).
-_ADVICE: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
+# The first match counts, so the most specific patterns come first. Names in capitals are Spark's own error classes
+# (its common/utils/src/main/resources/error/error-conditions.json).
+ADVICE: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
     (re.compile(pattern), text)
     for pattern, text in (
         (
@@ -37,28 +37,28 @@ _ADVICE: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
         ),
         (
             r"OutOfMemoryError|MemoryError|signal 9|SIGKILL|exit(ed with)? code 137",
-            "it ran out of memory or was killed: more --workers, smaller partitions, no collect() of much",
+            "it ran out of memory or was killed; use more --workers or smaller partitions, and collect() less",
         ),
         (
             r"AccessDenied|Access Denied|Forbidden|PermissionError|\b403\b",
-            "see that the role (nrn) may read and write what the script names",
+            "check that the role (nrn) may read and write what the script names",
         ),
         (
             r"SyntaxError|IndentationError|TabError",
-            "mend the script at the line its log names; %%dataflow_script checks one before it is written",
+            "correct the script at the line its log names; %%dataflow_script checks one before it is written",
         ),
-        (r"NameError|KeyError: '\$", "see that every name the script uses is among the parameters"),
+        (r"NameError|KeyError: '\$", "check that every name the script uses is among the parameters"),
         (
             r"Spark did not start|JVM",
-            "read jvm.log beside the console log; with little memory, fewer runs at once",
+            "read jvm.log beside the console log; with little memory, start fewer runs at once",
         ),
     )
 )
 
 
 def advice(reason: str) -> str:
-    """Return what to try, in one line; where nothing is known of the reason, to read the log."""
-    for pattern, text in _ADVICE:
+    """Return what to try, in one line; to read the log where the reason is unknown."""
+    for pattern, text in ADVICE:
         if found := pattern.search(reason):
             return found.expand(text)
     return READ_THE_LOG

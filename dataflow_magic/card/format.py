@@ -94,7 +94,7 @@ def waiting(view: RunView, words: Words) -> str:
     if not view.waiting_for:
         return ""
     known = {WAITS_FOR_ANSWER: words.for_the_answer, WAITS_FOR_START: words.for_the_start}
-    return words.waiting.format(what=known.get(view.waiting_for) or line(view.waiting_for))
+    return words.waiting.format(what=known.get(view.waiting_for) or words.sentence(line(view.waiting_for)))
 
 
 def target(view: RunView) -> str:

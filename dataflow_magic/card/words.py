@@ -1,7 +1,7 @@
-"""What a card says in English, Korean and Japanese. Pure.
+"""The labels of both cards in English, Korean and Japanese. Pure.
 
-Labels and numbers only: what the service, a script or an error says is shown as it came. The Japanese glosses of the service's
-states are those of its executeJob page; the Korean ones say the same.
+Text of the service, of a script and of libraries is shown as it came; this package's own sentences are in `sentences`. The
+Japanese glosses of the service's states are those of its executeJob page; the Korean ones say the same.
 """
 
 from __future__ import annotations
@@ -10,10 +10,16 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Final
 
+from dataflow_magic.card.sentences import translated
 from dataflow_magic.models.view import NOT_STARTED, SUBMITTING, UNCLEAR
 from dataflow_magic.models.wire import RunState
 
-__all__ = ["ENGLISH", "LANGUAGES", "Words", "words_of"]
+__all__ = ["ENGLISH", "LANGUAGES", "RETRIED", "UNSENT", "Words", "words_of"]
+
+UNSENT: Final = "UNSENT"
+"""The state of runs of a sweep whose request was not sent; ours."""
+RETRIED: Final = "RETRIED"
+"""The state of failed runs of a sweep that were started once more; ours."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,9 +31,13 @@ class Words:
     language
         A tag of BCP 47, for the HTML.
     glosses
-        State -> what it means, where the service's own word does not say it in this language.
+        State -> its meaning, where the state's own word is of another language.
     hours, minutes, seconds
         Two units at most: ``{h}``, ``{m}`` and ``{s}``.
+    then
+        Stands between two clauses.
+    one_run, many_runs
+        A number of runs, which other labels take as ``{runs}``.
     """
 
     language: str = "en"
@@ -36,32 +46,38 @@ class Words:
     minutes: str = "{m} min {s:02d} s"
     seconds: str = "{s} s"
     whole_minutes: str = "{m} min"
-    card: str = "Data Flow run"
+    then: str = "; "
+
+    # Both cards
     run: str = "run"
-    on: str = "on"
     as_of: str = "as of {time}"
-    refresh: str = "refresh with"
     submitted: str = "submitted {time}"
     ended: str = "ended {time}"
-    since_submission: str = "since submission"
-    again: str = "again with"
     waiting: str = "waiting for: {what}"
     for_the_answer: str = "the service's answer"
     for_the_start: str = "the service to start it"
-    blind: str = "no news since {time}"
     cancel_sent: str = "cancel sent"
-    stop_waiting: str = "interrupt the kernel to stop waiting; the run goes on"
+    more: str = "and {count} more"
+    keep: str = "Keep running"
+    cancelling: str = "Cancelling…"
+
+    # The card of a run
+    card: str = "Data Flow run"
+    on: str = "on"
+    refresh: str = "refresh with"
+    since_submission: str = "since submission"
+    again: str = "run again with"
+    blind: str = "no answer since {time}"
+    stop_waiting: str = "interrupt the kernel to stop waiting; the run continues"
     tasks: str = "{done} of {total} tasks"
     stages: str = "{done} of {total} stages"
     attempts_failed: str = "failed attempts: {failed}"
-    progress: str = "Spark tasks done, of the Spark jobs begun so far"
+    progress: str = "Spark tasks done, of the Spark jobs started so far"
     usually: str = "usually {median} ({shortest} to {longest} in {runs} runs)"
     usually_one: str = "{median} the last time"
-    first: str = "no completed run before to compare with"
     late: str = "longer than its last {runs} completed runs (at most {longest})"
     parameters: str = "Parameters"
     condition: str = "Job condition"
-    more: str = "and {count} more"
     workers: str = "workers"
     timeout: str = "timeout"
     role: str = "role"
@@ -74,19 +90,58 @@ class Words:
     what_to_try: str = "What to try"
     cancel: str = "Cancel"
     confirm: str = "Yes, cancel it"
-    keep: str = "Keep running"
-    cancelling: str = "Cancelling…"
     run_again: str = "Run again"
     logs: str = "Logs"
     hide_logs: str = "Hide logs"
 
+    # The card of a sweep
+    sweep_card: str = "Data Flow sweep"
+    one_run: str = "{count} run"
+    many_runs: str = "{count} runs"
+    sweep: str = "sweep of {runs} on {target}"
+    over: str = "{over} of {runs} over"
+    share: str = "{over}: {completed} completed, {rest} not"
+    what_is_over: str = "Runs that are over"
+    since_first: str = "since the first run was submitted"
+    table: str = "Runs of the sweep"
+    group: str = "{what} runs"
+    state: str = "state"
+    time: str = "time"
+    since: str = "since {time}"
+    retried: str = "retried"
+    retried_after: str = "retried; its reason was: {reason}"
+    not_sent: str = "{count} not sent: {reason}"
+    not_again: str = "not started again: {reason}"
+    silent: str = "no answer about {count} since {time}"
+    refresh_sweep: str = "show the sweep again to refresh"
+    stop_waiting_for_sweep: str = "interrupt the kernel to stop waiting; the runs continue"
+    retry_starts: str = ".retry_failed() starts the {count} failed again"
+    rest_sends: str = ".send_rest() sends the {count} unsent"
+    not_shown: str = "not shown: {counts}"
+    list_all: str = "list all with"
+    cancel_all: str = "Cancel all"
+    confirm_all: str = "Cancel {runs}?"
+    retry: str = "Retry failed ({count})"
+
     def duration(self, seconds: int) -> str:
-        """Write a time span in whole seconds: ``12 s``, ``3 min 05 s``, ``1 h 02 min``."""
+        """Return a time span in whole seconds: ``12 s``, ``3 min 05 s``, ``1 h 02 min``."""
         if seconds < 60:
             return self.seconds.format(s=seconds)
         if seconds < 3600:
             return self.minutes.format(m=seconds // 60, s=seconds % 60)
         return self.hours.format(h=seconds // 3600, m=seconds % 3600 // 60)
+
+    def gloss(self, state: str) -> str:
+        """Return the meaning of a state, empty where its own word is enough or it is unknown."""
+        return self.glosses.get(state, "")
+
+    def runs(self, count: int) -> str:
+        """Return a number of runs in words."""
+        return (self.one_run if count == 1 else self.many_runs).format(count=count)
+
+    def sentence(self, text: str) -> str:
+        """Return a sentence of this package in this language; any other text as it is."""
+        return translated(text, self.language)
 
 
 ENGLISH: Final = Words()
@@ -102,37 +157,41 @@ KOREAN: Final = Words(
         SUBMITTING: "요청 중",
         NOT_STARTED: "시작되지 않음",
         UNCLEAR: "확인 필요",
+        UNSENT: "미전송",
+        RETRIED: "다시 실행됨",
     },
     hours="{h}시간 {m:02d}분",
     minutes="{m}분 {s:02d}초",
     seconds="{s}초",
     whole_minutes="{m}분",
-    card="Data Flow 실행",
+    then=". ",
     run="실행",
-    on="·",
     as_of="{time} 기준",
-    refresh="새로 고침:",
     submitted="요청 {time}",
     ended="종료 {time}",
-    since_submission="요청 후 경과",
-    again="다시 실행:",
-    waiting="기다리는 중: {what}",
-    for_the_answer="서비스의 응답",
+    waiting="대기: {what}",
+    for_the_answer="서비스 응답",
     for_the_start="서비스의 실행 시작",
-    blind="{time}부터 소식 없음",
     cancel_sent="취소 요청됨",
-    stop_waiting="커널을 중단하면 기다리기만 멈추고 실행은 계속됩니다",
+    more="외 {count}개",
+    keep="계속 실행",
+    cancelling="취소 중…",
+    card="Data Flow 실행",
+    on="·",
+    refresh="새로 고침:",
+    since_submission="요청 후 경과 시간",
+    again="다시 실행:",
+    blind="{time}부터 응답 없음",
+    stop_waiting="커널을 중단하면 대기만 멈추고 실행은 계속됩니다",
     tasks="태스크 {done}/{total}",
     stages="스테이지 {done}/{total}",
-    attempts_failed="시도 {failed}회 실패",
-    progress="지금까지 시작된 Spark 작업의 태스크",
+    attempts_failed="실패한 시도 {failed}회",
+    progress="지금까지 시작된 Spark 작업 중 완료된 태스크",
     usually="보통 {median} (최근 {runs}회 {shortest}~{longest})",
     usually_one="지난번 {median}",
-    first="비교할 완료된 실행이 없음",
-    late="최근 완료된 {runs}회보다 오래 걸림 (최대 {longest})",
+    late="최근 완료된 실행 {runs}회보다 오래 걸림 (최대 {longest})",
     parameters="파라미터",
     condition="작업 조건",
-    more="외 {count}개",
     workers="워커 수",
     timeout="타임아웃",
     role="역할",
@@ -140,16 +199,41 @@ KOREAN: Final = Words(
     log="로그",
     trigger="트리거",
     workflow="워크플로",
-    last_lines="로그의 마지막 {count}줄",
+    last_lines="로그 마지막 {count}줄",
     no_log="아직 로그가 없습니다",
-    what_to_try="해결 방법",
+    what_to_try="조치 방법",
     cancel="취소",
-    confirm="네, 취소합니다",
-    keep="계속 실행",
-    cancelling="취소 중…",
+    confirm="예, 취소합니다",
     run_again="다시 실행",
     logs="로그",
     hide_logs="로그 닫기",
+    sweep_card="Data Flow 스윕",
+    one_run="실행 {count}개",
+    many_runs="실행 {count}개",
+    sweep="스윕: {runs} · {target}",
+    over="{runs} 중 {over}개 종료",
+    share="{over}: 완료 {completed}개, 그 외 {rest}개",
+    what_is_over="종료된 실행",
+    since_first="첫 실행 요청 후 경과 시간",
+    table="스윕의 실행 목록",
+    group="실행: {what}",
+    state="상태",
+    time="시간",
+    since="{time}부터",
+    retried="다시 실행됨",
+    retried_after="다시 실행됨 (이전 실패 사유: {reason})",
+    not_sent="{count}개 전송 안 함: {reason}",
+    not_again="다시 실행하지 않음: {reason}",
+    silent="{count}개가 {time}부터 응답 없음",
+    refresh_sweep="스윕을 다시 표시하면 새로 고쳐집니다",
+    stop_waiting_for_sweep="커널을 중단하면 대기만 멈추고 실행은 계속됩니다",
+    retry_starts=".retry_failed(): 실패한 {count}개 다시 실행",
+    rest_sends=".send_rest(): 전송하지 않은 {count}개 전송",
+    not_shown="표시하지 않은 실행: {counts}",
+    list_all="전체 목록:",
+    cancel_all="모두 취소",
+    confirm_all="{runs}를 취소할까요?",
+    retry="실패만 다시 실행 ({count})",
 )
 
 JAPANESE: Final = Words(
@@ -163,37 +247,41 @@ JAPANESE: Final = Words(
         SUBMITTING: "送信中",
         NOT_STARTED: "開始されていません",
         UNCLEAR: "要確認",
+        UNSENT: "未送信",
+        RETRIED: "再実行済み",
     },
     hours="{h}時間{m:02d}分",
     minutes="{m}分{s:02d}秒",
     seconds="{s}秒",
     whole_minutes="{m}分",
-    card="Data Flow の実行",
+    then="。",
     run="実行",
-    on="·",
     as_of="{time} 時点",
-    refresh="更新:",
     submitted="送信 {time}",
     ended="終了 {time}",
-    since_submission="送信からの経過時間",
-    again="再実行:",
     waiting="待機: {what}",
     for_the_answer="サービスの応答",
     for_the_start="サービスによる開始",
-    blind="{time} から応答なし",
     cancel_sent="キャンセル送信済み",
+    more="他 {count} 件",
+    keep="実行を続ける",
+    cancelling="キャンセル中…",
+    card="Data Flow の実行",
+    on="·",
+    refresh="更新:",
+    since_submission="送信からの経過時間",
+    again="再実行:",
+    blind="{time} から応答なし",
     stop_waiting="カーネルを中断すると待機だけが終わり、実行は続きます",
     tasks="タスク {done}/{total}",
     stages="ステージ {done}/{total}",
-    attempts_failed="試行 {failed} 回失敗",
-    progress="これまでに始まった Spark ジョブのタスク",
+    attempts_failed="失敗した試行 {failed} 回",
+    progress="これまでに開始された Spark ジョブのうち完了したタスク",
     usually="通常 {median} (直近 {runs} 回は {shortest}~{longest})",
     usually_one="前回は {median}",
-    first="比べられる完了した実行はまだない",
-    late="直近の完了した {runs} 回より長い (最長 {longest})",
+    late="直近に完了した {runs} 回より長くかかっています (最長 {longest})",
     parameters="パラメータ",
-    condition="ジョブの条件",
-    more="他 {count} 件",
+    condition="ジョブ条件",
     workers="ワーカー数",
     timeout="タイムアウト",
     role="ロール",
@@ -203,19 +291,44 @@ JAPANESE: Final = Words(
     workflow="ワークフロー",
     last_lines="ログの最後の {count} 行",
     no_log="ログはまだありません",
-    what_to_try="対処",
+    what_to_try="対処方法",
     cancel="キャンセル",
-    confirm="はい、中止します",
-    keep="続ける",
-    cancelling="キャンセル中…",
+    confirm="はい、キャンセルします",
     run_again="再実行",
     logs="ログ",
     hide_logs="ログを閉じる",
+    sweep_card="Data Flow のスイープ",
+    one_run="実行 {count} 件",
+    many_runs="実行 {count} 件",
+    sweep="スイープ: {runs} · {target}",
+    over="{runs}中 {over} 件終了",
+    share="{over}: 完了 {completed} 件、それ以外 {rest} 件",
+    what_is_over="終了した実行",
+    since_first="最初の実行の送信からの経過時間",
+    table="スイープの実行一覧",
+    group="実行: {what}",
+    state="状態",
+    time="時間",
+    since="{time} から",
+    retried="再実行済み",
+    retried_after="再実行済み (前回の失敗理由: {reason})",
+    not_sent="{count} 件は未送信: {reason}",
+    not_again="再実行されていません: {reason}",
+    silent="{count} 件は {time} から応答なし",
+    refresh_sweep="スイープを再表示すると更新されます",
+    stop_waiting_for_sweep="カーネルを中断すると待機だけが終わり、実行は続きます",
+    retry_starts=".retry_failed(): 失敗した {count} 件を再実行",
+    rest_sends=".send_rest(): 未送信の {count} 件を送信",
+    not_shown="表示していない実行: {counts}",
+    list_all="一覧:",
+    cancel_all="すべてキャンセル",
+    confirm_all="{runs}をキャンセルしますか?",
+    retry="失敗分を再実行 ({count})",
 )
 
 LANGUAGES: Final[Mapping[str, Words]] = {each.language: each for each in (ENGLISH, KOREAN, JAPANESE)}
 
 
 def words_of(language: str) -> Words:
-    """Return the words of a language, the English ones where there are none: ``ko``, ``ko_KR.UTF-8``, ``ja-JP``."""
+    """Return the labels of a language, English where it has none: ``ko``, ``ko_KR.UTF-8``, ``ja-JP``."""
     return LANGUAGES.get(language[:2].lower(), ENGLISH)

@@ -34,7 +34,7 @@ if TYPE_CHECKING:
     from dataflow_magic.models.request import RunRequest
     from dataflow_magic.session.run import Run
     from dataflow_magic.session.session import Session
-    from dataflow_magic.session.sweep import Sweep
+    from dataflow_magic.session.sweep.handle import Sweep
     from dataflow_magic.settings import Target
 
 __all__ = ["DataflowMagic", "load_ipython_extension", "unload_ipython_extension"]
@@ -325,7 +325,7 @@ class DataflowMagic(Magics):
 
     def _run(self, options: CellOptions, *, silent: bool) -> Run | Sweep | None:
         from dataflow_magic.card.front_end import is_headless
-        from dataflow_magic.session.sweep import Sweep
+        from dataflow_magic.session.sweep.handle import Sweep
         from dataflow_magic.settings import language, waits
 
         # Before anything is sent: a word that is wrong there starts no run.
@@ -387,7 +387,7 @@ class DataflowMagic(Magics):
             print(f"Note: {warning}")  # noqa: T201
 
     def _wait(self, run: Run | Sweep, seconds: float | None, log_at: str, *, silent: bool = False) -> None:
-        from dataflow_magic.session.sweep import Sweep
+        from dataflow_magic.session.sweep.handle import Sweep
 
         try:
             if silent:

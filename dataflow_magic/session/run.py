@@ -351,7 +351,7 @@ class Run:
             await self._cancel()
         except errors.DataflowError as error:
             logger.warning("cancel of %r: %s", self, error)
-            self.set_card_fields(remark=f"the cancel was not taken: {error}")
+            self.set_card_fields(remark=f"the cancel was not accepted: {error}")
             self._shown().presenter.offer()
 
     async def _again_clicked(self) -> None:

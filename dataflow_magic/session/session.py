@@ -27,7 +27,7 @@ from dataflow_magic.session.jobs import Published, find_job, find_run_on, publis
 from dataflow_magic.session.loop import LoopThread
 from dataflow_magic.session.run import Run
 from dataflow_magic.session.service import Service, ServiceAddress, ServicePool
-from dataflow_magic.session.sweep import Sweep
+from dataflow_magic.session.sweep.handle import Sweep
 from dataflow_magic.session.tracker import Tracker
 from dataflow_magic.session.watch import Pace
 from dataflow_magic.settings import Target, language, profiles, resolve_target

@@ -20,7 +20,7 @@ from dataflow_magic.card.advice import advice
         ("the script was killed by signal 9 (SIGKILL)", "ran out of memory or was killed"),
         ("java.lang.OutOfMemoryError: Java heap space", "ran out of memory or was killed"),
         ("AccessDenied: you may not", "the role (nrn)"),
-        ("SyntaxError: invalid syntax", "mend the script"),
+        ("SyntaxError: invalid syntax", "correct the script"),
         ("Spark did not start: no Java", "jvm.log"),
         ("ValueError: no flights from 'SFO' in month 1", "read the end of the log"),
         ("", "read the end of the log"),

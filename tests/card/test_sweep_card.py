@@ -5,10 +5,9 @@ from __future__ import annotations
 import json
 import re
 import unicodedata
-from dataclasses import fields, replace
+from dataclasses import replace
 from datetime import datetime, timedelta
 from html.parser import HTMLParser
-from string import Formatter
 from typing import Any
 
 import ipywidgets
@@ -29,7 +28,7 @@ from dataflow_magic.card.sweep.html import (
     sweep_text,
 )
 from dataflow_magic.card.sweep.state import Count, Group, Rows, SweepState, SweepView, sweep_state
-from dataflow_magic.card.sweep.words import ENGLISH_SWEEP, sweep_words_of
+from dataflow_magic.card.words import words_of
 from dataflow_magic.models.view import KST, Failure, RunView
 from dataflow_magic.models.wire import JobCondition, JobExecution
 from tests.views import asking, run_view
@@ -157,7 +156,7 @@ class TestState:
         silent = {"blind_since": NOON + timedelta(seconds=20), "blind_reason": "connection refused"}
         view = sweep_view(run(0, "RUNNING", **silent), run(1, "RUNNING", **silent), run(2, "COMPLETED"))
 
-        assert at(30, view).notes == ("no news of 2 since 12:00:20 KST: connection refused",)
+        assert at(30, view).notes == ("no answer about 2 since 12:00:20 KST: connection refused",)
         assert at(30, view).kind == "blind"
         assert (
             at(30, view).rows
@@ -180,7 +179,7 @@ class TestState:
         assert state.counts[-1] == Count("RETRIED", state.counts[-1].kind, 1)
         assert (state.rows[-1].state, state.rows[-1].note) == (
             "FAILED",
-            "retried; it was: ValueError: no flights",
+            "retried; its reason was: ValueError: no flights",
         )
         assert state.can_retry == 0
 
@@ -297,7 +296,7 @@ class TestHtml:
         assert ".send_rest() sends the 2 unsent" in Read(html).text
 
     def test_while_a_cell_waits_it_says_how_to_stop_that(self):
-        assert "interrupt the kernel to stop waiting; the runs go on" in summary_html(
+        assert "interrupt the kernel to stop waiting; the runs continue" in summary_html(
             at(9, MIXED, kernel_waits=True)
         )
 
@@ -340,7 +339,7 @@ class TestText:
             "RUNNING  daily_delays  3 of 8 runs over  9 s  local\n"
             "  1 FAILED, 1 RUNNING, 1 READY, 1 SUBMITTING, 1 CANCELED, 1 COMPLETED, 2 UNSENT\n"
             "  as of 12:00:09 KST; show the sweep again to refresh\n"
-            "  Ctrl-C: interrupt the kernel to stop waiting; the runs go on\n"
+            "  Ctrl-C: interrupt the kernel to stop waiting; the runs continue\n"
             "  FAILED  month=3  run000000002  ValueError: no flights\n"
             "  CANCELED  month=6  run000000005"
         )
@@ -358,36 +357,7 @@ class TestText:
         assert lines[-1] == "  and 473 more; list all with %dataflow_runs --job daily_delays"
 
 
-def names_in(told: str) -> set[str | None]:
-    return {name for _, name, *_ in Formatter().parse(told)} - {None}
-
-
 class TestLanguages:
-    @pytest.mark.parametrize("language", ["en", "ko", "ja"])
-    def test_every_language_takes_what_the_english_words_take(self, language):
-        words = sweep_words_of(language)
-
-        assert words.shared.language == language
-        for field in fields(ENGLISH_SWEEP):
-            said, told = getattr(ENGLISH_SWEEP, field.name), getattr(words, field.name)
-            if isinstance(said, str):
-                assert told
-                assert names_in(told) == names_in(said)
-
-    @pytest.mark.parametrize("language", ["ko", "ja"])
-    def test_no_label_is_left_in_english(self, language):
-        words = sweep_words_of(language)
-
-        assert [
-            field.name
-            for field in fields(ENGLISH_SWEEP)
-            if getattr(ENGLISH_SWEEP, field.name) == getattr(words, field.name)
-        ] == []
-
-    def test_a_language_without_words_is_told_in_english(self):
-        assert sweep_words_of("de_DE.UTF-8") is ENGLISH_SWEEP
-        assert sweep_words_of("") is ENGLISH_SWEEP
-
     def test_a_state_keeps_the_services_word_beside_its_meaning(self):
         both = replace(MIXED, retried=((6, run(6, "FAILED")),))
 
@@ -396,7 +366,7 @@ class TestLanguages:
             ("ja", ["失敗", "実行中", "待機中", "送信中", "キャンセル", "完了", "再実行済み", "未送信"]),
             ("en", [""] * 8),
         ):
-            counts = at(9, both, words=sweep_words_of(language)).counts
+            counts = at(9, both, words=words_of(language)).counts
             assert [(count.word, count.gloss) for count in counts] == list(
                 zip(
                     [
@@ -409,35 +379,35 @@ class TestLanguages:
             )
 
     def test_a_card_in_korean(self):
-        html = sweep_html(at(70, replace(BROKEN, total=3, stopped="no role"), words=sweep_words_of("ko")))
+        html = sweep_html(at(70, replace(BROKEN, total=3, stopped="no role"), words=words_of("ko")))
 
         assert Read(html).text == (
             "✕ FAILED 실패 daily_delays 스윕: 실행 3개 · local 1분 05초 1 FAILED 실패 1 COMPLETED 완료 1 UNSENT 미전송 "
-            "1개 보내지 않음: no role "
+            "1개 전송 안 함: no role "
             "요청 2026-11-01 12:00:00 KST · 종료 12:01:05 KST"
-            " · .retry_failed(): 실패한 1개를 다시 실행 · .send_rest(): 보내지 않은 1개를 보내기 "
+            " · .retry_failed(): 실패한 1개 다시 실행 · .send_rest(): 전송하지 않은 1개 전송 "
             "상태 month 실행 시간 "
-            "FAILED 2 run000000001 1분 00초 ValueError: no flights "
-            "COMPLETED 1 run000000000 1분 00초"
+            "실패 2 run000000001 1분 00초 ValueError: no flights "
+            "완료 1 run000000000 1분 00초"
         )
         assert 'lang="ko"' in html
 
     def test_a_card_in_japanese(self):
         view = replace(MIXED, stopped="the sweep was canceled")
 
-        assert sweep_text(at(9, view, kernel_waits=True, words=sweep_words_of("ja"))) == (
+        assert sweep_text(at(9, view, kernel_waits=True, words=words_of("ja"))) == (
             "RUNNING (実行中)  daily_delays  実行 8 件中 3 件終了  9秒  local\n"
             "  1 FAILED 失敗, 1 RUNNING 実行中, 1 READY 待機中, 1 SUBMITTING 送信中, "
             "1 CANCELED キャンセル, 1 COMPLETED 完了, 2 UNSENT 未送信\n"
             "  2 件は未送信: スイープがキャンセルされました\n"
-            "  12:00:09 KST 時点; スイープを再表示すると更新されます\n"
+            "  12:00:09 KST 時点。スイープを再表示すると更新されます\n"
             "  Ctrl-C: カーネルを中断すると待機だけが終わり、実行は続きます\n"
-            "  FAILED  month=3  run000000002  ValueError: no flights\n"
-            "  CANCELED  month=6  run000000005"
+            "  失敗  month=3  run000000002  ValueError: no flights\n"
+            "  キャンセル  month=6  run000000005"
         )
 
     def test_the_rows_and_what_a_screen_reader_calls_them_are_in_the_language(self):
-        state = at(9, MIXED, words=sweep_words_of("ja"))
+        state = at(9, MIXED, words=words_of("ja"))
         labels = [
             each["aria-label"]
             for rows in parts(state).values()
@@ -448,7 +418,7 @@ class TestLanguages:
         assert [(row.time, row.note) for row in state.rows] == [
             ("1分00秒", "ValueError: no flights"),
             ("12:00:05 から", ""),
-            ("", "待機: starting Spark"),
+            ("", "待機: Spark の起動"),
             ("", "待機: サービスの応答"),
             ("1分00秒", ""),
             ("1分00秒", ""),
@@ -459,7 +429,7 @@ class TestLanguages:
         rows, view = Rows(("$month",)), run(0, "RUNNING")
 
         assert rows.of(0, view).time == "since 12:00:05"
-        assert rows.of(0, view, sweep_words_of("ko")).time == "12:00:05부터"
+        assert rows.of(0, view, words_of("ko")).time == "12:00:05부터"
 
 
 # Surrogates too: text from a notebook or a log may hold them.
@@ -667,10 +637,10 @@ class TestSweepCard:
 
     def test_a_living_card_changes_its_language(self, card, made, clicks):
         card.show(at(9, MIXED))
-        card.update(at(9, MIXED, words=sweep_words_of("ko")))
+        card.update(at(9, MIXED, words=words_of("ko")))
 
         text = shown_text(made)
-        assert "FAILED 3 run000000002 1분 00초 ValueError: no flights" in text
+        assert "실패 3 run000000002 1분 00초 ValueError: no flights" in text
         assert "상태 month 실행 시간" in text
         assert buttons(made) == ["실패만 다시 실행 (1)", "모두 취소"]
         button(made, "모두 취소").click()

@@ -9,7 +9,7 @@ from IPython.core.error import UsageError
 from ipywidgets import Button, Widget
 
 from dataflow_magic.errors import SweepFailed, WaitTimeout
-from dataflow_magic.session.sweep import Sweep
+from dataflow_magic.session.sweep.handle import Sweep
 from tests.helpers import eventually
 
 BLOCK = "table = 't'\nmonth = each(1, 7)\npath = f'out/{month}'\n"
@@ -87,7 +87,7 @@ def test_a_wait_that_is_bounded_ends_and_the_runs_go_on(lab):
     ran = lab.run(f"%%dataflow_run slow --wait-timeout 0.002\n{BLOCK}")
 
     assert isinstance(ran.error, WaitTimeout)
-    assert "runs of slow still go on" in str(ran.error)
+    assert "runs of slow are still active after" in str(ran.error)
 
 
 def test_an_interrupt_ends_the_waiting_alone(scene, lab):

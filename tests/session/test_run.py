@@ -678,9 +678,9 @@ def test_the_button_comes_back_when_the_cancel_failed_and_the_card_says_why(scen
         eventually(lambda: run.view.remark, "the remark is there")
 
         eventually(lambda: not button("Cancel").disabled, "the button is back")
-        assert run.view.remark.startswith("the cancel was not taken: ")
+        assert run.view.remark.startswith("the cancel was not accepted: ")
         run.show()
-        assert "the cancel was not taken" in notebook.shown[-1].text
+        assert "the cancel was not accepted" in notebook.shown[-1].text
         assert any("cancel of <Run" in record.getMessage() for record in caplog.records)
         assert run.status == "RUNNING"
 

@@ -12,7 +12,7 @@ from dataflow_magic.cell.run import make_request
 from dataflow_magic.errors import BadParameter, BadState, NotFound, ServiceError, SweepFailed, WaitTimeout
 from dataflow_magic.models.request import SweepRequest
 from dataflow_magic.models.wire import RunState
-from dataflow_magic.session.sweep import Sweep
+from dataflow_magic.session.sweep.handle import Sweep
 from tests.helpers import Scene, Sent, eventually
 
 REFUSED = {"error": {"errorCode": "bad-parameter", "message": "no"}}
@@ -187,7 +187,7 @@ def test_a_wait_that_is_over_says_so_and_the_runs_go_on(scene):
     with pytest.raises(WaitTimeout) as caught:
         sweep.result(timeout=0.05)
     assert str(caught.value) == (
-        "2 of 2 runs of slow still go on after 0.05 s; wait again, or .cancel() of the sweep ends them"
+        "2 of 2 runs of slow are still active after 0.05 s; wait again, or .cancel() of the sweep ends them"
     )
     scene.service.finish.set()
     assert len(sweep.result(60)) == 2

@@ -168,13 +168,13 @@ def _text_lines(state: CardState) -> Iterator[str]:
         ended = f", {words.ended.format(time=state.ended)}" if state.ended else ""
         yield f"  {words.submitted.format(time=state.submitted)}{ended}"
     else:
-        yield f"  {words.as_of.format(time=state.as_of)}; {words.refresh} {state.refresh}"
+        yield f"  {words.as_of.format(time=state.as_of)}{words.then}{words.refresh} {state.refresh}"
     if state.kernel_waits:
         yield f"  Ctrl-C: {words.stop_waiting}"
     if state.reason:
         yield f"  {state.reason}"
     if state.advice:
-        yield f"  {words.what_to_try}: {state.advice}; {words.again} {state.again}"
+        yield f"  {words.what_to_try}: {state.advice}{words.then}{words.again} {state.again}"
 
 
 def _notes(state: CardState) -> Iterator[str]:
@@ -211,7 +211,7 @@ def _failure(state: CardState) -> str:
         element(
             "p",
             element("b", state.words.what_to_try),
-            f": {state.advice}; {state.words.again} ",
+            f": {state.advice}{state.words.then}{state.words.again} ",
             whole(state.again),
             class_="dfm-try",
         )

@@ -178,15 +178,15 @@ def card_state(
         ended=fmt.ended(view.submitted_at, end) if end else "",
         waiting="" if final else fmt.waiting(view, words),
         blind="" if final else _blind(view, now, words),
-        clock="" if final else fmt.line(view.clock),
+        clock="" if final else words.sentence(fmt.line(view.clock)),
         cancel=words.cancel_sent if view.cancel_requested and not final else "",
-        remark=fmt.line(view.remark),
+        remark=words.sentence(fmt.line(view.remark)),
         bar=_bar(view, words),
         past=_past(view, now, words),
         is_late=_is_late(view, now),
-        reason=reason,
-        advice=advice(reason) if final and view.status == RunState.FAILED else "",
-        log_tail=_log_tail(view),
+        reason=words.sentence(reason),
+        advice=words.sentence(advice(reason)) if final and view.status == RunState.FAILED else "",
+        log_tail=_log_tail(view, words),
         shows_log=view.log_tail is not None and not final,
         is_final=final,
         can_cancel=bool(run_id) and not final and not view.cancel_requested,
@@ -235,7 +235,7 @@ def _bar(view: RunView, words: Words) -> Bar | None:
 
 def _past(view: RunView, now: datetime, words: Words) -> str:
     past = view.past
-    if past is None or view.settled:
+    if past is None or not past.runs or view.settled:
         return ""
     told = {
         "median": words.duration(round(past.median)),
@@ -245,7 +245,7 @@ def _past(view: RunView, now: datetime, words: Words) -> str:
     }
     if _is_late(view, now):
         return words.late.format_map(told)
-    return {0: words.first, 1: words.usually_one}.get(past.runs, words.usually).format_map(told)
+    return (words.usually_one if past.runs == 1 else words.usually).format_map(told)
 
 
 def _is_late(view: RunView, now: datetime) -> bool:
@@ -281,10 +281,10 @@ def _blind(view: RunView, now: datetime, words: Words) -> str:
         return ""
     if view.settled or (view.is_lost and not view.execution):
         # Since when is the time it was submitted, and the line has room for the story alone.
-        return fmt.line(view.blind_reason)
+        return words.sentence(fmt.line(view.blind_reason))
     same_day = view.blind_since.astimezone(KST).date() == now.astimezone(KST).date()
     since = fmt.clock(view.blind_since) if same_day else fmt.day_and_clock(view.blind_since)
-    reason = f": {fmt.line(view.blind_reason)}" if view.blind_reason else ""
+    reason = f": {words.sentence(fmt.line(view.blind_reason))}" if view.blind_reason else ""
     return words.blind.format(time=since) + reason
 
 
@@ -296,6 +296,11 @@ def _reason(view: RunView) -> str:
     return ""
 
 
-def _log_tail(view: RunView) -> tuple[str, ...]:
-    lines = view.failure.log_tail if view.is_final and view.failure else view.log_tail or ()
-    return tuple(fmt.log_line(line) for line in lines[-LOG_LINES:])
+def _log_tail(view: RunView, words: Words) -> tuple[str, ...]:
+    if view.is_final:
+        return (
+            tuple(fmt.log_line(line) for line in view.failure.log_tail[-LOG_LINES:]) if view.failure else ()
+        )
+    lines = tuple(fmt.log_line(line) for line in (view.log_tail or ())[-LOG_LINES:])
+    # A single line may be the error of reading the log.
+    return (words.sentence(lines[0]),) if len(lines) == 1 else lines

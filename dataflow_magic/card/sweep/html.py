@@ -56,8 +56,8 @@ def sweep_html(state: SweepState) -> str:
         element("div", table, class_="dfm-rows", tabindex="0", role="region", aria_label=state.words.table),
         sweep_rest_html(state),
         class_="dfm-card dfm-sweep",
-        aria_label=state.words.card,
-        lang=state.words.shared.language,
+        aria_label=state.words.sweep_card,
+        lang=state.words.language,
     )
 
 
@@ -136,15 +136,15 @@ def sweep_text(state: SweepState) -> str:
     head = "  ".join(part for part in (word, state.job, _over(state), state.elapsed, state.target) if part)
     lines = [head, f"  {_in_words(state.counts)}", *(f"  {note}" for note in state.notes)]
     if not state.is_final:
-        lines.append(f"  {words.shared.as_of.format(time=state.as_of)}; {words.refresh}")
+        lines.append(f"  {words.as_of.format(time=state.as_of)}{words.then}{words.refresh_sweep}")
     if state.kernel_waits:
-        lines.append(f"  Ctrl-C: {words.stop_waiting}")
+        lines.append(f"  Ctrl-C: {words.stop_waiting_for_sweep}")
     failed = [row for row in state.rows if row.group in (Group.FAILED, Group.CANCELED)]
     room = TEXT_LINES - len(lines) - 1
     lines += [f"  {_row_text(state, row)}" for row in islice(failed, room)]
     left = sum(count.number for count in state.counts if count.kind in (Kind.BAD, Kind.CANCELED)) - room
     if len(failed) > room:
-        lines.append(f"  {words.shared.more.format(count=left)}; {words.list_all} {_list_command(state)}")
+        lines.append(f"  {words.more.format(count=left)}{words.then}{words.list_all} {_list_command(state)}")
     return "\n".join(lines)
 
 
@@ -167,7 +167,7 @@ def _in_words(counts: tuple[Count, ...]) -> str:
 
 def _row_text(state: SweepState, row: SweepRow) -> str:
     values = " ".join(f"{name}={value}" for name, value in zip(state.names, row.values, strict=True))
-    return "  ".join(part for part in (row.state, values, row.run_id, row.note) if part)
+    return "  ".join(part for part in (row.gloss or row.state, values, row.run_id, row.note) if part)
 
 
 def _spaced(parts: Iterable[str]) -> Iterator[str]:
@@ -223,18 +223,18 @@ def _line(state: SweepState, *, live: bool) -> str:
 
 def _when(state: SweepState, *, live: bool) -> Iterator[str]:
     words = state.words
-    yield words.shared.submitted.format(time=state.submitted)
+    yield words.submitted.format(time=state.submitted)
     if state.is_final:
         if state.ended:
-            yield f" · {words.shared.ended.format(time=state.ended)}"
+            yield f" · {words.ended.format(time=state.ended)}"
         if state.can_retry:
             yield f" · {words.retry_starts.format(count=state.can_retry)}"
         if state.unsent:
             yield f" · {words.rest_sends.format(count=state.unsent)}"
     elif not live:
-        yield f" · {words.shared.as_of.format(time=state.as_of)}; {words.refresh}"
+        yield f" · {words.as_of.format(time=state.as_of)}{words.then}{words.refresh_sweep}"
     if state.kernel_waits:
-        yield f" · {words.stop_waiting}"
+        yield f" · {words.stop_waiting_for_sweep}"
 
 
 def _columns(state: SweepState) -> str:
@@ -251,14 +251,20 @@ def _columns(state: SweepState) -> str:
 
 def _head(state: SweepState) -> str:
     words = state.words
-    names = (words.state, *state.names, words.shared.run, words.time, "")
+    names = (words.state, *state.names, words.run, words.time, "")
     return element("thead", element("tr", *(element("th", name, scope="col", title=name) for name in names)))
 
 
 def _row(row: SweepRow) -> str:
     return element(
         "tr",
-        element("th", row.state, scope="row", class_=f"dfm-{row.kind}"),
+        element(
+            "th",
+            row.gloss or row.state,
+            scope="row",
+            class_=f"dfm-{row.kind}",
+            title=row.state if row.gloss else "",
+        ),
         *(element("td", element("bdi", value), title=value) for value in row.values),
         element("td", whole(row.run_id) if row.run_id else ""),
         element("td", row.time),
@@ -267,7 +273,7 @@ def _row(row: SweepRow) -> str:
 
 
 def _rest(state: SweepState) -> Iterator[str]:
-    yield f"{state.words.not_shown.format(counts=_in_words(state.more))}; {state.words.list_all} "
+    yield f"{state.words.not_shown.format(counts=_in_words(state.more))}{state.words.then}{state.words.list_all} "
     yield whole(_list_command(state))
 
 

@@ -11,7 +11,7 @@ from typing import Final
 
 from dataflow_magic.card import format as fmt
 from dataflow_magic.card.format import KINDS, Kind, tick_seconds
-from dataflow_magic.card.sweep.words import ENGLISH_SWEEP, RETRIED, UNSENT, SweepWords
+from dataflow_magic.card.words import ENGLISH, RETRIED, UNSENT, Words
 from dataflow_magic.models.view import KST, RunView
 from dataflow_magic.models.wire import RunState
 
@@ -86,6 +86,7 @@ class SweepRow:
     run_id: str
     time: str
     note: str
+    gloss: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -154,7 +155,7 @@ class SweepState:
     tick: float = 1.0
     is_final: bool = False
     kernel_waits: bool = False
-    words: SweepWords = ENGLISH_SWEEP
+    words: Words = ENGLISH
 
     @property
     def line_key(self) -> object:
@@ -171,11 +172,9 @@ class Rows:
 
     def __init__(self, swept: tuple[str, ...]) -> None:
         self._swept = swept[:MOST_NAMES]
-        self._known: dict[tuple[int, bool], tuple[RunView, SweepWords, SweepRow]] = {}
+        self._known: dict[tuple[int, bool], tuple[RunView, Words, SweepRow]] = {}
 
-    def of(
-        self, number: int, view: RunView, words: SweepWords = ENGLISH_SWEEP, *, retried: bool = False
-    ) -> SweepRow:
+    def of(self, number: int, view: RunView, words: Words = ENGLISH, *, retried: bool = False) -> SweepRow:
         """Return the line of a run."""
         before = self._known.get((number, retried))
         if before is not None and before[0] is view and before[1] is words:
@@ -193,7 +192,7 @@ def sweep_state(
     *,
     rows: Rows | None = None,
     kernel_waits: bool = False,
-    words: SweepWords = ENGLISH_SWEEP,
+    words: Words = ENGLISH,
 ) -> SweepState:
     """Return what the card of a sweep says at one moment.
 
@@ -234,7 +233,7 @@ def sweep_state(
         kind=kind,
         elapsed=_seconds_of(end, began, words)
         if sweep.is_over
-        else words.shared.duration(int(seconds // tick * tick)),
+        else words.duration(int(seconds // tick * tick)),
         unsent=sweep.total - len(sweep.runs),
         tick=tick,
         as_of=fmt.clock(now),
@@ -268,7 +267,7 @@ class _Table:
     live: list[RunView]
 
 
-def _grouped(sweep: SweepView, rows: Rows, words: SweepWords) -> _Table:
+def _grouped(sweep: SweepView, rows: Rows, words: Words) -> _Table:
     # A list, not a mapping: the hash of an enum's member is a function in Python, and this is done for each of many runs.
     groups: list[list[SweepRow]] = [[] for _ in Group]
     live = []
@@ -282,7 +281,7 @@ def _grouped(sweep: SweepView, rows: Rows, words: SweepWords) -> _Table:
 
 
 def _sweep_row(
-    number: int, view: RunView, swept: tuple[str, ...], words: SweepWords, *, retried: bool
+    number: int, view: RunView, swept: tuple[str, ...], words: Words, *, retried: bool
 ) -> SweepRow:
     group = Group.RETRIED if retried else _group(view)
     return SweepRow(
@@ -294,6 +293,7 @@ def _sweep_row(
         run_id=fmt.short(view.run_id or ""),
         time=_time(view, words),
         note=fmt.cut(_note(view, words, retried=retried), NOTE_LENGTH),
+        gloss=words.gloss(view.status),
     )
 
 
@@ -307,7 +307,7 @@ def _group(view: RunView) -> Group:
     return Group.WAITING if view.execution is None or view.status == RunState.READY else Group.RUNNING
 
 
-def _time(view: RunView, words: SweepWords) -> str:
+def _time(view: RunView, words: Words) -> str:
     end = view.execution.end_date if view.is_final and view.execution else None
     if end is not None:
         return _seconds_of(end, view.running_since or view.submitted_at, words)
@@ -316,20 +316,20 @@ def _time(view: RunView, words: SweepWords) -> str:
     return ""
 
 
-def _note(view: RunView, words: SweepWords, *, retried: bool) -> str:
+def _note(view: RunView, words: Words, *, retried: bool) -> str:
     if view.is_final:
         detail = view.execution.status_detail if view.execution else ""
         reason = view.failure.reason if view.failure else detail
-        said = "" if view.status == RunState.COMPLETED else fmt.line(reason or "")
+        said = "" if view.status == RunState.COMPLETED else words.sentence(fmt.line(reason or ""))
         if retried:
             return words.retried_after.format(reason=said) if said else words.retried
         return said
     if view.execution is None and (view.settled or view.is_lost):
-        return fmt.line(view.blind_reason)
-    return words.shared.cancel_sent if view.cancel_requested else fmt.waiting(view, words.shared)
+        return words.sentence(fmt.line(view.blind_reason))
+    return words.cancel_sent if view.cancel_requested else fmt.waiting(view, words)
 
 
-def _counts(rows: list[SweepRow], unsent: int, words: SweepWords) -> Iterator[Count]:
+def _counts(rows: list[SweepRow], unsent: int, words: Words) -> Iterator[Count]:
     kinds = {row.state: row.kind for row in rows if row.group is not Group.RETRIED}
     numbers = Counter([RETRIED if row.group is Group.RETRIED else row.state for row in rows])
     for word, number in numbers.items():
@@ -358,20 +358,20 @@ def _can_cancel(view: RunView) -> bool:
     return view.run_id is not None and not view.cancel_requested
 
 
-def _notes(sweep: SweepView, live: list[RunView], words: SweepWords) -> Iterator[str]:
+def _notes(sweep: SweepView, live: list[RunView], words: Words) -> Iterator[str]:
     unsent = sweep.total - len(sweep.runs)
     if sweep.stopped:
-        reason = words.stopped.get(sweep.stopped) or fmt.line(sweep.stopped)
+        reason = words.sentence(fmt.line(sweep.stopped))
         yield (words.not_sent if unsent else words.not_again).format(count=unsent, reason=reason)
     silent = [view for view in live if view.blind_since and view.execution is not None]
     if silent:
         since = min(view.blind_since for view in silent if view.blind_since)
-        reason = fmt.line(silent[0].blind_reason)
+        reason = words.sentence(fmt.line(silent[0].blind_reason))
         told = words.silent.format(count=len(silent), time=fmt.clock(since))
         yield f"{told}: {reason}" if reason else told
     clock = next((view.clock for view in live if view.clock), "")
     if clock:
-        yield fmt.line(clock)
+        yield words.sentence(fmt.line(clock))
 
 
 def _end(views: Iterable[RunView]) -> datetime | None:
@@ -381,8 +381,8 @@ def _end(views: Iterable[RunView]) -> datetime | None:
     )
 
 
-def _seconds_of(end: datetime | None, began: datetime, words: SweepWords) -> str:
+def _seconds_of(end: datetime | None, began: datetime, words: Words) -> str:
     # The service's end has whole seconds. Where it tells none, counting on would be a lie.
     if end is None:
         return ""
-    return words.shared.duration(max(0, int((end - began.replace(microsecond=0)).total_seconds())))
+    return words.duration(max(0, int((end - began.replace(microsecond=0)).total_seconds())))

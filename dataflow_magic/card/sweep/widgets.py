@@ -90,15 +90,15 @@ class SweepWidgets(Widgets[SweepState]):
         self._is_asking = self._is_asking and state.can_cancel > 0
         is_canceling = CANCEL in self._busy or (state.canceling > 0 and not state.can_cancel)
         if is_canceling:
-            cancel = words.shared.cancelling
+            cancel = words.cancelling
         elif self._is_asking:
-            cancel = words.confirm.format(runs=words.runs(state.can_cancel))
+            cancel = words.confirm_all.format(runs=words.runs(state.can_cancel))
         else:
             cancel = words.cancel_all
         self._set(self._cancel, "description", cancel)
         self._set(self._cancel, "button_style", "danger" if self._is_asking else "")
         self._set(self._cancel, "disabled", is_canceling or not state.can_cancel)
-        self._set(self._keep, "description", words.shared.keep)
+        self._set(self._keep, "description", words.keep)
         self._set(self._retry, "description", words.retry.format(count=state.can_retry))
         self._set(self._retry, "disabled", RETRY in self._busy)
         buttons = []

@@ -1,0 +1,1 @@
+"""Sweeps: many runs of one cell. `handle` has the live handle, `sending` starts the runs."""

@@ -1,0 +1,353 @@
+"""`Sweep`, the live handle of many runs of one cell: their states together, waiting for them, and ending them."""
+
+from __future__ import annotations
+
+import asyncio
+import concurrent.futures
+import contextlib
+import logging
+import time
+from collections import Counter
+from collections.abc import Callable, Coroutine, Generator, Mapping
+from datetime import datetime
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any, Final
+
+from dataflow_magic import errors
+from dataflow_magic.card import format as fmt
+from dataflow_magic.card.actions import Actions
+from dataflow_magic.card.front_end import current_shell, front_end
+from dataflow_magic.card.painter import PAINT_SECONDS, Painter, Submit
+from dataflow_magic.card.presenter import Presenter
+from dataflow_magic.card.sweep import SWEEP_CARD
+from dataflow_magic.card.sweep.state import Rows, SweepState, SweepView, sweep_state
+from dataflow_magic.card.words import UNSENT, words_of
+from dataflow_magic.models.request import SweepRequest
+from dataflow_magic.models.view import KST
+from dataflow_magic.models.wire import JobExecution, RunState
+from dataflow_magic.session.run import CHANGED, Run
+from dataflow_magic.session.sweep.sending import AT_ONCE, Sending, Start
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+__all__ = ["Sweep"]
+
+logger = logging.getLogger(__name__)
+
+REASON_LENGTH: Final = 300
+"""Characters of a reason in the one line of an error."""
+
+
+class Sweep:
+    """Runs of one job that were started together, live.
+
+    The first run is started when the sweep is made, the others in the background. ``sweep.result()`` waits for all,
+    ``await sweep`` does so in a coroutine, ``sweep.cancel()`` ends them. A cell whose value is a sweep shows one card for
+    all runs. Made by ``%%dataflow_run`` over a block with ``each`` or ``zipped``.
+    """
+
+    def __init__(
+        self, request: SweepRequest, submit: Submit, *, language: Callable[[], str] = lambda: "en"
+    ) -> None:
+        self._request = request
+        self._total = len(request.requests)
+        self._submit = submit
+        self._language = language
+        self._sending = Sending(request.requests, submit, self._changed)
+        self._painter: Painter[SweepState] | None = None
+        self._rows = Rows(request.swept)
+
+    def __repr__(self) -> str:
+        words = ", ".join(f"{number} {fmt.short(word)}" for word, number in self.counts.items())
+        return f"<Sweep of {self._total} runs of {fmt.short(self.job)}: {words}>"
+
+    @property
+    def job(self) -> str:
+        """The job's name."""
+        runs = self.runs
+        return runs[0].job if runs else self._request.requests[0].job.text
+
+    @property
+    def runs(self) -> tuple[Run, ...]:
+        """The runs that were sent, in the order of the block; in place of a run that was started again, the newest."""
+        return tuple(run for _, run in self._sending.runs)
+
+    @property
+    def counts(self) -> Mapping[str, int]:
+        """How many runs are in each state; ``UNSENT`` counts those whose request was not sent, or not yet."""
+        counts = Counter(run.status for run in self.runs)
+        if unsent := self._total - counts.total():
+            counts[UNSENT] = unsent
+        return MappingProxyType(dict(counts))
+
+    @property
+    def is_completed(self) -> bool:
+        """Whether every run of the sweep completed."""
+        return set(self.counts) == {RunState.COMPLETED}
+
+    @property
+    def error(self) -> str | None:
+        """Why the rest was not sent; None where nothing stopped it."""
+        return self._sending.stopped or None
+
+    @property
+    def is_sending(self) -> bool:
+        """Whether runs are still being started."""
+        return self._sending.is_active
+
+    @property
+    def is_over(self) -> bool:
+        """Whether nothing more will be known of any run."""
+        return self._sending.is_over
+
+    def result(self, timeout: float | None = None) -> tuple[JobExecution, ...]:
+        """Wait for all runs to end and return their last snapshots, in the order of `runs`.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait; None waits as long as the runs take.
+
+        Raises
+        ------
+        SweepFailed
+            Not every run completed.
+        WaitTimeout
+            The wait timed out; the runs are still active.
+        """
+        self.wait(timeout)
+        return self._results()
+
+    def wait(self, timeout: float | None = None, watch: Callable[[], None] | None = None) -> None:
+        """Wait for all runs to end, in whatever state.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait; None waits as long as the runs take.
+        watch
+            Called in this thread at most twice a second, and once when all runs are over.
+
+        Raises
+        ------
+        WaitTimeout
+            Some runs are still active.
+        """
+        deadline = None if timeout is None else time.monotonic() + timeout
+        while True:
+            is_over = self.is_over
+            if watch:
+                watch()
+            if is_over:
+                return
+            pause = PAINT_SECONDS if watch else None
+            if deadline is not None:
+                left = deadline - time.monotonic()
+                if left <= 0:
+                    raise self._timed_out(timeout or 0.0)
+                pause = left if pause is None else min(pause, left)
+            with CHANGED:
+                CHANGED.wait_for(lambda: self.is_over, pause)
+
+    def wait_sent(self) -> None:
+        """Wait until every run is started, or will not be."""
+        self._sending.wait()
+
+    def __await__(self) -> Generator[Any, None, tuple[JobExecution, ...]]:
+        """Wait for all runs to end without blocking, on any loop; as `result`."""
+        return self._await().__await__()
+
+    def cancel(self) -> None:
+        """Start no more runs and cancel the active ones; returns once the service has answered for each.
+
+        Raises
+        ------
+        ServiceError
+            The service did not accept every cancel; the message says how many failed.
+        """
+        self._submit(self._cancel()).result()
+
+    def retry_failed(self) -> Sweep:
+        """Start each FAILED run once more and return these runs as a new sweep.
+
+        Raises
+        ------
+        BadState
+            No run has failed.
+        DataflowError
+            The first run was certainly not started, and so none was.
+        """
+        return self._sweep_of([number for number, _ in self._failed()], "no run of the sweep has failed")
+
+    def send_rest(self) -> Sweep:
+        """Start the runs that were not sent because an earlier start was refused, and return them as a new sweep.
+
+        Raises
+        ------
+        BadState
+            All runs were sent, or are being sent.
+        DataflowError
+            The first run was certainly not started, and so none was.
+        """
+        numbers = [] if self.is_sending else self._sending.unsent
+        return self._sweep_of(numbers, "nothing of the sweep was left unsent")
+
+    def frame(self) -> pd.DataFrame:
+        """Return `runs` as a table; see `dataflow_magic.ledger.frame.records_frame`."""
+        # Late: pandas takes longer to import than all the rest.
+        from dataflow_magic.ledger.frame import runs_frame
+
+        return runs_frame(run.view for run in self.runs)
+
+    # Starting
+
+    def begin(self, first: Run, start: Start) -> None:
+        """Take the first run, which the caller has started, and start the others."""
+        self._sending.begin(first, start)
+
+    def note(self, _run: Run) -> None:
+        """Record that a run has changed; on the loop."""
+        self._changed()
+
+    def _changed(self) -> None:
+        if self._painter is not None:
+            self._painter.changed()
+
+    def _sweep_of(self, numbers: list[int], if_none: str) -> Sweep:
+        requests = tuple(self._request.requests[number] for number in numbers)
+        start = self._sending.start
+        if not requests or start is None:
+            raise errors.BadState(f"{if_none}; there is nothing to start", status=400)
+        sweep = Sweep(SweepRequest(self._request.swept, requests), self._submit, language=self._language)
+
+        async def start_first() -> Run:
+            return await start(requests[0], sweep.note)
+
+        sweep.begin(self._submit(start_first()).result(), start)
+        return sweep
+
+    # Ending
+
+    async def _await(self) -> tuple[JobExecution, ...]:
+        while not self.is_over:
+            await self._sending.join()
+            for run in self.runs:
+                with contextlib.suppress(errors.DataflowError):
+                    await run
+        return self._results()
+
+    async def _cancel(self) -> None:
+        if self.is_sending:
+            self._sending.stop("the sweep was canceled")
+            await self._cancel_active()
+            # Starts that were under way are over then, and their runs are known.
+            await self._sending.join()
+        refusals = await self._cancel_active()
+        if refusals:
+            raise errors.ServiceError(f"{len(refusals)} of the runs could not be canceled: {refusals[0]}")
+
+    async def _cancel_active(self) -> list[errors.DataflowError]:
+        """Cancel the active runs and return the errors of those that could not be canceled."""
+        gate = asyncio.Semaphore(AT_ONCE)
+
+        async def cancel(run: Run) -> errors.DataflowError | None:
+            async with gate:
+                try:
+                    await asyncio.to_thread(run.cancel)
+                except errors.DataflowError as error:
+                    return None if run.is_over else error
+                return None
+
+        active = [run for run in self.runs if not run.is_over and not run.view.cancel_requested]
+        return [error for error in await asyncio.gather(*map(cancel, active)) if error is not None]
+
+    def _results(self) -> tuple[JobExecution, ...]:
+        if not self.is_completed:
+            raise self.failed()
+        return tuple(run.view.execution for run in self.runs if run.view.execution)
+
+    def failed(self) -> errors.SweepFailed:
+        """Return the error of a sweep that is over and did not complete: one line, with the first reason."""
+        bad = {word: number for word, number in self.counts.items() if word != RunState.COMPLETED}
+        failed = [run for _, run in self._failed()]
+        first = next(iter(failed or [run for run in self.runs if run.status != RunState.COMPLETED]), None)
+        counts = ", ".join(f"{number} {word}" for word, number in bad.items())
+        parts = [
+            f"{sum(bad.values())} of {self._total} runs of {fmt.short(self.job)} did not complete ({counts})"
+        ]
+        if reason := " ".join(((first.error if first else self.error) or "").split())[:REASON_LENGTH]:
+            parts.append(f"run {first.run_id or first.key}: {reason}" if first else f"not sent: {reason}")
+        if failed:
+            parts.append(f".retry_failed() starts the {len(failed)} failed again")
+        if UNSENT in bad:
+            parts.append(f".send_rest() sends the {bad[UNSENT]} unsent")
+        return errors.SweepFailed("; ".join(parts), run=first, sweep=self)
+
+    def _timed_out(self, timeout: float) -> errors.WaitTimeout:
+        active = self._total - sum(run.is_over for run in self.runs)
+        return errors.WaitTimeout(
+            f"{active} of {self._total} runs of {fmt.short(self.job)} are still active after {timeout:g} s; "
+            "wait again, or .cancel() of the sweep ends them",
+            run=self,
+        )
+
+    def _failed(self) -> list[tuple[int, Run]]:
+        return [(number, run) for number, run in self._sending.runs if run.status == RunState.FAILED]
+
+    # Showing
+
+    def show(self) -> None:
+        """Show the sweep below the running cell and keep it up to date there."""
+        self._shown().show()
+
+    def show_and_wait(self, timeout: float | None = None) -> None:
+        """Show the sweep and wait for its end; after an interrupt or an error, what is shown stays up to date.
+
+        Raises
+        ------
+        WaitTimeout
+            Some runs are still active.
+        """
+        self._shown().show_and_wait(lambda paint: self.wait(timeout, paint))
+
+    def _ipython_display_(self) -> None:
+        self._shown().show_value()
+
+    def card_state(self, *, kernel_waits: bool = False) -> SweepState:
+        """Return what the card of the sweep shows now."""
+        # Read before the runs, so that a sweep that is over is shown with all its ends.
+        is_over = self.is_over
+        view = SweepView(
+            swept=self._request.swept,
+            total=self._total,
+            runs=tuple((number, run.view) for number, run in self._sending.runs),
+            retried=tuple((number, run.view) for number, run in self._sending.retried),
+            retrying=self._sending.retrying,
+            stopped=self._sending.stopped,
+            is_over=is_over,
+        )
+        words = words_of(self._language())
+        return sweep_state(view, datetime.now(KST), rows=self._rows, kernel_waits=kernel_waits, words=words)
+
+    def _shown(self) -> Painter[SweepState]:
+        if self._painter is None:
+            actions = Actions(
+                cancel=lambda: self._clicked(self._cancel()), again=lambda: self._clicked(self._retry())
+            )
+            presenter = Presenter(SWEEP_CARD, actions, front_end(current_shell()))
+            self._painter = Painter(self, presenter, self._submit)
+        return self._painter
+
+    async def _retry(self) -> None:
+        """Start the failed runs again in their places, unless all runs are over: the card has ended then."""
+        if not self.is_over:
+            self._sending.retry([number for number, _ in self._failed()])
+
+    def _clicked(self, work: Coroutine[Any, Any, None]) -> None:
+        self._submit(work).add_done_callback(self._after_click)
+
+    def _after_click(self, done: concurrent.futures.Future[None]) -> None:
+        if done.cancelled() or done.exception():
+            logger.warning("a button of %r: %s", self, "stopped" if done.cancelled() else done.exception())
+        self._shown().presenter.offer()
