@@ -112,7 +112,7 @@ def test_the_card_keeps_its_size_from_the_first_state_to_the_last(run_cells):
         ("card.update(at(12, RUNNING))", "12 s"),
         ("card.update(at(13, replace(RUNNING, past=Past(185, 130, 300, 8))))", "usually 3 min 05 s"),
         ("card.update(at(14, HALF_WAY))", "50 of 200 tasks"),
-        ("card.update(at(95, BLIND))", "no news since"),
+        ("card.update(at(95, BLIND))", "no answer since"),
         ("card.update(at(100, CANCELING))", "cancel sent"),
         ("card.update(at(101, RUNNING, kernel_waits=True))", "interrupt the kernel"),
         ("card.finish(at(190, COMPLETED))", "COMPLETED"),

@@ -233,7 +233,7 @@ def test_a_cell_that_waits_shows_the_card_and_once_interrupted_leaves_it_live(ru
     notebook.record(1, ".dfm-word")
     notebook.start_cell(1)
     expect_state(notebook, "RUNNING")
-    expect(card_of(notebook)).to_contain_text("interrupt the kernel to stop waiting; the run goes on")
+    expect(card_of(notebook)).to_contain_text("interrupt the kernel to stop waiting; the run continues")
     expect_tick(notebook)
     expect(button_of(notebook)).to_have_count(0)
     assert notebook.recorded(1, ".dfm-word") == ["READY", "RUNNING"]
@@ -263,7 +263,7 @@ def test_a_card_says_since_when_its_service_is_gone_and_the_next_one_tells_the_e
     assert starting is not None
     os.kill(first.pid, signal.SIGKILL)
     expect(card_of(notebook).locator(".dfm-note")).to_have_text(
-        re.compile(r"^no news since \d\d:\d\d:\d\d KST: no answer from http://127"), timeout=SPARK_MS
+        re.compile(r"^no answer since \d\d:\d\d:\d\d KST: no answer from http://127"), timeout=SPARK_MS
     )
     expect_state(notebook, "RUNNING")
     expect_tick(notebook)

@@ -150,9 +150,9 @@ class TestState:
         assert (bar.done, bar.total, bar.text) == (50, 200, shown)
 
     def test_what_became_of_a_click_is_told(self):
-        view = replace(RUNNING, remark="the cancel was not taken:\n no answer")
+        view = replace(RUNNING, remark="the cancel was not accepted:\n no answer")
 
-        assert "the cancel was not taken: no answer" in to_text(at(4, view))
+        assert "the cancel was not accepted: no answer" in to_text(at(4, view))
 
     def test_a_silent_service_is_told_with_the_time_and_the_reason(self):
         assert at(95, BLIND).blind == "no answer since 12:00:20 KST: connection refused"
