@@ -58,7 +58,7 @@ STATES = {
     "unknown": _told("SUSPENDED"),
     "not started": _given_up(
         NOT_STARTED,
-        "the answer to its start was lost, and no such run is to be seen: it was not started; "
+        "the answer to its start was lost, and the job's list has no such run: it was not started; "
         "%dataflow_run --again k3yk3y starts it again",
     ),
     "unclear": _given_up(

@@ -68,9 +68,9 @@ SENTENCES: Final[tuple[tuple[str, str, str], ...]] = (
         "見つかった実行は、応答待ちの別のリクエストのものかもしれません",
     ),
     (
-        "no such run is to be seen: it was not started",
-        "해당하는 실행이 없으므로 시작되지 않았습니다",
-        "該当する実行がないため、開始されていません",
+        "the job's list has no such run: it was not started",
+        "작업의 실행 목록에 없으므로 시작되지 않았습니다",
+        "ジョブの実行一覧に該当する実行がないため、開始されていません",
     ),
     (
         "%dataflow_run --again {key} starts it again",
@@ -78,7 +78,7 @@ SENTENCES: Final[tuple[tuple[str, str, str], ...]] = (
         "%dataflow_run --again {key} で再実行できます",
     ),
     (
-        "it is not among the job's first {n} runs, which is all that is looked through",
+        "it is not among the job's first {n} runs, the most that are read",
         "작업의 처음 {n}개 실행까지만 찾아보았으며 그중에는 없습니다",
         "検索対象であるジョブの先頭 {n} 件の実行には見つかりません",
     ),
@@ -94,9 +94,9 @@ SENTENCES: Final[tuple[tuple[str, str, str], ...]] = (
         "別のキーが見つかるか同じキーで再試行されるまで、監視を一時停止しています",
     ),
     (
-        "nobody watches the run any more",
-        "실행을 더 이상 조회하지 않습니다",
-        "実行の監視は終了しました",
+        "this kernel follows the run no longer",
+        "이 커널은 실행을 더 이상 추적하지 않습니다",
+        "このカーネルは実行の監視を終了しました",
     ),
     (
         "the extension was unloaded",
@@ -104,7 +104,7 @@ SENTENCES: Final[tuple[tuple[str, str, str], ...]] = (
         "拡張機能が解除されました",
     ),
     (
-        "the run itself goes on",
+        "the run itself continues",
         "실행 자체는 계속됩니다",
         "実行自体は続いています",
     ),
@@ -138,9 +138,9 @@ SENTENCES: Final[tuple[tuple[str, str, str], ...]] = (
         "{endpoint} から応答がありません ({error})",
     ),
     (
-        "check that it is up and the network too",
-        "서비스와 네트워크가 정상인지 확인하세요",
-        "サービスの稼働とネットワークを確認してください",
+        "check that the service is running and the network reaches it",
+        "서비스가 실행 중이고 네트워크로 접근할 수 있는지 확인하세요",
+        "サービスが稼働し、ネットワークから到達できるか確認してください",
     ),
     (
         "the proxy refused",
@@ -148,19 +148,30 @@ SENTENCES: Final[tuple[tuple[str, str, str], ...]] = (
         "プロキシに拒否されました",
     ),
     (
-        "check HTTPS_PROXY and NO_PROXY, and what the proxy lets through",
+        "check HTTPS_PROXY and NO_PROXY, and what the proxy allows",
         "HTTPS_PROXY와 NO_PROXY, 그리고 프록시의 허용 규칙을 확인하세요",
         "HTTPS_PROXY と NO_PROXY、およびプロキシの許可設定を確認してください",
     ),
     (
-        "its certificate is not trusted here",
-        "이 환경에서 신뢰하지 않는 인증서입니다",
-        "この環境では証明書が信頼されていません",
+        "its certificate is not trusted",
+        "서비스의 인증서를 신뢰할 수 없습니다",
+        "サービスの証明書が信頼されていません",
     ),
     (
-        "SSL_CERT_FILE may name those to trust",
-        "신뢰할 인증서를 SSL_CERT_FILE에 지정할 수 있습니다",
-        "信頼する証明書は SSL_CERT_FILE で指定できます",
+        "name the certificates to trust in SSL_CERT_FILE",
+        "신뢰할 인증서를 SSL_CERT_FILE에 지정하세요",
+        "信頼する証明書を SSL_CERT_FILE に指定してください",
+    ),
+    (
+        "the response from {endpoint} was lost ({error}): the service may or may not have carried out the request. "
+        "It is not sent again automatically",
+        "응답을 받지 못했습니다: {endpoint} ({error}). 서비스가 요청을 처리했을 수도, 하지 않았을 수도 있으므로 자동으로 다시 보내지 않습니다",
+        "{endpoint} からの応答を受信できませんでした ({error})。リクエストが処理されたかどうか不明なため、自動では再送しません",
+    ),
+    (
+        "check the job's runs before you send it again.",
+        "다시 보내기 전에 작업의 실행 목록을 확인하세요.",
+        "再送する前にジョブの実行一覧を確認してください。",
     ),
     (
         "too many requests ({status})",
@@ -246,7 +257,7 @@ SENTENCES: Final[tuple[tuple[str, str, str], ...]] = (
         "s3a://{path}: {endpoint} にアクセスできません ({what}, {error})",
     ),
     (
-        "check that the bucket is there and the key pair has the right",
+        "check that the bucket exists and that the key pair may access it",
         "버킷이 있는지, 키에 권한이 있는지 확인하세요",
         "バケットの有無とキーの権限を確認してください",
     ),

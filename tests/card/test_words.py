@@ -164,7 +164,7 @@ def views() -> Iterator[RunView]:
     yield replace(
         running,
         blind_since=NOON,
-        blind_reason="no answer from 127.0.0.1:4242 (ConnectError: connection refused); check that it is up and the network too",
+        blind_reason="no answer from 127.0.0.1:4242 (ConnectError: connection refused); check that the service is running and the network reaches it",
     )
     yield replace(
         running, remark="not started again: signature refused (401); check the access key and the secret key"
