@@ -19,7 +19,7 @@ from dataflow_magic import errors
 from dataflow_magic.client.sending import API, Sender, Transport, given
 from dataflow_magic.models.secret import Parameter, masked
 from dataflow_magic.models.view import Progress
-from dataflow_magic.models.wire import Job, JobCondition, JobExecution, News, Page
+from dataflow_magic.models.wire import ExecutionDelta, Job, JobCondition, JobExecution, Page
 from dataflow_magic.settings import CLOUD_ENDPOINT
 
 __all__ = ["Client", "execution_body"]
@@ -250,9 +250,9 @@ class Client:
             if page.is_last(limit):
                 return
 
-    async def news(
+    async def deltas(
         self, job_id: str, marks: Mapping[str, int | None], *, limit: int = 1000, most: int = 20
-    ) -> AsyncIterator[list[News]]:
+    ) -> AsyncIterator[list[ExecutionDelta]]:
         """Yield, page by page, what the list of a job's runs says of some of them, at most ``most`` pages.
 
         An execution is parsed only where it differs from the last poll: of a thousand active runs, hardly one does.
@@ -260,7 +260,7 @@ class Client:
         Parameters
         ----------
         marks
-            By run id the `News.mark` of the last poll, or None; other runs are left out.
+            By run id the `ExecutionDelta.mark` of the last poll, or None; other runs are left out.
         """
 
         def read(fields: dict[str, Any]) -> object:
@@ -272,11 +272,11 @@ class Client:
                 return None
             mark = hash(repr(fields))
             is_new = mark != marks[run_id]
-            return News(run_id, mark, JobExecution.model_validate(fields) if is_new else None)
+            return ExecutionDelta(run_id, mark, JobExecution.model_validate(fields) if is_new else None)
 
         for number in range(most):
             page = _read(Page[Any], await self._execution_page(job_id, number, limit), read)
-            yield [item for item in page.items if isinstance(item, News)]
+            yield [item for item in page.items if isinstance(item, ExecutionDelta)]
             if page.is_last(limit):
                 return
 

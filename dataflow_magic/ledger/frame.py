@@ -1,4 +1,4 @@
-"""Runs as a table: one list of columns, one row per run. The one place that imports pandas."""
+"""Runs and jobs as DataFrames; the only module that imports pandas."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ __all__ = ["COLUMNS", "JOB_COLUMNS", "jobs_frame", "records_frame", "runs_frame"
 
 TIME = "datetime64[us, Asia/Seoul]"
 NOT_A_TIME = np.iinfo("int64").min
-"""What numpy and pandas read as a missing time."""
+"""A missing time, to numpy and pandas."""
 
 COLUMNS: dict[str, str] = {
     "run_id": "string",
@@ -43,7 +43,7 @@ COLUMNS: dict[str, str] = {
     "notebook": "string",
     "key": "string",
 }
-"""Column -> dtype; each but ``duration`` is a field of a `RunRecord`."""
+"""Column -> dtype; all but ``duration`` are fields of `RunRecord`."""
 
 JOB_COLUMNS: dict[str, tuple[str, Callable[[Job], Any]]] = {
     "job_id": ("string", lambda j: j.job_id),
@@ -58,7 +58,7 @@ JOB_COLUMNS: dict[str, tuple[str, Callable[[Job], Any]]] = {
     "log_path": ("string", lambda j: j.condition.log_path),
     "updated": (TIME, lambda j: j.updated_date),
 }
-"""Column -> (dtype, its value of a job)."""
+"""Column -> (dtype, value for a job)."""
 
 
 def runs_frame(views: Iterable[RunView]) -> pd.DataFrame:
@@ -67,33 +67,33 @@ def runs_frame(views: Iterable[RunView]) -> pd.DataFrame:
 
 
 def records_frame(records: Sequence[RunRecord]) -> pd.DataFrame:
-    """Return the rows of runs as a table, in the order given.
+    """Return rows of the ledger as a table, in the order given.
 
     Returns
     -------
     DataFrame
-        One row per run, the same columns and dtypes also when there is none:
+        One row per run; the columns and dtypes are the same for no runs:
 
         ================================ ========================== ================================================
         column                           dtype                      meaning
         ================================ ========================== ================================================
-        run_id, job, status              string                     id is missing until the service answered
-        submitted, running, ended        datetime64[us, Asia/Seoul] made here; first seen RUNNING here; by the service
+        run_id, job, status              string                     id is missing until the service answers
+        submitted, running, ended        datetime64[us, Asia/Seoul] here; first seen RUNNING here; by the service
         duration                         timedelta64[us]            running to ended, or submitted to ended where the
-                                                                    run was never seen RUNNING; missing while it lives
+                                                                    run was never seen RUNNING; missing while active
         workers, timeout_minutes         Int64                      as sent
         error                            string                     one line; missing unless the run failed
         target                           string                     ``local``, ``cloud``, a profile or an address
         job_id, worker_type, nrn,        string                     as sent
         script_path, log_path,
         trigger_id, workflow_id
-        notebook                         string                     that started it, where Jupyter tells
-        key                              string                     the run's short id on this machine
+        notebook                         string                     that started the run, where Jupyter names it
+        key                              string                     short id on this machine
         param.*                          string                     one per parameter name without its ``$``, in the
                                                                     order first used; missing where a run had none
         ================================ ========================== ================================================
     """
-    # Column by column, not row by row: a ledger may have a hundred thousand rows.
+    # By column, not by row: a ledger may have a hundred thousand rows.
     fields = dict(zip(RunRecord._fields, zip(*records, strict=True), strict=True)) if records else {}
     frame = {
         name: _durations(fields) if name == "duration" else _column(dtype, fields.get(name, ()))
@@ -115,15 +115,15 @@ def _frame(columns: dict[str, tuple[str, Callable[[Any], Any]]], rows: Sequence[
 
 def _series(dtype: str, values: list[Any]) -> pd.Series[Any]:
     if dtype == TIME:
-        # Through UTC, since what the service sends has a fixed offset and ours a zone. A date pandas cannot hold, such
-        # as one in the year 9999 before pandas 3, is missing: better than no table.
+        # Through UTC: the service's dates have a fixed offset, ours have a zone. A date that pandas cannot hold, such as
+        # one in the year 9999 before pandas 3, is missing.
         return (
             pd.Series(pd.to_datetime(pd.Series(values, dtype="object"), utc=True, errors="coerce"))
             .astype("datetime64[us, UTC]")
             .dt.tz_convert("Asia/Seoul")
         )
     if dtype == "string":
-        # Half a surrogate pair, which JSON can tell and Arrow cannot hold, would be the end of the whole table.
+        # JSON may contain half of a surrogate pair, which Arrow cannot hold.
         values = [value and value.encode(errors="replace").decode() for value in values]
     return pd.Series(values, dtype=dtype)
 
@@ -152,7 +152,7 @@ def _microseconds(values: Sequence[int | None], dtype: str) -> npt.NDArray[Any]:
 
 
 def _parameters(texts: Sequence[str]) -> dict[str, pd.Series[Any]]:
-    """Return a column per name without its ``$``: runs that sent a name with and without it share one."""
+    """Return one column per name without its ``$``; a name sent with and without it shares the column."""
     read = {text: _as_text(parameters_of(text)) for text in set(texts) if text}
     names = dict.fromkeys(name for text in dict.fromkeys(texts) if text for name in read[text])
     empty: dict[str, str] = {}
@@ -162,7 +162,7 @@ def _parameters(texts: Sequence[str]) -> dict[str, pd.Series[Any]]:
 
 def _as_text(parameters: dict[str, Any]) -> dict[str, str]:
     texts = {name.removeprefix("$"): _spell(value) for name, value in parameters.items()}
-    # Where a name was sent with and without its $, the one with it counts.
+    # Where a run sent both, the name with the $ wins.
     return texts | {name[1:]: _spell(value) for name, value in parameters.items() if name.startswith("$")}
 
 

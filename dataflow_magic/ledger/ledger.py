@@ -1,7 +1,7 @@
-"""The record on disk of every run this machine started: the only place that knows its schema.
+"""The record on disk of every run this machine started; the only place that knows its schema.
 
-SQLite in WAL mode, so that several kernels write at once. What `add` was given is on the disk when it returns: a request
-may leave only after that. Neither keys of an account nor values of secret parameters ever come here.
+SQLite in WAL mode, so that several kernels write at once. A start is on disk when `Ledger.add` returns, and its request may
+leave only after that. Stores neither access keys nor values of secret parameters.
 """
 
 from __future__ import annotations
@@ -79,18 +79,18 @@ MIGRATIONS = (
       UNION ALL SELECT job_id, '', job, count(*), 0 FROM runs GROUP BY job_id;
     """,
 )
-"""Each brings a file from one version to the next; a file tells its version in ``PRAGMA user_version``."""
+"""Each brings a file from one version to the next; ``PRAGMA user_version`` is the version of a file."""
 
 BUSY_SECONDS = 30.0
-"""How long a writer waits for others; one transaction takes milliseconds."""
+"""How long a writer waits for other writers; one transaction takes milliseconds."""
 MOST_PAST = 20
-"""Runs of a job that tell how long it takes."""
+"""Runs of a job that `Ledger.past` reads."""
 LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
-"""Of keys: none that are taken for each other."""
+"""Letters of keys: none looks like another."""
 
 FIELDS = ", ".join(RunRecord._fields)
 TABLE_FIELDS = FIELDS.replace("execution", "''")
-"""Without the snapshots: they are most of the bytes, and no table shows them."""
+"""Without the snapshots, which are most of the bytes and in no table."""
 CHANGING = (
     "run_id", "job", "status", "running", "ended", "error", "phase", "is_live", "story", "endpoint", "execution"
 )  # fmt: skip
@@ -101,24 +101,24 @@ COUNT = (
 INSERT = f"INSERT INTO runs ({FIELDS}) VALUES ({', '.join('?' * len(RunRecord._fields))})"  # noqa: S608 - fixed text
 UPDATE = (
     f"UPDATE runs SET {', '.join(f'{name} = :{name}' for name in CHANGING)} WHERE key = :key "  # noqa: S608 - fixed text
-    # A kernel that looks on may know less than another: what is known of a run is never taken back.
+    # Several kernels may follow a run, and one may know less than another: an update never removes knowledge.
     "AND (run_id IS NULL OR run_id = :run_id) "
     "AND (is_live OR NOT :is_live OR (run_id IS NULL AND :run_id IS NOT NULL))"
 )
 
 
 class Standing(NamedTuple):
-    """What the ledger says around one start whose answer was lost.
+    """What the ledger knows of a job while one of its starts is reconciled.
 
     Attributes
     ----------
     lost
-        Every start of its job whose run is not known, itself among them.
+        Every start of the job whose run is unknown, including the one that is reconciled.
     owned
-        Those of the ids asked about that a run here has.
+        The given ids that runs of the ledger have.
     is_in_flight
-        Whether a living kernel has sent another start of the job and awaits its answer: a run seen now may be that
-        one's.
+        Whether a living kernel awaits the answer to another start of the job: a run that is listed now may be its
+        outcome.
     """
 
     lost: list[RunRecord]
@@ -127,7 +127,7 @@ class Standing(NamedTuple):
 
 
 def ledger_path(environment: Mapping[str, str]) -> Path:
-    """Return where this user's ledger is: in ``$DATAFLOW_MAGIC_HOME``, else in the platform's place for state."""
+    """Return the path of this user's ledger: in ``$DATAFLOW_MAGIC_HOME``, else in the platform's state folder."""
     home = environment.get("DATAFLOW_MAGIC_HOME")
     folder = (
         Path(home).expanduser() if home else platformdirs.user_state_path("dataflow-magic", appauthor=False)
@@ -136,7 +136,7 @@ def ledger_path(environment: Mapping[str, str]) -> Path:
 
 
 def new_key() -> str:
-    """Return a key: eight letters and digits, so never taken for a service's id of twelve."""
+    """Return a new key: eight letters and digits, so it never looks like a service's id of twelve."""
     return "".join(secrets.choice(LETTERS) for _ in range(8))
 
 
@@ -146,17 +146,17 @@ class Ledger:
     Parameters
     ----------
     path
-        SQLite file; made when missing, with its folder.
+        SQLite file; created with its folder on the first call.
 
     Raises
     ------
     ConfigError
-        From every call: the file cannot be read or written, is none of ours, or is of a newer version.
+        From every method: the file cannot be read or written, is no ledger, or is of a newer version.
 
     Notes
     -----
-    Any thread may call. Nothing is opened before the first call. The object holds a lock while it is open, by which
-    others see that the kernel which looks after a run lives.
+    Any thread may call. While open, the ledger holds a lock file, which shows other kernels that the owner of its runs
+    lives.
     """
 
     def __init__(self, path: Path) -> None:
@@ -167,18 +167,18 @@ class Ledger:
         self._alive: int | None = None
 
     def add(self, view: RunView) -> None:
-        """Write down a run that is about to be started; it is on the disk when this returns."""
+        """Insert a run that is about to be started; it is on disk when this returns."""
         hidden = secret_names(view.parameters)
-        # The empty name counts the runs of the job.
+        # The empty name counts the job's runs.
         names = ["", *(name.removeprefix("$") for name in view.parameters)]
         with self._writing() as db:
             db.execute(INSERT, record_of(view, self.kernel))
             db.executemany(COUNT, [(view.job_id, name, view.job_name, name in hidden) for name in names])
 
     def update(self, views: Iterable[RunView]) -> None:
-        """Write down the newest of runs, in one transaction; a run that is not here is left out.
+        """Update runs in one transaction; ignore a run that is not in the ledger.
 
-        A view that knows less than what is here, or whose run's id another run here has already, changes nothing.
+        A view that knows less than the ledger, or whose id another run of the ledger has, changes nothing.
         """
         with self._writing() as db:
             for view in views:
@@ -186,7 +186,7 @@ class Ledger:
                     db.execute(UPDATE, record_of(view)._asdict())
 
     def adopt(self, view: RunView) -> bool:
-        """Write down which run was found for a lost answer; False where either is somebody else's by now."""
+        """Record the run that was found for a lost start; False where the start or the run belongs to another by now."""
         with self._writing() as db:
             try:
                 changed = db.execute(f"{UPDATE} AND run_id IS NULL", record_of(view)._asdict())
@@ -195,7 +195,7 @@ class Ledger:
             return changed.rowcount == 1
 
     def remove(self, key: str) -> None:
-        """Take back a run that was certainly not started."""
+        """Delete a run that was certainly not started."""
         with self._writing() as db:
             gone = db.execute(
                 "DELETE FROM runs WHERE key = ? RETURNING job_id, parameters", (key,)
@@ -208,26 +208,26 @@ class Ledger:
                 )
 
     def parameter_names(self, job: str) -> list[str]:
-        """Return the parameters that runs of a job, by its name or id, were given, without their ``$``, in order."""
+        """Return the parameters of a job's runs, by its name or id, sorted, without their ``$``."""
         return self._names("name", "(job_id = ?1 OR job = ?1) AND name <> '' AND uses > 0", job)
 
     def secret_names(self, job_id: str) -> list[str]:
-        """Return the parameters of a job that were secret in some start, without their ``$``."""
+        """Return the parameters of a job that were secret in any start, sorted, without their ``$``."""
         return self._names("name", "job_id = ? AND is_secret", job_id)
 
     def job_names(self) -> list[str]:
-        """Return the jobs that runs were started of, in order."""
+        """Return the names of the jobs that have runs, sorted."""
         return self._names("job", "name = '' AND uses > 0")
 
     def newest(self, most: int) -> list[tuple[str, str | None]]:
-        """Return the keys and ids of the newest runs, the newest first."""
+        """Return the keys and ids of the newest runs, at most ``most``, the newest first."""
         with self._reading() as db:
             return db.execute(
                 "SELECT key, run_id FROM runs ORDER BY submitted DESC LIMIT ?", (most,)
             ).fetchall()
 
     def _names(self, column: str, where: str, *values: str) -> list[str]:
-        # A table of its own, since it is asked at each press of the Tab key: the runs are too many to be read then.
+        # Completion reads the names at each Tab key: reading all runs would be too slow.
         query = f"SELECT DISTINCT {column} FROM names WHERE {where} ORDER BY 1"  # noqa: S608 - fixed text
         with self._reading() as db:
             return [name for (name,) in db.execute(query, values)]
@@ -237,19 +237,19 @@ class Ledger:
         return self._read(f"SELECT {TABLE_FIELDS} FROM runs ORDER BY submitted")  # noqa: S608 - fixed text
 
     def find(self, text: str) -> list[RunRecord]:
-        """Return the runs whose key or service's id is ``text``, or else those whose id begins with it."""
+        """Return the runs whose key or id is ``text``, or else those whose key or id begins with it, oldest first."""
         exact = self._read(f"SELECT {FIELDS} FROM runs WHERE key = ? OR run_id = ?", text, text)  # noqa: S608 - fixed text
         where = "substr(run_id, 1, length(?1)) = ?1 OR substr(key, 1, length(?1)) = ?1"
         return exact or self._read(f"SELECT {FIELDS} FROM runs WHERE {where} ORDER BY submitted", text)  # noqa: S608 - fixed text
 
     def last(self, notebook: str) -> RunRecord | None:
-        """Return the newest run of a notebook, or of the machine where the notebook has none."""
+        """Return the newest run of a notebook, else of the machine; None for an empty ledger."""
         order = "ORDER BY notebook IS ? DESC, submitted DESC LIMIT 1"
         found = self._read(f"SELECT {FIELDS} FROM runs {order}", notebook or None)  # noqa: S608 - fixed text
         return found[0] if found else None
 
     def past(self, job_id: str, target: str) -> Past:
-        """Return how long the newest runs of a job that completed took, at most 20 of them."""
+        """Return how long the newest completed runs of a job took, at most 20 of them."""
         with self._reading() as db:
             rows = db.execute(
                 "SELECT ended - submitted FROM runs WHERE job_id = ? AND target = ? AND status = ? AND ended IS NOT NULL "
@@ -260,7 +260,7 @@ class Ledger:
         return Past(median(seconds), min(seconds), max(seconds), len(rows))
 
     def standing(self, key: str, job_id: str, run_ids: Iterable[str]) -> Standing:
-        """Tell what of a job's runs may belong to others than the start with this key."""
+        """Return what the ledger knows of a job while the start with this key is reconciled against ``run_ids``."""
         with self._reading() as db:
             rows = db.execute(
                 f"SELECT {FIELDS} FROM runs WHERE job_id = ? AND run_id IS NULL AND (is_live OR status = ?)",  # noqa: S608 - fixed text
@@ -275,7 +275,7 @@ class Ledger:
         return Standing(lost, {run_id for (run_id,) in owned}, any(map(self._lives, sending)))
 
     def orphans(self) -> list[RunRecord]:
-        """Return the live runs whose kernel is gone, oldest first."""
+        """Return the active runs whose kernel is dead, oldest first."""
         with self._reading() as db:
             kernels = db.execute("SELECT DISTINCT kernel FROM runs WHERE is_live").fetchall()
         gone = [kernel for (kernel,) in kernels if not self._lives(kernel)]
@@ -283,7 +283,7 @@ class Ledger:
         return self._read(f"SELECT {FIELDS} FROM runs WHERE {where}", json.dumps(gone)) if gone else []  # noqa: S608 - fixed text
 
     def claim(self, orphans: Iterable[RunRecord]) -> list[RunRecord]:
-        """Take over runs whose kernels are gone; returns those of them that no other kernel was quicker to take."""
+        """Make this kernel the owner of runs of dead kernels; return those that no other kernel claimed first."""
         with self._writing() as db:
             return [
                 record
@@ -295,14 +295,14 @@ class Ledger:
             ]
 
     def look_after(self, key: str) -> RunRecord | None:
-        """Return a run as it is known here, taken over by this kernel where its own is gone; None when it is not here."""
+        """Return a run, claimed by this kernel where its owner is dead; None where the ledger does not have it."""
         found = self._read(f"SELECT {FIELDS} FROM runs WHERE key = ?", key)  # noqa: S608 - fixed text
         if found and not self._lives(found[0].kernel) and self.claim(found):
             return found[0]._replace(kernel=self.kernel)
         return found[0] if found else None
 
     def close(self) -> None:
-        """Let go of the file and of the runs that are still live: another kernel may take them over."""
+        """Close the file and release this kernel's runs: another kernel may claim them."""
         with self._lock:
             if self._db is not None:
                 self._db.close()
@@ -324,7 +324,7 @@ class Ledger:
 
     @contextmanager
     def _reading(self) -> Iterator[sqlite3.Connection]:
-        """Give the file inside one snapshot of it."""
+        """Yield the database inside one snapshot of it."""
         with self._transaction("BEGIN", "read") as db:
             yield db
 
@@ -348,12 +348,12 @@ class Ledger:
             except (OSError, sqlite3.Error) as error:
                 reason = getattr(error, "strerror", None) or error
                 raise ConfigError(
-                    f"the ledger of runs {self.path} cannot be {done} ({reason}); make room or mend it, or set "
-                    "DATAFLOW_MAGIC_HOME to a folder that can be written: no run is started that is not in a ledger"
+                    f"the ledger {self.path} cannot be {done} ({reason}); free disk space or repair the file, or set "
+                    "DATAFLOW_MAGIC_HOME to a writable folder: a run starts only once it is in a ledger"
                 ) from None
 
     def _open(self) -> sqlite3.Connection:
-        # For this user only: parameters and paths may be private.
+        # Readable by this user only: parameters and paths may be private.
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._kernel_file("").mkdir(mode=0o700, exist_ok=True)
         if self._alive is None:
@@ -362,7 +362,7 @@ class Ledger:
         db = sqlite3.connect(self.path, timeout=BUSY_SECONDS, isolation_level=None, check_same_thread=False)
         try:
             db.execute("PRAGMA journal_mode = WAL")
-            # Each commit reaches the disk before the call returns; WAL's own default is after the next checkpoint.
+            # Each commit is on disk when it returns; the default in WAL mode waits for the next checkpoint.
             db.execute("PRAGMA synchronous = FULL")
             self._migrate(db)
         except BaseException:
@@ -375,10 +375,10 @@ class Ledger:
         if _version(db) == len(MIGRATIONS):
             return
         db.execute("BEGIN IMMEDIATE")
-        # Another kernel may have been quicker.
+        # Another kernel may have migrated the file meanwhile.
         version = _version(db)
         if version > len(MIGRATIONS):
-            raise sqlite3.DatabaseError(f"it is of version {version}, this package knows {len(MIGRATIONS)}")
+            raise sqlite3.DatabaseError(f"its version is {version}; this package knows {len(MIGRATIONS)}")
         for script in MIGRATIONS[version:]:
             for statement in script.split(";"):
                 db.execute(statement)

@@ -1,4 +1,4 @@
-"""A run as one flat row of plain values: what the ledger keeps and the table of runs is made of. Pure."""
+"""A run as one flat row of plain values: what the ledger stores and the table of runs shows. Pure."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ __all__ = ["RunRecord", "microseconds", "parameters_of", "record_of", "view_of"]
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
 FLAT = {"workerType", "numWorker", "timeout", "nrn", "scriptPath", "logPath"}
-"""What of a job condition has a column of its own."""
+"""Fields of a job condition that have columns."""
 
 
 class RunRecord(NamedTuple):
@@ -26,21 +26,21 @@ class RunRecord(NamedTuple):
     Attributes
     ----------
     key
-        Short id of this machine's own; there before the service has given one.
+        Short id on this machine, known before the service's id.
     submitted, running, ended
-        Microseconds since 1970, UTC. ``ended`` is never before ``running``: the service tells whole seconds.
+        Microseconds since 1970, UTC. ``ended`` is never before ``running``, though the service's end has whole seconds.
     parameters, more_condition, execution
-        JSON objects as on the wire; ``more_condition`` has what no column of its own has, ``execution`` is the newest
-        snapshot. Empty where there is none. A secret parameter is an object ``{"secret": mark}``, and its value nowhere.
+        JSON objects as on the wire, empty where there is none. ``more_condition`` has the fields of the condition
+        without a column; ``execution`` is the newest snapshot. A secret parameter is an object ``{"secret": mark}``.
     phase
-        ``sending`` until the start is answered, ``lost`` while its answer is looked for, ``started`` once the run's
-        id is known, ``settled`` when the search is over without one.
+        ``sending`` until the start is answered, ``lost`` while it is reconciled, ``started`` once the run's id is
+        known, ``settled`` when reconciling ended without one.
     is_live
-        1 while more is to be learned of the run, else 0.
+        1 while the run's state may still change, else 0.
     story
-        Why nothing is known, in words.
+        Why the run's state is unknown, in words.
     kernel
-        Id of the process that looks after the run.
+        Id of the process that owns the run.
     """
 
     key: str
@@ -73,10 +73,10 @@ class RunRecord(NamedTuple):
 
 
 def record_of(view: RunView, kernel: str = "") -> RunRecord:
-    """Return what is known of a run as a row."""
+    """Return a run as a row."""
     condition = view.condition
     ended = view.execution.end_date if view.execution else None
-    # The service's end has whole seconds, so a short run could seem to end before it began.
+    # The service's end has whole seconds, so a short run could end before it began.
     ended = None if ended is None else max(ended, view.running_since or view.submitted_at)
     more = {name: value for name, value in condition.to_wire().items() if name not in FLAT}
     record = RunRecord(
@@ -107,7 +107,7 @@ def record_of(view: RunView, kernel: str = "") -> RunRecord:
         kernel=kernel,
         execution=_json(view.execution.to_wire()) if view.execution else "",
     )
-    # Half a surrogate pair, which JSON can tell, can be put neither into a database nor into Arrow's text.
+    # JSON may contain half of a surrogate pair; neither SQLite nor Arrow can store one.
     return RunRecord._make(
         value.encode(errors="replace").decode() if isinstance(value, str) and not value.isascii() else value
         for value in record
@@ -115,7 +115,7 @@ def record_of(view: RunView, kernel: str = "") -> RunRecord:
 
 
 def view_of(record: RunRecord) -> RunView:
-    """Return the run a row tells of, as it was known then."""
+    """Return the run of a row, as it was known then."""
     return RunView(
         request=_request(record),
         target=record.target,
@@ -134,10 +134,10 @@ def view_of(record: RunRecord) -> RunView:
 
 
 def parameters_of(text: str) -> dict[str, Parameter]:
-    """Return the parameters a row holds as JSON, empty for none."""
-    told = json.loads(text) if text else {}
+    """Return the parameters that a row holds as JSON; empty for none."""
+    stored = json.loads(text) if text else {}
     return {
-        name: Secret(value["secret"]) if isinstance(value, dict) else value for name, value in told.items()
+        name: Secret(value["secret"]) if isinstance(value, dict) else value for name, value in stored.items()
     }
 
 
@@ -167,7 +167,7 @@ def _condition(
     log_path: str | None,
     more: str,
 ) -> JobCondition:
-    # One for all runs that have the same: thousands of a backfill do.
+    # Cached, so that the thousands of runs of a backfill share one condition.
     flat = {
         "workerType": worker_type,
         "numWorker": workers,
@@ -189,7 +189,7 @@ def _phase(view: RunView) -> str:
 
 
 def _json(fields: dict[str, object]) -> str:
-    # ASCII, so that half a surrogate pair stays what it was.
+    # ASCII, so that half of a surrogate pair survives.
     return json.dumps(fields, separators=(",", ":"), default=_marked) if fields else ""
 
 

@@ -1,4 +1,4 @@
-"""What a cell asks for, frozen: which job, under which condition, with which parameters or script. Pure."""
+"""What a cell asks for, frozen: a job, its condition, and parameters or a script. Pure."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from dataflow_magic.models.wire import JobCondition
 __all__ = ["JobRef", "RunRequest", "ScriptRequest", "SweepRequest"]
 
 _ID: re.Pattern[str] = re.compile(r"[A-Za-z0-9]{12}")
-"""The form of an id in the vendor's full examples: twelve letters and digits."""
+"""An id in the vendor's full examples: twelve letters and digits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +25,7 @@ class JobRef:
     text
         A name or an id.
     kind
-        ``id`` or ``name`` when a prefix decides, ``any`` when the service decides.
+        ``id`` or ``name`` where a prefix says so; ``any`` is an id where the service has that id, else a name.
     """
 
     text: str
@@ -33,13 +33,13 @@ class JobRef:
 
     @property
     def may_be_id(self) -> bool:
-        """Whether the text has the form of an id, or a prefix says that it is one."""
+        """Whether the text has the form of an id, or a prefix says that it is an id."""
         return self.kind == "id" or (self.kind == "any" and _ID.fullmatch(self.text) is not None)
 
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """One run to start: everything that the service receives."""
+    """One run to start: all that the service receives."""
 
     job: JobRef
     condition: JobCondition = field(default_factory=JobCondition)

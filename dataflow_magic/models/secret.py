@@ -1,8 +1,8 @@
-"""Parameters whose values are sent and never shown: what stands for them, and texts of a service without them. Pure.
+"""Parameter values that are sent and never shown, and masking of texts that contain them.
 
-A `Secret` holds no value, only a mark that is the same for the same value within one process. The values are in this
-module alone, so no repr, traceback with its variables, pickle or file of a run can tell one. Marks are random and say
-nothing of a value; in another process a mark stands for a value that is not known there.
+A `Secret` holds a mark instead of its value; equal values have equal marks within one process. Only this module holds the
+values, so no repr, traceback, pickle or file of a run contains one. Marks are random; another process knows the mark of a
+stored run but not its value.
 """
 
 from __future__ import annotations
@@ -20,42 +20,42 @@ from dataflow_magic.models.wire import JobExecution, Scalar
 __all__ = ["MASK", "Parameter", "Secret", "is_any_unknown", "masked", "masked_text", "secret_names"]
 
 MASK: Final = "••••••"
-"""What is shown of any secret: it tells no length."""
+"""Shown for any secret, whatever its length."""
 SHORTEST: Final = 4
-"""Characters of the shortest value that is looked for in prose: a shorter one would blot out words that have nothing to
-do with it. Where its parameter is told by name, it is masked all the same."""
+"""Characters of the shortest value that is masked inside other text: a shorter one would mask unrelated words. Under the
+name of its parameter, a value of any length is masked."""
 PLAIN_FIELDS: Final = frozenset(
     {
         "jobExecutionId", "jobId", "jobName", "status", "startDate", "endDate", "createdDate", "triggerId",
         "triggerName", "workflowId", "waitingTime", "runningTime", "executorNum", "type",
     }
 )  # fmt: skip
-"""Of a run's snapshot: what says nothing of its parameters, and must stay what it is."""
+"""Fields of a snapshot that are never masked: they do not depend on parameters, and ids must stay intact."""
 
 _lock = threading.Lock()
 _marks: dict[str, str] = {}
 """By value."""
 _values: dict[str, str] = {}
 """By mark."""
-_told: dict[str, set[str]] = {}
-"""By mark: how services told its value, where that is not known or told otherwise."""
+_seen: dict[str, set[str]] = {}
+"""By mark: texts that services sent as the secret's value."""
 
 
 @dataclass(frozen=True, slots=True)
 class Secret:
-    """A parameter's value that is sent and not shown; made by `dataflow_magic.secret`.
+    """Stands for a parameter value that is sent and not shown; made by `dataflow_magic.secret`.
 
     Parameters
     ----------
     mark
-        Equal for equal values; empty where only that a value is secret matters.
+        Equal for equal values; empty where only the fact that a value is secret matters.
     """
 
     mark: str = ""
 
     @classmethod
     def of(cls, value: str) -> Secret:
-        """Return what stands for a value in this process."""
+        """Return the secret of a value in this process."""
         with _lock:
             mark = _marks.setdefault(value, secrets.token_hex(8))
             _values[mark] = value
@@ -63,11 +63,11 @@ class Secret:
 
     @classmethod
     def unknown(cls) -> Secret:
-        """Return a secret of its own whose value nobody here was given; a service may tell it."""
+        """Return a new secret whose value this process does not know; a service may send it."""
         return cls(secrets.token_hex(8))
 
     def reveal(self) -> str | None:
-        """Return the value; None where another process was given it. For who writes a request's body."""
+        """Return the value, for the body of a request; None where this process does not know it."""
         return _values.get(self.mark)
 
     def __repr__(self) -> str:
@@ -78,31 +78,31 @@ class Secret:
 
 
 Parameter = Scalar | Secret
-"""What a parameter may be before it is sent."""
+"""A parameter value before it is sent."""
 
 
 def secret_names(parameters: Mapping[str, Parameter]) -> list[str]:
-    """Return the names of the parameters that are secret, without their ``$``."""
+    """Return the names of the secret parameters, without their ``$``."""
     return [name.removeprefix("$") for name, value in parameters.items() if isinstance(value, Secret)]
 
 
 def is_any_unknown(parameters: Mapping[str, Parameter]) -> bool:
-    """Say whether a secret is among the parameters that another process was given and no service has told here yet."""
+    """Whether the value of any secret is still unknown to this process."""
     return any(
-        isinstance(value, Secret) and value.reveal() is None and not _told.get(value.mark)
+        isinstance(value, Secret) and value.reveal() is None and not _seen.get(value.mark)
         for value in parameters.values()
     )
 
 
 def masked_text(text: str, parameters: Mapping[str, Parameter]) -> str:
-    """Return a text without the values of secret parameters, as far as they are known in this process."""
+    """Return a text with the values of secret parameters masked, as far as this process knows them."""
     for word in _words(value for value in parameters.values() if isinstance(value, Secret)):
         text = text.replace(word, MASK)
     return text
 
 
 def masked(execution: JobExecution, parameters: Mapping[str, Parameter]) -> JobExecution:
-    """Return a snapshot without the values of secret parameters, whatever the service tells of them."""
+    """Return a snapshot with the values of secret parameters masked, wherever the service put them."""
     hidden = {
         name.removeprefix("$"): value for name, value in parameters.items() if isinstance(value, Secret)
     }
@@ -112,12 +112,12 @@ def masked(execution: JobExecution, parameters: Mapping[str, Parameter]) -> JobE
     rest = {name: part for name, part in wire.items() if name not in PLAIN_FIELDS}
     _learn(rest, hidden)
     words = _words(hidden.values())
-    told = {name: _hide(part, hidden, words) for name, part in rest.items()}
-    return execution if told == rest else JobExecution.model_validate(wire | told)
+    hidden_rest = {name: _hide(part, hidden, words) for name, part in rest.items()}
+    return execution if hidden_rest == rest else JobExecution.model_validate(wire | hidden_rest)
 
 
 def _learn(part: Any, hidden: Mapping[str, Secret]) -> None:
-    """Take note of how a service tells a secret: the same may stand in its other words, and in a log."""
+    """Remember how a service spells a secret: its other texts and a log may contain the same."""
     if isinstance(part, list):
         for each in part:
             _learn(each, hidden)
@@ -126,7 +126,7 @@ def _learn(part: Any, hidden: Mapping[str, Secret]) -> None:
             secret = _secret_at(name, part, hidden)
             if secret and secret.mark and isinstance(value, str) and value not in {"", MASK}:
                 with _lock:
-                    _told.setdefault(secret.mark, set()).add(value)
+                    _seen.setdefault(secret.mark, set()).add(value)
             _learn(value, hidden)
 
 
@@ -145,7 +145,7 @@ def _hide(part: Any, hidden: Mapping[str, Secret], words: list[str]) -> Any:
 
 
 def _secret_at(name: str, fields: Mapping[str, Any], hidden: Mapping[str, Secret]) -> Secret | None:
-    """Return the secret a field has the value of: by its own name, or by that beside it as in ``{"name": ..., "value": ...}``."""
+    """Return the secret whose value a field holds: by the field's name, or by its sibling in ``{"name": ..., "value": ...}``."""
     beside = fields.get("name")
     if name == "value" and isinstance(beside, str) and beside.removeprefix("$") in hidden:
         return hidden[beside.removeprefix("$")]
@@ -153,19 +153,19 @@ def _secret_at(name: str, fields: Mapping[str, Any], hidden: Mapping[str, Secret
 
 
 def _words(hidden: Iterable[Secret]) -> list[str]:
-    """Return the texts a secret may stand as in other text, the longest first."""
+    """Return the spellings of secrets in other text, the longest first."""
     words: set[str] = set()
     for secret in set(hidden):
         with _lock:
-            values = {_values.get(secret.mark, ""), *_told.get(secret.mark, ())}
+            values = {_values.get(secret.mark, ""), *_seen.get(secret.mark, ())}
         for value in values:
-            # A key of several lines is read line by line in a log.
+            # A log shows a key of several lines line by line.
             for text in {value, value.strip(), *map(str.strip, value.splitlines())}:
                 words |= _spellings(text) if len(text) >= SHORTEST else set()
     return sorted(words, key=lambda word: (-len(word), word))
 
 
 def _spellings(text: str) -> set[str]:
-    """Return a text as it is, and as it stands in JSON, in a Python message and in an address."""
+    """Return a text as it is, and as JSON, a Python repr and a URL spell it."""
     quoted = json.dumps(text, ensure_ascii=False), json.dumps(text), repr(text)
     return {text, quote(text, safe=""), quote(text), *(each[1:-1] for each in quoted)}

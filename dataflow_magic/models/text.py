@@ -1,7 +1,4 @@
-"""Text for people: text from outside without control characters, and facts in aligned lines. Pure; imports nothing of ours.
-
-Nothing here escapes markup: the modules that write markup do.
-"""
+"""Printable text: text from outside without control characters, and facts in aligned lines. Pure; escapes no markup."""
 
 from __future__ import annotations
 
@@ -18,29 +15,29 @@ _COLOUR: Final = re.compile(
 
 _REPLACEMENT: Final = 0xFFFD
 _CLEAN: Final[dict[int, int]] = {
-    # Control characters have pictures of their own, so that what is shown can be told apart.
+    # Unicode has a picture for each control character.
     **{code: 0x2400 + code for code in range(0x20)},
     0x7F: 0x2421,
     **dict.fromkeys(range(0x80, 0xA0), _REPLACEMENT),
-    # Half of a pair cannot be encoded as UTF-8.
+    # Half of a surrogate pair cannot be encoded as UTF-8.
     **dict.fromkeys(range(0xD800, 0xE000), _REPLACEMENT),
-    # Marks and overrides of writing direction reorder what stands beside them; two separators break lines.
+    # Marks and overrides of writing direction reorder the text around them; two separators break lines.
     **dict.fromkeys((0x061C, 0x200E, 0x200F, 0x2028, 0x2029, 0xFEFF), _REPLACEMENT),
     **dict.fromkeys((*range(0x202A, 0x202F), *range(0x2066, 0x206A)), _REPLACEMENT),
 }
 
 
 def clean(text: str) -> str:
-    """Return one line of text with a visible character in place of each that is none, line ends included."""
+    """Return one line of text, with a visible character for each invisible one, line ends included."""
     return text.translate(_CLEAN)
 
 
 def without_colours(text: str) -> str:
-    """Return text without a terminal's escape sequences."""
+    """Return text without terminal escape sequences."""
     return _COLOUR.sub("", text)
 
 
 def in_lines(facts: Mapping[str, str]) -> str:
-    """Return one line per fact, the facts in one column."""
+    """Return one line per fact, with the facts aligned in one column."""
     width = max(map(len, facts))
     return "\n".join(f"{name:<{width}}  {fact}" for name, fact in facts.items())

@@ -1,6 +1,6 @@
-"""What is known of a run at one moment, frozen: the service's snapshot and what only this side saw. Pure.
+"""What is known of a run at one moment, frozen: the request, the service's snapshot, and what this machine saw. Pure.
 
-The card, the table of runs and `Run` all tell the same story because each is made from a `RunView`.
+The card, the table of runs and `Run` agree because each shows a `RunView`.
 """
 
 from __future__ import annotations
@@ -27,11 +27,11 @@ __all__ = [
 ]
 
 SUBMITTING = "SUBMITTING"
-"""State of a run whose request has left and has no answer yet; ours, never on the wire."""
+"""State of a run whose request has no answer yet; never on the wire."""
 NOT_STARTED = "NOT_STARTED"
-"""State of a run whose answer was lost and that no list shows; ours."""
+"""State of a run whose response was lost and which no list contains; never on the wire."""
 UNCLEAR = "UNCLEAR"
-"""State of a run whose answer was lost and that several runs of the list may be; ours."""
+"""State of a run whose response was lost and which several listed runs may be; never on the wire."""
 
 WAITS_FOR_ANSWER = "the service's answer"
 WAITS_FOR_START = "the service to start it"
@@ -44,9 +44,9 @@ class Failure:
     Parameters
     ----------
     reason
-        One line: the script's last exception, or what the service said.
+        One line: the script's last exception, or the service's words.
     log_tail
-        The last lines of the console log, oldest first, at most 20; empty when there is no log to read.
+        The last lines of the console log, oldest first, at most 20; empty where there is no log.
     """
 
     reason: str
@@ -55,14 +55,14 @@ class Failure:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run's Spark application is, of the Spark jobs it has begun so far; so totals grow.
+    """How far a run's Spark application is. Counts the Spark jobs it has begun, so totals grow.
 
     Parameters
     ----------
     attempts_failed
-        Attempts at tasks that failed; Spark tries such a task again.
+        Failed attempts at tasks; Spark retries such a task.
     doing
-        What the stages that run do, as Spark names it: ``count at daily.py:14``; empty when none runs.
+        Spark's name of the running stages: ``count at daily.py:14``; empty where none runs.
     """
 
     stages_done: int
@@ -75,14 +75,14 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """How long a job's newest completed runs took, from their start here to their end.
+    """How long a job's newest completed runs took, from their submission to their end.
 
     Parameters
     ----------
     median, shortest, longest
         Seconds.
     runs
-        How many there were; the times are 0 where there was none.
+        How many runs; the times are 0 where there are none.
     """
 
     median: float
@@ -93,7 +93,7 @@ class Past:
 
 @dataclass(frozen=True, slots=True)
 class RunView:
-    """One run, as known now.
+    """One run, as known at one moment.
 
     Parameters
     ----------
@@ -115,29 +115,29 @@ class RunView:
     execution
         The newest snapshot; None until the service answered.
     running_since
-        When this side first saw the run RUNNING, aware. The service's own start date equals the creation date.
-    waiting_for
-        What a run that is not RUNNING yet waits for, in words; empty otherwise, and while it is looked for.
+        When this machine first saw the run RUNNING, aware. The service's start date equals the creation date.
     blind_since
-        Since when the service gives no answer, aware; None while it does.
-    cancel_requested
-        Whether a cancel was sent and the run is not over yet.
+        Since when the service does not answer, aware; None while it answers.
+    blind_reason
+        Why the run's state is unknown, in words; empty where it is known.
     is_lost
-        Whether the answer to the start was lost; while there is no snapshot, the run is looked for.
+        Whether the response to the start was lost. Until there is a snapshot, the run is being reconciled.
     settled
-        ``NOT_STARTED`` or ``UNCLEAR`` when looking for it is over without a run; empty otherwise.
+        ``NOT_STARTED`` or ``UNCLEAR`` where reconciling ended without a run; empty otherwise.
     clock
         By how much this machine's clock is off, in words; empty where it is right.
+    cancel_requested
+        Whether a cancel was sent and the run is not over.
     failure
-        Set once a FAILED or CANCELED run's log was looked at.
+        Why the run is FAILED or CANCELED; set with the final snapshot.
     progress
-        How far it is; None where nobody tells.
+        How far the run is; None where the service does not report it.
     past
-        How long its job took before; None where that is not known, or was not asked for.
+        How long earlier runs of the job took; None where unknown, or not read.
     log_tail
-        The last lines of its console log while somebody looks at them, oldest first; None while nobody does.
+        The last lines of the console log while a card shows them, oldest first; None otherwise.
     remark
-        What became of the last click on its card, in words, where that is not the run's state by now.
+        Why the last click on the card failed, in words; empty otherwise.
     """
 
     request: RunRequest
@@ -178,7 +178,7 @@ class RunView:
             object.__setattr__(self, name, value)
 
     def without_secrets(self, text: str) -> str:
-        """Return a text of the service without the values of the run's secret parameters."""
+        """Return a text of the service with the values of the run's secret parameters masked."""
         return masked_text(text, self.parameters)
 
     @property
@@ -198,12 +198,12 @@ class RunView:
 
     @property
     def run_id(self) -> str | None:
-        """The service's id of the run, None until it answered."""
+        """The service's id of the run; None until it answered."""
         return self.execution.job_execution_id if self.execution else None
 
     @property
     def status(self) -> str:
-        """The state as the service tells it; without its answer ``SUBMITTING``, ``NOT_STARTED`` or ``UNCLEAR``."""
+        """The service's state of the run; before its answer ``SUBMITTING``, ``NOT_STARTED`` or ``UNCLEAR``."""
         return self.execution.status if self.execution else self.settled or SUBMITTING
 
     @property
@@ -213,7 +213,7 @@ class RunView:
 
     @property
     def waiting_for(self) -> str:
-        """What the run waits for, in words; empty once it runs or is over, and while it is looked for."""
+        """What a run that does not run yet waits for, in words; empty otherwise, and while it is reconciled."""
         if self.execution is None:
             return "" if self.settled or self.is_lost else WAITS_FOR_ANSWER
         if self.status == RunState.READY:
@@ -221,6 +221,6 @@ class RunView:
         return ""
 
     def elapsed_seconds(self, now: datetime) -> float:
-        """Return seconds from submission to the end, or to ``now`` while the run lives; never negative."""
+        """Return seconds from submission to the end, or to ``now`` while the run is active; never negative."""
         end = self.execution.end_date if self.execution and self.is_final and self.execution.end_date else now
         return max(0.0, (end - self.submitted_at).total_seconds())

@@ -1,4 +1,4 @@
-"""The wire types of the Data Flow API, frozen. Names of the wire stop here.
+"""The wire types of the Data Flow API, frozen; the only place that knows the wire's names.
 
 ========================  ===========================================
 our word                  the API's
@@ -9,9 +9,9 @@ job condition             ``jobCondition`` in requests, ``runCondition`` in job 
 workers                   ``numWorker``
 ========================  ===========================================
 
-Reading is lenient, because three generations of the vendor's pages disagree: unknown fields are kept, unknown states
-are passed on as they are, a missing field is None, and a date without a zone is Korean time. Writing is exact: `to_wire` gives the vendor's names in the
-order of its pages, without the fields nobody set.
+Reading is lenient, since three generations of the vendor's pages disagree: unknown fields and states are kept, a missing
+field is None, and a date without a zone is Korean time. Writing is exact: `to_wire` returns the vendor's names in the order
+of its pages, without fields that were not set.
 
 Source: executeJob page (``api.ncloud-docs.com/docs/ja/analytics-dataflow-executejob``) and its neighbours, read 2026-11.
 """
@@ -36,19 +36,29 @@ from pydantic import (
 )
 from pydantic.alias_generators import to_camel
 
-__all__ = ["KST", "Job", "JobCondition", "JobExecution", "News", "Page", "RunState", "Scalar", "is_final"]
+__all__ = [
+    "KST",
+    "ExecutionDelta",
+    "Job",
+    "JobCondition",
+    "JobExecution",
+    "Page",
+    "RunState",
+    "Scalar",
+    "is_final",
+]
 
 KST = ZoneInfo("Asia/Seoul")
-"""The zone the service dates its answers in, so the one the reader compares with."""
+"""The zone of the service's dates."""
 
 Scalar = str | int | float | bool
-"""What a parameter may be on the wire: the page's example has strings; JSON blocks are sent as written."""
+"""A parameter value on the wire: the page's example has strings; JSON blocks are sent as written."""
 
 T = TypeVar("T")
 
 
 class RunState(StrEnum):
-    """The five states the executeJob page names; a service may answer others."""
+    """The five states of the executeJob page; a service may return others."""
 
     READY = "READY"
     RUNNING = "RUNNING"
@@ -62,7 +72,7 @@ LIVE_STATES: frozenset[str] = frozenset({RunState.READY, RunState.RUNNING})
 
 
 def is_final(state: str, ended: datetime | None = None) -> bool:
-    """Say whether a run in this state is over; an unknown state is over only when it has an end date."""
+    """Whether a run in this state is over; an unknown state is over only with an end date."""
     return state in FINAL_STATES or (state not in LIVE_STATES and ended is not None)
 
 
@@ -77,7 +87,7 @@ Text = Annotated[str, BeforeValidator(lambda value: "" if value is None else val
 
 
 class WireModel(BaseModel):
-    """Frozen; camelCase on the wire; keeps what it does not know."""
+    """Frozen; camelCase on the wire; keeps unknown fields."""
 
     model_config = ConfigDict(
         frozen=True,
@@ -88,12 +98,12 @@ class WireModel(BaseModel):
     )
 
     def to_wire(self) -> dict[str, Any]:
-        """Return the JSON object as it was read, or as it is to be sent: only the fields that were set."""
+        """Return the JSON object as it was read, or as it will be sent: only the fields that were set."""
         return self.model_dump(mode="json", by_alias=True, exclude_unset=True)
 
 
 class JobCondition(WireModel):
-    """How one run is to be run; a field that is None is left to the service.
+    """How one run is run; the service chooses a field that is None.
 
     Attributes
     ----------
@@ -104,7 +114,7 @@ class JobCondition(WireModel):
     timeout
         Minutes the run may take, 0 to 1440; the vendor's default is 360.
     nrn
-        Name of the role the run works as, ``nrn:PUB:IAM::<member>:Role/<uuid>``.
+        Name of the role the run assumes, ``nrn:PUB:IAM::<member>:Role/<uuid>``.
     script_path, log_path
         ``bucket/prefix/`` in object storage, without a scheme.
     """
@@ -117,7 +127,7 @@ class JobCondition(WireModel):
     log_path: str | None = None
 
     def over(self, stored: JobCondition) -> JobCondition:
-        """Return the stored condition with every field that is set here laid over it."""
+        """Return the stored condition with the fields that are set here laid over it."""
         fields = JobCondition.model_fields
         merged = {
             name: value
@@ -136,7 +146,7 @@ class Job(WireModel):
     status: str | None = None
     max_concurrent_runs: int | None = None
     last_execution_status: str | None = None
-    # Responses say runCondition, requests and the newest pages jobCondition: both are read.
+    # Responses have runCondition; requests and the newest pages have jobCondition.
     run_condition: JobCondition | None = Field(
         default=None,
         validation_alias=AliasChoices("runCondition", "jobCondition", "run_condition"),
@@ -148,26 +158,26 @@ class Job(WireModel):
 
     @property
     def condition(self) -> JobCondition:
-        """The stored run settings, empty when the job has none."""
+        """The stored run settings; empty where the job has none."""
         return self.run_condition or JobCondition()
 
 
 class JobExecution(WireModel):
-    """One snapshot of a run as the service tells it.
+    """One snapshot of a run as the service returns it.
 
     Attributes
     ----------
     status
-        One of `RunState`, or whatever else the service said.
+        One of `RunState`, or another state of the service.
     start_date, end_date, created_date
-        Aware, +09:00 on the wire. ``start_date`` equals ``created_date`` in the vendor's examples, so it does not
-        tell when work began.
+        Aware, +09:00 on the wire. ``start_date`` equals ``created_date`` in the vendor's examples, so it is not when
+        work began.
     running_time, waiting_time
         Whole minutes.
     parsed_parameters
-        As on the wire: missing, null, ``[]``, a list of objects or an object; `parameters` reads them all.
+        As on the wire: missing, null, ``[]``, a list of objects or an object; `parameters` reads each.
     status_detail
-        What a waiting run waits for, or why a run failed. Only the local service sends it.
+        What a waiting run waits for, or why a run failed; only the local service sends it.
     """
 
     job_execution_id: str
@@ -195,22 +205,22 @@ class JobExecution(WireModel):
 
     @property
     def parameters(self) -> dict[str, Scalar]:
-        """The parsed parameters as one mapping, empty while the service has parsed none."""
+        """The parsed parameters as one mapping; empty while the service has parsed none."""
         parts = (
             self.parsed_parameters if isinstance(self.parsed_parameters, list) else [self.parsed_parameters]
         )
         return {str(k): v for part in parts if isinstance(part, Mapping) for k, v in part.items()}
 
 
-class News(NamedTuple):
-    """What a list tells of one run.
+class ExecutionDelta(NamedTuple):
+    """One run of a list, compared with the list of the last poll.
 
     Attributes
     ----------
     mark
-        The same as long as the service tells the same.
+        Equal for equal JSON of the run.
     execution
-        None where it is told as before.
+        None where the mark is that of the last poll.
     """
 
     run_id: str
@@ -224,11 +234,11 @@ class Page(WireModel, Generic[T]):
     Attributes
     ----------
     items
-        What this page holds (``list`` on the wire).
+        The items of this page (``list`` on the wire).
     count
-        Number of results; whether of the page or in total the vendor does not say.
+        Number of results; the vendor's pages do not say whether of this page or in total.
     page, limit
-        The 0-based page and its size, as echoed.
+        The 0-based page and its size, as the service echoes them.
     """
 
     items: Annotated[list[T], BeforeValidator(lambda value: [] if value is None else value)] = Field(
@@ -239,5 +249,5 @@ class Page(WireModel, Generic[T]):
     limit: int | None = None
 
     def is_last(self, limit: int) -> bool:
-        """Say whether no page follows one that was asked for with this size; a service may give smaller ones."""
+        """Whether this is the last page of a list requested with this size; a service may return smaller pages."""
         return len(self.items) < max(1, min(limit, self.limit or limit))

@@ -1,4 +1,4 @@
-"""Why a run failed, read out of its console log. Pure."""
+"""Why a run failed, from its console log and the service's words. Pure."""
 
 from __future__ import annotations
 
@@ -10,8 +10,8 @@ __all__ = ["TAIL_LINES", "diagnose", "last_exception"]
 
 TAIL_LINES = 20
 
-# A group of exceptions is drawn with a margin: "  + Exception Group Traceback", "    | ValueError: x". A script Python
-# cannot read has no traceback, only the place.
+# Python prints an exception group with a margin: "  + Exception Group Traceback", "    | ValueError: x". A script with a
+# syntax error has no traceback, only the line "  File ...".
 TRACEBACK = re.compile(
     r"\s*([|+] )?(Exception Group )?Traceback \(most recent call last\):\s*"
     r'|\s*([|+] )?  File ".+", line \d+'
@@ -19,7 +19,7 @@ TRACEBACK = re.compile(
 EXCEPTION = re.compile(r"(\s*[|+] )?(\S.*)")
 
 EXIT_CODE = re.compile(r"exited with code \d+$")
-"""How the local service says that a script ended by itself without a word on why."""
+"""The local service's words for a script that ended without an exception of Spark."""
 
 
 def diagnose(log: str, detail: str, status: str) -> Failure:
@@ -28,26 +28,27 @@ def diagnose(log: str, detail: str, status: str) -> Failure:
     Parameters
     ----------
     log
-        The end of the console log, empty when there is none.
+        The end of the console log; empty where there is none.
     detail
-        What the service says of it, empty when it says nothing.
+        The service's reason; empty where it gives none.
     status
-        The run's state, the last resort.
+        The run's state, named where nothing else is known.
     """
     lines = log.splitlines()
     if detail and not EXIT_CODE.search(detail):
-        reason = detail  # the service knows; an exception in the log may have been caught, or only follow from that
+        # The service knows better than the log, whose exception the script may have caught.
+        reason = detail
     else:
         last_words = next((line.strip() for line in reversed(lines) if line.strip()), "")
         uncaught = None if detail else last_exception(lines)
         reason = uncaught or ": ".join(filter(None, (detail, last_words)))
-    return Failure(reason or f"the run ended {status} and no reason was given", tuple(lines[-TAIL_LINES:]))
+    return Failure(reason or f"the run ended {status} without a reason", tuple(lines[-TAIL_LINES:]))
 
 
 def last_exception(lines: list[str]) -> str | None:
-    """Return the line that names the last exception a Python traceback ends with, None without a traceback.
+    """Return the line that names the exception of the last Python traceback; None without a traceback.
 
-    Spark's exceptions go on with the JVM's stack; the line that counts is the first after the indented frames.
+    It is the first line after the indented frames: Spark's exceptions continue with the JVM's stack.
     """
     starts = [number for number, line in enumerate(lines) if TRACEBACK.fullmatch(line)]
     if not starts:

@@ -1,4 +1,4 @@
-"""Which run of a job is ours, when the answer to its start was lost. Pure; never guesses between two."""
+"""Which run of a job is the outcome of a start whose response was lost. Pure; never guesses between two."""
 
 from __future__ import annotations
 
@@ -15,26 +15,26 @@ from dataflow_magic.signing import MAX_SKEW_MS
 __all__ = ["CLOCK_MARGIN", "LATE_MARGIN", "Match", "candidates", "expires_at", "match"]
 
 CLOCK_MARGIN = timedelta(milliseconds=MAX_SKEW_MS)
-"""How far this machine's clock may be off for its signature to have been taken at all."""
+"""How far this machine's clock may be off for the service to accept its signature."""
 LATE_MARGIN = 2 * CLOCK_MARGIN
-"""How long after it was made a request may be carried out: what is created later is somebody else's, however alike."""
+"""How long after it was made a request may create a run: a run created later belongs to another start."""
 SIGNING = timedelta(seconds=90)
-"""Within which a start is signed for the last time: the ledger is written first, and a start that did not arrive is sent
-again for some seconds."""
+"""Time from submission to the last signature of a start: the ledger is written first, and a start that did not arrive is
+retried for some seconds."""
 
 
 @dataclass(frozen=True, slots=True)
 class Match:
-    """What a job's list tells of one start whose answer was lost.
+    """What a job's list says of one lost start.
 
     Parameters
     ----------
     found
-        The run it is; None while that is not clear.
+        The start's run; None while unclear.
     others
-        The runs it may be where none is found.
+        The runs that may be the start's, where none is found.
     may_clear_up
-        Whether the service has yet to tell what one of ``others`` was given.
+        Whether the service has not listed the parameters of one of ``others`` yet.
     """
 
     found: JobExecution | None = None
@@ -51,23 +51,23 @@ def match(
     *,
     is_late: bool = False,
 ) -> Match:
-    """Tell which of a job's runs is the one that was started.
+    """Return which of a job's runs a lost start created.
 
-    Starts that asked for the very same and runs that only they can have started are paired in the order they were made:
-    whichever is whose, nobody could tell them apart. Everything else that leaves two answers leaves it open.
+    Identical starts are paired with the runs that only they can have created, both in the order of their times, since no
+    one could tell these runs apart. Every other ambiguity leaves the outcome open.
 
     Parameters
     ----------
     view
         The start.
     lost
-        Every start of this machine whose answer is not known, ``view`` among them or not.
+        Every lost start of this machine, with or without ``view``.
     owned
-        Ids of runs that belong to others for sure.
+        Ids of runs that certainly belong to other starts.
     clock_offsets
         As `candidates`.
     is_late
-        Whether no more is to be waited for: a run that has yet to tell what it was given is then taken as well.
+        Whether waiting longer is useless: a run whose parameters are not listed yet then matches as well.
     """
     offsets = tuple(clock_offsets)
     ours = candidates(view, executions, owned, offsets)
@@ -81,13 +81,13 @@ def match(
     is_contested = any(
         candidates(other, ours, (), offsets) for other in rivals.values() if other not in alike
     )
-    may_clear_up = any(_is_untold(execution) for execution in ours)
+    may_clear_up = any(_is_unlisted(execution) for execution in ours)
     if not is_contested and len(ours) <= len(alike) and (is_late or not may_clear_up):
         in_order = sorted(
             ours, key=lambda each: (each.created_date or view.submitted_at, each.job_execution_id)
         )
         rank = alike.index(view)
-        # A start beyond the runs that there are is not one of theirs, and none of them may be it.
+        # More starts than runs: the youngest starts created none of them.
         return Match(in_order[rank]) if rank < len(in_order) else Match()
     return Match(others=tuple(ours), may_clear_up=may_clear_up)
 
@@ -98,22 +98,22 @@ def candidates(
     owned: Collection[str],
     clock_offsets: Iterable[timedelta] = (timedelta(0),),
 ) -> list[JobExecution]:
-    """Return the runs that may be the one that was started: nothing they tell speaks against it.
+    """Return the runs that a lost start may have created: nothing the service lists of them contradicts it.
 
     Parameters
     ----------
     view
-        The run whose answer was lost.
+        The start.
     executions
         Runs of its job.
     owned
-        Ids of runs that belong to others for sure.
+        Ids of runs that certainly belong to other starts.
     clock_offsets
-        How far the service's clock may have been ahead of this machine's when the run was submitted: one of the two
-        may have been set since.
+        How far the service's clock may have been ahead of this machine's at the submission. There may be several, since
+        either clock may have been set meanwhile.
     """
     made = [view.submitted_at + offset for offset in clock_offsets]
-    # By id: an item that moves between two pages is read twice.
+    # By id: a run that moves between two pages is listed twice.
     by_id = {execution.job_execution_id: execution for execution in executions}
     return [
         execution
@@ -126,12 +126,12 @@ def candidates(
 
 
 def expires_at(view: RunView, clock_offset: timedelta) -> datetime:
-    """Return the service's time from which on it takes a start no more, however late it arrives.
+    """Return the service's time from which on it refuses a start, however late the request arrives.
 
     Parameters
     ----------
     clock_offset
-        How much the service's time that requests are signed with is ahead of this machine's.
+        By how much the time that signs requests is ahead of this machine's clock.
     """
     return view.submitted_at + clock_offset + SIGNING + CLOCK_MARGIN
 
@@ -142,7 +142,7 @@ def _in_time(created: datetime | None, made: Iterable[datetime]) -> bool:
 
 def _request(view: RunView) -> tuple[object, ...]:
     request = view.request
-    # A secret that another kernel was given equals itself alone: of two such starts nobody can say that they are alike.
+    # A secret whose value is unknown here equals only itself: two such starts do not count as identical.
     return (
         request.condition.to_wire(),
         _as_text(request.parameters),
@@ -151,33 +151,33 @@ def _request(view: RunView) -> tuple[object, ...]:
     )
 
 
-def _is_untold(execution: JobExecution) -> bool:
-    # The page's own example answers READY with no parameters although one was sent.
+def _is_unlisted(execution: JobExecution) -> bool:
+    # The page's example returns READY without parameters although one was sent.
     return execution.status == RunState.READY and not execution.parameters
 
 
-def _may_be_condition(sent: JobCondition, told: JobCondition | None) -> bool:
-    """Compare what the vendor's pages agree on: they have two words for the one kind of worker, so that is left out."""
-    if told is None:
+def _may_be_condition(sent: JobCondition, listed: JobCondition | None) -> bool:
+    """Compare the fields on which the vendor's pages agree; they have two words for the one type of worker."""
+    if listed is None:
         return True
-    numbers = (sent.num_worker, told.num_worker), (sent.timeout or None, told.timeout)
-    texts = (sent.nrn, told.nrn), (sent.script_path, told.script_path), (sent.log_path, told.log_path)
+    numbers = (sent.num_worker, listed.num_worker), (sent.timeout or None, listed.timeout)
+    texts = (sent.nrn, listed.nrn), (sent.script_path, listed.script_path), (sent.log_path, listed.log_path)
     return all(None in pair or pair[0] == pair[1] for pair in numbers) and all(
         not (ours and theirs) or ours.strip("/") == theirs.strip("/") for ours, theirs in texts
     )
 
 
-def _may_be_parameters(sent: Mapping[str, Parameter], told: Mapping[str, Scalar]) -> bool:
-    """Compare the names both have: a service may tell stored parameters as well, and only those it has read.
+def _may_be_parameters(sent: Mapping[str, Parameter], listed: Mapping[str, Scalar]) -> bool:
+    """Compare the names both have: a service may list stored parameters too, or only those it has parsed.
 
-    A secret whose value another kernel took with it may be any value.
+    A secret whose value is unknown here matches any value.
     """
-    ours, theirs = _as_text(sent), _as_text(told)
+    ours, theirs = _as_text(sent), _as_text(listed)
     return all(_is_same(text, theirs[name]) for name, text in ours.items() if name in theirs)
 
 
 def _is_same(ours: str, theirs: str) -> bool:
-    # What parsing does to a value the pages do not say; to take a run for another's would start it a second time.
+    # The pages do not say how parsing changes a value. A match that is missed would start the run a second time.
     if ours.strip().casefold() == theirs.strip().casefold():
         return True
     try:
@@ -187,7 +187,7 @@ def _is_same(ours: str, theirs: str) -> bool:
 
 
 def _as_text(parameters: Mapping[str, Parameter]) -> dict[str, str]:
-    # Whether the service gives a number back as a number, and a name with its $, its pages do not say.
+    # The pages do not say whether the service returns a number as a number, and a name with its $.
     known = {
         name.removeprefix("$"): value.reveal() if isinstance(value, Secret) else value
         for name, value in parameters.items()

@@ -1,7 +1,7 @@
-"""When to ask for runs, and what was seen: one poll per job covers all its live runs. Starts no thread, paints nothing.
+"""When runs are polled, and what the polls saw: one poll per job covers all its active runs. Starts no thread.
 
-It never gives up: while the service gives no answer it says so and asks on; while it takes no key it says so and waits for
-another. It costs nothing when no run is live.
+A watch never gives up. While the service does not answer, it reports silence and polls on; while the service refuses the
+keys, it waits for others. A job without active runs costs nothing.
 """
 
 from __future__ import annotations
@@ -13,21 +13,21 @@ from dataclasses import dataclass
 from typing import Protocol
 
 from dataflow_magic import errors
-from dataflow_magic.models.wire import JobExecution, News
+from dataflow_magic.models.wire import ExecutionDelta, JobExecution
 
 __all__ = ["CLOUD_PACE", "LOCAL_PACE", "Pace", "RunReader", "Watch", "next_delay"]
 
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often to ask.
+    """How often runs are polled.
 
     Parameters
     ----------
     first, last
-        Seconds between two polls of a young and of an old run.
+        Seconds between two polls of a new run and of an old run.
     growth
-        The interval as a part of the run's age, between those two.
+        The interval between those two, as a fraction of the run's age.
     """
 
     first: float
@@ -40,35 +40,35 @@ CLOUD_PACE = Pace(1.0, 15.0)
 
 
 PAUSE = 20
-"""How long keys that were refused are not used again, in longest intervals: five minutes in the cloud. Somebody may have
-given them the right meanwhile."""
-BREATH = 50
-"""How many runs of a page are told of between two turns of the loop for others."""
+"""How long refused keys are not used again, in longest intervals: five minutes in the cloud. Their owner may get the
+right meanwhile."""
+BATCH = 50
+"""Runs of a page that are reported before other tasks of the loop get a turn."""
 REST = 4.0
-"""The least rest after a poll, as a multiple of what it took: who watches much does not get to do nothing else."""
+"""The shortest rest after a poll, as a multiple of its duration, so that polling takes a fifth of the time at most."""
 
 
 class RunReader(Protocol):
-    """What of a client the watch needs."""
+    """What a watch needs of a client."""
 
     async def get_execution(self, job_id: str, execution_id: str) -> JobExecution:
         """Return one run."""
 
-    def news(self, job_id: str, marks: Mapping[str, int | None]) -> AsyncIterator[list[News]]:
-        """Yield, page by page, what is told of the job's runs that are marked."""
+    def deltas(self, job_id: str, marks: Mapping[str, int | None]) -> AsyncIterator[list[ExecutionDelta]]:
+        """Yield, page by page, the marked runs of the job; see `Client.deltas`."""
 
 
-PAUSED = "watching is paused until other keys are found, or the same are tried again"
+PAUSED = "polling is paused until other keys are found, or these are tried again"
 
 
 class Listener(Protocol):
-    """What is told of one run, on the loop."""
+    """Receives what a watch sees of one run. On the loop."""
 
     def seen(self, execution: JobExecution) -> None:
-        """Take the state the service told."""
+        """Take a snapshot from the service."""
 
     def blind(self, reason: str) -> None:
-        """Take note that the service gave no answer on the run, and why."""
+        """Note that the service gave no answer about the run, and why."""
 
 
 def next_delay(
@@ -84,15 +84,15 @@ def next_delay(
     Parameters
     ----------
     age_seconds
-        Of the youngest live run.
+        Age of the youngest active run.
     misses
-        Polls in a row without an answer; each doubles the interval.
+        Polls in a row without an answer; each doubles the interval, up to the last.
     retry_after
-        What the service asked for; never undercut.
+        Seconds the service asked for; the delay is never shorter.
     jitter
         0 to 1; spreads the interval from 80 to 120 percent.
     took_seconds
-        By the poll before; a rest is four times as long at least, though not beyond the last interval.
+        Duration of the last poll; the interval is four times as long at least, up to the last.
     """
     interval = min(pace.last, max(pace.first, age_seconds * pace.growth, took_seconds * REST))
     if misses:
@@ -101,7 +101,7 @@ def next_delay(
 
 
 class Watch:
-    """Follows the live runs of one job until all are over.
+    """Polls the active runs of one job until all are over.
 
     Parameters
     ----------
@@ -133,15 +133,15 @@ class Watch:
         self._on_silence = on_silence
         self._live: dict[str, tuple[Listener, float]] = {}
         self._marks: dict[str, int] = {}
-        """What each run was last told with by a list; none where it must be told anew."""
+        """By run id, the mark of the last list; none where the run must be reported again."""
         self._missing: set[str] = set()
         self._misses = 0
         self._pages = 1
-        """How many the newest list took until every live run was found."""
+        """How many pages the last list took until every active run was found."""
         self._long_rest: asyncio.Future[None] | None = None
 
     def add(self, run_id: str, listener: Listener) -> None:
-        """Follow one more run; on the loop."""
+        """Poll one more run too. On the loop."""
         self._live[run_id] = (listener, self._clock())
         self._pages = 1
         if self._long_rest is not None:
@@ -149,88 +149,88 @@ class Watch:
 
     @property
     def is_over(self) -> bool:
-        """Whether there is nothing left to follow."""
+        """Whether no run is left."""
         return not self._live
 
     async def follow(self) -> None:
         """Poll until every run is over."""
         while self._live:
             reader, began = self._reader(), self._clock()
-            trouble = await self._poll(reader)
+            error = await self._poll(reader)
             if not self._live:
                 return
-            if isinstance(trouble, errors.NotSignedIn | errors.NotAllowed):
-                await self._pause(reader, trouble)
+            if isinstance(error, errors.NotSignedIn | errors.NotAllowed):
+                await self._pause(reader, error)
                 continue
             now = self._clock()
             age = now - max(since for _, since in self._live.values())
-            retry_after = getattr(trouble, "retry_after", None)
+            retry_after = getattr(error, "retry_after", None)
             delay = next_delay(self._pace, age, self._misses, retry_after, self._jitter(), now - began)
             await self._rest(delay, wakeable=retry_after is None)
 
     async def _poll(self, reader: RunReader) -> errors.DataflowError | None:
-        """Ask once for every live run; returns what went wrong."""
+        """Poll every active run once; return the error where it failed."""
         unseen = set(self._live)
         asked = len(unseen)
-        trouble = None
+        failed = None
         try:
             await self._read(reader, unseen)
         except errors.DataflowError as error:
-            trouble = error
+            failed = error
             for run_id in unseen:
                 self._blind(run_id, str(error))
         self._misses = 0 if len(unseen) < asked else self._misses + 1
-        return trouble
+        return failed
 
-    async def _pause(self, refused: RunReader, trouble: errors.DataflowError) -> None:
-        """Ask no more with keys that were refused, until there are others; who listens may look for them."""
+    async def _pause(self, refused: RunReader, error: errors.DataflowError) -> None:
+        """Poll no more with refused keys until there are others, or the pause is over; `on_silence` may find them."""
         since = self._clock()
         while self._live and self._reader() is refused and self._clock() - since < PAUSE * self._pace.last:
             for run_id in self._live:
-                self._blind(run_id, f"{PAUSED}: {trouble}")
+                self._blind(run_id, f"{PAUSED}: {error}")
             await self._sleep(self._pace.last)
 
-    async def _read(self, client: RunReader, unseen: set[str]) -> None:
-        """Tell of each run as it is found, and strike it off; what stays could not be asked for."""
-        # Where a list takes as many pages as there are runs to find, each is asked for by itself: no order is promised.
+    async def _read(self, reader: RunReader, unseen: set[str]) -> None:
+        """Report each run as it is found, and remove it from ``unseen``; what stays got no answer."""
+        # Single calls, where a list would take as many pages as there are runs: the service promises no order.
         if len(unseen - self._missing) > self._pages:
             pages = 0
             marks = {run_id: self._marks.get(run_id) for run_id in unseen}
-            async for page in client.news(self._job_id, marks):
+            async for page in reader.deltas(self._job_id, marks):
                 pages += 1
-                for number, news in enumerate(page, 1):
-                    if number % BREATH == 0:
+                for number, delta in enumerate(page, 1):
+                    if number % BATCH == 0:
                         await asyncio.sleep(0)
-                    if news.run_id in unseen:
-                        self._take(news, unseen)
+                    if delta.run_id in unseen:
+                        self._take(delta, unseen)
                 if unseen <= self._missing:
                     break
             self._pages = pages
         for run_id in list(unseen):
             try:
-                execution = await client.get_execution(self._job_id, run_id)
+                execution = await reader.get_execution(self._job_id, run_id)
             except (errors.NotFound, errors.BadParameter, errors.BadState) as error:
-                # This one's trouble alone: the others go on, and no page is read for it again.
+                # Concerns this run alone: no page is read for it again.
                 self._missing.add(run_id)
                 self._blind(run_id, str(error))
             else:
-                self._tell(run_id, execution, unseen)
+                self._report(run_id, execution, unseen)
 
-    def _take(self, news: News, unseen: set[str]) -> None:
-        if news.execution is None:
-            unseen.discard(news.run_id)
-            self._missing.discard(news.run_id)
+    def _take(self, delta: ExecutionDelta, unseen: set[str]) -> None:
+        if delta.execution is None:
+            unseen.discard(delta.run_id)
+            self._missing.discard(delta.run_id)
             return
-        self._tell(news.run_id, news.execution, unseen)
-        if news.run_id in self._live:
-            self._marks[news.run_id] = news.mark
+        self._report(delta.run_id, delta.execution, unseen)
+        if delta.run_id in self._live:
+            self._marks[delta.run_id] = delta.mark
 
     def _blind(self, run_id: str, reason: str) -> None:
-        self._marks.pop(run_id, None)  # what is told next is news, though it be the same
+        self._marks.pop(run_id, None)  # the next snapshot is reported even where nothing changed
         self._live[run_id][0].blind(reason)
         self._on_silence()
 
-    def _tell(self, run_id: str, execution: JobExecution, unseen: set[str]) -> None:
+    def _report(self, run_id: str, execution: JobExecution, unseen: set[str]) -> None:
         unseen.discard(run_id)
         self._missing.discard(run_id)
         self._marks.pop(run_id, None)
@@ -240,7 +240,7 @@ class Watch:
         listener.seen(execution)
 
     async def _rest(self, seconds: float, *, wakeable: bool) -> None:
-        """Sleep, but not for long when a new run is added: it is asked for at the pace of a young one."""
+        """Sleep; end early where a new run is added, which is polled at the pace of a new run."""
         if not wakeable or seconds <= self._pace.first * 2:
             await self._sleep(seconds)
             return

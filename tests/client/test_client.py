@@ -362,13 +362,13 @@ async def test_only_a_local_service_has_an_object_folder(answer, folder):
     assert await client(server(answer)).local_objects() == folder
 
 
-# News
+# Deltas
 
 
-async def news(fake: Any, marks: dict[str, int | None]) -> list[tuple[str, int, str | None]]:
+async def deltas(fake: Any, marks: dict[str, int | None]) -> list[tuple[str, int, str | None]]:
     return [
         (new.run_id, new.mark, new.execution.status if new.execution else None)
-        async for page in client(fake).news("J", marks)
+        async for page in client(fake).deltas("J", marks)
         for new in page
     ]
 
@@ -378,11 +378,11 @@ async def test_news_parse_only_changed_runs_of_those_asked_for():
         items = [{"jobExecutionId": name, "status": status if name == "b" else "READY"} for name in "abc"]
         return httpx.Response(200, json={"list": items})
 
-    first = await news(server(page("READY")), {"a": None, "b": None})
+    first = await deltas(server(page("READY")), {"a": None, "b": None})
     marks: dict[str, int | None] = {run_id: mark for run_id, mark, _ in first}
 
     assert [(run_id, status) for run_id, _, status in first] == [("a", "READY"), ("b", "READY")]
-    assert [(run_id, status) for run_id, _, status in await news(server(page("RUNNING")), marks)] == [
+    assert [(run_id, status) for run_id, _, status in await deltas(server(page("RUNNING")), marks)] == [
         ("a", None),
         ("b", "RUNNING"),
     ]
@@ -395,7 +395,7 @@ async def test_news_are_read_up_to_the_first_short_page():
     ]
     fake = server(*pages)
 
-    assert [run_id for run_id, _, _ in await news(fake, {"a": None, "c": None})] == ["a", "c"]
+    assert [run_id for run_id, _, _ in await deltas(fake, {"a": None, "c": None})] == ["a", "c"]
     assert [request.url.params["page"] for request in fake.requests] == ["0", "1"]
 
 
@@ -413,4 +413,4 @@ async def test_unreadable_news_raise_service_broken(body):
     fake = server(*[httpx.Response(200, content=body)] * 4)
 
     with pytest.raises(errors.ServiceBroken, match="something that is not a"):
-        await news(fake, {"a": None})
+        await deltas(fake, {"a": None})

@@ -213,7 +213,7 @@ def test_what_cannot_be_a_ledger_is_named_with_what_to_do(path, content):
         path.write_bytes(content)
 
     with pytest.raises(
-        ConfigError, match=r"ledger\.sqlite3 cannot be written .*; make room or mend it, or set"
+        ConfigError, match=r"ledger\.sqlite3 cannot be written .*; free disk space or repair the file, or set"
     ):
         Ledger(path).add(a_view())
 
@@ -252,7 +252,7 @@ except Exception as error:
         cwd=Path(__file__).parents[2],
     )
 
-    assert done.stdout.startswith(f"ConfigError the ledger of runs {path} cannot be written ("), done.stderr
+    assert done.stdout.startswith(f"ConfigError the ledger {path} cannot be written ("), done.stderr
     assert "before" in {record.key for record in Ledger(path).records()}
 
 
@@ -348,8 +348,8 @@ except Exception as error:
     )
     path.parent.chmod(0o700)
 
-    assert done.stdout.startswith(f"ConfigError the ledger of runs {path} cannot be written ("), done
-    assert "no run is started that is not in a ledger" in done.stdout
+    assert done.stdout.startswith(f"ConfigError the ledger {path} cannot be written ("), done
+    assert "a run starts only once it is in a ledger" in done.stdout
 
 
 def ran(ledger: Ledger, number: int, seconds: int, status: str = "COMPLETED", **fields: Any) -> None:

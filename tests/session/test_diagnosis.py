@@ -139,8 +139,8 @@ def test_the_reason_is_the_last_exception_s_line(log, reason):
         (PLAIN + "giving up\n", "the script exited with code 1", "the script exited with code 1: giving up"),
         ("", "the script exited with code 3", "the script exited with code 3"),
         ("starting\nout of memory\n  \n", "", "out of memory"),
-        ("", "", "the run ended FAILED and no reason was given"),
-        (" \n\n", "", "the run ended FAILED and no reason was given"),
+        ("", "", "the run ended FAILED without a reason"),
+        (" \n\n", "", "the run ended FAILED without a reason"),
     ],
     ids=[
         "the log's exception where the service says nothing",

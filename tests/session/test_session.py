@@ -640,7 +640,7 @@ def test_a_run_of_the_service_that_was_never_seen_is_attached(scene):
 def test_nothing_is_started_that_cannot_be_written_down(tmp_path):
     (tmp_path / "home").write_text("a file where the folder should be")
     with Scene(tmp_path) as scene:
-        with pytest.raises(ConfigError, match="no run is started that is not in a ledger"):
+        with pytest.raises(ConfigError, match="a run starts only once it is in a ledger"):
             scene.start("daily_sales")
 
         assert scene.service.starts == []

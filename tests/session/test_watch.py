@@ -8,7 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflow_magic import errors
-from dataflow_magic.models.wire import JobExecution, News
+from dataflow_magic.models.wire import ExecutionDelta, JobExecution
 from dataflow_magic.session.watch import CLOUD_PACE, LOCAL_PACE, Pace, Watch, next_delay
 
 pytestmark = pytest.mark.anyio
@@ -49,7 +49,9 @@ class FakeService:
         self.calls.append(execution_id)
         return self._next(execution_id)
 
-    async def news(self, job_id: str, marks: Mapping[str, int | None]) -> AsyncIterator[list[News]]:
+    async def deltas(
+        self, job_id: str, marks: Mapping[str, int | None]
+    ) -> AsyncIterator[list[ExecutionDelta]]:
         assert job_id == "job"
         trouble = self.list_trouble.pop(0) if self.list_trouble else None
         names = [name for name in self.script if self.listed(name)]
@@ -60,7 +62,7 @@ class FakeService:
             shown = [(name, self._next(name)) for name in names[start : start + self.page_size]]
             told = [(name, hash(snapshot.status), snapshot) for name, snapshot in shown if name in marks]
             yield [
-                News(name, mark, None if self.marks_same and mark == marks[name] else snapshot)
+                ExecutionDelta(name, mark, None if self.marks_same and mark == marks[name] else snapshot)
                 for name, mark, snapshot in told
             ]
 
@@ -337,8 +339,10 @@ async def test_what_was_found_before_the_trouble_is_told():
 
 async def test_trouble_on_a_later_page_leaves_the_found_ones_seen():
     class Stumbling(FakeService):
-        async def news(self, job_id: str, marks: Mapping[str, int | None]) -> AsyncIterator[list[News]]:
-            async for page in super().news(job_id, marks):
+        async def deltas(
+            self, job_id: str, marks: Mapping[str, int | None]
+        ) -> AsyncIterator[list[ExecutionDelta]]:
+            async for page in super().deltas(job_id, marks):
                 yield page
                 if len(self.calls) == 1:
                     raise DOWN
@@ -380,7 +384,7 @@ async def test_keys_that_are_refused_are_used_no_more_until_there_are_others(ref
     await watching.follow()
 
     assert old.calls == ["a", "a"]
-    paused = f"blind: watching is paused until other keys are found, or the same are tried again: {refusal}"
+    paused = f"blind: polling is paused until other keys are found, or these are tried again: {refusal}"
     assert heard.said == ["RUNNING", f"blind: {refusal}", *[paused] * 5, "RUNNING", "COMPLETED"]
     assert time.naps[1:6] == [10.0] * 5
 
