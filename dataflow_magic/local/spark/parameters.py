@@ -1,7 +1,7 @@
 """Puts parameters into a script: each ``$name`` becomes its value in the script's syntax tree. Pure; knows no file.
 
-The text of a value never becomes syntax. Inside a string literal the value is text; elsewhere it is a literal of its
-own. So quotes, backslashes and newlines arrive exactly, and no value can add code to a script.
+The text of a value never becomes syntax. Inside a string literal the value is text; elsewhere it is a literal. So
+quotes, backslashes and newlines arrive exactly, and no value can add code to a script.
 """
 
 from __future__ import annotations
@@ -15,7 +15,7 @@ import warnings
 from collections.abc import Mapping
 from dataclasses import dataclass
 from types import CodeType
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 __all__ = ["FilledScript", "ScriptProblem", "fill_script"]
 
@@ -34,9 +34,9 @@ class FilledScript:
     Parameters
     ----------
     code
-        The compiled script; None when its text uses no parameter, so that Python compiles the text as it is.
+        The compiled script; None when its text uses no parameter and can run unchanged.
     arguments
-        ``--name=value`` for each parameter that the text does not use, in the order given.
+        ``--name=value`` for each parameter that the text does not use, in the given order.
     """
 
     code: CodeType | None
@@ -44,7 +44,7 @@ class FilledScript:
 
 
 class _Use(NamedTuple):
-    """A place of the script that names a parameter."""
+    """A place in the script that names a parameter."""
 
     name: str
     line: int
@@ -52,17 +52,17 @@ class _Use(NamedTuple):
 
 
 def fill_script(text: str, parameters: Mapping[str, str], *, path: str) -> FilledScript:
-    """Return the script with the value of each known ``$name`` in its place.
+    """Return the script with the value of each parameter in the place of its ``$name``.
 
-    A name ends where no word character follows: ``$table`` leaves ``$table_name`` alone. Names are case sensitive;
-    where two fit, the longer wins. A value that holds ``$other`` is not replaced again, and names in comments or of
-    no parameter stay. Outside a string literal a number arrives as int or float, ``true`` and ``false`` (also
-    capitalized) as bool, and any other text as str.
+    A name ends where no word character follows: with a parameter ``table``, ``$table_name`` stays. Names are case
+    sensitive; where two match, the longer one wins. A ``$other`` inside a value stays, as do names in comments and names
+    of no parameter. Outside a string literal a number becomes int or float, ``true`` and ``false`` (also capitalized)
+    become bool, and any other value becomes str.
 
     Parameters
     ----------
     parameters
-        Name to value; the names with their leading ``$``, or without.
+        Name to value; a leading ``$`` of a name is optional.
     path
         The file that tracebacks name.
 
@@ -70,7 +70,7 @@ def fill_script(text: str, parameters: Mapping[str, str], *, path: str) -> Fille
     ------
     ScriptProblem
         A parameter's name is empty or given twice; a value holds a character that no script can receive (NUL, a lone
-        surrogate); a ``$name`` stands where no value can, such as ``col_$name``; or the script has a syntax error.
+        surrogate); a ``$name`` is where Python allows no value, such as ``col_$name``; or the script has a syntax error.
     """
     values = _plain_names(parameters)
     marked, uses = _mark(text, values)
@@ -79,7 +79,11 @@ def fill_script(text: str, parameters: Mapping[str, str], *, path: str) -> Fille
     if uses:
         try:
             code, filled = _compile(text, marked, uses, values, path)
-        except (SyntaxError, ValueError, RecursionError) as error:
+        except (RecursionError, MemoryError):  # Python's parser reports deep nesting as either
+            raise ScriptProblem(
+                f"{path.rpartition('/')[2]} is nested too deeply for parameters: split its longest expression"
+            ) from None
+        except (SyntaxError, ValueError) as error:
             line = getattr(error, "lineno", None)
             where = f"line {line}: " if line else ""
             raise ScriptProblem(
@@ -91,7 +95,7 @@ def fill_script(text: str, parameters: Mapping[str, str], *, path: str) -> Fille
 
 
 def _mark(text: str, values: Mapping[str, str]) -> tuple[str, list[_Use]]:
-    """Replace each ``$name`` by an identifier that the text does not hold, so that the text is Python."""
+    """Replace each ``$name`` by an identifier that is new to the text, so that Python can parse it."""
     uses: list[_Use] = []
     if not values:
         return text, uses
@@ -114,37 +118,43 @@ def _compile(
     """Return the code with values in place of marks, and the marks that were replaced."""
     fill = _Fill({use.mark: values[use.name] for use in uses})
     with warnings.catch_warnings():
-        warnings.simplefilter("ignore")  # of the script's own text, such as an invalid escape
-        tree = fill.visit(ast.parse(marked, path))
+        warnings.simplefilter("ignore")  # those about the script's own text, such as an invalid escape
+        tree = ast.parse(marked, path)
+        fill.replace_in(tree)
         _check_all_are_replaced(marked, uses, fill.filled, path)
         _cover_lines(tree, text, {use.line for use in uses})
         return compile(tree, path, "exec", dont_inherit=True), fill.filled
 
 
-class _Fill(ast.NodeTransformer):
-    """Replaces marks in string literals and in the place of values."""
+class _Fill:
+    """Replaces marks in string literals and where Python evaluates a name."""
 
     def __init__(self, values: Mapping[str, str]) -> None:
         self._values = values
         self._any = re.compile("|".join(map(re.escape, values)))
         self.filled: set[str] = set()
 
-    def visit_Constant(self, node: ast.Constant) -> ast.Constant:
-        if isinstance(node.value, str):
-            node.value = self._any.sub(self._value_of, node.value)
-        elif isinstance(node.value, bytes):
-            # Latin-1 gives each byte a character and back; the value itself goes in as UTF-8.
-            text = node.value.decode("latin-1")
-            filled = self._any.sub(lambda found: self._value_of(found).encode().decode("latin-1"), text)
-            node.value = filled.encode("latin-1")
-        return node
+    def replace_in(self, tree: ast.AST) -> None:
+        # Not a NodeTransformer: it recurses, and would fail at some 150 chained calls.
+        for parent in ast.walk(tree):
+            for field, child in ast.iter_fields(parent):
+                if isinstance(child, list):
+                    child[:] = map(self._replaced, child)
+                else:
+                    setattr(parent, field, self._replaced(child))
 
-    def visit_Name(self, node: ast.Name) -> ast.expr:
-        value = self._values.get(node.id)
-        if value is None or not isinstance(node.ctx, ast.Load):
-            return node
-        self.filled.add(node.id)
-        return ast.copy_location(ast.Constant(_literal(value)), node)
+    def _replaced(self, node: Any) -> Any:
+        match node:
+            case ast.Constant(value=str(text)):
+                node.value = self._any.sub(self._value_of, text)
+            case ast.Constant(value=bytes(data)) if self._any.search(text := data.decode("latin-1")):
+                # Latin-1 maps each byte to a character and back; the value itself becomes UTF-8.
+                filled = self._any.sub(lambda mark: self._value_of(mark).encode().decode("latin-1"), text)
+                node.value = filled.encode("latin-1")
+            case ast.Name(id=mark, ctx=ast.Load()) if mark in self._values:
+                self.filled.add(mark)
+                return ast.copy_location(ast.Constant(_literal(self._values[mark])), node)
+        return node
 
     def _value_of(self, found: re.Match[str]) -> str:
         self.filled.add(found[0])
@@ -152,7 +162,7 @@ class _Fill(ast.NodeTransformer):
 
 
 def _literal(value: str) -> str | float | bool:
-    """Return the number or bool that a text spells, else the text."""
+    """Return the number or bool that the text spells, else the text."""
     if value in _BOOLS:
         return _BOOLS[value]
     found = _NUMBER.fullmatch(value)
@@ -174,13 +184,13 @@ def _check_all_are_replaced(marked: str, uses: list[_Use], filled: set[str], pat
     for use in left:
         if use.mark not in comments:
             raise ScriptProblem(
-                f"{path.rpartition('/')[2]}, line {use.line}: ${use.name} stands where no value can; "
+                f"{path.rpartition('/')[2]}, line {use.line}: no value can replace ${use.name} here; "
                 f'write it alone, or inside quotes as "...${use.name}..."'
             )
 
 
 def _cover_lines(tree: ast.AST, text: str, changed: set[int]) -> None:
-    """Let code on changed lines cover the whole line: tracebacks would underline the wrong characters."""
+    """Let code on changed lines cover the whole line, or tracebacks would underline the wrong characters."""
     lines = text.encode().splitlines()
     for node in ast.walk(tree):
         if getattr(node, "lineno", None) in changed:

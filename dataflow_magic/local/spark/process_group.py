@@ -1,7 +1,7 @@
-"""A group of processes that start and end together, also when the service that started them dies. Knows no Spark.
+"""A group of processes that start and end together, even when the service that started them dies. Knows no Spark.
 
-Two kinds of process outlive their group: a stopped one, which `end_strays` finds by the lock it holds, and a child that
-moved into a session of its own, which is found by a variable in its environment.
+Two kinds of process can outlive their group. `end_strays` finds a stopped one by the lock it holds, and a child that
+moved into a session of its own by a variable in its environment.
 """
 
 from __future__ import annotations
@@ -20,25 +20,25 @@ from dataflow_magic.files import is_locked, try_lock
 __all__ = ["ProcessGroup", "end_strays"]
 
 _GRACE_SECONDS = 5.0  # from SIGTERM to SIGKILL
-_CLOSE_SECONDS = 30.0  # for the JVM to finish the event log after a script that ended by itself
+_CLOSE_SECONDS = 30.0  # for the JVM to finish the event log once the script has ended
 _FILE = "group"
 _KILL_POLL_SECONDS = 0.02
 _REAP_SECONDS = 10.0  # after SIGKILL; only a process stuck in the kernel takes longer
-_MARK = "DATAFLOW_MAGIC_GROUP"  # in the environment of each member and, inherited, of what members start
-_MOST_SWEEPS = 20  # a process that forks while the table is read is found by the next sweep
+_MARK = "DATAFLOW_MAGIC_GROUP"  # in the environment of each member, and of the processes that members start
+_MOST_SWEEPS = 20  # the next sweep finds a process that forked during the last one
 
 
 class ProcessGroup:
     """The JVM, the script, and the processes they start: one process group, led by the JVM.
 
-    The script could not join a session of the JVM's own; a group takes both. The lifeline is a pipe that carries no
-    data. The JVM has its read end as standard input and the script inherits it; both end when the write end closes,
-    which the system does when this process dies.
+    A group, not a session: the script could not join the JVM's session. The lifeline is a pipe that carries no data. Its
+    read end is the JVM's standard input, and the script inherits it. Both end when the write end closes; the system
+    closes it when this process dies.
 
     Parameters
     ----------
     folder
-        Receives the file ``group``, which holds the group's id and is locked as long as a member lives.
+        Receives the file ``group``, which holds the group's id and stays locked while a member lives.
 
     Raises
     ------
@@ -51,7 +51,7 @@ class ProcessGroup:
         self._file = folder / _FILE
         lock = try_lock(self._file)
         if lock is None:
-            raise BlockingIOError(f"processes that live hold {self._file}")
+            raise BlockingIOError(f"a live process group holds {self._file}")
         self._lock = lock
         # Python makes both ends close on exec, so no other child of this process can hold the pipe open.
         self._held, self._kept = os.pipe()
@@ -65,7 +65,7 @@ class ProcessGroup:
     async def launch(
         self, command: Sequence[str], environment: Mapping[str, str], *, stdin: int, folder: Path, log: Path
     ) -> Process:
-        """Start a process, its output appended to `log` by the system; the first one leads the group."""
+        """Start a process whose output the system appends to `log`; the first process leads the group."""
         with log.open("ab") as output:
             process = await asyncio.create_subprocess_exec(
                 *command,
@@ -83,23 +83,23 @@ class ProcessGroup:
         return process
 
     async def terminate(self) -> None:
-        """Ask both to end and wait up to five seconds, in which the JVM finishes the event log."""
+        """Send SIGTERM and wait up to five seconds, in which the JVM finishes the event log."""
         self._signal(signal.SIGTERM)
         await self._reap(_GRACE_SECONDS)
 
     async def close(self, seconds: float = _CLOSE_SECONDS) -> None:
-        """Let the JVM end after the script has ended."""
+        """Close the lifeline, so that the JVM ends after the script, and wait for both."""
         self._release()
         await self._reap(seconds)
 
     async def end(self) -> None:
-        """Kill every process that is left, in the group or outside it, and wait for its end."""
+        """Kill the processes that are left, in the group or outside it, and wait for their end. Call it once."""
         self._signal(signal.SIGKILL)
-        if self._members:
-            await asyncio.to_thread(_kill_marked, self._file)
         self._release()
         os.close(self._held)
         os.close(self._lock)
+        if self._members:
+            await asyncio.to_thread(_kill_marked, self._file)
         await self._reap(_REAP_SECONDS)
 
     def _signal(self, number: signal.Signals) -> None:
@@ -121,50 +121,44 @@ class ProcessGroup:
 
 
 def end_strays(folders: Path) -> int:
-    """Kill what is left of the groups of an earlier service, and return how many groups had a living process.
+    """Kill the processes that groups of an earlier service left, and return how many groups had one. Blocks.
 
     Parameters
     ----------
     folders
-        Holds a folder per group. A group's id is certain: the system gives it to no other process while a member
-        lives, and the lock shows that one does.
+        Holds a folder per group. The id in its file is certainly the group's: the system gives it to no other process
+        while a member lives, and the lock shows that one does.
     """
-    ended = 0
+    groups = 0
     for file in folders.glob(f"*/{_FILE}"):
         deadline = time.monotonic() + _REAP_SECONDS
-        lives = is_locked(file)
+        had_member = is_locked(file)
         while is_locked(file) and time.monotonic() < deadline:
+            # No id: the service was killed before it wrote one. Then only the mark finds the members.
             with suppress(ValueError, ProcessLookupError, PermissionError):
                 os.killpg(int(file.read_text()), signal.SIGKILL)
+            _kill_marked(file)
             time.sleep(_KILL_POLL_SECONDS)
-        ended += bool(_kill_marked(file)) or lives
-    return ended
+        groups += _kill_marked(file) or had_member
+    return groups
 
 
-def _kill_marked(file: Path) -> int:
-    """Kill the processes whose environment names this group, and return how many there were.
+def _kill_marked(file: Path) -> bool:
+    """Kill the processes whose environment names this group, and return whether there were any.
 
     Only Linux shows environments (``/proc``); elsewhere a child in a session of its own outlives its run.
     """
     mark = f"{_MARK}={file.absolute()}".encode()
-    killed = 0
-    for _ in range(_MOST_SWEEPS):
-        found = sum(_kill_if_marked(int(process.name), mark) for process in Path("/proc").glob("[0-9]*"))
-        killed += found
-        if not found:
-            break
+    for sweep in range(_MOST_SWEEPS):
+        if not sum(_kill_if_marked(process, mark) for process in Path("/proc").glob("[0-9]*")):
+            return sweep > 0
         time.sleep(_KILL_POLL_SECONDS)
-    return killed
+    return True
 
 
-def _kill_if_marked(pid: int, mark: bytes) -> bool:
-    """Kill a process if its environment has the mark; the descriptor keeps its id from meaning another one."""
+def _kill_if_marked(process: Path, mark: bytes) -> bool:
     with suppress(OSError):  # it has ended, or belongs to another user
-        descriptor = os.pidfd_open(pid)
-        try:
-            if mark in Path(f"/proc/{pid}/environ").read_bytes().split(b"\0"):
-                signal.pidfd_send_signal(descriptor, signal.SIGKILL)
-                return True
-        finally:
-            os.close(descriptor)
+        if mark in (process / "environ").read_bytes().split(b"\0"):
+            os.kill(int(process.name), signal.SIGKILL)
+            return True
     return False

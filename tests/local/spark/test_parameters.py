@@ -1,4 +1,4 @@
-"""Parameters arrive exactly, and no value adds code to a script."""
+"""Parameters reach a script exactly, and no value adds code to it."""
 
 import linecache
 import traceback
@@ -12,7 +12,7 @@ from dataflow_magic.local.spark.parameters import ScriptProblem, fill_script
 
 
 def run(text: str, parameters: dict[str, str]) -> dict[str, Any]:
-    """Return the names that a script with parameters leaves."""
+    """Return the names that a script defines, run with parameters."""
     filled = fill_script(text, parameters, path="work/daily.py")
     assert filled.code is not None
     namespace: dict[str, Any] = {}
@@ -132,10 +132,50 @@ def test_a_parameter_that_the_text_does_not_use_becomes_an_argument():
     assert filled.arguments == ("--b=2", "--c=x y")
 
 
-def test_a_name_in_a_comment_is_no_use_of_it():
+def test_a_name_in_a_comment_stays_and_its_parameter_becomes_an_argument():
     filled = fill_script("# usage: $a\ngot = 1\n", {"$a": "1\nraise SystemExit"}, path="daily.py")
 
     assert (filled.code, filled.arguments) == (None, ("--a=1\nraise SystemExit",))
+
+
+def test_a_name_may_be_in_a_comment_and_in_code():
+    filled = fill_script("# usage: $a\ngot = '$a'  # $a, once more\n", {"$a": "1"}, path="daily.py")
+
+    assert filled.code is not None
+    assert filled.arguments == ()
+    assert run("# usage: $a\ngot = '$a'  # $a, once more\n", {"$a": "1"})["got"] == "1"
+
+
+def test_a_script_may_use_two_hundred_parameters():
+    values = {f"p{number}": f"value {number}" for number in range(200)}
+    text = "got = [" + ", ".join(f"'$p{number}', $p{number}" for number in range(200)) + "]\n"
+
+    assert run(text, values)["got"] == [value for value in values.values() for _ in range(2)]
+
+
+def test_a_name_in_the_text_is_never_taken_for_a_place_of_a_parameter():
+    assert run("_parameter_0_ = 'own'\ngot = _parameter_0_ + '$a'", {"$a": "1"})["got"] == "own1"
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        "got = '$a'" + ".strip()" * 300,
+        "got = '$a'" + " + ''" * 300,
+        "if '$a' == '': pass\n" + "elif 0: pass\n" * 300,
+    ],
+    ids=["chained calls", "sum", "elif"],
+)
+def test_a_script_may_chain_hundreds_of_calls(text):
+    assert run(text, {"$a": "1"}).get("got", "1") == "1"
+
+
+@pytest.mark.parametrize("deep", ["-" * 100_000 + "1", "+".join(["1"] * 10_000)], ids=["parser", "tree"])
+def test_code_that_is_nested_too_deeply_is_refused(deep):
+    with pytest.raises(ScriptProblem) as caught:
+        fill_script(f"x = '$name'\ny = {deep}\n", {"$name": "x"}, path="work/daily.py")
+
+    assert str(caught.value) == "daily.py is nested too deeply for parameters: split its longest expression"
 
 
 @pytest.mark.parametrize(
@@ -156,12 +196,12 @@ def test_a_name_in_a_comment_is_no_use_of_it():
         "lambda $name: 1",
     ],
 )
-def test_a_name_where_no_value_can_stand_is_refused_with_its_line(statement):
+def test_a_name_that_no_value_can_replace_is_refused_with_its_line(statement):
     with pytest.raises(ScriptProblem) as caught:
         fill_script(f"import os\n\n{statement}\n", {"$name": "x"}, path="work/daily.py")
 
     assert str(caught.value) == (
-        'daily.py, line 3: $name stands where no value can; write it alone, or inside quotes as "...$name..."'
+        'daily.py, line 3: no value can replace $name here; write it alone, or inside quotes as "...$name..."'
     )
 
 

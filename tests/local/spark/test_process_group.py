@@ -1,4 +1,4 @@
-"""Groups of real processes, and those of an owner that was killed."""
+"""Groups of real processes, also of a service that was killed."""
 
 import asyncio
 import os
@@ -25,7 +25,7 @@ from dataflow_magic.local.spark.process_group import ProcessGroup
 async def main():
     folder = Path(sys.argv[1])
     group = ProcessGroup(folder)
-    # Unlike the real ones it does not look at the lifeline.
+    # Unlike a real member, sleep does not watch the lifeline.
     await group.launch(["sleep", "600"], os.environ, stdin=DEVNULL, folder=folder, log=folder / "log")
     print("up", flush=True)
     await asyncio.sleep(600)
@@ -35,7 +35,7 @@ asyncio.run(main())
 
 
 def leave_processes(folder: Path) -> None:
-    """Leave a group that lives in a folder, and no owner of it."""
+    """Leave a live group in a folder, and kill the service that started it."""
     owner = subprocess.Popen([sys.executable, "-c", OWNER, folder], stdout=subprocess.PIPE, text=True)
     assert owner.stdout is not None
     with owner.stdout:
@@ -51,7 +51,7 @@ async def sleeping(group: ProcessGroup, folder: Path):
     )
 
 
-async def test_all_members_are_of_one_group_and_end_with_it(tmp_path):
+async def test_members_share_one_group_and_end_with_it(tmp_path):
     group = ProcessGroup(tmp_path / "run")
     first = await sleeping(group, tmp_path / "run")
     second = await sleeping(group, tmp_path / "run")
@@ -63,9 +63,9 @@ async def test_all_members_are_of_one_group_and_end_with_it(tmp_path):
     assert not is_locked(tmp_path / "run" / "group")
 
 
-async def test_a_folder_whose_group_lives_takes_no_other(tmp_path):
+async def test_a_folder_has_one_live_group_at_a_time(tmp_path):
     group = ProcessGroup(tmp_path)
-    with pytest.raises(BlockingIOError, match=r"processes that live hold .*/group"):
+    with pytest.raises(BlockingIOError, match=r"a live process group holds .*/group"):
         ProcessGroup(tmp_path)
 
     await group.end()
@@ -73,7 +73,7 @@ async def test_a_folder_whose_group_lives_takes_no_other(tmp_path):
     await ProcessGroup(tmp_path).end()
 
 
-def test_processes_whose_owner_was_killed_are_found_and_ended(tmp_path):
+def test_processes_of_a_killed_service_are_found_and_ended(tmp_path):
     folder = tmp_path / "runs" / "r1"
     leave_processes(folder)
     stray = int((folder / "group").read_text())
@@ -87,7 +87,18 @@ def test_processes_whose_owner_was_killed_are_found_and_ended(tmp_path):
         time.sleep(0.01)
 
 
-def test_the_id_of_a_group_that_is_gone_is_nobodys_end(tmp_path):
+def test_processes_of_a_service_that_was_killed_before_it_wrote_their_id_are_ended(tmp_path):
+    leave_processes(tmp_path / "r1")
+    (tmp_path / "r1" / "group").write_text("")
+
+    began = time.monotonic()
+    assert end_strays(tmp_path) == 1
+
+    assert not is_locked(tmp_path / "r1" / "group")
+    assert time.monotonic() - began < 8  # by their mark; without it, given up after 10 s
+
+
+def test_no_process_is_killed_for_the_id_of_a_group_that_is_gone(tmp_path):
     folder = tmp_path / "r1"
     folder.mkdir()
     (folder / "group").write_text(str(os.getpgrp()))
@@ -96,7 +107,7 @@ def test_the_id_of_a_group_that_is_gone_is_nobodys_end(tmp_path):
     assert end_strays(tmp_path / "nothing here") == 0
 
 
-# Each leaves the group another way, and closes what it inherited.
+# Three ways to leave the group; all close the inherited descriptors.
 LEAVERS = {
     "a session of its own": "import subprocess; subprocess.Popen(['sleep', '601'], start_new_session=True)",
     "a daemon": "import os\nif not os.fork():\n    os.setsid()\n    os.fork() or os.execvp('sleep', ['sleep', '601'])",
@@ -124,7 +135,7 @@ async def test_a_child_that_left_the_group_ends_with_it(tmp_path, program):
     assert sleepers(tmp_path / "group") == set()
 
 
-def test_a_child_that_left_the_group_of_a_killed_owner_is_ended(tmp_path):
+def test_a_child_that_left_the_group_of_a_killed_service_is_ended(tmp_path):
     folder = tmp_path / "runs" / "r1"
     folder.mkdir(parents=True)
     (folder / "group").touch()
@@ -143,7 +154,7 @@ def test_a_child_that_left_the_group_of_a_killed_owner_is_ended(tmp_path):
 
 
 def sleepers(file: Path) -> set[int]:
-    """Return the processes that sleep under the mark of a group."""
+    """Return the processes with the mark of a group."""
     found = set()
     for folder in Path("/proc").glob("[0-9]*"):
         with suppress(OSError):

@@ -112,6 +112,30 @@ def test_a_value_may_hold_what_the_declared_encoding_cannot(tmp_path):
     assert namespace["day"] == "🌞 매출"
 
 
+@pytest.mark.parametrize(
+    ("content", "got"),
+    [
+        (b"\xef\xbb\xbfgot = '$day'\n", "1"),
+        (b"got = '''a\r\n$day\r\n'''\r\n", "a\n1\n"),
+        (b"got = '''a\r$day'''\r", "a\n1"),
+    ],
+    ids=["byte order mark", "CRLF", "CR"],
+)
+def test_a_script_with_parameters_is_read_as_python_reads_it(tmp_path, content, got):
+    (tmp_path / "daily.py").write_bytes(content)
+    (tmp_path / "script").mkdir()
+
+    staged = stage_script(tmp_path / "daily.py", {"$day": "1"}, tmp_path / "script")
+
+    assert staged.code is not None
+    filled: dict[str, object] = {}
+    plain: dict[str, object] = {}
+    exec(marshal.loads(staged.code.read_bytes()), filled)  # noqa: S102, S302
+    exec(compile(content, "daily.py", "exec"), plain)  # noqa: S102
+    assert filled["got"] == got
+    assert plain["got"] == got.replace("1", "$day")
+
+
 def test_a_script_that_is_no_text_is_refused(tmp_path):
     script = tmp_path / "daily.py"
     script.write_bytes(b"\n\nprint('\xb8\xc5')\n")
