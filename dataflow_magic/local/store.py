@@ -1,6 +1,7 @@
 """Jobs and runs on disk, and the states a run may go through. Only this module knows the schema; it knows no HTTP.
 
-Any thread may call: each call has a connection to itself, kept for the next; WAL lets readers go on while one writes.
+Any thread may call. Each call is one short transaction on a connection that no other call uses; connections are kept
+for later calls. In WAL mode reads go on during a write.
 """
 
 from __future__ import annotations
@@ -62,7 +63,7 @@ CREATE TABLE IF NOT EXISTS runs (
 );
 CREATE INDEX IF NOT EXISTS runs_by_job ON runs (job_id, seq);
 CREATE INDEX IF NOT EXISTS runs_by_status ON runs (status);
--- Counting 100,000 runs takes longer than reading ten of them.
+-- Counting 100,000 runs takes longer than reading a page of ten.
 CREATE TABLE IF NOT EXISTS run_counts (job_id TEXT PRIMARY KEY, runs INTEGER NOT NULL);
 INSERT INTO run_counts SELECT job_id, count(*) FROM runs WHERE NOT EXISTS (SELECT 1 FROM run_counts) GROUP BY job_id;
 CREATE TRIGGER IF NOT EXISTS run_added AFTER INSERT ON runs BEGIN
@@ -88,7 +89,7 @@ NEXT_STATES = MappingProxyType(
 
 @dataclass(frozen=True, slots=True)
 class StoredJob:
-    """A job as stored; ``condition`` and ``extra`` are JSON objects with the wire's names."""
+    """A stored job. ``condition`` and ``extra`` are JSON objects with the wire's names; times are aware."""
 
     job_id: str
     name: str
@@ -104,7 +105,7 @@ class StoredJob:
 
 @dataclass(frozen=True, slots=True)
 class StoredRun:
-    """A run as stored; times are aware, ``started`` is when its script began, the limit is its job's."""
+    """A stored run. Times are aware; ``started`` is when its script started; ``max_concurrent_runs`` is its job's."""
 
     run_id: str
     job_id: str
@@ -122,7 +123,7 @@ class StoredRun:
 
 
 class Tally(NamedTuple):
-    """How many jobs and runs there are, and how many of the runs are READY and RUNNING."""
+    """Counts of jobs, of runs, and of the runs that are READY and RUNNING."""
 
     jobs: int = 0
     runs: int = 0
@@ -131,7 +132,7 @@ class Tally(NamedTuple):
 
 
 def tally(path: Path) -> Tally | None:
-    """Count what a database holds and change nothing: all 0 where there is none, None where it cannot be read."""
+    """Return the counts of a database: all 0 without a file, None when it cannot be read. Writes nothing."""
     if not path.exists():
         return Tally()
     try:
@@ -146,12 +147,12 @@ def tally(path: Path) -> Tally | None:
 
 
 def new_id() -> str:
-    """Return an id in the form of the vendor's full examples: twelve letters and digits."""
+    """Return a new id: twelve letters and digits, like those on the vendor's pages."""
     return "".join(secrets.choice(string.ascii_letters + string.digits) for _ in range(12))
 
 
 def is_id(text: str) -> bool:
-    """Whether `new_id` could have made this."""
+    """Whether a text has the form of `new_id`."""
     return len(text) == 12 and text.isascii() and text.isalnum()
 
 
@@ -161,9 +162,9 @@ class Store:
     Parameters
     ----------
     path
-        SQLite file; made when missing.
+        SQLite file; created when missing.
     now
-        Gives the aware time written into rows.
+        Returns the aware time to store.
     """
 
     def __init__(self, path: Path, now: Callable[[], datetime]) -> None:
@@ -171,12 +172,12 @@ class Store:
         self._now = now
         self._idle: list[sqlite3.Connection] = []
         weakref.finalize(self, _close_all, self._idle)
-        with self._open() as db:
+        with self._transaction() as db:
             db.execute("PRAGMA journal_mode=WAL")
             db.executescript(SCHEMA)
 
     def close(self) -> None:
-        """Close what is open, so that all is in the one file; a further call opens anew."""
+        """Close all connections, which puts all data into the one file; a later call opens a new one."""
         _close_all(self._idle)
 
     def add_job(
@@ -191,7 +192,7 @@ class Store:
         """Store a job under a new id."""
         now = self._stamp()
         job_id = new_id()
-        with self._open() as db:
+        with self._transaction() as db:
             db.execute(
                 "INSERT INTO jobs (job_id, name, type, max_concurrent_runs, condition, extra, created, updated) "
                 "VALUES (?, ?, ?, ?, ?, ?, ?, ?)",
@@ -210,9 +211,9 @@ class Store:
         condition: Mapping[str, Any],
         extra: Mapping[str, Any] = MappingProxyType({}),
     ) -> StoredJob | None:
-        """Lay what is given over a job and return it, None when there is none; None changes nothing."""
-        with self._open() as db:
-            db.execute("BEGIN IMMEDIATE")  # so that nobody else's change comes between reading and writing
+        """Change a job and return it; None when there is no such job. Mappings are merged; None keeps the old value."""
+        with self._transaction() as db:
+            db.execute("BEGIN IMMEDIATE")  # no other change between the read and the write
             row = db.execute("SELECT condition, extra FROM jobs WHERE job_id = ?", (job_id,)).fetchone()
             if row is None:
                 return None
@@ -231,8 +232,8 @@ class Store:
         return self.job(job_id)
 
     def delete_job(self, job_id: str) -> bool:
-        """Remove a job and its runs; False, and nothing changed, while one of them is READY or RUNNING."""
-        with self._open() as db:
+        """Delete a job and its runs; False, and no change, while a run is READY or RUNNING."""
+        with self._transaction() as db:
             gone = db.execute(
                 "DELETE FROM jobs WHERE job_id = ? AND NOT EXISTS "
                 "(SELECT 1 FROM runs WHERE job_id = jobs.job_id AND status IN (?, ?))",
@@ -243,15 +244,15 @@ class Store:
             return gone.rowcount == 1
 
     def job(self, job_id: str) -> StoredJob | None:
-        """Return a job, None when there is none."""
+        """Return a job; None when there is no such job."""
         found = self._jobs("WHERE j.job_id = ?", (job_id,))
         return found[0] if found else None
 
     def jobs(self, *, name: str | None, page: int, limit: int) -> tuple[list[StoredJob], int]:
-        """Return a page of jobs, oldest first, whose name contains ``name``, and how many there are in all."""
+        """Return one page of the jobs whose name contains ``name``, oldest first, and the total."""
         where, values = ("WHERE instr(j.name, ?)", (name,)) if name else ("", ())
         items = self._jobs(f"{where} ORDER BY j.seq LIMIT ? OFFSET ?", (*values, limit, page * limit))
-        with self._open() as db:
+        with self._transaction() as db:
             (total,) = db.execute(f"SELECT count(*) FROM jobs j {where}", values).fetchone()  # noqa: S608 - fixed text
         return items, total
 
@@ -269,10 +270,10 @@ class Store:
         Raises
         ------
         LookupError
-            The job was deleted meanwhile.
+            The job has been deleted.
         """
         run_id = new_id()
-        with self._open() as db:
+        with self._transaction() as db:
             added = db.execute(
                 "INSERT INTO runs (run_id, job_id, job_name, condition, parameters, trigger_id, workflow_id, status, "
                 "created) SELECT ?, ?, ?, ?, ?, ?, ?, ?, ? WHERE EXISTS (SELECT 1 FROM jobs WHERE job_id = ?)",
@@ -296,16 +297,16 @@ class Store:
         return run
 
     def run(self, run_id: str) -> StoredRun | None:
-        """Return a run, None when there is none."""
+        """Return a run; None when there is no such run."""
         found = self._runs("WHERE r.run_id = ?", (run_id,))
         return found[0] if found else None
 
     def runs(self, job_id: str, *, page: int, limit: int) -> tuple[list[StoredRun], int]:
-        """Return a page of a job's runs, newest first, and how many there are in all."""
+        """Return one page of a job's runs, newest first, and the total."""
         items = self._runs(
             "WHERE r.job_id = ? ORDER BY r.seq DESC LIMIT ? OFFSET ?", (job_id, limit, page * limit)
         )
-        with self._open() as db:
+        with self._transaction() as db:
             counted = db.execute("SELECT runs FROM run_counts WHERE job_id = ?", (job_id,)).fetchone()
         return items, counted["runs"] if counted else 0
 
@@ -314,7 +315,7 @@ class Store:
         return self._runs("WHERE r.status = ? ORDER BY r.seq", (state,))
 
     def last_seconds(self, job_id: str) -> float | None:
-        """Return how long the script of the job's last COMPLETED run took; None when there is none."""
+        """Return the script seconds of the job's last COMPLETED run; None without one."""
         runs = self._runs(
             "WHERE r.job_id = ? AND r.status = ? ORDER BY r.seq DESC LIMIT 1", (job_id, RunState.COMPLETED)
         )
@@ -324,16 +325,16 @@ class Store:
 
     def count_in(self, state: RunState) -> int:
         """Return how many runs are in a state."""
-        with self._open() as db:
+        with self._transaction() as db:
             (count,) = db.execute("SELECT count(*) FROM runs WHERE status = ?", (state,)).fetchone()
         return int(count)
 
     def move(self, run_id: str, state: RunState, detail: str = "") -> bool:
-        """Bring a run to a state; False, and nothing changed, where its present state does not allow that."""
+        """Move a run to a state; False, and no change, when its present state does not allow it."""
         before = allowed_before(state)
         stamp = "started" if state == RunState.RUNNING else "ended"
         marks = ", ".join("?" * len(before))
-        with self._open() as db:
+        with self._transaction() as db:
             changed = db.execute(
                 f"UPDATE runs SET status = ?, detail = ?, {stamp} = ? WHERE run_id = ? AND status IN ({marks})",  # noqa: S608
                 (state, detail, self._stamp(), run_id, *before),
@@ -341,7 +342,7 @@ class Store:
             return changed.rowcount == 1
 
     def _jobs(self, rest: str, values: tuple[Any, ...]) -> list[StoredJob]:
-        with self._open() as db:
+        with self._transaction() as db:
             rows = db.execute(
                 "SELECT j.*, r.status AS last_status, r.created AS last_run FROM jobs j LEFT JOIN runs r "  # noqa: S608
                 f"ON r.seq = (SELECT max(seq) FROM runs WHERE job_id = j.job_id) {rest}",
@@ -364,7 +365,7 @@ class Store:
         ]
 
     def _runs(self, rest: str, values: tuple[Any, ...]) -> list[StoredRun]:
-        with self._open() as db:
+        with self._transaction() as db:
             rows = db.execute(
                 f"SELECT r.*, j.max_concurrent_runs FROM runs r JOIN jobs j USING (job_id) {rest}",  # noqa: S608
                 values,
@@ -392,7 +393,7 @@ class Store:
         return self._now().isoformat()
 
     @contextmanager
-    def _open(self) -> Iterator[sqlite3.Connection]:
+    def _transaction(self) -> Iterator[sqlite3.Connection]:
         try:
             db = self._idle.pop()
         except IndexError:

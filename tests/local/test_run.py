@@ -17,7 +17,7 @@ from dataflow_magic.local.run import script_parameters
     ],
     ids=["the run's", "the run's over the job's", "with and without $ is one name", "all become text"],
 )
-def test_a_script_gets_the_jobs_parameters_with_the_runs_laid_over(stored, given, merged):
+def test_a_script_gets_the_jobs_parameters_with_the_runs_over_them(stored, given, merged):
     assert script_parameters(stored, given) == merged
 
 

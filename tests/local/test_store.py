@@ -56,7 +56,7 @@ def test_ids_are_twelve_letters_and_digits():
 
 
 @pytest.mark.parametrize("text", ["", "a" * 11, "a" * 13, "a-bcdefghijk", "abcdefghijk\n", "매" * 12])
-def test_anything_else_is_no_id(text):
+def test_other_texts_are_not_ids(text):
     assert not is_id(text)
 
 
@@ -76,7 +76,7 @@ def test_the_database_is_in_wal_mode(tmp_path, clock):
         assert db.execute("PRAGMA journal_mode").fetchone() == ("wal",)
 
 
-def test_a_reader_is_not_kept_waiting_by_a_writer(store, tmp_path):
+def test_a_read_does_not_wait_for_a_write(store, tmp_path):
     run = add_run(store, add_job(store))
     with closing(sqlite3.connect(tmp_path / "state.sqlite3", isolation_level=None)) as writer:
         writer.execute("BEGIN IMMEDIATE")
@@ -85,7 +85,7 @@ def test_a_reader_is_not_kept_waiting_by_a_writer(store, tmp_path):
         assert store.run(run.run_id).status == "READY"
 
 
-def test_a_job_comes_back_as_it_was_stored(store):
+def test_a_job_is_read_as_it_was_stored(store):
     job = add_job(store, "매출", max_concurrent_runs=3)
 
     again = store.job(job.job_id)
@@ -97,7 +97,7 @@ def test_a_job_comes_back_as_it_was_stored(store):
     assert (again.last_status, again.last_run) == (None, None)
 
 
-def test_a_run_comes_back_as_it_was_stored(store):
+def test_a_run_is_read_as_it_was_stored(store):
     job = add_job(store, max_concurrent_runs=3)
     run = store.add_run(
         job,
@@ -117,7 +117,7 @@ def test_a_run_comes_back_as_it_was_stored(store):
     assert again.max_concurrent_runs == 3
 
 
-def test_an_update_is_laid_over_and_dated(store, clock):
+def test_an_update_is_merged_into_the_job_and_dated(store, clock):
     job = add_job(store, max_concurrent_runs=3)
     clock.advance(hours=1)
 
@@ -133,7 +133,7 @@ def test_an_update_is_laid_over_and_dated(store, clock):
     assert (renamed.name, renamed.max_concurrent_runs, renamed.condition) == ("weekly", 1, updated.condition)
 
 
-def test_updates_at_once_lose_nothing(store):
+def test_concurrent_updates_lose_nothing(store):
     job = add_job(store)
 
     with ThreadPoolExecutor(8) as pool:
@@ -152,7 +152,7 @@ def test_a_job_with_a_live_run_is_not_deleted(store, state):
     assert store.run(run.run_id) is not None
 
 
-def test_a_deleted_job_is_gone_with_its_runs_and_no_others(store):
+def test_deleting_a_job_deletes_its_runs_and_no_others(store):
     job, other = add_job(store), add_job(store)
     run, kept = add_run(store, job), add_run(store, other)
     store.move(run.run_id, RunState.FAILED)
@@ -167,13 +167,13 @@ def test_a_deleted_job_is_gone_with_its_runs_and_no_others(store):
     assert store.delete_job(job.job_id) is False
 
 
-def test_what_is_not_there_is_none(store):
+def test_unknown_jobs_and_runs_are_none(store):
     assert store.update_job("NOSUCHJOB000", condition={}) is None
     assert store.job("NOSUCHJOB000") is None
     assert store.run("NOSUCHRUN000") is None
 
 
-def test_a_reopened_store_has_it_all(store, tmp_path, clock):
+def test_a_reopened_store_has_all_jobs_and_runs(store, tmp_path, clock):
     job = add_job(store)
     run = add_run(store, job)
     store.move(run.run_id, RunState.RUNNING)
@@ -282,7 +282,7 @@ def test_a_database_of_an_earlier_version_opens_with_all_its_jobs_and_runs(tmp_p
     assert tally(tmp_path / "state.sqlite3") == Tally(jobs=1, runs=3, waiting=1, running=1)
 
 
-def test_a_job_knows_its_newest_run(store, clock):
+def test_a_job_has_the_state_of_its_newest_run(store, clock):
     job, other = add_job(store), add_job(store)
     add_run(store, job)
     clock.advance(hours=1)
@@ -295,7 +295,7 @@ def test_a_job_knows_its_newest_run(store, clock):
     assert store.job(other.job_id).last_status is None
 
 
-def test_jobs_are_listed_oldest_first_and_counted_in_all(store):
+def test_jobs_are_listed_oldest_first_with_the_total(store):
     names = [add_job(store, f"job_{n}").name for n in range(5)]
 
     page, total = store.jobs(name=None, page=1, limit=2)
@@ -314,9 +314,17 @@ def test_jobs_are_listed_oldest_first_and_counted_in_all(store):
         ("_", ["daily_sales", "daily_delays"]),
         ("", ["daily_sales", "daily_delays"]),
     ],
-    ids=["beginning", "end", "whole", "other case", "no wildcard", "underscore as it is", "empty is all"],
+    ids=[
+        "beginning",
+        "end",
+        "whole",
+        "other case",
+        "a % is no wildcard",
+        "a _ is no wildcard",
+        "empty selects all",
+    ],
 )
-def test_a_name_narrows_the_jobs_to_those_that_contain_it(store, wanted, found):
+def test_a_name_selects_the_jobs_whose_name_contains_it(store, wanted, found):
     add_job(store, "daily_sales")
     add_job(store, "daily_delays")
 
@@ -325,7 +333,7 @@ def test_a_name_narrows_the_jobs_to_those_that_contain_it(store, wanted, found):
     assert ([job.name for job in jobs], total) == (found, len(found))
 
 
-def test_runs_are_listed_newest_first_even_within_one_moment(store):
+def test_runs_of_one_moment_are_listed_newest_first(store):
     job = add_job(store)
     ids = [add_run(store, job).run_id for _ in range(5)]
     add_run(store, add_job(store))
@@ -336,7 +344,7 @@ def test_runs_are_listed_newest_first_even_within_one_moment(store):
 
 
 @pytest.mark.parametrize(("page", "limit"), [(0, 0), (9, 10), (999_999_999, 999_999_999)])
-def test_a_page_beyond_the_end_is_empty_and_still_tells_the_total(store, page, limit):
+def test_a_page_beyond_the_end_is_empty_and_has_the_total(store, page, limit):
     job = add_job(store)
     add_run(store, job)
 
@@ -344,7 +352,7 @@ def test_a_page_beyond_the_end_is_empty_and_still_tells_the_total(store, page, l
     assert store.jobs(name=None, page=page, limit=limit) == ([], 1)
 
 
-def test_runs_in_a_state_come_oldest_first(store):
+def test_runs_in_a_state_are_listed_oldest_first(store):
     jobs = add_job(store), add_job(store)
     ids = [add_run(store, jobs[n % 2]).run_id for n in range(4)]
     store.move(ids[1], RunState.RUNNING)
@@ -353,7 +361,7 @@ def test_runs_in_a_state_come_oldest_first(store):
     assert [run.run_id for run in store.runs_in(RunState.RUNNING)] == [ids[1]]
 
 
-def test_a_move_dates_the_start_and_the_end(store, clock):
+def test_a_move_stores_the_time_of_start_and_end(store, clock):
     run = add_run(store, add_job(store))
     clock.advance(minutes=1)
     assert store.move(run.run_id, RunState.RUNNING)
@@ -368,7 +376,7 @@ def test_a_move_dates_the_start_and_the_end(store, clock):
     assert (again.status, again.detail) == ("FAILED", "the script exited with code 1")
 
 
-def test_moving_what_is_not_there_moves_nothing(store):
+def test_moving_an_unknown_run_is_false(store):
     assert not store.move("NOSUCHRUN000", RunState.RUNNING)
 
 
@@ -386,7 +394,7 @@ def test_a_stored_run_never_leaves_a_final_state(store, wishes):
         final = now if now.status in FINAL_STATES else None
 
 
-def test_threads_may_write_at_once(store):
+def test_threads_write_concurrently(store):
     job = add_job(store)
 
     with ThreadPoolExecutor(8) as pool:
@@ -412,7 +420,7 @@ for n in range(20):
 """
 
 
-def test_processes_may_write_at_once(store, tmp_path):
+def test_processes_write_concurrently(store, tmp_path):
     job = add_job(store)
     command = [sys.executable, "-c", WRITER, tmp_path / "state.sqlite3", job.job_id]
     writers = [
@@ -433,7 +441,7 @@ def test_processes_may_write_at_once(store, tmp_path):
             writer.wait()
 
 
-def test_only_one_of_two_moves_wins(store):
+def test_one_of_two_concurrent_moves_wins(store):
     job = add_job(store)
     runs = [add_run(store, job).run_id for _ in range(20)]
 
@@ -446,7 +454,7 @@ def test_only_one_of_two_moves_wins(store):
     assert [a != b for a, b in zip(failed, canceled, strict=True)] == [True] * 20
 
 
-def test_a_tally_counts_jobs_and_runs_by_their_state_and_changes_nothing(tmp_path, store):
+def test_a_tally_counts_jobs_and_runs_by_state_and_writes_nothing(tmp_path, store):
     job, other = add_job(store), add_job(store)
     for state in (None, "RUNNING", "RUNNING", "FAILED"):
         run = add_run(store, other)
@@ -459,10 +467,8 @@ def test_a_tally_counts_jobs_and_runs_by_their_state_and_changes_nothing(tmp_pat
     assert not (tmp_path / "none.sqlite3").exists()
 
 
-@pytest.mark.parametrize(
-    "content", [b"no database at all, whatever its name says", b""], ids=["text", "empty"]
-)
-def test_what_is_no_database_of_ours_has_no_tally(tmp_path, content):
+@pytest.mark.parametrize("content", [b"this is not a database", b""], ids=["text", "empty"])
+def test_a_file_of_another_kind_has_no_tally(tmp_path, content):
     (tmp_path / "state.sqlite3").write_bytes(content)
 
     assert tally(tmp_path / "state.sqlite3") is None
@@ -478,16 +484,16 @@ def test_what_is_no_database_of_ours_has_no_tally(tmp_path, content):
         ("CANCELED", ["READY", "RUNNING"]),
     ],
 )
-def test_each_state_may_follow_only_these(state, before):
+def test_the_states_before_each_state(state, before):
     assert sorted(allowed_before(RunState(state))) == before
 
 
-def test_every_state_the_page_names_has_its_row():
+def test_every_state_of_the_page_is_in_the_table():
     assert sorted(NEXT_STATES) == ["CANCELED", "COMPLETED", "FAILED", "READY", "RUNNING"]
 
 
 @given(st.lists(st.sampled_from(list(RunState))))
-def test_no_run_of_changes_leaves_a_final_state(wishes):
+def test_no_sequence_of_moves_leaves_a_final_state(wishes):
     state = RunState.READY
     seen = [state]
     for wish in wishes:

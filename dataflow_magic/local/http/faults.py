@@ -97,7 +97,7 @@ NO_EFFECTS = Effects()
 class _Fault(BaseModel):
     # Built at first use, so that the service starts sooner.
     model_config = ConfigDict(extra="forbid", frozen=True, defer_build=True)
-    operations: ClassVar[tuple[str, ...]] = ("*",)
+    patterns: ClassVar[tuple[str, ...]] = ("*",)
     """Patterns of the methods and paths it can change."""
 
     probability: Annotated[float, Field(strict=True, ge=0, le=1)] = 1.0
@@ -108,7 +108,7 @@ class _Fault(BaseModel):
     def matches(self, method: str, path: str) -> bool:
         """Whether the fault may strike this request."""
         return (
-            any(fnmatchcase(f"{method} {path}", pattern) for pattern in self.operations)
+            any(fnmatchcase(f"{method} {path}", pattern) for pattern in self.patterns)
             and self.method in {None, method}
             and (self.path is None or fnmatchcase(path, self.path))
         )
@@ -145,7 +145,7 @@ class ClockSkew(_Fault):
 class SlowReady(_Fault):
     """A run is READY in responses for at least this long."""
 
-    operations = (LISTS, RUNS)
+    patterns = (LISTS, RUNS)
     kind: Literal["slow-ready"]
     seconds: Seconds
 
@@ -153,7 +153,7 @@ class SlowReady(_Fault):
 class UnknownState(_Fault):
     """A live run has an unknown state in responses."""
 
-    operations = (LISTS, RUNS)
+    patterns = (LISTS, RUNS)
     kind: Literal["unknown-state"]
     state: Name = "PREPARING"
 
@@ -161,7 +161,7 @@ class UnknownState(_Fault):
 class ParametersForm(_Fault):
     """``parsedParameters`` has one of the forms the vendor's pages allow."""
 
-    operations = (LISTS, RUNS, STARTS)
+    patterns = (LISTS, RUNS, STARTS)
     kind: Literal["parsed-parameters"]
     form: Literal["[]", "[{}]", "{}", "null", "filled"]
 
@@ -169,7 +169,7 @@ class ParametersForm(_Fault):
 class ListLag(_Fault):
     """Runs younger than this are not listed."""
 
-    operations = (LISTS,)
+    patterns = (LISTS,)
     kind: Literal["list-lag"]
     seconds: Seconds
 

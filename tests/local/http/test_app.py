@@ -1,4 +1,4 @@
-"""The real client against the real service, without a network between them, and the bytes of single requests."""
+"""The real client against the real service without a network, and the bytes of single requests."""
 
 import json
 import logging
@@ -54,7 +54,7 @@ NO_SUCH_URL = {"error": {"errorCode": "300", "message": "Not Found Exception", "
 
 @dataclass
 class World:
-    """A service, its client, and the hand that moves its clock and its runs."""
+    """A service, its client, and control of its clock and its runs."""
 
     client: Client
     http: httpx.AsyncClient
@@ -78,7 +78,7 @@ class World:
         raise AssertionError(f"the run stays {run.status}")
 
     async def send(self, method: str, target: str, content: bytes | None = None) -> httpx.Response:
-        """Send one request, signed over its target as it is."""
+        """Send one request, signed over its raw target."""
         return await self.http.request(
             method, BASE + target, content=content, headers=signed(method, target.encode())
         )
@@ -135,14 +135,14 @@ async def a_world(
 
 @contextmanager
 def hidden(folder: Path, table: str) -> Iterator[None]:
-    """A database in which something is badly wrong for a while."""
+    """Hide a table of the database inside the block."""
     with closing(sqlite3.connect(folder / "state.sqlite3")) as db:
         db.executescript(f"ALTER TABLE {table} RENAME TO hidden")
         yield
         db.executescript(f"ALTER TABLE hidden RENAME TO {table}")
 
 
-async def test_a_run_is_started_watched_and_ends(world):
+async def test_a_run_starts_runs_and_ends(world):
     job = await world.job()
 
     run = await world.client.execute_job(job.job_id, CONDITION, {"$table_name": "test.sample_table2"})
@@ -160,7 +160,7 @@ async def test_a_run_is_started_watched_and_ends(world):
     assert str(over.end_date) == "2026-11-01 17:03:00+09:00"
 
 
-async def test_a_failed_run_tells_why(world):
+async def test_a_failed_run_has_its_reason(world):
     job = await world.job()
     run_id = await world.start(job)
     world.runs.start(run_id)
@@ -172,7 +172,7 @@ async def test_a_failed_run_tells_why(world):
     assert (await world.client.get_job(job.job_id)).last_execution_status == "FAILED"
 
 
-async def test_the_pages_own_request_is_answered_with_the_pages_own_fields(world):
+async def test_the_request_of_the_page_gets_the_fields_of_the_page(world):
     job = await world.job()
     page = b"""{
       "jobCondition": {
@@ -216,7 +216,7 @@ async def test_the_pages_own_request_is_answered_with_the_pages_own_fields(world
     }
 
 
-async def test_what_is_told_of_one_run_is_told_of_it_in_the_list(world):
+async def test_a_run_is_the_same_alone_and_in_the_list(world):
     job = await world.job()
     run_id = await world.start(job, **{"$a": "x"})
     world.runs.start(run_id)
@@ -230,7 +230,7 @@ async def test_what_is_told_of_one_run_is_told_of_it_in_the_list(world):
     assert one["jobName"] == "daily_sales"
 
 
-async def test_trigger_and_workflow_go_in_the_query_and_are_told(world):
+async def test_trigger_and_workflow_of_the_query_are_in_the_response(world):
     job = await world.job()
 
     run = await world.client.execute_job(
@@ -252,7 +252,7 @@ async def test_an_empty_trigger_is_none(world):
     assert (run.trigger_id, run.workflow_id, run.type) == (None, None, "JOB")
 
 
-async def test_a_run_gets_the_jobs_parameters_with_its_own_laid_over(world):
+async def test_a_run_gets_the_jobs_parameters_with_its_own_over_them(world):
     body = {"name": "daily", "type": "SCRIPT", "jobCondition": {"parameters": {"$a": "1", "$b": "2"}}}
     created = await world.send("POST", "/api/v1/jobs", as_json(body))
     job = await world.client.get_job(created.json()["jobId"])
@@ -273,7 +273,7 @@ async def test_a_timeout_of_0_is_six_hours(world):
     assert run.job_condition.timeout == 0
 
 
-async def test_a_signature_is_over_the_target_as_it_is_on_the_wire(world):
+async def test_a_signature_covers_the_raw_target(world):
     target = "/api/v1/jobs?name=%EB%A7%A4%EC%B6%9C&limit=%35&x=a+b%20c&empty="
 
     response = await world.send("GET", target)
@@ -297,7 +297,7 @@ async def test_an_escaped_path_is_signed_with_its_escapes(world):
     ],
     ids=["all", "timestamp", "access key", "signature"],
 )
-async def test_a_request_with_a_header_missing_is_told_so(world, absent):
+async def test_a_missing_header_is_named_as_missing(world, absent):
     headers = {k: v for k, v in signed("GET", b"/api/v1/jobs").items() if k not in absent}
 
     response = await world.http.get(f"{BASE}/api/v1/jobs", headers=headers)
@@ -313,7 +313,7 @@ async def test_an_empty_header_is_a_missing_one(world):
     assert (response.status_code, response.json()) == (401, MISSING)
 
 
-async def test_the_first_versions_header_is_not_taken(world):
+async def test_the_signature_header_of_version_1_is_refused(world):
     headers = signed("GET", b"/api/v1/jobs")
     headers["x-ncp-apigw-signature-v1"] = headers.pop("x-ncp-apigw-signature-v2")
 
@@ -369,13 +369,13 @@ async def test_a_wrong_signature_is_refused(world, headers):
     assert (response.status_code, response.json()) == (401, INVALID)
 
 
-async def test_a_decoded_path_is_not_what_was_signed(world):
+async def test_a_signature_of_the_decoded_path_is_refused(world):
     response = await world.http.get(f"{BASE}/api/v1/jobs/a%20b", headers=signed("GET", b"/api/v1/jobs/a b"))
 
     assert (response.status_code, response.json()) == (401, INVALID)
 
 
-async def test_headers_of_no_text_are_a_wrong_signature(world):
+async def test_headers_that_are_not_ascii_are_a_wrong_signature(world):
     headers = [
         (b"x-ncp-apigw-timestamp", "١٢٣".encode()),
         (b"x-ncp-iam-access-key", b"\xff\xfe"),
@@ -392,7 +392,7 @@ async def test_headers_of_no_text_are_a_wrong_signature(world):
     [(-300_000, 200), (300_000, 200), (-300_001, 401), (300_001, 401)],
     ids=["5 min ago", "in 5 min", "over 5 min ago", "in over 5 min"],
 )
-async def test_a_timestamp_may_be_five_minutes_off_and_no_more(world, off_ms, status):
+async def test_a_timestamp_up_to_five_minutes_off_is_valid(world, off_ms, status):
     headers = signed("GET", b"/api/v1/jobs", at_ms=NOW_MS + off_ms)
 
     response = await world.http.get(f"{BASE}/api/v1/jobs", headers=headers)
@@ -400,7 +400,7 @@ async def test_a_timestamp_may_be_five_minutes_off_and_no_more(world, off_ms, st
     assert response.status_code == status
 
 
-async def test_a_signature_is_asked_for_before_anything_else_is_told(world):
+async def test_the_signature_is_checked_before_anything_else(world):
     responses = [
         await world.http.get(f"{BASE}/nowhere"),
         await world.http.delete(f"{BASE}/api/v1/jobs"),
@@ -412,14 +412,14 @@ async def test_a_signature_is_asked_for_before_anything_else_is_told(world):
     assert [(r.status_code, r.json()) for r in responses] == [(401, MISSING)] * 5
 
 
-async def test_the_client_says_which_keys_to_check(world):
+async def test_the_client_names_the_keys_to_check(world):
     transport, now = world.transport, world.clock.seconds
     async with Client(ACCESS_KEY, "SK_OTHER", BASE, transport=transport, now=now) as stranger:
         with pytest.raises(errors.NotSignedIn, match="check the access key and the secret key"):
             await stranger.list_jobs()
 
 
-async def test_keys_are_not_told_by_what_holds_them():
+async def test_the_repr_of_keys_hides_them():
     assert repr(Keys("AK_TEST", "SK_TEST")) == "Keys(...)"
 
 
@@ -487,7 +487,7 @@ async def test_unknown_ids_are_the_services_404(world):
 
 
 @pytest.mark.parametrize("no_id", ["x", "NOSUCHJOB0000", "NO-SUCH-JOB0", "%EB%A7%A4%EC%B6%9C"])
-async def test_what_is_no_id_is_not_looked_for(world, no_id):
+async def test_a_text_that_is_not_an_id_is_not_found(world, no_id):
     job = await world.job()
     with hidden(world.folder, "jobs"):
         response = await world.send("GET", f"/api/v1/jobs/{no_id}")
@@ -517,7 +517,7 @@ async def test_a_head_over_16_kilobytes_is_the_gateways_413(world, target, heade
     )
 
 
-async def test_a_start_is_refused_where_too_many_runs_wait(tmp_path):
+async def test_a_start_is_refused_when_too_many_runs_wait(tmp_path):
     async with a_world(tmp_path, most_waiting=2) as world:
         job = await world.job()
         ids = [await world.start(job) for _ in range(2)]
@@ -533,7 +533,7 @@ async def test_a_start_is_refused_where_too_many_runs_wait(tmp_path):
         assert (await world.post_run(job, as_json(BODY))).status_code == 200
 
 
-async def test_the_client_tells_an_unknown_job_from_an_unknown_address(world):
+async def test_the_client_distinguishes_an_unknown_job_from_an_unknown_address(world):
     with pytest.raises(errors.NotFound) as refused:
         await world.client.get_job("NOSUCHJOB000")
 
@@ -568,7 +568,7 @@ async def test_the_client_tells_an_unknown_job_from_an_unknown_address(world):
         "NaN",
     ],
 )
-async def test_a_body_that_breaks_the_contract_is_refused_and_starts_nothing(world, body, detail):
+async def test_an_invalid_body_is_refused_and_starts_no_run(world, body, detail):
     job = await world.job()
 
     response = await world.post_run(job, body)
@@ -578,7 +578,7 @@ async def test_a_body_that_breaks_the_contract_is_refused_and_starts_nothing(wor
     assert (await world.client.list_executions(job.job_id)).count == 0
 
 
-async def test_the_client_raises_what_the_service_has_against_a_value(world):
+async def test_the_client_raises_the_services_detail(world):
     job = await world.job()
 
     with pytest.raises(errors.BadParameter) as refused:
@@ -609,7 +609,7 @@ async def test_a_body_over_one_megabyte_is_the_gateways_413(world, size, status)
         }
 
 
-async def test_a_body_that_comes_in_pieces_is_put_together(world):
+async def test_a_body_in_several_chunks_is_read_whole(world):
     job = await world.job()
     target = f"/api/v1/jobs/{job.job_id}/executions"
 
@@ -622,7 +622,7 @@ async def test_a_body_that_comes_in_pieces_is_put_together(world):
     assert response.status_code == 200
 
 
-async def test_parameters_and_their_letters_come_back_as_sent(world):
+async def test_parameters_in_any_script_are_returned_as_sent(world):
     job = await world.job()
     parameters = {"$이름": "매출 🚀\n'\"\\", "$n": 7, "$x": 0.5, "$b": False}
     run_id = await world.start(job, **parameters)
@@ -633,7 +633,7 @@ async def test_parameters_and_their_letters_come_back_as_sent(world):
     assert running.parameters == parameters
 
 
-async def test_a_job_is_stored_and_told(world):
+async def test_a_job_is_stored_and_returned(world):
     created = await world.client.create_job(
         "daily_sales", condition=CONDITION, max_concurrent_runs=3, description="매출"
     )
@@ -649,7 +649,7 @@ async def test_a_job_is_stored_and_told(world):
 
 
 @pytest.mark.parametrize("contract", list(Contract))
-async def test_an_update_of_a_job_is_stored_and_told(tmp_path, contract):
+async def test_an_update_of_a_job_is_stored_and_returned(tmp_path, contract):
     async with a_world(tmp_path, contract=contract) as world:
         job = await world.job(description="x", max_concurrent_runs=3)
         world.clock.advance(minutes=1)
@@ -671,7 +671,7 @@ async def test_an_update_of_a_job_is_stored_and_told(tmp_path, contract):
 
 
 @pytest.mark.parametrize("contract", list(Contract))
-async def test_an_execution_config_changes_what_it_brings_and_keeps_the_rest(tmp_path, contract):
+async def test_an_execution_config_changes_its_fields_and_keeps_the_others(tmp_path, contract):
     async with a_world(tmp_path, contract=contract) as world:
         job = await world.job()
         target = f"/api/v1/jobs/{job.job_id}/executions"
@@ -691,9 +691,7 @@ async def test_an_execution_config_changes_what_it_brings_and_keeps_the_rest(tmp
     ],
     ids=["update", "execution config"],
 )
-async def test_a_change_that_breaks_the_contract_is_refused_and_changes_nothing(
-    world, method, tail, fields, detail
-):
+async def test_an_invalid_change_is_refused_and_changes_nothing(world, method, tail, fields, detail):
     job = await world.job()
 
     response = await world.send(method, f"/api/v1/jobs/{job.job_id}{tail}", as_json(fields))
@@ -702,7 +700,7 @@ async def test_a_change_that_breaks_the_contract_is_refused_and_changes_nothing(
     assert await world.client.get_job(job.job_id) == job
 
 
-async def test_runs_that_wait_for_a_place_go_on_once_their_job_has_more(world):
+async def test_waiting_runs_start_when_their_job_gets_more_slots(world):
     job = await world.job(max_concurrent_runs=1)
     first, second = await world.start(job), await world.start(job)
     await until(lambda: world.runs.begun() == [first])
@@ -713,7 +711,7 @@ async def test_runs_that_wait_for_a_place_go_on_once_their_job_has_more(world):
 
 
 @pytest.mark.parametrize("contract", list(Contract))
-async def test_a_job_is_deleted_once_no_run_of_it_is_live(tmp_path, contract):
+async def test_a_job_is_deleted_when_it_has_no_live_run(tmp_path, contract):
     async with a_world(tmp_path, contract=contract) as world:
         job = await world.job()
         run_id = await world.start(job)
@@ -735,11 +733,11 @@ async def test_a_job_is_deleted_once_no_run_of_it_is_live(tmp_path, contract):
         assert (await world.send("GET", f"/api/v1/jobs/{job.job_id}/executions")).status_code == 404
 
 
-async def test_a_job_that_is_deleted_while_it_is_written_to_is_not_there(world):
+async def test_a_job_deleted_during_a_request_is_not_found(world):
     job = await world.job()
 
     async def late(body: bytes) -> AsyncIterator[bytes]:
-        """Send the body once the job is gone: it was looked up before that."""
+        """Send the body after the job was deleted."""
         yield body[:1]
         if (await world.send("GET", f"/api/v1/jobs/{job.job_id}")).status_code == 200:
             await world.send("DELETE", f"/api/v1/jobs/{job.job_id}")
@@ -760,7 +758,7 @@ async def test_a_job_that_is_deleted_while_it_is_written_to_is_not_there(world):
         job = await world.job()
 
 
-async def test_by_the_newest_pages_a_run_may_bring_nothing(tmp_path):
+async def test_by_the_newest_pages_a_start_may_have_an_empty_body(tmp_path):
     async with a_world(tmp_path, contract=Contract.OCTOBER_2026) as world:
         stored = {**CONDITION.to_wire(), "numWorker": 4, "parameters": {"$a": "1", "$b": "2"}}
         body = {"name": "daily", "type": "SCRIPT", "jobCondition": stored}
@@ -780,7 +778,7 @@ async def test_by_the_newest_pages_a_run_may_bring_nothing(tmp_path):
         ]
 
 
-async def test_by_the_newest_pages_what_neither_run_nor_job_has_is_refused(tmp_path):
+async def test_by_the_newest_pages_a_field_that_neither_run_nor_job_has_is_refused(tmp_path):
     async with a_world(tmp_path, contract=Contract.OCTOBER_2026) as world:
         job = await world.client.create_job("daily", condition=JobCondition(nrn="r"))
 
@@ -829,7 +827,7 @@ async def test_two_jobs_may_have_one_name(world):
     ],
     ids=["name too short", "name begins with a digit", "no type", "type of an older page", "half a pair"],
 )
-async def test_a_job_that_breaks_the_contract_is_refused_and_not_stored(world, fields, detail):
+async def test_an_invalid_job_is_refused_and_not_stored(world, fields, detail):
     response = await world.send("POST", "/api/v1/jobs", as_json(fields))
 
     assert (response.status_code, response.json()["errorType"]) == (400, "bad-parameter")
@@ -837,7 +835,7 @@ async def test_a_job_that_breaks_the_contract_is_refused_and_not_stored(world, f
     assert (await world.client.list_jobs()).count == 0
 
 
-async def test_a_name_narrows_the_list_to_those_that_contain_it(world):
+async def test_a_name_selects_the_jobs_whose_name_contains_it(world):
     for name in ("daily_sales", "daily_delays", "weekly"):
         await world.job(name)
 
@@ -888,7 +886,7 @@ async def test_a_page_beyond_the_end_is_empty(world):
     ],
     ids=["negative", "a word", "empty", "too large"],
 )
-async def test_a_page_that_cannot_be_is_refused(world, path, query, detail):
+async def test_an_invalid_page_is_refused(world, path, query, detail):
     job = await world.job()
 
     response = await world.send("GET", f"/api/v1/{path.format(job_id=job.job_id)}?{query}")
@@ -896,7 +894,7 @@ async def test_a_page_that_cannot_be_is_refused(world, path, query, detail):
     assert (response.status_code, response.json()) == (400, {"detail": detail, "errorType": "bad-parameter"})
 
 
-async def test_runs_beyond_the_jobs_limit_wait_as_ready_and_say_for_what(world):
+async def test_runs_over_the_jobs_limit_are_ready_and_say_what_they_wait_for(world):
     job = await world.job(max_concurrent_runs=1)
     first, second = await world.start(job), await world.start(job)
     await until(lambda: first in world.runs.begun())
@@ -916,7 +914,7 @@ async def test_runs_beyond_the_jobs_limit_wait_as_ready_and_say_for_what(world):
     assert (running.waiting_time, running.status_detail) == (2, None)
 
 
-async def test_runs_beyond_the_machines_places_wait_as_ready_and_say_for_what(tmp_path):
+async def test_runs_over_the_services_limit_are_ready_and_say_what_they_wait_for(tmp_path):
     async with a_world(tmp_path, slots=2) as world:
         job = await world.job()
         ids = [await world.start(job) for _ in range(3)]
@@ -944,7 +942,7 @@ async def test_a_waiting_run_is_canceled_at_once(world):
     assert over.end_date is not None
 
 
-async def test_a_run_that_goes_on_is_canceled_once_its_work_has_ended(world):
+async def test_a_running_run_is_canceled_when_its_runner_returns(world):
     job = await world.job()
     run_id = await world.start(job)
     world.runs.start(run_id)
@@ -986,7 +984,7 @@ async def progress_of(world: World, job_id: str, run_id: str) -> tuple[int, Any]
     return answer.status_code, answer.json()
 
 
-async def test_how_far_a_run_is_comes_from_its_event_log(world):
+async def test_the_progress_of_a_run_comes_from_its_event_log(world):
     job = await world.job()
     run_id = await world.start(job)
     assert await progress_of(world, job.job_id, run_id) == (200, NO_PROGRESS)
@@ -999,16 +997,16 @@ async def test_how_far_a_run_is_comes_from_its_event_log(world):
         '{"Event":"SparkListenerTaskEnd","Stage ID":0,"Stage Attempt ID":0,"Task End Reason":{"Reason":"Success"}}\n'
     )
     world.runs.start(run_id)
-    told = NO_PROGRESS | {"stagesTotal": 1, "tasksDone": 1, "tasksTotal": 4}
+    counts = NO_PROGRESS | {"stagesTotal": 1, "tasksDone": 1, "tasksTotal": 4}
     running = [{"stageId": 0, "name": "count", "tasksDone": 1, "tasksFailed": 0, "tasksTotal": 4}]
-    assert await progress_of(world, job.job_id, run_id) == (200, told | {"running": running})
+    assert await progress_of(world, job.job_id, run_id) == (200, counts | {"running": running})
 
     world.runs.complete(run_id)
     await world.reached(job, run_id, "COMPLETED")
-    assert await progress_of(world, job.job_id, run_id) == (200, told | {"isOver": True})
+    assert await progress_of(world, job.job_id, run_id) == (200, counts | {"isOver": True})
 
 
-async def test_a_run_whose_log_no_file_can_be_named_for_has_no_progress(world):
+async def test_a_run_whose_log_path_is_too_long_has_no_progress(world):
     job = await world.job()
     condition = CONDITION.model_copy(update={"log_path": "b/" + "x/" * 510})
     run = await world.client.execute_job(job.job_id, condition, {})
@@ -1019,7 +1017,7 @@ async def test_a_run_whose_log_no_file_can_be_named_for_has_no_progress(world):
     assert await progress_of(world, job.job_id, run.job_execution_id) == (200, NO_PROGRESS | {"isOver": True})
 
 
-async def test_there_is_no_progress_of_a_run_that_is_not_there(world):
+async def test_the_progress_of_an_unknown_run_is_not_found(world):
     job, other = await world.job(), await world.job("other")
     run_id = await world.start(other)
 
@@ -1030,7 +1028,7 @@ async def test_there_is_no_progress_of_a_run_that_is_not_there(world):
     assert (await progress_of(world, "NOSUCHJOB000", run_id))[0] == 404
 
 
-async def test_the_service_tells_where_its_objects_are(world):
+async def test_the_service_returns_the_folder_of_its_objects(world):
     job = await world.job()
     run_id = await world.start(job)
     await until(lambda: run_id in world.runs.begun())
@@ -1047,7 +1045,7 @@ async def test_the_service_tells_where_its_objects_are(world):
     assert await world.client.local_objects() == world.folder / "objects"
 
 
-async def test_anybody_may_ask_whether_the_service_is_well(world):
+async def test_the_health_of_the_service_needs_no_signature(world):
     response = await world.http.get(f"{BASE}/local/v1/health")
     assert (response.status_code, response.json()) == (
         200,
@@ -1059,7 +1057,7 @@ async def test_anybody_may_ask_whether_the_service_is_well(world):
     assert (ill.status_code, ill.json()["error"]["details"]) == (500, "OperationalError")
 
 
-async def test_what_happens_is_logged_by_ids_and_nothing_private_is(world, caplog):
+async def test_events_are_logged_with_ids_and_nothing_private(world, caplog):
     caplog.set_level(logging.INFO, "dataflow_magic.local")
     job = await world.job("private_name", max_concurrent_runs=1)
     run_id = await world.start(job, **{"$private": "private value"})
@@ -1074,8 +1072,8 @@ async def test_what_happens_is_logged_by_ids_and_nothing_private_is(world, caplo
     await world.send("DELETE", f"/api/v1/jobs/{job.job_id}")
 
     ours = [record for record in caplog.records if record.name.startswith("dataflow_magic.local")]
-    told = [json.loads(JsonLines().format(record)) for record in ours]
-    assert [(line["event"], line.get("runId"), line.get("state")) for line in told] == [
+    lines = [json.loads(JsonLines().format(record)) for record in ours]
+    assert [(line["event"], line.get("runId"), line.get("state")) for line in lines] == [
         ("a job was created", None, None),
         ("a run was accepted", run_id, None),
         ("a run's script has started", run_id, None),
@@ -1086,11 +1084,11 @@ async def test_what_happens_is_logged_by_ids_and_nothing_private_is(world, caplo
         ("a job was changed", None, None),
         ("a job was deleted", None, None),
     ]
-    assert {line.get("jobId") for line in told} == {job.job_id, None}
-    assert "private" not in json.dumps(told)
+    assert {line.get("jobId") for line in lines} == {job.job_id, None}
+    assert "private" not in json.dumps(lines)
 
 
-async def test_a_fault_of_its_own_is_the_gateways_500(world):
+async def test_an_error_of_the_service_is_the_gateways_500(world):
     job = await world.job()
     with hidden(world.folder, "jobs"):
         response = await world.send("GET", f"/api/v1/jobs/{job.job_id}")
@@ -1101,7 +1099,7 @@ async def test_a_fault_of_its_own_is_the_gateways_500(world):
     )
 
 
-async def test_many_starts_at_once_are_each_kept_once(world):
+async def test_concurrent_starts_are_each_stored_once(world):
     job = await world.job()
     target = f"/api/v1/jobs/{job.job_id}/executions"
     ids: set[str] = set()

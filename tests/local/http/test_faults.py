@@ -1,4 +1,4 @@
-"""Faults on demand: which strike, and the real client's view of each."""
+"""Requested faults: which strike, and what the real client gets."""
 
 import json
 import signal
@@ -42,7 +42,7 @@ def struck(of: Faults) -> list[int]:
     return [fault["struck"] for fault in of.report()["faults"]]
 
 
-def test_nothing_strikes_unasked():
+def test_no_fault_strikes_at_first():
     none = Faults()
 
     assert none.strike("GET", RUNS) == Faults().strike("POST", RUNS)
@@ -50,21 +50,21 @@ def test_nothing_strikes_unasked():
     assert none.report() == {"seed": 0, "faults": []}
 
 
-def test_a_fault_strikes_each_time_by_default():
+def test_a_fault_strikes_every_request_by_default():
     some = faults({"kind": "error", "status": 503})
 
     assert statuses(some, [("GET", RUN), ("POST", RUNS)]) == [503, 503]
     assert struck(some) == [2]
 
 
-def test_a_fault_strikes_as_often_as_it_is_told_to():
+def test_a_fault_strikes_up_to_its_times():
     some = faults({"kind": "error", "status": 500, "times": 2})
 
     assert statuses(some, [("GET", RUN)] * 4) == [500, 500, None, None]
     assert struck(some) == [2]
 
 
-def test_a_fault_strikes_where_it_is_told_to():
+def test_a_fault_strikes_its_method_and_path():
     some = faults(
         {"kind": "error", "status": 500, "method": "POST"},
         {"kind": "error", "status": 503, "path": "/api/v1/jobs/*/executions"},
@@ -74,7 +74,7 @@ def test_a_fault_strikes_where_it_is_told_to():
         None,
         500,
         503,
-        503,  # of several that set the same the last wins
+        503,  # of several faults with the same effect the last wins
     ]
     assert struck(some) == [2, 2]
 
@@ -90,7 +90,7 @@ def test_the_same_seed_and_requests_give_the_same_faults():
     assert 70 < first.count(503) < 130
 
 
-def test_a_fault_draws_apart_from_what_does_not_concern_it():
+def test_other_requests_do_not_change_a_faults_random_sequence():
     wanted = {"kind": "error", "status": 503, "probability": 0.5, "method": "POST"}
     alone = faults(wanted)
     among_others = faults(wanted, {"kind": "latency", "seconds": 1, "probability": 0.5})
@@ -106,7 +106,7 @@ def test_a_fault_draws_apart_from_what_does_not_concern_it():
         ("list-lag", [("GET", RUNS)]),
     ],
 )
-def test_what_is_told_of_runs_strikes_only_where_runs_are_told(kind, requests):
+def test_a_fault_of_runs_strikes_only_responses_with_runs(kind, requests):
     some = faults({"kind": kind, "seconds": 1})
     for request in [("GET", RUN), ("GET", RUNS), ("POST", RUNS), ("PUT", RUNS), ("GET", "/api/v1/jobs")]:
         some.strike(*request)
@@ -146,7 +146,7 @@ def test_what_is_told_of_runs_strikes_only_where_runs_are_told(kind, requests):
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_a_wish_that_is_not_understood_is_refused_by_its_field(body, detail):
+def test_an_invalid_fault_is_refused_by_its_field(body, detail):
     with pytest.raises(Refusal) as refused:
         read(FaultPlan, as_json(body))
 
@@ -154,7 +154,7 @@ def test_a_wish_that_is_not_understood_is_refused_by_its_field(body, detail):
     assert refused.value.detail == detail
 
 
-# What the client sees
+# What the client gets
 
 
 @pytest.fixture
@@ -170,11 +170,11 @@ async def set_faults(world: World, *wanted: dict[str, Any]) -> None:
     assert response.status_code == 200, response.text
 
 
-async def told(world: World) -> Any:
+async def reported(world: World) -> Any:
     return (await world.send("GET", "/local/v1/faults")).json()
 
 
-async def test_faults_are_set_told_and_cleared(world):
+async def test_faults_are_set_returned_and_cleared(world):
     wanted = {"seed": 3, "faults": [{"kind": "error", "status": 503, "retryAfter": 0, "times": 1}]}
 
     put = await world.send("PUT", "/local/v1/faults", as_json(wanted))
@@ -195,30 +195,30 @@ async def test_faults_are_set_told_and_cleared(world):
         },
     )
 
-    await world.client.list_jobs()  # asks once more
-    assert [fault["struck"] for fault in (await told(world))["faults"]] == [1]
+    await world.client.list_jobs()  # the client retries
+    assert [fault["struck"] for fault in (await reported(world))["faults"]] == [1]
 
     cleared = await world.send("DELETE", "/local/v1/faults")
     assert cleared.json() is True
-    assert await told(world) == {"seed": 0, "faults": []}
+    assert await reported(world) == {"seed": 0, "faults": []}
 
 
-async def test_a_wish_that_is_refused_leaves_the_faults_as_they_are(world):
+async def test_a_refused_fault_changes_no_other(world):
     await set_faults(world, {"kind": "lost-reply", "times": 1})
 
     refused = await world.send("PUT", "/local/v1/faults", b'{"faults": [{"kind": "quake"}]}')
 
     assert (refused.status_code, refused.json()["errorType"]) == (400, "bad-parameter")
-    assert [fault["kind"] for fault in (await told(world))["faults"]] == ["lost-reply"]
+    assert [fault["kind"] for fault in (await reported(world))["faults"]] == ["lost-reply"]
 
 
-async def test_faults_are_set_by_whom_the_gateway_knows(world):
+async def test_setting_faults_needs_a_signature(world):
     response = await world.http.put(f"{BASE}/local/v1/faults", content=b'{"faults": []}')
 
     assert response.status_code == 401
 
 
-async def test_what_is_the_local_services_own_is_spared(world):
+async def test_no_fault_strikes_the_local_services_own_api(world):
     await set_faults(world, {"kind": "error", "status": 500}, {"kind": "clock-skew", "seconds": 1000})
 
     assert (await world.send("GET", "/local/v1/service")).status_code == 200
@@ -233,7 +233,7 @@ async def test_what_is_the_local_services_own_is_spared(world):
         ({"status": 504}, "510", "Endpoint Timeout"),
     ],
 )
-async def test_an_error_is_the_gateways_and_nothing_is_carried_out(world, fault, code, message):
+async def test_an_error_is_the_gateways_and_the_request_is_not_handled(world, fault, code, message):
     await set_faults(world, {"kind": "error", **fault})
 
     response = await world.send("POST", "/api/v1/jobs", b'{"name": "abc", "type": "SCRIPT"}')
@@ -246,7 +246,7 @@ async def test_an_error_is_the_gateways_and_nothing_is_carried_out(world, fault,
     assert (await world.client.list_jobs()).count == 0
 
 
-async def test_the_client_meets_a_quota_and_is_told_how_long_to_wait(world):
+async def test_the_client_gets_a_quota_error_with_retry_after(world):
     job = await world.job()
     await set_faults(world, {"kind": "error", "status": 429, "retryAfter": 5})
 
@@ -254,10 +254,10 @@ async def test_the_client_meets_a_quota_and_is_told_how_long_to_wait(world):
         await world.client.execute_job(job.job_id, CONDITION)
 
     assert refused.value.retry_after == 5
-    assert [fault["struck"] for fault in (await told(world))["faults"]] == [3]
+    assert [fault["struck"] for fault in (await reported(world))["faults"]] == [3]
 
 
-async def test_the_client_does_not_know_what_became_of_a_start_that_a_broken_gateway_answered(world):
+async def test_a_start_that_a_failing_gateway_answered_has_an_unknown_outcome(world):
     job = await world.job()
     await set_faults(world, {"kind": "error", "status": 503, "method": "POST"})
 
@@ -266,7 +266,7 @@ async def test_the_client_does_not_know_what_became_of_a_start_that_a_broken_gat
 
 
 @pytest.mark.parametrize("seconds", [600, -600], ids=["ahead", "behind"])
-async def test_the_client_signs_by_a_clock_that_is_off(world, seconds):
+async def test_the_client_signs_by_the_gateways_wrong_clock(world, seconds):
     await set_faults(world, {"kind": "clock-skew", "seconds": seconds})
 
     unaware = await world.send("GET", "/api/v1/jobs")
@@ -276,7 +276,7 @@ async def test_the_client_signs_by_a_clock_that_is_off(world, seconds):
     assert world.client.clock_offset == pytest.approx(seconds, abs=2)
 
 
-async def test_latency_passes_before_a_request_is_carried_out(world):
+async def test_latency_delays_the_handling_of_a_request(world):
     await set_faults(world, {"kind": "latency", "seconds": 0.1})
     before = time.monotonic()
 
@@ -285,7 +285,7 @@ async def test_latency_passes_before_a_request_is_carried_out(world):
     assert time.monotonic() - before >= 0.1
 
 
-async def test_a_run_is_told_as_ready_until_it_is_old_enough(world):
+async def test_a_run_is_ready_in_responses_until_it_is_old_enough(world):
     job = await world.job()
     run_id = await world.start(job, **{"$a": "x"})
     world.runs.start(run_id)
@@ -303,7 +303,7 @@ async def test_a_run_is_told_as_ready_until_it_is_old_enough(world):
     assert (late.status, late.status_detail, late.parameters) == ("FAILED", "no such table", {"$a": "x"})
 
 
-async def test_a_live_run_is_told_in_a_state_nobody_knows(world):
+async def test_a_live_run_has_an_unknown_state_in_responses(world):
     job = await world.job()
     run_id = await world.start(job)
     await set_faults(world, {"kind": "unknown-state", "state": "PAUSED"})
@@ -317,7 +317,7 @@ async def test_a_live_run_is_told_in_a_state_nobody_knows(world):
 
 
 @pytest.mark.parametrize(
-    ("form", "as_told", "parameters"),
+    ("form", "as_sent", "parameters"),
     [
         ("[]", [], {}),
         ("[{}]", [{}], {}),
@@ -326,7 +326,7 @@ async def test_a_live_run_is_told_in_a_state_nobody_knows(world):
         ("filled", {"$a": "x"}, {"$a": "x"}),
     ],
 )
-async def test_parsed_parameters_come_in_each_form(world, form, as_told, parameters):
+async def test_parsed_parameters_have_each_form(world, form, as_sent, parameters):
     job = await world.job()
     await set_faults(world, {"kind": "parsed-parameters", "form": form})
 
@@ -335,10 +335,10 @@ async def test_parsed_parameters_come_in_each_form(world, form, as_told, paramet
     listed = (await world.client.list_executions(job.job_id)).items
 
     for run in (started, again, *listed):
-        assert (run.parsed_parameters, run.parameters) == (as_told, parameters)
+        assert (run.parsed_parameters, run.parameters) == (as_sent, parameters)
 
 
-async def test_a_list_lags_and_its_pages_stay_whole(world):
+async def test_a_lagging_list_has_full_pages(world):
     job = await world.job()
     old = [await world.start(job) for _ in range(3)]
     world.clock.advance(seconds=10)
@@ -354,7 +354,7 @@ async def test_a_list_lags_and_its_pages_stay_whole(world):
     assert (await world.client.list_executions(job.job_id)).count == 4
 
 
-async def test_a_lost_reply_is_an_error_to_who_calls_the_application_itself(world):
+async def test_a_lost_response_is_an_error_to_a_direct_caller_of_the_application(world):
     await set_faults(world, {"kind": "lost-reply"})
     transport = httpx.ASGITransport(world.transport.app)
     async with httpx.AsyncClient(transport=transport) as http:
@@ -371,13 +371,13 @@ async def test_a_lost_reply_is_an_error_to_who_calls_the_application_itself(worl
 
 @pytest.fixture
 def endpoint(folder) -> Iterator[str]:
-    """A service in a process of its own."""
+    """A service process."""
     with running(folder) as service:
         yield service.endpoint
         assert service.end(signal.SIGTERM) == (0, "served\n")
 
 
-async def test_a_request_whose_reply_is_lost_is_carried_out_and_its_connection_closed(endpoint):
+async def test_a_request_with_a_lost_response_is_handled_and_its_connection_closed(endpoint):
     async with Client("AK_TEST", "SK_TEST", endpoint) as client:
         job = (await client.list_jobs(name="slow_count")).items[0]
         lost = {"kind": "lost-reply", "times": 1}
@@ -391,5 +391,5 @@ async def test_a_request_whose_reply_is_lost_is_carried_out_and_its_connection_c
             await client.execute_job(job.job_id, job.condition)
 
         assert (await client.list_executions(job.job_id)).count == 1
-        assert (await client.list_jobs()).count == 2  # asked once more
+        assert (await client.list_jobs()).count == 2  # the client retries
         assert (await client.execute_job(job.job_id, job.condition)).status == "READY"

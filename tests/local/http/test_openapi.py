@@ -1,4 +1,4 @@
-"""The published description, and a service that is asked all it allows, and what it does not."""
+"""The published document, and a service that gets requests the document allows and requests it does not."""
 
 import json
 import re
@@ -31,7 +31,7 @@ OPERATIONS = [
 ]
 
 
-# A run that is over cannot be canceled, which no schema tells.
+# A run that is over cannot be canceled; no schema can say so.
 LEFT_OUT = {f"{RUN}/cancel": [positive_data_acceptance]}
 
 
@@ -49,7 +49,7 @@ class Signed(requests.auth.AuthBase):
 
 @pytest.fixture(scope="module")
 def services(tmp_path_factory) -> Iterator[dict[Contract, tuple[ScriptedService, str, Any]]]:
-    """One per contract, where it is, and what it says of itself."""
+    """A service per contract, its URL, and its document."""
     first = ScriptedService(tmp_path_factory.mktemp("first"), Contract.EXECUTE_JOB)
     second = ScriptedService(tmp_path_factory.mktemp("second"), Contract.OCTOBER_2026)
     with at_a_port(first) as one, at_a_port(second) as other:
@@ -64,7 +64,7 @@ def services(tmp_path_factory) -> Iterator[dict[Contract, tuple[ScriptedService,
 
 
 @pytest.mark.parametrize(("contract", "method", "path"), OPERATIONS)
-def test_whatever_is_sent_is_answered_as_the_description_says(services, contract, method, path):
+def test_every_request_gets_a_response_that_the_document_describes(services, contract, method, path):
     service, address, schema = services[contract]
     job = service.store.add_job("asked", "SCRIPT", max_concurrent_runs=None, condition=CONDITION, extra={})
     run = service.store.add_run(
@@ -78,17 +78,17 @@ def test_whatever_is_sent_is_answered_as_the_description_says(services, contract
     def ask(case: Any, is_known: bool) -> None:
         if is_known:
             case.path_parameters.update({name: known[name] for name in case.path_parameters})
-        # Two rules no schema tells: a job keeps its type, and a visual one stores no parameters.
+        # Two rules no schema can say: a job keeps its type, and a visual job stores no parameters.
         if isinstance(case.body, dict) and case.body.get("type") == "VISUAL":
             case.body["type"] = "SCRIPT"
         case.call_and_validate(auth=Signed(), excluded_checks=LEFT_OUT.get(path, []))
 
     ask()
-    requests.delete(f"{address}/local/v1/faults", auth=Signed(), timeout=20)  # those it asked for
+    requests.delete(f"{address}/local/v1/faults", auth=Signed(), timeout=20)  # those the requests set
 
 
 @pytest.mark.parametrize("contract", list(Contract))
-def test_what_is_described_is_what_is_routed_and_signed(services, contract):
+def test_the_document_has_the_routes_and_which_need_a_signature(services, contract):
     _, address, _ = services[contract]
     described = requests.get(f"{address}/local/v1/openapi.json", timeout=20).json()
 
@@ -108,7 +108,7 @@ def test_what_is_described_is_what_is_routed_and_signed(services, contract):
 
 
 @given(path=st.from_regex(PATH) | st.text("ab./\\\0é", max_size=12))
-def test_the_described_pattern_of_paths_is_the_rule(path):
+def test_the_pattern_of_paths_in_the_document_is_the_services_rule(path):
     try:
         object_path(Path(), path)
     except InvalidKey:

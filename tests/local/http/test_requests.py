@@ -78,14 +78,14 @@ def test_the_pages_request_is_read():
     )
 
 
-def test_what_the_page_calls_optional_has_the_pages_defaults():
+def test_optional_fields_have_the_pages_defaults():
     assert read_execution(execution()) == (
         {"workerType": "DEFAULT", "numWorker": 2, "timeout": 360, **REQUIRED},
         {},
     )
 
 
-def test_what_the_page_does_not_know_is_passed_over():
+def test_fields_the_page_does_not_have_are_ignored():
     body = json.dumps({"jobCondition": {**REQUIRED, "gpu": 1}, "comment": "x"}).encode()
 
     condition, parameters = read_execution(body)
@@ -109,7 +109,7 @@ def test_what_the_page_does_not_know_is_passed_over():
         ("logPath", "버킷/로그"),
     ],
 )
-def test_the_whole_documented_range_is_taken(field, value):
+def test_the_whole_documented_range_is_valid(field, value):
     condition, _ = read_execution(execution(**{field: value}))
 
     assert condition[field] == value
@@ -211,7 +211,7 @@ def test_the_whole_documented_range_is_taken(field, value):
         "the page's with a fraction",
     ],
 )
-def test_a_value_the_page_does_not_allow_is_refused_by_its_field(body, detail):
+def test_an_invalid_value_is_refused_by_its_field(body, detail):
     with pytest.raises(Refusal) as refused:
         read_execution(body)
 
@@ -257,10 +257,10 @@ def test_a_value_the_page_does_not_allow_is_refused_by_its_field(body, detail):
         "too deep",
     ],
 )
-@pytest.mark.parametrize("read", [read_execution, read_job])
-def test_a_body_that_is_no_json_object_is_refused(read, body, detail):
+@pytest.mark.parametrize("reader", [read_execution, read_job])
+def test_a_body_that_is_not_a_json_object_is_refused(reader, body, detail):
     with pytest.raises(Refusal) as refused:
-        read(body)
+        reader(body)
 
     assert refused.value.kind == "bad-parameter"
     assert refused.value.detail.startswith(detail)
@@ -284,7 +284,7 @@ def test_a_job_needs_a_name_and_a_type_and_gets_the_defaults():
     }
 
 
-def test_a_job_keeps_what_it_is_given():
+def test_a_job_keeps_all_fields_of_its_body():
     body = job(
         maxConcurrentRuns=3,
         nodes=[{"id": "1"}],
@@ -302,7 +302,7 @@ def test_a_job_keeps_what_it_is_given():
 
 
 @pytest.mark.parametrize("name", ["abc", "_a1", "A-b_c9", "a" * 100])
-def test_a_name_by_the_rule_is_taken(name):
+def test_a_name_that_follows_the_rule_is_valid(name):
     assert read_job(job(name=name))["name"] == name
 
 
@@ -370,7 +370,7 @@ PATTERN = "name: String should match pattern '^[A-Za-z_][A-Za-z0-9_-]*$'"
         "parameters of a visual job",
     ],
 )
-def test_a_job_by_other_rules_is_refused_by_its_field(body, detail):
+def test_an_invalid_job_is_refused_by_its_field(body, detail):
     with pytest.raises(Refusal) as refused:
         read_job(body)
 
@@ -382,7 +382,7 @@ FULL = replace(JOB, condition={**REQUIRED, "numWorker": 4, "timeout": 60, "param
 
 
 @pytest.mark.parametrize("body", [b"{}", b'{"jobCondition": {"nrn": null}}'])
-def test_by_the_newest_pages_a_run_that_brings_nothing_has_what_its_job_stores(body):
+def test_by_the_newest_pages_a_run_without_fields_has_its_jobs_condition(body):
     condition, parameters = read_execution_over(body, FULL)
 
     assert (condition, parameters) == (
@@ -395,7 +395,7 @@ def test_by_the_newest_pages_a_run_that_brings_nothing_has_what_its_job_stores(b
     ]
 
 
-def test_by_the_newest_pages_what_a_run_brings_is_laid_over_field_by_field():
+def test_by_the_newest_pages_a_run_replaces_its_jobs_fields_one_by_one():
     body = {
         "jobCondition": {"workerType": "DATAFLOW", "numWorker": 8, "parameters": {"$b": "2"}},
         "parameters": {"$c": 3},
@@ -408,7 +408,7 @@ def test_by_the_newest_pages_what_a_run_brings_is_laid_over_field_by_field():
 
 
 @pytest.mark.parametrize("field", ["nrn", "scriptPath", "logPath"])
-def test_by_the_newest_pages_what_neither_run_nor_job_has_is_refused_by_its_field(field):
+def test_by_the_newest_pages_a_field_that_neither_run_nor_job_has_is_refused(field):
     with pytest.raises(Refusal) as refused:
         read_execution_over(without(field), JOB)
 
@@ -430,21 +430,21 @@ def test_by_the_newest_pages_what_neither_run_nor_job_has_is_refused_by_its_fiel
     ],
     ids=["timeout 0", "timeout too large", "parameter null", "absolute path", "condition null", "a list"],
 )
-def test_the_newest_pages_allow_no_other_values(body, detail):
+def test_by_the_newest_pages_an_invalid_value_is_refused(body, detail):
     with pytest.raises(Refusal) as refused:
         read_execution_over(body, FULL)
 
     assert refused.value.detail == detail
 
 
-def test_a_visual_jobs_run_brings_no_parameters_in_its_condition():
+def test_the_condition_of_a_visual_jobs_run_has_no_parameters():
     with pytest.raises(Refusal) as refused:
         read_execution_over(b'{"jobCondition": {"parameters": {}}}', replace(FULL, type="VISUAL"))
 
     assert refused.value.detail == "jobCondition.parameters: only a SCRIPT job stores parameters"
 
 
-def test_an_update_changes_what_it_brings_and_nothing_else():
+def test_an_update_changes_its_fields_and_no_others():
     assert read_job_update(b'{"type": "SCRIPT"}', JOB) == {
         "name": None,
         "max_concurrent_runs": None,
@@ -473,16 +473,16 @@ def test_an_update_changes_what_it_brings_and_nothing_else():
             "jobCondition.timeout: Input should be greater than or equal to 1",
         ),
     ],
-    ids=["no type", "another type", "name by no rule", "no runs at once", "timeout 0"],
+    ids=["no type", "another type", "an invalid name", "maxConcurrentRuns 0", "timeout 0"],
 )
-def test_an_update_by_other_rules_is_refused_by_its_field(body, detail):
+def test_an_invalid_update_is_refused_by_its_field(body, detail):
     with pytest.raises(Refusal) as refused:
         read_job_update(body, JOB)
 
     assert refused.value.detail == detail
 
 
-def test_an_execution_config_changes_the_settings_it_brings():
+def test_an_execution_config_changes_its_fields():
     assert read_execution_config(execution(numWorker=3), JOB) == {"condition": {**REQUIRED, "numWorker": 3}}
     assert read_execution_config(b'{"jobCondition": {}}', JOB) == {"condition": {}}
 
@@ -510,7 +510,7 @@ def test_paging_is_whole_numbers_from_0(query, paging):
 
 @pytest.mark.parametrize("text", ["-1", "", "1.0", "ten", " 1", "1\n", "+1", "٣", "1e3", "9999999999"])
 @pytest.mark.parametrize("name", ["page", "limit"])
-def test_any_other_paging_is_refused(name, text):
+def test_an_invalid_page_or_limit_is_refused(name, text):
     with pytest.raises(Refusal) as refused:
         read_paging({name: text})
 
@@ -518,7 +518,7 @@ def test_any_other_paging_is_refused(name, text):
     assert refused.value.detail == f"{name}: {text!r} is not a whole number from 0"
 
 
-def test_a_page_of_more_than_a_thousand_is_refused():
+def test_a_limit_over_a_thousand_is_refused():
     with pytest.raises(Refusal) as refused:
         read_paging({"limit": "1001"})
 

@@ -22,14 +22,14 @@ from dataflow_magic.local.spark.progress import Progress, StageProgress
 from tests.local.http.stored import CREATED, JOB, PAGE_RESPONSE, REQUIRED, RUN
 
 
-def test_a_started_run_is_responseed_as_the_page_prints_it():
+def test_a_started_run_has_the_pages_response():
     response = started_response(RUN)
 
     assert response == PAGE_RESPONSE
     assert list(response) == list(PAGE_RESPONSE)
 
 
-def test_a_waiting_run_tells_what_it_waits_for_and_no_parameters_yet():
+def test_a_waiting_run_says_what_it_waits_for_and_has_no_parameters_yet():
     response = execution_response(RUN, CREATED + timedelta(minutes=2, seconds=59), "a free slot")
 
     assert response == {
@@ -44,7 +44,7 @@ def test_a_waiting_run_tells_what_it_waits_for_and_no_parameters_yet():
     }
 
 
-def test_a_run_that_goes_on_tells_its_parameters_and_whole_minutes():
+def test_a_running_run_has_its_parameters_and_whole_minutes():
     running = replace(
         RUN, status="RUNNING", started=CREATED + timedelta(seconds=90), trigger_id="T", workflow_id="W"
     )
@@ -58,7 +58,7 @@ def test_a_run_that_goes_on_tells_its_parameters_and_whole_minutes():
     assert {"endDate", "statusDetail"}.isdisjoint(response)
 
 
-def test_a_run_that_is_over_stands_still():
+def test_the_times_of_a_run_that_is_over_stay():
     over = replace(
         RUN,
         status="FAILED",
@@ -74,7 +74,7 @@ def test_a_run_that_is_over_stands_still():
     assert response["endDate"] == "2025-03-20T17:31:17+09:00"
 
 
-def test_a_run_that_never_began_waited_until_its_end():
+def test_a_run_that_never_started_waited_until_its_end():
     over = replace(RUN, status="CANCELED", ended=CREATED + timedelta(minutes=4))
 
     response = execution_response(over, CREATED + timedelta(days=9))
@@ -97,14 +97,14 @@ def test_a_clock_that_was_set_back_gives_no_negative_minutes():
     assert (response["waitingTime"], response["runningTime"]) == (0, 0)
 
 
-def test_a_job_is_told_with_its_settings_under_the_responses_name():
-    told = job_response(
+def test_a_job_has_its_condition_as_run_condition():
+    response = job_response(
         replace(
             JOB, max_concurrent_runs=2, last_status="FAILED", last_run=CREATED, extra={"description": "매출"}
         )
     )
 
-    assert told == {
+    assert response == {
         "jobId": "gqigvH000000",
         "name": "daily_sales",
         "type": "SCRIPT",
@@ -123,13 +123,13 @@ def test_a_job_that_never_ran_has_no_last_run():
     assert {"lastExecutionStatus", "lastExecutionDate", "maxConcurrentRuns"}.isdisjoint(job_response(JOB))
 
 
-def test_no_further_field_of_a_job_can_pose_as_one_of_the_services():
+def test_no_stored_field_of_a_job_replaces_one_of_the_services():
     faked = {"jobId": "x", "status": "DELETED", "runCondition": {}, "createdDate": "x"}
 
     assert job_response(replace(JOB, extra=faked)) == job_response(JOB)
 
 
-def test_progress_is_told_with_the_stages_that_run():
+def test_progress_has_the_running_stages():
     response = progress_response(
         Progress(2, 5, 9, 1, 20, (StageProgress(4, "count at daily.py:7", 3, 1, 8),))
     )
@@ -154,7 +154,7 @@ def test_progress_is_told_with_the_stages_that_run():
     assert TypeAdapter(ProgressResponse).validate_python(response) == response
 
 
-def test_the_envelope_of_lists():
+def test_a_list_has_its_page_and_the_total():
     assert list_response([{"jobId": "x"}], 7, 3, 1) == {
         "list": [{"jobId": "x"}],
         "count": 7,
@@ -179,7 +179,7 @@ fields = st.dictionaries(
 
 
 @given(condition=fields, parameters=json_values, more=json_values)
-def test_whatever_is_sent_is_refused_or_can_be_told_again(condition, parameters, more):
+def test_any_start_is_refused_or_gets_a_response_of_the_schema(condition, parameters, more):
     body = json.dumps({"jobCondition": {**REQUIRED, **condition}, "parameters": parameters, "more": more})
     try:
         execution = read(PageExecution, body.encode())
@@ -190,22 +190,22 @@ def test_whatever_is_sent_is_refused_or_can_be_told_again(condition, parameters,
     started = replace(
         RUN, condition=execution.condition(JOB), parameters=given, started=CREATED, status="RUNNING"
     )
-    told = json.dumps(execution_response(started, CREATED), ensure_ascii=False, allow_nan=False).encode()
-    TypeAdapter(ExecutionResponse).validate_json(told, strict=True)
+    response = json.dumps(execution_response(started, CREATED), ensure_ascii=False, allow_nan=False).encode()
+    TypeAdapter(ExecutionResponse).validate_json(response, strict=True)
 
     assert all("\0" not in value for value in script_parameters({}, given).values())
 
 
 @given(condition=json_values, more=st.dictionaries(st.text(), json_values, max_size=4))
-def test_whatever_job_is_sent_is_refused_or_can_be_told_again(condition, more):
+def test_any_job_is_refused_or_gets_a_response_of_the_schema(condition, more):
     body = json.dumps({"jobCondition": condition, **more, "name": "daily_sales", "type": "SCRIPT"})
     try:
         taken = read(JobCreation, body.encode()).fields()
     except Refusal as refusal:
         json.dumps(refusal.detail, ensure_ascii=False).encode()
         return
-    told = job_response(replace(JOB, condition=taken["condition"], extra=taken["extra"]))
+    response = job_response(replace(JOB, condition=taken["condition"], extra=taken["extra"]))
 
-    text = json.dumps(told, ensure_ascii=False, allow_nan=False).encode()
+    text = json.dumps(response, ensure_ascii=False, allow_nan=False).encode()
     TypeAdapter(JobResponse).validate_json(text, strict=True)
-    assert (told["jobId"], told["name"]) == ("gqigvH000000", "daily_sales")
+    assert (response["jobId"], response["name"]) == ("gqigvH000000", "daily_sales")
