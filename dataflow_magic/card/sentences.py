@@ -189,9 +189,9 @@ SENTENCES: Final[tuple[tuple[str, str, str], ...]] = (
         "許可されていません ({status})",
     ),
     (
-        "the key has no right to do this",
-        "이 키에는 해당 작업의 권한이 없습니다",
-        "このキーにはこの操作の権限がありません",
+        "the key lacks the permission",
+        "키에 권한이 없습니다",
+        "キーに権限がありません",
     ),
     (
         "signature refused ({status})",
@@ -226,12 +226,12 @@ SENTENCES: Final[tuple[tuple[str, str, str], ...]] = (
     ),
     ("not found ({status})", "찾을 수 없습니다 ({status})", "見つかりません ({status})"),
     (
-        "redirected to {host} ({status}), where nothing was sent",
+        "redirected to {host} ({status}), and nothing was sent there",
         "{host}(으)로 리디렉션되어 요청을 보내지 않았습니다 ({status})",
         "{host} にリダイレクトされたため、何も送信していません ({status})",
     ),
     (
-        "check the target's address and the network's sign-in",
+        "check the target's address and the sign-in of the network",
         "대상의 주소와 네트워크 로그인을 확인하세요",
         "ターゲットのアドレスとネットワークのサインインを確認してください",
     ),

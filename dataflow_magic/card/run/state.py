@@ -1,7 +1,7 @@
-"""What the card of a run says, in words ready to be shown. Pure: no markup, no clock, no widget.
+"""What the card of a run shows, as text. Pure: no markup, no clock, no widget.
 
-Everything that came from outside goes through `write`, so what a `CardState` holds can be encoded, cannot
-move a terminal's cursor and has a bounded length. It is not escaped: that is the business of who writes markup.
+Text from outside goes through `format`, so a `CardState` can be encoded, cannot move a terminal's cursor and has a bounded
+length. It is not escaped: `markup` does that.
 """
 
 from __future__ import annotations
@@ -26,16 +26,16 @@ LOG_LINES: Final = 20
 
 @dataclass(frozen=True, slots=True)
 class Bar:
-    """A part of a whole that is known, never a guess.
+    """A part of a known whole, never an estimate.
 
     Parameters
     ----------
     done, total
         Spark's tasks, ``done`` at most ``total``.
     text
-        The same in words, stages included.
+        Tasks and stages in words.
     doing
-        What is being done, as Spark names it.
+        The running stage, as Spark names it.
     """
 
     done: int
@@ -46,44 +46,43 @@ class Bar:
 
 @dataclass(frozen=True, slots=True)
 class CardState:
-    """What a card says, each part empty when there is nothing to say.
+    """What a card shows; a part with nothing to show is empty.
 
     Parameters
     ----------
     state
-        The service's word, also when it is one this package does not know.
+        The service's word, also one that this package does not know.
     gloss
-        What that means in the card's language, where the word does not say it.
+        Its meaning in the card's language, where the word is of another one.
     elapsed
         Since submission: ``12 s``, ``3 min 05 s``, ``1 h 02 min``.
     parameters, condition
         In the order they were sent; parameter names are without their ``$``.
     more_parameters
-        How many further parameters are not among ``parameters``.
+        How many parameters are left out of ``parameters``.
     target
         ``local``, ``cloud``, or a profile's name and the host it leads to.
     waiting, blind, clock, cancel, remark
-        What the run waits for, since when the service is silent and why, that this machine's clock is off, that a
-        cancel was sent, what became of the last click.
+        What the run waits for, since when and why the service gives no answer, that this machine's clock is off, that a
+        cancel was sent, the error of the last click.
     bar
-        How far it is, None where nobody tells.
+        The progress, None where the service reports none.
     past, is_late
-        How long its job took before, and whether this run takes longer than any of those.
+        How long its job took before, and whether this run takes longer than each of those.
     advice
-        What to try, of a run that failed.
+        What to try after a failure.
     log_tail
         The last lines of the console log, oldest first, at most 20.
     shows_log
-        Whether somebody looks at the log of a run that lives; then an empty one is told as well.
+        Whether the user has opened the log of a live run; an empty log is shown as such.
     can_cancel
         Whether a cancel can be sent now.
     kernel_waits
         Whether a cell blocks until the run is over, so that no button can work.
     as_of, submitted, ended
-        In Korean time; ``as_of`` is without its day, and so is an end on the day of the start.
+        In Korean time; ``as_of`` has no day, and ``ended`` has one only if it is not the day of the submission.
     refresh, again
-        The commands that show the run's state again and start the same once more; the first is empty once it is over,
-        the second until then.
+        The commands that show a live run's state again, and that start an ended run once more.
     tick
         Seconds from one elapsed time to the next.
     words
@@ -129,14 +128,14 @@ class CardState:
         return self.state, bool(self.blind)
 
     def timeless(self) -> CardState:
-        """Return the state without what changes as time passes: two that are equal so differ in no other word."""
+        """Return the state without what changes as time passes."""
         return replace(self, elapsed="", as_of="")
 
 
 def card_state(
     view: RunView, now: datetime, *, kernel_waits: bool = False, words: Words = ENGLISH
 ) -> CardState:
-    """Return what the card of a run says at one moment.
+    """Return what the card of a run shows at one moment.
 
     Parameters
     ----------
@@ -154,17 +153,12 @@ def card_state(
     """
     if now.tzinfo is None:
         raise ValueError(f"now={now.isoformat()} has no time zone; pass an aware datetime")
-    final = view.is_final
-    run_id = fmt.short(view.run_id or "")
-    name = run_id or view.key
-    end = view.execution.end_date if final and view.execution else None
     parameters = list((view.parameters or (view.execution.parameters if view.execution else {})).items())
-    reason = _reason(view) if final else ""
-    return CardState(
+    state = CardState(
         job=fmt.short(view.job_name or view.job_id),
-        run_id=run_id,
+        run_id=fmt.short(view.run_id or ""),
         state=fmt.short(view.status) or "NO STATE",
-        gloss=words.glosses.get(view.status, ""),
+        gloss=words.gloss(view.status),
         kind=_kind(view),
         elapsed=_elapsed(view, now, words),
         target=fmt.target(view),
@@ -175,26 +169,46 @@ def card_state(
         condition=tuple(_condition(view, words)),
         as_of=fmt.clock(now),
         submitted=fmt.day_and_clock(view.submitted_at),
-        ended=fmt.ended(view.submitted_at, end) if end else "",
-        waiting="" if final else fmt.waiting(view, words),
-        blind="" if final else _blind(view, now, words),
-        clock="" if final else words.sentence(fmt.line(view.clock)),
-        cancel=words.cancel_sent if view.cancel_requested and not final else "",
         remark=words.sentence(fmt.line(view.remark)),
         bar=_bar(view, words),
         past=_past(view, now, words),
         is_late=_is_late(view, now),
-        reason=words.sentence(reason),
-        advice=words.sentence(advice(reason)) if final and view.status == RunState.FAILED else "",
         log_tail=_log_tail(view, words),
-        shows_log=view.log_tail is not None and not final,
-        is_final=final,
-        can_cancel=bool(run_id) and not final and not view.cancel_requested,
-        kernel_waits=kernel_waits and not final,
-        refresh="" if final else f"%dataflow_status {name}" if name else "%dataflow_runs",
-        again=f"%dataflow_run --again {name}" if final and name else "",
         tick=tick_seconds(view.elapsed_seconds(now)),
         words=words,
+    )
+    return _ended(state, view) if view.is_final else _live(state, view, now, kernel_waits=kernel_waits)
+
+
+def _ended(state: CardState, view: RunView) -> CardState:
+    """Add what only the card of an ended run shows."""
+    end = view.execution.end_date if view.execution else None
+    reason = _reason(view)
+    name = state.run_id or view.key
+    return replace(
+        state,
+        is_final=True,
+        ended=fmt.ended(view.submitted_at, end) if end else "",
+        reason=state.words.sentence(reason),
+        advice=state.words.sentence(advice(reason)) if view.status == RunState.FAILED else "",
+        again=f"%dataflow_run --again {name}" if name else "",
+    )
+
+
+def _live(state: CardState, view: RunView, now: datetime, *, kernel_waits: bool) -> CardState:
+    """Add what only the card of a live run shows."""
+    words = state.words
+    name = state.run_id or view.key
+    return replace(
+        state,
+        waiting=fmt.waiting(view, words),
+        blind=_blind(view, now, words),
+        clock=words.sentence(fmt.line(view.clock)),
+        cancel=words.cancel_sent if view.cancel_requested else "",
+        shows_log=view.log_tail is not None,
+        can_cancel=bool(state.run_id) and not view.cancel_requested,
+        kernel_waits=kernel_waits,
+        refresh=f"%dataflow_status {name}" if name else "%dataflow_runs",
     )
 
 
@@ -210,11 +224,11 @@ def _elapsed(view: RunView, now: datetime, words: Words) -> str:
         tick = tick_seconds(seconds)
         return words.duration(int(seconds // tick * tick))
     if view.execution and view.execution.end_date:
-        # The service's end has whole seconds. Counted from a whole one as well, the time does not step back at the end,
-        # and is the difference of the two times below it.
+        # The service's end is in whole seconds. Counted from a whole second too, the time does not step back at the end
+        # and equals the difference of the two times shown.
         began = view.submitted_at.replace(microsecond=0)
         return words.duration(int(replace(view, submitted_at=began).elapsed_seconds(now)))
-    # Over, and the service does not say since when: counting on to ``now`` would be a lie.
+    # Ended at an unknown time: the time up to ``now`` would be wrong.
     minutes = view.execution.running_time if view.execution else None
     return words.whole_minutes.format(m=minutes) if minutes else ""
 
@@ -237,19 +251,19 @@ def _past(view: RunView, now: datetime, words: Words) -> str:
     past = view.past
     if past is None or not past.runs or view.settled:
         return ""
-    told = {
+    values = {
         "median": words.duration(round(past.median)),
         "shortest": words.duration(round(past.shortest)),
         "longest": words.duration(round(past.longest)),
         "runs": past.runs,
     }
     if _is_late(view, now):
-        return words.late.format_map(told)
-    return (words.usually_one if past.runs == 1 else words.usually).format_map(told)
+        return words.late.format_map(values)
+    return (words.usually_one if past.runs == 1 else words.usually).format_map(values)
 
 
 def _is_late(view: RunView, now: datetime) -> bool:
-    # One run before says too little.
+    # One earlier run is too few to compare with.
     past = view.past
     return (
         past is not None and past.runs > 1 and not view.settled and view.elapsed_seconds(now) > past.longest
@@ -280,7 +294,7 @@ def _blind(view: RunView, now: datetime, words: Words) -> str:
     if view.blind_since is None:
         return ""
     if view.settled or (view.is_lost and not view.execution):
-        # Since when is the time it was submitted, and the line has room for the story alone.
+        # The reason is long, and the time is that of the submission.
         return words.sentence(fmt.line(view.blind_reason))
     same_day = view.blind_since.astimezone(KST).date() == now.astimezone(KST).date()
     since = fmt.clock(view.blind_since) if same_day else fmt.day_and_clock(view.blind_since)

@@ -1,9 +1,9 @@
-"""What the card of a sweep says, in words ready to be shown. Pure, as `card.state`, whose cleaning it uses."""
+"""What the card of a sweep shows, as text. Pure: no markup, no clock, no widget. Text from outside goes through `format`."""
 
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import datetime
 from enum import IntEnum
@@ -23,7 +23,7 @@ NOTE_LENGTH: Final = 160
 
 
 class Group(IntEnum):
-    """Where a run stands in the table: who has to be looked at first comes first."""
+    """The part of the table a run is in; runs that need attention come first."""
 
     FAILED = 0
     RUNNING = 1
@@ -35,24 +35,24 @@ class Group(IntEnum):
 
 @dataclass(frozen=True, slots=True)
 class SweepView:
-    """A sweep, as known now.
+    """All that is known of a sweep now.
 
     Parameters
     ----------
     swept
-        Names of the parameters that tell the runs apart, with their ``$``.
+        Names of the parameters that differ between the runs, with their ``$``.
     total
-        How many runs were asked for.
+        The number of runs, sent or not.
     runs
-        What is known of those that were sent, by their number in the order asked for.
+        The runs that were sent, by their number in the order of the block.
     retried
-        Failed ones that another run has replaced, by the same numbers.
+        Failed runs that another run has replaced, by the same numbers.
     retrying
-        Numbers of failed ones that are being started again.
+        Numbers of failed runs that are being started again.
     stopped
-        Why the rest is not sent, in words; empty while it is.
+        Why the rest is not sent; empty while it is.
     is_over
-        Whether nothing more will be known of any.
+        Whether nothing more will be known of any run.
     """
 
     swept: tuple[str, ...]
@@ -66,16 +66,18 @@ class SweepView:
 
 @dataclass(frozen=True, slots=True)
 class SweepRow:
-    """One run's line of the table; nothing in it changes by itself as time passes.
+    """One run's row of the table; nothing in it changes as time passes.
 
     Parameters
     ----------
     values
         Of the swept parameters.
     time
-        How long it took, or since when it runs.
+        How long the run took, or since when it runs.
     note
-        Why it did not complete, or what it waits for; one line.
+        Why the run did not complete, or what it waits for; one line.
+    gloss
+        The meaning of its state in the card's language, where the word is of another one.
     """
 
     number: int
@@ -91,7 +93,7 @@ class SweepRow:
 
 @dataclass(frozen=True, slots=True)
 class Count:
-    """How many runs are in one state, and what that means in the card's language where the word does not say it."""
+    """How many runs are in one state, and the state's meaning in the card's language where its word is of another."""
 
     word: str
     kind: Kind
@@ -101,30 +103,30 @@ class Count:
 
 @dataclass(frozen=True, slots=True)
 class SweepState:
-    """What the card of a sweep says, each part empty when there is nothing to say.
+    """What the card of a sweep shows; a part with nothing to show is empty.
 
     Parameters
     ----------
     state
-        One word for all.
+        One word for all runs.
     gloss
-        What that means in the card's language, where the word does not say it.
+        Its meaning in the card's language, where the word is of another one.
     counts
-        Per state, in the order of the table.
+        Runs per state, in the order of the table.
     completed, over, total
-        Runs; what is over and not completed has failed or was canceled.
+        Numbers of runs; those that are over and not completed have failed or were canceled.
     rows
         At most 200.
     more
-        What of each state is not among the rows.
+        The runs of each state that have no row.
     notes
-        What there is to know beside: silence, the clock, why the rest is not sent.
+        Since when the service gives no answer, that this machine's clock is off, why the rest is not sent.
     can_cancel, can_retry
-        How many runs a cancel, or a start once more, would be of.
+        How many runs a cancel, or a retry, would apply to.
     canceling
-        How many are told to end and have not.
+        How many live runs have a cancel sent.
     unsent
-        How many were asked for and not sent, or not yet.
+        How many runs were not sent, or not yet.
     tick
         Seconds from one elapsed time to the next.
     words
@@ -168,14 +170,14 @@ class SweepState:
 
 
 class Rows:
-    """The lines of runs, each made anew only when more is known of its run, or in another language."""
+    """The rows of runs, each made again only when its run or the language has changed."""
 
     def __init__(self, swept: tuple[str, ...]) -> None:
         self._swept = swept[:MOST_NAMES]
         self._known: dict[tuple[int, bool], tuple[RunView, Words, SweepRow]] = {}
 
     def of(self, number: int, view: RunView, words: Words = ENGLISH, *, retried: bool = False) -> SweepRow:
-        """Return the line of a run."""
+        """Return the row of a run."""
         before = self._known.get((number, retried))
         if before is not None and before[0] is view and before[1] is words:
             return before[2]
@@ -194,14 +196,14 @@ def sweep_state(
     kernel_waits: bool = False,
     words: Words = ENGLISH,
 ) -> SweepState:
-    """Return what the card of a sweep says at one moment.
+    """Return what the card of a sweep shows at one moment.
 
     Parameters
     ----------
     now
         Aware, in any zone.
     rows
-        Remembers the lines from one call to the next.
+        Keeps the rows from one call to the next.
     kernel_waits
         Whether the cell that shows the card blocks until all runs are over.
     words
@@ -215,31 +217,23 @@ def sweep_state(
     if now.tzinfo is None:
         raise ValueError(f"now={now.isoformat()} has no time zone; pass an aware datetime")
     if not sweep.runs:
-        raise ValueError("a sweep of which nothing was sent has no card")
+        raise ValueError("no run of the sweep was sent, so it has no card")
     table = _grouped(sweep, rows or Rows(sweep.swept), words)
-    lines = [row for group in Group for row in table.groups[group]]
+    lines = [row for group in table.groups for row in group]
     first = sweep.runs[0][1]
-    # The first to be sent is the first of the list, or was replaced.
-    began = min(view.submitted_at for view in (first, *(view for _, view in sweep.retried)))
-    end = _end(view for _, view in sweep.runs) if sweep.is_over else None
-    seconds = max(0.0, (now - began).total_seconds())
-    tick = tick_seconds(seconds)
-    state, kind = _overall(sweep, lines, table.live)
-    return SweepState(
+    unsent = sweep.total - len(sweep.runs)
+    word, kind = _overall(sweep, lines, table.live)
+    state = SweepState(
         job=fmt.short(first.job_name or first.job_id),
         target=fmt.target(first),
-        state=state,
-        gloss=words.gloss(state),
+        state=word,
+        gloss=words.gloss(word),
         kind=kind,
-        elapsed=_seconds_of(end, began, words)
-        if sweep.is_over
-        else words.duration(int(seconds // tick * tick)),
-        unsent=sweep.total - len(sweep.runs),
-        tick=tick,
+        elapsed="",
         as_of=fmt.clock(now),
-        submitted=fmt.day_and_clock(began),
-        ended=fmt.ended(began, end) if end else "",
-        counts=tuple(_counts(lines, sweep.total - len(sweep.runs), words)),
+        submitted=fmt.day_and_clock(_began(sweep)),
+        ended="",
+        counts=tuple(_counts(lines, unsent, words)),
         completed=len(table.groups[Group.COMPLETED]),
         over=len(sweep.runs) - len(table.live),
         total=sweep.total,
@@ -247,28 +241,58 @@ def sweep_state(
         rows=tuple(lines[:MOST_ROWS]),
         more=tuple(_counts(lines[MOST_ROWS:], 0, words)),
         notes=tuple(_notes(sweep, table.live, words)),
-        can_cancel=0 if sweep.is_over else sum(_can_cancel(view) for view in table.live),
         can_retry=sum(
             row.state == RunState.FAILED and row.number not in sweep.retrying
             for row in table.groups[Group.FAILED]
         ),
         canceling=sum(view.cancel_requested for view in table.live),
-        is_final=sweep.is_over,
-        kernel_waits=kernel_waits and not sweep.is_over,
+        unsent=unsent,
         words=words,
+    )
+    if sweep.is_over:
+        return _ended(state, sweep)
+    return _live(state, _began(sweep), now, table.live, kernel_waits=kernel_waits)
+
+
+def _ended(state: SweepState, sweep: SweepView) -> SweepState:
+    """Add what only the card of an ended sweep shows."""
+    began = _began(sweep)
+    ends = [view.execution.end_date for _, view in sweep.runs if view.execution and view.execution.end_date]
+    if not ends:
+        return replace(state, is_final=True)
+    return replace(
+        state,
+        is_final=True,
+        elapsed=_between(began, max(ends), state.words),
+        ended=fmt.ended(began, max(ends)),
+    )
+
+
+def _live(
+    state: SweepState, began: datetime, now: datetime, live: list[RunView], *, kernel_waits: bool
+) -> SweepState:
+    """Add what only the card of a live sweep shows."""
+    seconds = max(0.0, (now - began).total_seconds())
+    tick = tick_seconds(seconds)
+    return replace(
+        state,
+        elapsed=state.words.duration(int(seconds // tick * tick)),
+        tick=tick,
+        can_cancel=sum(view.run_id is not None and not view.cancel_requested for view in live),
+        kernel_waits=kernel_waits,
     )
 
 
 @dataclass(frozen=True, slots=True)
 class _Table:
-    """The rows by group, and what is known of those that go on."""
+    """The rows by group, and the views of live runs."""
 
     groups: list[list[SweepRow]]
     live: list[RunView]
 
 
 def _grouped(sweep: SweepView, rows: Rows, words: Words) -> _Table:
-    # A list, not a mapping: the hash of an enum's member is a function in Python, and this is done for each of many runs.
+    # A list, not a mapping: an enum member's hash is a Python function, which is slow for thousands of runs.
     groups: list[list[SweepRow]] = [[] for _ in Group]
     live = []
     for number, view in sweep.runs:
@@ -310,7 +334,7 @@ def _group(view: RunView) -> Group:
 def _time(view: RunView, words: Words) -> str:
     end = view.execution.end_date if view.is_final and view.execution else None
     if end is not None:
-        return _seconds_of(end, view.running_since or view.submitted_at, words)
+        return _between(view.running_since or view.submitted_at, end, words)
     if view.running_since is not None and not view.is_final:
         return words.since.format(time=f"{view.running_since.astimezone(KST):%H:%M:%S}")
     return ""
@@ -320,10 +344,10 @@ def _note(view: RunView, words: Words, *, retried: bool) -> str:
     if view.is_final:
         detail = view.execution.status_detail if view.execution else ""
         reason = view.failure.reason if view.failure else detail
-        said = "" if view.status == RunState.COMPLETED else words.sentence(fmt.line(reason or ""))
+        text = "" if view.status == RunState.COMPLETED else words.sentence(fmt.line(reason or ""))
         if retried:
-            return words.retried_after.format(reason=said) if said else words.retried
-        return said
+            return words.retried_after.format(reason=text) if text else words.retried
+        return text
     if view.execution is None and (view.settled or view.is_lost):
         return words.sentence(fmt.line(view.blind_reason))
     return words.cancel_sent if view.cancel_requested else fmt.waiting(view, words)
@@ -351,11 +375,7 @@ def _overall(sweep: SweepView, rows: list[SweepRow], live: list[RunView]) -> tup
         return UNSENT, Kind.BLIND
     if first is Group.COMPLETED:
         return RunState.COMPLETED, Kind.GOOD
-    return rows[0].state, Kind.BLIND  # nobody watches any more
-
-
-def _can_cancel(view: RunView) -> bool:
-    return view.run_id is not None and not view.cancel_requested
+    return rows[0].state, Kind.BLIND  # this kernel follows its runs no longer
 
 
 def _notes(sweep: SweepView, live: list[RunView], words: Words) -> Iterator[str]:
@@ -367,22 +387,18 @@ def _notes(sweep: SweepView, live: list[RunView], words: Words) -> Iterator[str]
     if silent:
         since = min(view.blind_since for view in silent if view.blind_since)
         reason = words.sentence(fmt.line(silent[0].blind_reason))
-        told = words.silent.format(count=len(silent), time=fmt.clock(since))
-        yield f"{told}: {reason}" if reason else told
+        note = words.silent.format(count=len(silent), time=fmt.clock(since))
+        yield f"{note}: {reason}" if reason else note
     clock = next((view.clock for view in live if view.clock), "")
     if clock:
         yield words.sentence(fmt.line(clock))
 
 
-def _end(views: Iterable[RunView]) -> datetime | None:
-    return max(
-        (view.execution.end_date for view in views if view.execution and view.execution.end_date),
-        default=None,
-    )
+def _began(sweep: SweepView) -> datetime:
+    # The first run that was sent is the first of the list, unless another run has replaced it.
+    return min(view.submitted_at for view in (sweep.runs[0][1], *(view for _, view in sweep.retried)))
 
 
-def _seconds_of(end: datetime | None, began: datetime, words: Words) -> str:
-    # The service's end has whole seconds. Where it tells none, counting on would be a lie.
-    if end is None:
-        return ""
+def _between(began: datetime, end: datetime, words: Words) -> str:
+    # The service's end is in whole seconds.
     return words.duration(max(0, int((end - began.replace(microsecond=0)).total_seconds())))
