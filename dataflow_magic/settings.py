@@ -69,7 +69,7 @@ class Place(NamedTuple):
     profile: str | None = None
 
     @classmethod
-    def standing(cls, target: str, profile: str) -> Place:
+    def of_layer(cls, target: str, profile: str) -> Place:
         """Return the place of a layer that holds for many cells, where ``local`` ignores the profile."""
         return cls(target or None, profile or None) if target != "local" else cls(target)
 
@@ -157,7 +157,7 @@ def resolve_target(
 
 def place_of(environment: Mapping[str, str]) -> Place:
     """Return the place that the environment names."""
-    return Place.standing(environment.get("DATAFLOW_TARGET", ""), environment.get("DATAFLOW_PROFILE", ""))
+    return Place.of_layer(environment.get("DATAFLOW_TARGET", ""), environment.get("DATAFLOW_PROFILE", ""))
 
 
 def check_place(place: Place, configure_file: Path) -> None:

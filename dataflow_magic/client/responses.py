@@ -57,15 +57,10 @@ def _refusal(
     if status == 401:
         skew = _skew_seconds(response, now)
         if skew is not None and abs(skew) * 1000 > MAX_SKEW_MS:
-            direction = "ahead of" if skew > 0 else "behind"
-            return errors.NotSignedIn, (
-                f"signature refused ({status}{said}): this machine's clock is {_span(abs(skew))} {direction} the "
-                "service's, and five minutes are allowed; set the clock"
-            )
-        return (
-            errors.NotSignedIn,
-            f"signature refused ({status}{said}); check the access key and the secret key",
-        )
+            reason = f": {_clock_is(skew)}, and five minutes are allowed; set the clock"
+        else:
+            reason = "; check the access key and the secret key"
+        return errors.NotSignedIn, f"signature refused ({status}{said}){reason}"
     if code == "bad-parameter":
         return errors.BadParameter, f"refused a value ({status} bad-parameter{said})"
     if code == "bad-state":
@@ -110,10 +105,7 @@ def clock_offset(response: httpx.Response, sent: float, answered: float) -> floa
 
 def clock_words(offset: float) -> str:
     """Return a sentence about a clock that is off; empty for 0."""
-    if not offset:
-        return ""
-    direction = "behind" if offset > 0 else "ahead of"
-    return f"this machine's clock is {_span(abs(offset))} {direction} the service's; requests are signed with its time"
+    return f"{_clock_is(-offset)}; requests are signed with its time" if offset else ""
 
 
 def vendor_error(response: httpx.Response) -> tuple[str, str]:
@@ -171,6 +163,12 @@ def _date(text: str) -> float | None:
         return (date if date.tzinfo else date.replace(tzinfo=UTC)).timestamp()
     except (ValueError, TypeError, OverflowError):
         return None
+
+
+def _clock_is(ahead: float) -> str:
+    return (
+        f"this machine's clock is {_span(abs(ahead))} {'ahead of' if ahead > 0 else 'behind'} the service's"
+    )
 
 
 def _span(seconds: float) -> str:

@@ -117,7 +117,7 @@ def _place_rows(
     config: Mapping[str, str], environment: Mapping[str, str], configure_file: Path
 ) -> Iterator[Cells]:
     layers = [
-        ("%config", Place.standing(config["target"], config["profile"])),
+        ("%config", Place.of_layer(config["target"], config["profile"])),
         ("the environment", place_of(environment)),
     ]
     said = [(source, place) for source, place in layers if any(place)]

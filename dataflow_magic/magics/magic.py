@@ -447,7 +447,7 @@ class DataflowMagic(Magics):
     def _target(self, choice: str | None = None, profile: str | None = None) -> Target:
         from dataflow_magic.settings import Place
 
-        place = Place(choice or None, profile or None).over(Place.standing(self.target, self.profile))
+        place = Place(choice or None, profile or None).over(Place.of_layer(self.target, self.profile))
         return self._session().target(*place)
 
     def _describe(self) -> str:

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 
 from dataflow_magic import errors
 from dataflow_magic.client.client import _segment, execution_body
+from dataflow_magic.models.view import Progress
 from dataflow_magic.models.wire import JobCondition, JobExecution
 from tests.client.fakes import (
     ACCESS,
@@ -360,6 +361,33 @@ async def test_at_most_twenty_pages_are_read():
 )
 async def test_only_a_local_service_has_an_object_folder(answer, folder):
     assert await client(server(answer)).local_objects() == folder
+
+
+PROGRESS = {
+    "stagesDone": 1,
+    "stagesTotal": 3,
+    "tasksDone": 5,
+    "tasksTotal": 8,
+    "tasksFailed": 2,
+    "running": [{"name": "count"}, {"name": "save"}],
+}
+
+
+@pytest.mark.parametrize(
+    ("answer", "progress"),
+    [
+        (httpx.Response(200, json=PROGRESS), Progress(1, 3, 5, 8, attempts_failed=2, doing="count, save")),
+        (httpx.Response(404), None),
+        (httpx.Response(200, json={**PROGRESS, "tasksDone": "many"}), None),
+        (httpx.Response(200, text="<html>"), None),
+    ],
+    ids=["a local service", "no local service", "words for a number", "HTML"],
+)
+async def test_only_a_local_service_shows_progress(answer, progress):
+    fake = server(answer)
+
+    assert await client(fake).local_progress("J", "R") == progress
+    assert fake.targets == ["GET /local/v1/jobs/J/executions/R/progress"]
 
 
 # Deltas
