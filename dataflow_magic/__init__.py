@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from dataflow_magic.cell.values import secret
     from dataflow_magic.client.client import Client
     from dataflow_magic.errors import DataflowError, RunFailed, SweepFailed, WaitTimeout
-    from dataflow_magic.magics.magic import load_ipython_extension, unload_ipython_extension
+    from dataflow_magic.magics.extension import load_ipython_extension, unload_ipython_extension
     from dataflow_magic.models.wire import Job, JobCondition, JobExecution, Page, RunState
     from dataflow_magic.session.run import Run
     from dataflow_magic.session.sweep.handle import Sweep
@@ -56,12 +56,12 @@ _HOMES = {
     "SweepFailed": "errors",
     "WaitTimeout": "errors",
     "connect": "api",
-    "load_ipython_extension": "magics.magic",
+    "load_ipython_extension": "magics.extension",
     "local_path": "api",
     "run": "api",
     "runs": "api",
     "secret": "cell.values",
-    "unload_ipython_extension": "magics.magic",
+    "unload_ipython_extension": "magics.extension",
 }
 
 # Or Python would print the warnings of background work into whatever cell runs.

@@ -37,7 +37,7 @@ from dataflow_magic.local.http.app import Keys, Service, create_app
 from dataflow_magic.local.options import Contract
 from dataflow_magic.local.run import Outcome, RunSpec
 from dataflow_magic.local.store import Store
-from dataflow_magic.magics.magic import DataflowMagic
+from dataflow_magic.magics.extension import DataflowMagic
 from dataflow_magic.models.view import KST
 from dataflow_magic.models.wire import JobExecution
 from dataflow_magic.session.run import Run

@@ -10,7 +10,7 @@ import pytest
 
 import dataflow_magic
 from dataflow_magic.cell.block import parse_block, parse_mapping
-from dataflow_magic.cell.literal import is_written_out
+from dataflow_magic.cell.values import is_written_out
 from dataflow_magic.errors import BadParameter, CellError, OutcomeUnknown, RunFailed
 from dataflow_magic.ledger.frame import records_frame
 from dataflow_magic.ledger.ledger import ledger_path
@@ -190,9 +190,9 @@ def test_parameters_of_a_run_start_another_one(scene):
 @pytest.mark.parametrize(
     ("value", "message"),
     [
-        ("", "the secret is empty; check where it is taken from"),
-        (None, "the secret is None, which has no string form here"),
-        ([1], "the secret is a list, which has no string form here"),
+        ("", "the secret is empty; check its source"),
+        (None, "the secret is None, which has no string form"),
+        ([1], "the secret is a list, which has no string form"),
     ],
 )
 def test_a_secret_without_a_value_is_refused(value, message):
@@ -202,7 +202,7 @@ def test_a_secret_without_a_value_is_refused(value, message):
 
 def test_a_mask_is_never_sent_as_a_value():
     with pytest.raises(
-        CellError, match=r"the parameter \$token has text that holds ••••••, the mask of a secret"
+        CellError, match=r"the parameter \$token has text that contains ••••••, the mask of a secret"
     ):
         parse_mapping({"token": "••••••"})
 
@@ -240,7 +240,7 @@ def test_a_secret_that_is_written_in_the_cell_is_refused_with_its_line(call, val
         parsed(f"day = 1\ntoken = {call}({value})", **names)
 
     assert str(caught.value) == (
-        "line 3: a secret that is written in the cell is in the notebook and its history already: change it, and take "
+        "line 3: the secret is written in the cell, so the notebook and its history contain it; replace it, and read "
         'the new one from elsewhere, as in secret(os.environ["NAME"])'
     )
 
@@ -261,14 +261,14 @@ def test_what_comes_from_elsewhere_is_not_written_out(value):
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ('token = secret("hunter2"', "the line with secret cannot be read as an assignment ('(' was never closed)"),
-        ("token = secret(int(x))", "token: ValueError beside secret(...)"),
+        ('token = secret("hunter2"', "the line that contains secret is not a valid assignment ('(' was never closed)"),
+        ("token = secret(int(x))", "token: ValueError (message hidden because of secret(...))"),
         ('token = secret(d["X"])', "token: KeyError: 'X'"),
-        ("token = secret(x) + 'a'", "token: TypeError beside secret(...)"),
-        ("token = secret('')", "token: the secret is empty; check where it is taken from"),
-        ("token = f'{secret(x)}!'", "token has text that holds ••••••, the mask of a secret and not its value"),
-        ("token = secret", "secret is the function that masks a value here: secret(...)"),
-        ("token = [secret(x)]", "token is a list, which has no string form here"),
+        ("token = secret(x) + 'a'", "token: TypeError (message hidden because of secret(...))"),
+        ("token = secret('')", "token: the secret is empty; check its source"),
+        ("token = f'{secret(x)}!'", "token has text that contains ••••••, the mask of a secret and not its value"),
+        ("token = secret", "in a parameter block secret(...) masks a value; rename the notebook's variable secret"),
+        ("token = [secret(x)]", "token is a list, which has no string form"),
     ],
     ids=[
         "not closed", "no number", "no such key", "added to", "empty", "inside a text", "not called", "in a list"

@@ -3,16 +3,15 @@
 A block whose first character is ``{`` is JSON and is sent as written. Any other block is Python assignments, one
 parameter each; a key gets the ``$`` the service expects and a value becomes a string by the table at `values.render`.
 ``name = each(...)`` and ``a, b = zipped(...)`` make a sweep: one combination of values per run.
-``secret(...)`` there is always the one of `values`, whatever the notebook calls so: or a value might be sent in the clear.
+``secret(...)`` in a block always calls `values.secret`, even where the notebook has another function of that name: that
+one might let the value be shown.
 """
 
 from __future__ import annotations
 
 import ast
 import io
-import json
 import keyword
-import math
 import re
 import tokenize
 from collections.abc import Collection, Iterable, Iterator, Mapping
@@ -20,36 +19,34 @@ from dataclasses import dataclass, field
 from types import ModuleType
 from typing import Any
 
-from pydantic import ValidationError
-
-from dataflow_magic.cell.literal import is_written_out
+from dataflow_magic.cell.json_block import parse_json_block
 from dataflow_magic.cell.sweep import EACH, MOST_RUNS, ZIPPED, each_values, sweep_word, values_of, zipped_rows
-from dataflow_magic.cell.values import check_text, parameter, secret
+from dataflow_magic.cell.values import check_text, is_written_out, parameter, secret
 from dataflow_magic.errors import CellError, suggestion
 from dataflow_magic.models.secret import Parameter, Secret
 from dataflow_magic.models.wire import JobCondition
 
 __all__ = ["Block", "near_names", "parse_block", "parse_mapping"]
 
-JSON_HINT = "a name Python cannot spell needs the JSON form of the block"
+USE_JSON = "write the block as JSON to use this name"
 
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """What a parameter block said.
+    """What a parameter block contains.
 
     Parameters
     ----------
     parameters
-        In the order written; keys as they go on the wire.
+        In the order written; keys as on the wire.
     condition
-        The job condition when the block was the page's whole request body, else empty.
+        The job condition if the block is a whole request body, else empty.
     warnings
-        One line each, for things that are sent all the same.
+        One line each, for what is sent all the same.
     swept
-        Keys of the parameters that a sweep gives several values, in the order written; empty where there is no sweep.
+        Keys of the parameters with several values, in the order written; empty without a sweep.
     combinations
-        The parameters of each run of a sweep, the last written name varying fastest; ``parameters`` are the first.
+        The parameters of each run of a sweep, the last written name varying fastest; ``parameters`` is the first.
     """
 
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
@@ -67,9 +64,9 @@ def parse_block(text: str, namespace: Mapping[str, Any], *, first_line: int = 2)
     text
         The block, possibly empty.
     namespace
-        The notebook's names; never changed, and nothing the block assigns reaches it.
+        The notebook's names; never changed, not even by assignments in the block.
     first_line
-        The cell's own number of the block's first line, for messages.
+        The number of the block's first line in the cell, for messages.
 
     Raises
     ------
@@ -77,24 +74,24 @@ def parse_block(text: str, namespace: Mapping[str, Any], *, first_line: int = 2)
         With the cell's line, for anything that is not a block.
     """
     if text.lstrip().startswith("{"):
-        return _parse_json(text, first_line)
+        return Block(*parse_json_block(text, first_line))
     return _parse_assignments(text, namespace, first_line)
 
 
 def parse_mapping(parameters: Mapping[Any, Any]) -> dict[str, Parameter]:
-    """Read parameters handed in from Python by the rule of assignments: a ``$`` on every key, values rendered.
+    """Return parameters given in Python as an assignment block sends them: a ``$`` on every key, values rendered.
 
     Raises
     ------
     CellError
-        Naming the parameter, for a key that is not text or a value that has no string form.
+        With the name of the parameter, for a key that is not text or a value that has no string form.
     """
     if not hasattr(parameters, "items"):
-        raise CellError(f"parameters are a mapping of names to values, not {type(parameters).__name__}")
+        raise CellError(f"parameters must be a mapping of names to values, not {type(parameters).__name__}")
     wire: dict[str, Parameter] = {}
     for name, value in parameters.items():
         if not isinstance(name, str) or not name.strip("$"):
-            raise CellError(f"a parameter's name is text, not {name!r}")
+            raise CellError(f"a parameter name must be text, not {name!r}")
         key = "$" + name.removeprefix("$")
         if key in wire:
             raise CellError(f"the parameter {key} is given twice")
@@ -108,17 +105,19 @@ def parse_mapping(parameters: Mapping[Any, Any]) -> dict[str, Parameter]:
 
 
 def near_names(job: str, given: Iterable[str], known: Collection[str]) -> list[str]:
-    """Return a line for each parameter a job was never given before that is nearly one it was.
+    """Return a line for each parameter that no earlier run of a job had but that resembles one of theirs.
 
     Parameters
     ----------
-    given, known
-        Names, with or without their ``$``.
+    given
+        Names of the new run, with or without their ``$``.
+    known
+        Names of earlier runs, without it.
     """
     names = [name.removeprefix("$") for name in given]
     others = [name for name in known if name not in names]
     return [
-        f"parameter {name!r} was never used with {job} before{near}"
+        f"no earlier run of {job} has a parameter {name!r}{near}"
         for name in names
         if name not in known and (near := suggestion(name, others))
     ]
@@ -129,11 +128,11 @@ def near_names(job: str, given: Iterable[str], known: Collection[str]) -> list[s
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One assignment: to one name, or to those that ``zipped`` pairs."""
+    """One assignment: to one name, or to the names that ``zipped`` pairs."""
 
     names: tuple[str, ...]
     word: str
-    """``each`` or ``zipped``; empty where the line has one value."""
+    """``each`` or ``zipped``; empty for one value."""
     expression: ast.expr
     number: int
 
@@ -142,34 +141,31 @@ class _Line:
 
 
 Values = dict[str, tuple[Any, Parameter]]
-"""The values of names: as they are, for the lines below, and as they are sent."""
+"""By name: the value for the lines below, and the value that is sent."""
 
 
 def _parse_assignments(text: str, namespace: Mapping[str, Any], first_line: int) -> Block:
     combinations: list[Values] = [{}]
     swept: list[str] = []
-    varying: set[str] = set()
-    """Names whose value depends on the combination."""
+    varying: set[str] = set()  # names whose value depends on the combination
     for line in _lines(text, first_line - 1):
-        # What uses no such name is evaluated once for all: a list that is read only once serves every combination.
-        uses = line.uses(varying)
-        choices = (
-            [_choices(line, namespace, each, _where(swept, each)) for each in combinations]
-            if uses
-            else [_choices(line, namespace, combinations[0], "")] * len(combinations)
-        )
+        if line.uses(varying):
+            choices = [_choices(line, namespace, known, swept) for known in combinations]
+        else:  # evaluated once for all: an iterator that yields its items only once serves every combination
+            choices = [_choices(line, namespace, combinations[0])] * len(combinations)
         if sum(map(len, choices)) > MOST_RUNS:
             raise CellError(
-                f"with {', '.join(line.names)} these are more than {MOST_RUNS:,} runs, the most of one cell; split the sweep",
+                f"the values of {', '.join(line.names)} make more than {MOST_RUNS:,} runs, the limit of a cell; "
+                "split the sweep",
                 line=line.number,
             )
-        combinations = [
-            each | values for each, some in zip(combinations, choices, strict=True) for values in some
-        ]
+        if line.word or line.uses(varying):
+            varying.update(line.names)
         if line.word:
             swept += line.names
-        if line.word or uses:
-            varying.update(line.names)
+        combinations = [
+            known | values for known, rows in zip(combinations, choices, strict=True) for values in rows
+        ]
     wires = tuple({f"${name}": wire for name, (_, wire) in each.items()} for each in combinations)
     for wire in wires:
         _check_none_is_shown(wire)
@@ -189,10 +185,13 @@ def _lines(text: str, offset: int) -> Iterator[_Line]:
         yield line
 
 
-def _choices(line: _Line, namespace: Mapping[str, Any], known: Values, where: str) -> list[Values]:
-    """Return what the line's names may be in one combination of those above it."""
+def _choices(
+    line: _Line, namespace: Mapping[str, Any], known: Values, swept: Iterable[str] = ()
+) -> list[Values]:
+    """Return the values of a line's names in one combination of the values above it."""
     scope = {**namespace, **{name: value for name, (value, _) in known.items()}}
-    target = ", ".join(line.names) + where
+    where = ", ".join(f"{name} is {known[name][1]!s:.40}" for name in swept)
+    target = ", ".join(line.names) + (f" (where {where})" if where else "")
     try:
         return [
             {name: (value, parameter(value)) for name, value in zip(line.names, row, strict=True)}
@@ -211,10 +210,6 @@ def _rows(line: _Line, scope: dict[str, Any], target: str) -> list[tuple[Any, ..
     )
 
 
-def _where(swept: list[str], known: Values) -> str:
-    return f" (where {', '.join(f'{name} is {known[name][1]!s:.40}' for name in swept)})"
-
-
 def _statements(text: str, offset: int) -> list[ast.stmt]:
     text = text.replace("\r\n", "\n").replace("\r", "\n")
     try:
@@ -226,25 +221,25 @@ def _statements(text: str, offset: int) -> list[ast.stmt]:
         wrong = lines[number - 1].strip() if 0 < number <= len(lines) else ""
         raise CellError(_explain(wrong, error), line=number + offset) from None
     except (ValueError, RecursionError, MemoryError) as error:  # NUL bytes, surrogates, absurd nesting
-        raise CellError(f"the block is not text Python can read ({error})", line=1 + offset) from None
+        raise CellError(f"Python cannot read the block ({error})", line=1 + offset) from None
 
 
 def _explain(wrong: str, error: SyntaxError) -> str:
-    if "secret" in wrong:  # and so perhaps with one written out
-        return f"the line with secret cannot be read as an assignment ({error.msg})"
+    if "secret" in wrong:  # the line may contain one
+        return f"the line that contains secret is not a valid assignment ({error.msg})"
     if wrong.startswith(("!", "%")):
         return f"{wrong!r} is a command; a parameter block takes only assignments, name = value"
     if re.match(r"\$?[^\s=]+\s*=(?!=)", wrong) and not re.match(r"\$?[^\W\d]\w*\s*=", wrong):
-        return f"{wrong.split('=')[0].strip()!r} is not a Python name; {JSON_HINT}"
+        return f"{wrong.split('=')[0].strip()!r} is not a Python name; {USE_JSON}"
     name = wrong.split("=")[0].strip().lstrip("$")
     if keyword.iskeyword(name):
-        return f"{name!r} is a word of Python's own; {JSON_HINT}"
+        return f"{name!r} is a Python keyword; {USE_JSON}"
     message = (error.msg or "invalid syntax").strip()
-    return f"{wrong!r} cannot be read as an assignment ({message})"
+    return f"{wrong!r} is not a valid assignment ({message})"
 
 
 def _without_dollars(text: str) -> str:
-    """Drop a ``$`` that opens a statement; one inside a string or an expression stays."""
+    """Drop each ``$`` that begins a statement; keep those inside strings and expressions."""
     lines = text.split("\n")
     at_start = True
     drops: list[tuple[int, int]] = []
@@ -253,13 +248,13 @@ def _without_dollars(text: str) -> str:
             if token.type == tokenize.NEWLINE or (token.type == tokenize.OP and token.string == ";"):
                 at_start = True
             elif token.type not in _LAYOUT and not token.string.isspace():
-                # Before 3.12 a $ is an error token, and so are blanks before it; since then it is an operator.
+                # Before 3.12 a $ and the blanks before it are error tokens; since 3.12 it is an operator.
                 row, column = token.start
                 if at_start and token.string == "$" and lines[row - 1][column + 1 :][:1].isidentifier():
                     drops.append(token.start)
                 at_start = False
     except (tokenize.TokenError, SyntaxError):
-        pass  # the parser says it better, with its line
+        pass  # the parser reports it, with its line
     for row, column in reversed(drops):
         line = lines[row - 1]
         lines[row - 1] = line[:column] + line[column + 1 :]
@@ -271,17 +266,16 @@ _LAYOUT = frozenset({tokenize.NL, tokenize.COMMENT, tokenize.INDENT, tokenize.DE
 
 def _assignment(statement: ast.stmt, line: int) -> _Line:
     if not isinstance(statement, ast.Assign):
-        what = "a typed assignment" if isinstance(statement, ast.AnnAssign) else "not an assignment"
-        if isinstance(statement, ast.AugAssign):
-            what = "a change of a value"
-        raise CellError(f"this is {what}; each line of a parameter block is name = value", line=line)
+        kinds = {ast.AnnAssign: "an annotated assignment", ast.AugAssign: "an augmented assignment"}
+        kind = kinds.get(type(statement), "not an assignment")
+        raise CellError(f"this is {kind}; each line of a parameter block is name = value", line=line)
     if len(statement.targets) > 1:
-        raise CellError("one name a line: a = b = value is two", line=line)
+        raise CellError("a = b = value assigns two names; write one name per line", line=line)
     word = sweep_word(statement.value)
     for node in ast.walk(statement.value):
         if node is not statement.value and (inner := sweep_word(node)):
             raise CellError(
-                f"{inner}(...) stands inside an expression; give it a line of its own, name = {inner}(...), "
+                f"{inner}(...) is part of an expression; assign it on a line of its own, name = {inner}(...), "
                 "and use the name",
                 line=line,
             )
@@ -292,7 +286,7 @@ def _names(target: ast.expr, word: str, line: int) -> tuple[str, ...]:
     names = target.elts if word == ZIPPED and isinstance(target, ast.Tuple) else [target]
     for each in names:
         if not isinstance(each, ast.Name):
-            more = f"; {ZIPPED}(...) gives values to several" if word == EACH else ""
+            more = f"; use {ZIPPED}(...) for several names" if word == EACH else ""
             raise CellError(
                 f"{ast.unparse(each)!r} is not a plain name; each line is name = value{more}", line=line
             )
@@ -312,16 +306,17 @@ def _evaluate(expression: ast.expr, scope: dict[str, Any], line: int, name: str)
         missing = getattr(error, "name", None) or ""
         raise CellError(f"{name}: {error}{suggestion(missing, known)}", line=line) from None
     except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the user's expression raises
-        # What was raised may quote the value; a missing key is its name alone.
-        said = f": {error}" if not calls or isinstance(error, KeyError) else " beside secret(...)"
-        raise CellError(f"{name}: {type(error).__name__}{said}", line=line) from None
+        # The message may quote the secret. That of a missing key is only the key.
+        hides = calls and not isinstance(error, KeyError)
+        message = " (message hidden because of secret(...))" if hides else f": {error}"
+        raise CellError(f"{name}: {type(error).__name__}{message}", line=line) from None
 
 
 # Secrets
 
 
 def _secret_calls(expression: ast.expr, scope: Mapping[str, Any], line: int) -> list[ast.Call]:
-    """Return where an expression makes a secret; one whose value is in the cell is none any more."""
+    """Return the calls of ``secret`` in an expression; refuse a secret that the cell itself contains."""
     calls = [
         node
         for node in ast.walk(expression)
@@ -331,13 +326,13 @@ def _secret_calls(expression: ast.expr, scope: Mapping[str, Any], line: int) -> 
     for node in ast.walk(expression):
         if isinstance(node, ast.Name) and node.id == "secret" and node not in called:
             raise CellError(
-                "secret is the function that masks a value here: secret(...); give the notebook's own another name",
+                "in a parameter block secret(...) masks a value; rename the notebook's variable secret",
                 line=line,
             )
     for call in calls:
         if any(map(is_written_out, [*call.args, *(each.value for each in call.keywords)])):
             raise CellError(
-                "a secret that is written in the cell is in the notebook and its history already: change it, and take "
+                "the secret is written in the cell, so the notebook and its history contain it; replace it, and read "
                 'the new one from elsewhere, as in secret(os.environ["NAME"])',
                 line=line,
             )
@@ -359,94 +354,5 @@ def _check_none_is_shown(parameters: Mapping[str, Parameter]) -> None:
         if isinstance(value, str) and value in hidden:
             raise CellError(
                 f"{name[1:]} has the value of the secret {hidden[value][1:]} and would show it; "
-                "make that one secret(...) as well, or take it from outside of the block"
+                "wrap it in secret(...) as well"
             )
-
-
-# JSON
-
-
-def _parse_json(text: str, first_line: int) -> Block:
-    document, lines = _read_json(text, first_line)
-    if document and set(document) <= {"jobCondition", "parameters"}:
-        for key, part in document.items():
-            if not isinstance(part, dict):
-                raise CellError(f'"{key}" is an object in the whole request body', line=lines[key,])
-        condition = _condition(document.get("jobCondition", {}), lines)
-        return _block(document.get("parameters", {}), condition, lines, "parameters")
-    return _block(document, JobCondition(), lines)
-
-
-def _block(parameters: dict[str, Any], condition: JobCondition, lines: Lines, *parents: str) -> Block:
-    for key, value in parameters.items():
-        if value is None or isinstance(value, dict | list):
-            kind = "null" if value is None else "an object" if isinstance(value, dict) else "a list"
-            raise CellError(
-                f'"{key}" is {kind}; a parameter is text, a number, true or false', line=lines[*parents, key]
-            )
-    bare = [key for key in parameters if not key.startswith("$")]
-    warnings = (
-        (f"sent as written, without the $ the service's examples have: {', '.join(bare)}",) if bare else ()
-    )
-    return Block(parameters, condition, warnings)
-
-
-def _condition(document: dict[str, Any], lines: Lines) -> JobCondition:
-    try:
-        return JobCondition.model_validate(document)
-    except ValidationError as error:
-        first = error.errors()[0]
-        key = str(first["loc"][0])
-        raise CellError(f"jobCondition.{key}: {first['msg']}", line=lines["jobCondition", key]) from None
-
-
-Lines = Mapping[tuple[str | int, ...], int]
-"""The cell's line of each key, by the path that leads to it."""
-
-_JSON_TOKEN = re.compile(r'("(?:[^"\\]|\\.)*")(\s*:)?|([{}\[\],])|([-+.\w]+)')
-
-
-def _read_json(text: str, first_line: int) -> tuple[dict[str, Any], Lines]:
-    """Read one JSON object: strictly, without a key given twice and without what no request can carry."""
-    try:
-        document = json.loads(text)
-    except json.JSONDecodeError as error:
-        raise CellError(
-            f"not JSON: {error.msg} (column {error.colno})", line=error.lineno + first_line - 1
-        ) from None
-    except (RecursionError, ValueError) as error:
-        raise CellError(f"not JSON this can read ({error})", line=first_line) from None
-    assert isinstance(document, dict)  # noqa: S101 - the text starts with a brace
-    return document, _key_lines(text, first_line)
-
-
-def _key_lines(text: str, first_line: int) -> Lines:
-    """Walk through well-formed JSON for what ``json`` lets pass without a word, and for where things stand."""
-    lines: dict[tuple[str | int, ...], int] = {}
-    path: list[str | int] = []
-    for token in _JSON_TOKEN.finditer(text):
-        string, colon, sign, word = token.groups()
-        line = first_line + text.count("\n", 0, token.start())
-        value = _checked_string(string, line) if string else ""
-        if colon:
-            path[-1] = value
-            if tuple(path) in lines:
-                raise CellError(f'"{value}" is given twice; each parameter has one value', line=line)
-            lines[tuple(path)] = line
-        elif word and word not in {"true", "false", "null"} and not math.isfinite(float(word)):
-            raise CellError(f"{word} is not a number a job can read", line=line)
-        elif sign in {"{", "["}:
-            path.append(0)
-        elif sign in {"}", "]"}:
-            path.pop()
-        elif sign and isinstance(path[-1], int):
-            path[-1] += 1
-    return lines
-
-
-def _checked_string(string: str, line: int) -> str:
-    text = json.loads(string)
-    try:
-        return check_text(text, f"{string} is text that")
-    except ValueError as error:
-        raise CellError(str(error), line=line) from None

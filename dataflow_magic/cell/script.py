@@ -1,4 +1,4 @@
-"""A cell that is a job's script: its option line and its text, checked. Pure but for the line's own expressions."""
+"""``%%dataflow_script``: its line and the script below it become a `ScriptRequest`. Pure but for the line's expressions."""
 
 from __future__ import annotations
 
@@ -9,26 +9,19 @@ import warnings
 from collections.abc import Mapping
 from typing import Any
 
-from dataflow_magic.cell.run import (
+from dataflow_magic.cell.line import (
     LineParser,
     add_condition,
-    add_place,
+    add_target,
     check_ranges,
     condition_of,
     parse_job_ref,
-    split_line,
 )
 from dataflow_magic.errors import CellError
 from dataflow_magic.models.request import ScriptRequest
 from dataflow_magic.models.wire import JobCondition
 
-__all__ = [
-    "LOCAL_DEFAULTS",
-    "object_key",
-    "parse_script",
-    "script_help",
-    "script_option_strings",
-]
+__all__ = ["LOCAL_DEFAULTS", "object_key", "parse_script", "parser"]
 
 LOCAL_DEFAULTS = JobCondition(
     num_worker=2,
@@ -37,39 +30,43 @@ LOCAL_DEFAULTS = JobCondition(
     script_path="dataflow-sample/scripts/",
     log_path="dataflow-sample/sparkHistoryLogs/",
 )
-"""What a new job of a local service has where the cell does not say: that of its sample jobs."""
+"""Condition of a new job of a local service where the cell sets none: that of the sample jobs."""
 OF_IPYTHON = re.compile(r"\s*[%!?]|.*=\s*[%!]|.*\?\s*$")
 
 
-def parse_script(line: str, body: str, namespace: Mapping[str, Any]) -> ScriptRequest | None:
-    """Read a cell; None when it asks for help.
+def parse_script(line: str, body: str, namespace: Mapping[str, Any]) -> ScriptRequest:
+    """Read a cell.
 
     Parameters
     ----------
     line
-        What follows ``%%dataflow_script``, read as `parse_cell` reads it.
+        What follows ``%%dataflow_script``. A whole word ``$name`` or ``{expression}`` is replaced by its value.
     body
-        The script; a parameter ``$name`` may stand where a name may.
+        The script. A parameter ``$name`` may stand wherever Python allows a name.
+    namespace
+        The notebook's names, never changed.
 
     Raises
     ------
     CellError
-        One line saying what is wrong, with the line's number in the cell.
+        Something in the cell is wrong; nothing was written.
+    HelpRequested
+        The line asks for help.
     """
-    options = _parser().read(split_line(line, namespace))
-    if options.help:
-        return None
+    mine = parser()
+    options = mine.read(line, namespace)
     if options.job is None:
-        raise CellError("no job is named; write %%dataflow_script JOB", line=1)
+        raise mine.mistake("no job is given; write %%dataflow_script JOB")
     if not body.strip():
-        raise CellError("there is no script; write it below %%dataflow_script JOB", line=1)
+        raise mine.mistake("the cell has no script; write it below %%dataflow_script JOB")
     condition = condition_of(vars(options))
     check_ranges(condition, force=options.force)
     for path in filter(None, (condition.script_path, condition.log_path)):
         _check_path(path)
+    content = body.rstrip("\r\n") + "\n"
     return ScriptRequest(
         job=parse_job_ref(options.job),
-        content=_checked(body.rstrip("\r\n") + "\n"),
+        content=_checked(content),
         condition=condition,
         force=options.force,
         run=options.run,
@@ -79,79 +76,81 @@ def parse_script(line: str, body: str, namespace: Mapping[str, Any]) -> ScriptRe
 
 
 def object_key(script_path: str, job_name: str) -> str:
-    """Return where the script of a job is: the ``.py`` its scriptPath names, else the job's own in that folder.
+    """Return the key of a job's script: a scriptPath that ends in ``.py``, else ``<job name>.py`` in that folder.
 
     Raises
     ------
     CellError
-        The path is none in object storage.
+        The path is not one in object storage.
     """
     _check_path(script_path)
     return script_path if script_path.endswith(".py") else f"{script_path.rstrip('/')}/{job_name}.py"
 
 
-def script_help() -> str:
-    """Return the help of ``%%dataflow_script``, made from the options themselves."""
-    return _parser().format_help()
-
-
-def script_option_strings() -> list[str]:
-    """Return every long option of ``%%dataflow_script``, in the order of its help."""
-    return _parser().flags()
-
-
-def _parser() -> LineParser:
+def parser() -> LineParser:
+    """Return the parser of the line."""
     parser = LineParser(
         "%%dataflow_script",
-        usage="%%%%dataflow_script JOB [options]",
-        description="Write the cell below the line as the script of a job, and create the job or change its condition.",
+        "JOB [options]",
+        "Write the cell below the line as the script of a job, and create the job or change its condition.",
     )
-    add = parser.add_argument
-    add("job", metavar="JOB", nargs="?", help="a job's name, or of one that is there its id")
+    parser.add_argument(
+        "job", metavar="JOB", nargs="?", help="name of the job; for an existing one also its id"
+    )
     add_condition(
         parser,
-        "job condition (default: what is stored on the job; for a new one of a local service that of its samples)",
+        "job condition (default: what the job has stored; for a new job of a local service, that of its samples)",
     )
-    here = parser.add_argument_group("here").add_argument
-    here("--run", action="store_true", help="start a run then, as %%dataflow_run JOB does")
-    add_place(here)
-    here(
+    add = parser.add_argument_group("behavior").add_argument
+    add("--run", action="store_true", help="then start a run, as %%dataflow_run JOB does")
+    add_target(add)
+    add(
         "--force",
         action="store_true",
-        help="overwrite a script this kernel neither wrote nor saw; send values outside the documented ranges",
+        help="overwrite a script that this kernel neither wrote nor read; send values outside the documented ranges",
     )
-    here("--help", "-h", action="store_true", help="show this and do nothing")
     return parser
 
 
 def _checked(source: str) -> bytes:
+    """Return the source in UTF-8, once it compiles."""
     try:
         content = source.encode()
     except UnicodeEncodeError as error:
         line = source.count("\n", 0, error.start) + 2
         raise CellError(
-            f"{source[error.start]!r} is half a character, which no file can hold", line=line
+            f"{source[error.start]!r} is a lone surrogate, which UTF-8 cannot encode", line=line
         ) from None
     try:
-        encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
-        if encoding not in {"utf-8", "utf-8-sig"}:
-            raise CellError(f"the script declares {encoding} and is written as UTF-8; leave that out", line=2)
-        with warnings.catch_warnings():  # those are for who runs it
+        _check_encoding(content)
+        with warnings.catch_warnings():  # the run shows them
             warnings.simplefilter("ignore")
-            # What a parameter will be is not known; that it stands where a name may is.
+            # The value of a parameter is unknown here; any name compiles where its value will.
             compile(re.sub(r"\$(?=\w)", "_", source), "script", "exec", dont_inherit=True)
     except SyntaxError as error:
         number = error.lineno or 1
-        wrong = source.split("\n")[number - 1 : number]
-        if wrong and OF_IPYTHON.match(wrong[0]):
-            raise CellError(
-                f"{wrong[0].strip()!r} is IPython's, and a script runs without it", line=number + 1
-            ) from None
-        raise CellError(f"{error.msg}; nothing was written", line=number + 1) from None
-    except (ValueError, RecursionError, MemoryError) as error:  # a NUL; nested too deep
+        raise CellError(_explain(source.split("\n")[number - 1 : number], error), line=number + 1) from None
+    except (ValueError, RecursionError, MemoryError) as error:  # a NUL; too many levels
         why = str(error) or type(error).__name__
-        raise CellError(f"the script cannot be compiled ({why}); nothing was written") from None
+        raise CellError(f"the script does not compile ({why}); nothing was written") from None
     return content
+
+
+def _check_encoding(content: bytes) -> None:
+    encoding, _ = tokenize.detect_encoding(io.BytesIO(content).readline)
+    if encoding not in {"utf-8", "utf-8-sig"}:
+        raise CellError(
+            f"the script declares the encoding {encoding}, but is stored as UTF-8; remove the declaration",
+            line=2,
+        )
+
+
+def _explain(wrong: list[str], error: SyntaxError) -> str:
+    if wrong and OF_IPYTHON.match(wrong[0]):
+        return (
+            f"{wrong[0].strip()!r} is IPython syntax, and a script runs without IPython; nothing was written"
+        )
+    return f"{error.msg}; nothing was written"
 
 
 def _check_path(path: str) -> None:

@@ -1,4 +1,4 @@
-"""The words of a sweep: in a parameter block `each` gives one name several values, `zipped` pairs those of several. Pure."""
+"""The words of a sweep in a parameter block: `each` gives one name several values, `zipped` pairs lists. Pure."""
 
 from __future__ import annotations
 
@@ -12,13 +12,13 @@ __all__ = ["EACH", "MOST_RUNS", "ZIPPED", "each_values", "sweep_word", "values_o
 EACH: Final = "each"
 ZIPPED: Final = "zipped"
 MOST_RUNS: Final = 1000
-"""Of one cell."""
+"""Limit of runs per cell."""
 
 
 def sweep_word(expression: ast.AST) -> str:
-    """Return ``each`` or ``zipped`` where the expression is a call of that name, else nothing.
+    """Return ``each`` or ``zipped`` if the expression calls that name, else an empty string.
 
-    By its name alone, whatever the notebook calls so: a name left over from a loop must not change what a cell starts.
+    Only the name counts, not its value in the notebook: a leftover loop variable must not change what a cell starts.
     """
     if isinstance(expression, ast.Call) and isinstance(expression.func, ast.Name):
         return expression.func.id if expression.func.id in (EACH, ZIPPED) else ""
@@ -26,68 +26,70 @@ def sweep_word(expression: ast.AST) -> str:
 
 
 def values_of(call: ast.Call) -> ast.Tuple:
-    """Return what a call of a sweep's word is given, as an expression of its own.
+    """Return the arguments of a call of ``each`` or ``zipped`` as one expression.
 
     Raises
     ------
     ValueError
-        Completing the sentence "the name ...", for what is given by keyword.
+        Completing "the name ...", if there are keyword arguments.
     """
     if call.keywords:
         raise ValueError(
-            f"gives {ast.unparse(call.keywords[0])} by name; {EACH}(...) and {ZIPPED}(...) take values alone"
+            f"passes {ast.unparse(call.keywords[0])}; {EACH}(...) and {ZIPPED}(...) take no keyword arguments"
         )
     values = ast.Tuple(call.args, ast.Load())
     return ast.fix_missing_locations(ast.copy_location(values, call))
 
 
 def each_values(given: Sequence[Any]) -> list[Any]:
-    """Return the values of ``each``: what it is given, or what the only thing it is given holds.
+    """Return the values of ``each``: its arguments, or the items of its only argument.
 
     Raises
     ------
     ValueError
-        Completing the sentence "the name ...", where there is none.
+        Completing "the name ...", if there are none.
     """
     values = _held(given[0]) if len(given) == 1 else list(given)
     if not values:
-        raise ValueError(f"has no values in {EACH}(...), so nothing would run; give at least one")
+        raise ValueError(f"has no values in {EACH}(...), so nothing would start; give at least one")
     return values
 
 
 def zipped_rows(given: Sequence[Any], names: Sequence[str]) -> list[tuple[Any, ...]]:
-    """Return the rows of ``zipped``: a value for each of the names.
+    """Return the rows of ``zipped``, each with one value per name.
 
     Raises
     ------
     ValueError
-        Completing the sentence "the names ...", where the lists do not fit the names or each other.
+        Completing "the names ...", if the number or the lengths of the lists do not fit.
     """
     if len(given) != len(names):
-        what = f"{len(names)} names for {len(given)} lists"
-        raise ValueError(f"are {what}; {ZIPPED}(...) takes a list for each: a, b = {ZIPPED}([1, 2], [3, 4])")
+        what = f"{len(given)} lists for {len(names)} names"
+        raise ValueError(
+            f"cannot take {what}; {ZIPPED}(...) needs one list per name: a, b = {ZIPPED}([1, 2], [3, 4])"
+        )
     columns = [_held(column) for column in given]
     lengths = [len(column) for column in columns]
     if len(set(lengths)) > 1:
         raise ValueError(
-            f"have {', '.join(map(str, lengths))} values; {ZIPPED}(...) pairs lists of one length"
+            f"have lists of different lengths ({', '.join(map(str, lengths))}); {ZIPPED}(...) pairs equal lengths"
         )
     if not lengths or not lengths[0]:
-        raise ValueError(f"have no values in {ZIPPED}(...), so nothing would run; give at least one each")
+        raise ValueError(f"have no values in {ZIPPED}(...), so nothing would start; give at least one each")
     return list(zip(*columns, strict=True))
 
 
 def _held(value: Any) -> list[Any]:
-    """Return the values something holds, one more than there may be at most; text holds itself."""
+    """Return the items of an iterable, at most one more than the limit; text and scalars count as one item."""
     if isinstance(value, str | bytes):
         return [value]
     if isinstance(value, Mapping) or getattr(value, "ndim", 1) > 1:
-        raise ValueError(f"has values in a {type(value).__name__}, which is no plain list of them; give one")
+        raise ValueError(f"has its values in a {type(value).__name__}; give a list")
     try:
         values = iter(value)
     except TypeError:
         return [value]
     try:
         return list(islice(values, MOST_RUNS + 1))
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever an iterator of the user's raises
-        raise ValueError(f"cannot be listed: {type(error).__name__}: {error}") from None
+    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the user's iterator raises
+        raise ValueError(f"has values that cannot be read: {type(error).__name__}: {error}") from None

@@ -1,7 +1,9 @@
-"""What a parameter's value becomes on the wire: Python value to string. Imports neither numpy nor pandas."""
+"""Values of parameters: Python value to string, and secrets. Imports neither numpy nor pandas."""
 
 from __future__ import annotations
 
+import ast
+import builtins
 import math
 import os
 from datetime import date, datetime
@@ -12,27 +14,33 @@ from typing import Any
 from dataflow_magic.errors import CellError
 from dataflow_magic.models.secret import MASK, Secret
 
-__all__ = ["check_text", "parameter", "render", "secret"]
+__all__ = ["check_text", "is_written_out", "parameter", "render", "secret"]
+
+READERS = frozenset({"__import__", "eval", "exec", "getattr", "globals", "input", "locals", "open", "vars"})
+PURE = frozenset(dir(builtins)) - READERS
+"""Builtins whose result depends on their arguments alone."""
+LOOKUPS = frozenset({"get", "getenv", "pop", "setdefault"})
+"""Functions whose second argument is the default."""
 
 
 def secret(value: object) -> Secret:
-    """Return a parameter's value that is sent and never shown.
+    """Return a value of a parameter that is sent and never shown.
 
     Parameters
     ----------
     value
-        What is sent, by the table at `render`. In a parameter block it must not be written out, since the cell is
-        in the notebook and its history.
+        Sent as the string that `render` returns. A parameter block must not contain the value itself: the notebook
+        and its history store the cell.
 
     Returns
     -------
     Secret
-        Shown as ``••••••`` on the card, in tables, messages and files.
+        Shown as ``••••••`` on cards, in tables, messages and files.
 
     Raises
     ------
     CellError
-        There is no value, or it has no string form.
+        The value is empty, or has no string form.
 
     Examples
     --------
@@ -46,12 +54,12 @@ def secret(value: object) -> Secret:
     except ValueError as error:
         raise CellError(f"the secret {error}") from None
     if not text:
-        raise CellError("the secret is empty; check where it is taken from")
+        raise CellError("the secret is empty; check its source")
     return Secret.of(text)
 
 
 def parameter(value: object) -> str | Secret:
-    """Return what a parameter's value is sent as: a string by the table at `render`, or a secret as it is.
+    """Return the string that `render` returns, or a secret unchanged.
 
     Raises
     ------
@@ -62,16 +70,16 @@ def parameter(value: object) -> str | Secret:
 
 
 def render(value: object) -> str:  # noqa: C901 - one table, one case a row
-    """Return the string a value is sent as.
+    """Return the string that is sent for a value.
 
     ============================  ======================================
     value                         string
     ============================  ======================================
-    str                           as it is
+    str                           unchanged
     bool                          ``true`` / ``false``
     int                           decimal digits
     float                         its ``repr``; nan and inf are errors
-    Decimal                       fixed-point, never an exponent
+    Decimal                       fixed-point, without exponent
     date, datetime, Timestamp     ISO 8601
     path                          its text
     Enum member                   its value, by this table
@@ -81,11 +89,11 @@ def render(value: object) -> str:  # noqa: C901 - one table, one case a row
     Raises
     ------
     ValueError
-        For anything else, completing the sentence "the parameter $x ...".
+        Completing "the parameter $x ...", for any other value.
     """
     match value:
         case Secret():
-            raise ValueError("is a secret, which only a parameter of a run may be")
+            raise ValueError("is a secret, and only a parameter of a run may be one")
         case Enum():
             return render(value.value)
         case str():
@@ -96,11 +104,11 @@ def render(value: object) -> str:  # noqa: C901 - one table, one case a row
             return _digits(value)
         case float():
             if not math.isfinite(value):
-                raise ValueError(f"is {value}, which is not a number a job can read")
+                raise ValueError(f"is {value}, which is not a finite number")
             return repr(float(value))
         case Decimal():
             if not value.is_finite():
-                raise ValueError(f"is {value}, which is not a number a job can read")
+                raise ValueError(f"is {value}, which is not a finite number")
             return f"{value:f}"
         case datetime() | date() if value == value:  # NaT is a datetime that differs from itself
             return value.isoformat()
@@ -112,7 +120,7 @@ def render(value: object) -> str:  # noqa: C901 - one table, one case a row
             return _render_numpy(value)
     kind = "None" if value is None else _article(type(value).__name__)
     raise ValueError(
-        f"is {kind}, which has no string form here; give text, a number, a bool, a date or a path (or str(...) of it)"
+        f"is {kind}, which has no string form; give text, a number, a bool, a date or a path, or convert it by str(...)"
     )
 
 
@@ -135,40 +143,61 @@ def _render_numpy(value: Any) -> str:
     item = value.item()
     if value.dtype.kind == "M":
         if value != value:
-            raise ValueError("is NaT, which is no date")
-        if not isinstance(item, date):  # .item() is a bare count where no datetime can say it
+            raise ValueError("is NaT, which is not a date")
+        if not isinstance(item, date):  # .item() returns a bare count where datetime has no such value
             return _exact_moment(str(value))
     elif type(item).__module__ == "numpy" or value.dtype.kind == "m":
-        raise ValueError(f"is {_article(type(value).__name__)}, which has no string form here")
+        raise ValueError(f"is {_article(type(value).__name__)}, which has no string form")
     return render(item)
 
 
 def _exact_moment(text: str) -> str:
-    """Drop the zeros isoformat has not: all of a fraction, or those after microseconds."""
+    """Drop the zeros that isoformat omits: a whole fraction, or those after the microseconds."""
     head, _, fraction = text.partition(".")
     fraction = fraction if fraction[6:].strip("0") else fraction[:6]
     return f"{head}.{fraction}" if fraction.strip("0") else head
 
 
 def check_text(text: str, what: str) -> str:
-    """Return the text if UTF-8 can carry it and a script can read it.
+    """Return the text if UTF-8 can encode it and a script can read it.
 
     Raises
     ------
     ValueError
-        Beginning with ``what``, for a NUL or a lone surrogate.
+        Beginning with ``what``, for a NUL, a lone surrogate or the mask of a secret.
     """
     if "\0" in text:
-        raise ValueError(f"{what} holds a NUL character")
+        raise ValueError(f"{what} contains a NUL character")
     if MASK in text:
         raise ValueError(
-            f"{what} holds {MASK}, the mask of a secret and not its value; a secret is a whole value: name = secret(...)"
+            f"{what} contains {MASK}, the mask of a secret and not its value; assign the secret alone: name = secret(...)"
         )
     try:
         text.encode()
     except UnicodeEncodeError as error:
         code = ord(text[error.start])
         raise ValueError(
-            f"{what} holds a lone surrogate (U+{code:04X}), which is not text UTF-8 can send"
+            f"{what} contains a lone surrogate (U+{code:04X}), which UTF-8 cannot encode"
         ) from None
     return text
+
+
+def is_written_out(value: ast.expr) -> bool:
+    """Return whether the value of an expression is, or may be, text or a number that the expression contains.
+
+    True for ``"x"``, ``f"x"``, ``"x".upper()``, ``token or "x"`` and ``os.environ.get("X", "x")``; false for
+    ``os.environ["X"]``, ``input()`` and ``f"{user}:{password}"``. Evaluates nothing.
+    """
+    match value:
+        case ast.Constant():
+            return bool(value.value)
+        case ast.BoolOp():
+            return any(map(is_written_out, value.values))
+        case ast.IfExp():
+            return is_written_out(value.body) or is_written_out(value.orelse)
+        case ast.NamedExpr():
+            return is_written_out(value.value)
+        case ast.Call(func=ast.Attribute(attr=name) | ast.Name(id=name)) if name in LOOKUPS:
+            defaults = [*value.args[1:], *(keyword.value for keyword in value.keywords)]
+            return any(map(is_written_out, defaults))
+    return all(name.id in PURE for name in ast.walk(value) if isinstance(name, ast.Name))

@@ -1,15 +1,12 @@
-"""What the Tab key offers on a line or in a block of ours: what is known already. Pure; asks no service."""
+"""What the Tab key offers on a line of a magic or in a parameter block, from what is known already. Asks no service."""
 
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Iterable, Sequence
-from typing import NamedTuple, Protocol
+from collections.abc import Iterable, Sequence
+from typing import Protocol
 
-from dataflow_magic.cell.run import option_strings
-from dataflow_magic.cell.runs import listing_option_strings
-from dataflow_magic.cell.script import script_option_strings
-from dataflow_magic.cell.wait import wait_option_strings
+from dataflow_magic.cell.parsers import MAGICS
 from dataflow_magic.models.wire import RunState
 
 __all__ = ["Known", "complete", "complete_block"]
@@ -22,7 +19,7 @@ LAST = "@last"
 
 
 class Known(Protocol):
-    """What is known here; each is asked only where it may stand."""
+    """The names to offer; each method is called only where its names may stand."""
 
     def job_names(self) -> Iterable[str]:
         """Return names of jobs."""
@@ -34,50 +31,17 @@ class Known(Protocol):
         """Return names of profiles."""
 
     def parameter_names(self, job: str) -> Iterable[str]:
-        """Return the parameters that a job, by its name or id, was given or has stored, without their ``$``."""
+        """Return the parameters of earlier runs of a job and those it has stored, without ``$``.
 
-
-class Magic(NamedTuple):
-    """What may stand on the line of one magic."""
-
-    options: Callable[[], list[str]] = list
-    first: str = ""
-    """What the first word that is no option is."""
-    others: str = ""
-    """What further ones are."""
-
-
-MAGICS = {
-    "attach": Magic(first="run", others="job"),
-    "cancel": Magic(first="run"),
-    "jobs": Magic(first="target"),
-    "run": Magic(option_strings, first="job"),
-    "runs": Magic(listing_option_strings),
-    "script": Magic(script_option_strings, first="job"),
-    "status": Magic(first="run"),
-    "wait": Magic(wait_option_strings, first="run", others="run"),
-}
-VALUES = {
-    "--again": "run",
-    "--job": "job",
-    "--profile": "profile",
-    "--remote": "job",
-    "--status": "status",
-    "--target": "target",
-    "--worker-type": "worker type",
-}
-"""By option: what its value is."""
-FREE = frozenset(
-    {
-        "--columns", "--limit", "--log-path", "--nrn", "--out", "--script-path", "--since", "--timeout", "--trigger-id",
-        "--wait-timeout", "--workers", "--workflow-id", "-o", "-w",
-    }
-)  # fmt: skip
-"""Options whose value may be anything."""
+        Parameters
+        ----------
+        job
+            Name or id.
+        """
 
 
 def complete(line: str, known: Known) -> list[str] | None:
-    """Return what may stand where a line ends, in the order to offer it.
+    """Return the words that may end a line of a magic, in the order to offer them.
 
     Parameters
     ----------
@@ -87,31 +51,34 @@ def complete(line: str, known: Known) -> list[str] | None:
     Returns
     -------
     list of str or None
-        Whole words that begin with what is typed of the last one; None where the line is not ours.
+        Whole words that begin with the part of the last word already typed; None if the line is no line of a magic
+        of this package.
     """
     found = LINE.fullmatch(line)
-    magic = MAGICS.get(found[1]) if found else None
-    if found is None or magic is None:
+    if found is None or found[1] not in MAGICS:
         return None
+    parser = MAGICS[found[1]]()
     *before, word = re.split(r"\s+", found[2])
-    if before and before[-1] in VALUES:
-        return _beginning_with(word, _words(VALUES[before[-1]], known))
-    if before and before[-1] in FREE:
-        return []
+    if before and parser.takes_value(before[-1]):
+        return _beginning_with(word, _values(parser.value_of(before[-1]), known))
     if word.startswith("-"):
-        return _beginning_with(word, [option for option in magic.options() if option not in before])
-    given = _positional(before)
-    offered = [each for each in _words(magic.others if given else magic.first, known) if each not in given]
-    return _beginning_with(word, offered)
+        return _beginning_with(word, [flag for flag in parser.flags() if flag not in before])
+    given = [
+        other
+        for other, previous in zip(before, ["", *before], strict=False)
+        if not other.startswith("-") and not parser.takes_value(previous)
+    ]
+    offered = _values(parser.argument_at(len(given)), known)
+    return _beginning_with(word, [name for name in offered if name not in given])
 
 
 def complete_block(above: Sequence[str], line: str, below: Sequence[str], known: Known) -> list[str] | None:
-    """Return the names of parameters that may stand where a line of a block ends; None where no name may.
+    """Return the names of parameters that may end a line of a block; None where no name may stand.
 
     Parameters
     ----------
     above, below
-        The cell's lines around it, the first being that of the magic.
+        The lines of the cell before and after it; the first line is that of the magic.
     line
         The line up to the cursor.
     """
@@ -125,28 +92,20 @@ def complete_block(above: Sequence[str], line: str, below: Sequence[str], known:
     return _beginning_with(begun[1], [dollar + name for name in names])
 
 
-def _positional(words: Sequence[str]) -> list[str]:
-    takes_value = {*VALUES, *FREE}
-    return [
-        word
-        for number, word in enumerate(words)
-        if not word.startswith("-") and (number == 0 or words[number - 1] not in takes_value)
-    ]
-
-
-def _words(kind: str, known: Known) -> list[str]:
-    match kind:
-        case "job":
+def _values(metavar: str, known: Known) -> list[str]:
+    """Return the known values of an argument, by the metavar that its parser gives it."""
+    match metavar:
+        case "JOB":
             return sorted(set(known.job_names()))
-        case "run":
+        case "RUN":
             return list(dict.fromkeys([LAST, *known.run_names()]))
-        case "profile":
+        case "PROFILE":
             return list(known.profile_names())
-        case "target":
+        case "TARGET":
             return list(dict.fromkeys(["cloud", "local", *known.profile_names()]))
-        case "status":
+        case "STATUS":
             return [str(state) for state in RunState]
-        case "worker type":
+        case "TYPE":
             return ["DEFAULT", "DATAFLOW"]
     return []
 

@@ -242,8 +242,8 @@ def test_a_cell_that_waits_shows_the_card_and_once_interrupted_leaves_it_live(ru
     notebook.await_idle()
 
     assert notebook.output_text(1) == (
-        f"Detached: stopped waiting; run {run_id} goes on: %dataflow_wait {run_id} waits on, %dataflow_status {run_id} shows it, "
-        f"%dataflow_cancel {run_id} ends it"
+        f"Detached: stopped waiting; run {run_id} continues: %dataflow_wait {run_id} waits again, %dataflow_status {run_id} shows it, "
+        f"%dataflow_cancel {run_id} cancels it"
     )
     expect(card_of(notebook)).not_to_contain_text("interrupt the kernel")
     assert state_in_service(folder, run_id) == "RUNNING"

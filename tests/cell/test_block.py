@@ -106,19 +106,19 @@ def test_each_assignment_is_a_parameter(text, expected):
         "with lines as Windows ends them",
     ],
 )
-def test_a_dollar_is_dropped_where_a_statement_begins_and_nowhere_else(text, expected):
+def test_a_dollar_is_dropped_only_at_the_beginning_of_a_statement(text, expected):
     assert parameters(text) == expected
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a = b = 1", "line 2: one name a line: a = b = value is two"),
+        ("a = b = 1", "line 2: a = b = value assigns two names; write one name per line"),
         ("a, b = 1, 2", "line 2: '(a, b)' is not a plain name; each line is name = value"),
         ("a.b = 1", "line 2: 'a.b' is not a plain name; each line is name = value"),
         ("a['x'] = 1", 'line 2: "a[\'x\']" is not a plain name; each line is name = value'),
-        ("a += 1", "line 2: this is a change of a value; each line of a parameter block is name = value"),
-        ("a: int = 1", "line 2: this is a typed assignment; each line of a parameter block is name = value"),
+        ("a += 1", "line 2: this is an augmented assignment; each line of a parameter block is name = value"),
+        ("a: int = 1", "line 2: this is an annotated assignment; each line of a parameter block is name = value"),
         ("\nprint(1)", "line 3: this is not an assignment; each line of a parameter block is name = value"),
         ("import os", "line 2: this is not an assignment; each line of a parameter block is name = value"),
         ("if True:\n  a = 1", "line 2: this is not an assignment; each line of a parameter block is name = value"),
@@ -126,15 +126,15 @@ def test_a_dollar_is_dropped_where_a_statement_begins_and_nowhere_else(text, exp
         ("a = 1\n$a = 2", "line 3: a is assigned twice; each parameter has one value"),
         ("x = 1\n!ls", "line 3: '!ls' is a command; a parameter block takes only assignments, name = value"),
         ("%time", "line 2: '%time' is a command; a parameter block takes only assignments, name = value"),
-        ("run-date = 1", "line 2: 'run-date' is not a Python name; a name Python cannot spell needs the JSON form of the block"),
-        ("$run-date = 1", "line 2: '$run-date' is not a Python name; a name Python cannot spell needs the JSON form of the block"),
-        ("2x = 1", "line 2: '2x' is not a Python name; a name Python cannot spell needs the JSON form of the block"),
-        ("a = 1\nfrom = 1", "line 3: 'from' is a word of Python's own; a name Python cannot spell needs the JSON form of the block"),
-        ("None = 1", "line 2: 'None' is a word of Python's own; a name Python cannot spell needs the JSON form of the block"),
-        ("a = None", "line 2: a is None, which has no string form here; give text, a number, a bool, a date or a path (or str(...) of it)"),
-        ("a = 1\nb = [1]", "line 3: b is a list, which has no string form here; give text, a number, a bool, a date or a path (or str(...) of it)"),
-        ("a = 'x\\ud800'", "line 2: a has text that holds a lone surrogate (U+D800), which is not text UTF-8 can send"),
-        ("a = 'x\\0'", "line 2: a has text that holds a NUL character"),
+        ("run-date = 1", "line 2: 'run-date' is not a Python name; write the block as JSON to use this name"),
+        ("$run-date = 1", "line 2: '$run-date' is not a Python name; write the block as JSON to use this name"),
+        ("2x = 1", "line 2: '2x' is not a Python name; write the block as JSON to use this name"),
+        ("a = 1\nfrom = 1", "line 3: 'from' is a Python keyword; write the block as JSON to use this name"),
+        ("None = 1", "line 2: 'None' is a Python keyword; write the block as JSON to use this name"),
+        ("a = None", "line 2: a is None, which has no string form; give text, a number, a bool, a date or a path, or convert it by str(...)"),
+        ("a = 1\nb = [1]", "line 3: b is a list, which has no string form; give text, a number, a bool, a date or a path, or convert it by str(...)"),
+        ("a = 'x\\ud800'", "line 2: a has text that contains a lone surrogate (U+D800), which UTF-8 cannot encode"),
+        ("a = 'x\\0'", "line 2: a has text that contains a NUL character"),
         ("a = 1 / 0", "line 2: a: ZeroDivisionError: division by zero"),
         ("a = 1\nb = tabel", "line 3: b: name 'tabel' is not defined; did you mean 'table'?"),
         ("b = zzz", "line 2: b: name 'zzz' is not defined"),
@@ -144,7 +144,7 @@ def test_a_dollar_is_dropped_where_a_statement_begins_and_nowhere_else(text, exp
     ],
     ids=lambda value: ascii(value)[:24] if "\n" not in value else ascii(value),
 )  # fmt: skip
-def test_anything_else_is_refused_with_the_cells_own_line(text, said):
+def test_any_other_statement_is_refused_with_the_line_of_the_cell(text, said):
     assert complaint(text, table=1, exit=_exit) == said
 
 
@@ -176,7 +176,7 @@ def _exit(code: int) -> None:
     ],
     ids=lambda value: ascii(value)[:24],
 )
-def test_what_python_cannot_read_is_one_line_with_a_number(text, line):
+def test_a_block_that_python_cannot_parse_is_one_line_with_a_line_number(text, line):
     with pytest.raises(CellError) as caught:
         parse_block(text, {"f": str})
 
@@ -185,7 +185,7 @@ def test_what_python_cannot_read_is_one_line_with_a_number(text, line):
     assert "\n" not in str(caught.value)[:100]
 
 
-def test_lines_are_counted_from_where_the_block_begins():
+def test_lines_are_counted_from_the_first_line_of_the_block():
     with pytest.raises(CellError) as caught:
         parse_block("a = 1\nb = c", {}, first_line=10)
     with pytest.raises(CellError) as caught_in_json:
@@ -194,7 +194,7 @@ def test_lines_are_counted_from_where_the_block_begins():
     assert (caught.value.line, caught_in_json.value.line) == (11, 11)
 
 
-def test_an_interrupt_of_an_expression_goes_through():
+def test_an_interrupt_of_an_expression_is_raised():
     def interrupted() -> None:
         raise KeyboardInterrupt
 
@@ -232,7 +232,7 @@ def test_nothing_leaks_into_the_notebook(text):
     parse_block(text, MappingProxyType(namespace))
 
 
-def test_a_walrus_is_seen_by_no_later_line():
+def test_no_later_line_sees_the_name_of_a_walrus():
     assert "name 'n' is not defined" in complaint("a = (n := 1)\nb = n")
 
 
@@ -252,7 +252,7 @@ TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"
 @given(st.dictionaries(NAMES, TEXTS, max_size=4), st.sampled_from(["", "$"]), st.sampled_from(["\n", "; "]))
 @example({"a": "x\u2028$y", "b": "\x85"}, "$", "\n")
 @example({"a": "\r$b = 1\r\n"}, "$", "; ")
-def test_any_text_survives_as_an_assignment_with_or_without_the_sign(values, sign, end):
+def test_any_text_survives_as_an_assignment_with_or_without_a_dollar(values, sign, end):
     block = end.join(f"{sign}{name} = {text!r}" for name, text in values.items())
 
     assert parameters(block) == {f"${name}": text for name, text in values.items()}
@@ -269,14 +269,14 @@ def test_json_is_sent_as_written():
     )
 
 
-def test_a_json_name_without_the_sign_is_sent_with_a_warning():
+def test_a_json_name_without_a_dollar_is_sent_with_a_warning():
     block = parse_block('\n {"a": 1, "$b": 2, "c": 3}', {})
 
     assert block.parameters == {"a": 1, "$b": 2, "c": 3}
-    assert block.warnings == ("sent as written, without the $ the service's examples have: a, c",)
+    assert block.warnings == ("sent as written, without the leading $ of the service's examples: a, c",)
 
 
-def test_the_whole_body_of_the_page_is_read():
+def test_a_whole_request_body_is_read():
     text = '{"jobCondition": {"numWorker": 4, "nrn": "n", "spot": [1, {"a": 1}, {"a": 2}]}, "parameters": {"$a": "1"}}'
 
     block = parse_block(text, {})
@@ -287,7 +287,7 @@ def test_the_whole_body_of_the_page_is_read():
 
 
 @pytest.mark.parametrize("text", ["{}", '{"parameters": {}}', '{"jobCondition": {}}', " \n{ }\n"])
-def test_json_may_say_nothing(text):
+def test_json_may_be_empty(text):
     assert parse_block(text, {}) == Block({}, JobCondition(), ())
 
 
@@ -304,24 +304,24 @@ def test_json_may_say_nothing(text):
         ('{"x": "\\"a\\" : 1",\n"a": 1,\n"a": 2}', 'line 4: "a" is given twice; each parameter has one value'),
         ('{"a": 1,\n"\\u0061": 2}', 'line 3: "a" is given twice; each parameter has one value'),
         ('{"parameters": {"a": 1,\n"a": 1}}', 'line 3: "a" is given twice; each parameter has one value'),
-        ('{"a": "NaN",\n"b": NaN}', "line 3: NaN is not a number a job can read"),
-        ('{"a": -Infinity}', "line 2: -Infinity is not a number a job can read"),
-        ('{"a": 1,\n"b": 1e999}', "line 3: 1e999 is not a number a job can read"),
-        ('{"jobCondition": {"x": [NaN]}}', "line 2: NaN is not a number a job can read"),
-        ('{"a":\n"x\\ud800"}', 'line 3: "x\\ud800" is text that holds a lone surrogate (U+D800), which is not text UTF-8 can send'),
-        ('{"a\\u0000": 1}', 'line 2: "a\\u0000" is text that holds a NUL character'),
-        ('{"jobCondition": {"x": "\\udfff"}}', 'line 2: "\\udfff" is text that holds a lone surrogate (U+DFFF), which is not text UTF-8 can send'),
-        ('{"jobCondition": [],\n"parameters": {}}', 'line 2: "jobCondition" is an object in the whole request body'),
-        ('{"jobCondition": {},\n"parameters": 1}', 'line 3: "parameters" is an object in the whole request body'),
+        ('{"a": "NaN",\n"b": NaN}', "line 3: NaN is not a finite number"),
+        ('{"a": -Infinity}', "line 2: -Infinity is not a finite number"),
+        ('{"a": 1,\n"b": 1e999}', "line 3: 1e999 is not a finite number"),
+        ('{"jobCondition": {"x": [NaN]}}', "line 2: NaN is not a finite number"),
+        ('{"a":\n"x\\ud800"}', 'line 3: "x\\ud800" is text that contains a lone surrogate (U+D800), which UTF-8 cannot encode'),
+        ('{"a\\u0000": 1}', 'line 2: "a\\u0000" is text that contains a NUL character'),
+        ('{"jobCondition": {"x": "\\udfff"}}', 'line 2: "\\udfff" is text that contains a lone surrogate (U+DFFF), which UTF-8 cannot encode'),
+        ('{"jobCondition": [],\n"parameters": {}}', 'line 2: "jobCondition" must be a JSON object in a request body'),
+        ('{"jobCondition": {},\n"parameters": 1}', 'line 3: "parameters" must be a JSON object in a request body'),
         ('{"jobCondition": {"nrn": "timeout",\n"timeout": "x"}}', "line 3: jobCondition.timeout: Input should be a valid integer"),
         ('{"jobCondition": {\n"numWorker": 2.5}}', "line 3: jobCondition.numWorker: Input should be a valid integer"),
-        ('{"a": 1,}', "line 2: not JSON: "),
-        ("{'a': 1}", "line 2: not JSON: Expecting property name enclosed in double quotes (column 2)"),
-        ('{"a": 1}\nb', "line 3: not JSON: Extra data (column 1)"),
-        ('{"a": "x\n"}', "line 2: not JSON: Invalid control character at (column 9)"),
-        ("{", "line 2: not JSON: "),
-        ('{"a": ' + "1" * 5000 + "}", "line 2: not JSON this can read ("),
-        ('{"a":' * 100_000, "line 2: not JSON this can read ("),
+        ('{"a": 1,}', "line 2: the block is not valid JSON: "),
+        ("{'a': 1}", "line 2: the block is not valid JSON: Expecting property name enclosed in double quotes (column 2)"),
+        ('{"a": 1}\nb', "line 3: the block is not valid JSON: Extra data (column 1)"),
+        ('{"a": "x\n"}', "line 2: the block is not valid JSON: Invalid control character at (column 9)"),
+        ("{", "line 2: the block is not valid JSON: "),
+        ('{"a": ' + "1" * 5000 + "}", "line 2: the block cannot be read as JSON ("),
+        ('{"a":' * 100_000, "line 2: the block cannot be read as JSON ("),
     ],
     ids=[
         "null",
@@ -351,11 +351,11 @@ def test_json_may_say_nothing(text):
         "nesting without end",
     ],
 )  # fmt: skip
-def test_json_is_read_strictly_and_complains_with_the_cells_own_line(text, said):
+def test_json_that_no_request_can_carry_is_refused_with_the_line_of_the_cell(text, said):
     assert complaint(text).startswith(said)
 
 
-def test_a_name_only_the_parameters_have_is_no_request_body():
+def test_other_keys_beside_parameters_make_a_map_of_parameters():
     assert parse_block('{"parameters": "x", "$a": 1}', {}).parameters == {"parameters": "x", "$a": 1}
 
 
@@ -366,7 +366,7 @@ KEYS = TEXTS.filter(lambda key: key not in {"jobCondition", "parameters"})
 
 
 @given(st.dictionaries(KEYS, SCALARS), st.booleans(), st.sampled_from([None, 2]))
-def test_any_json_map_comes_back_as_it_was(values, escape, indent):
+def test_any_json_map_is_read_unchanged(values, escape, indent):
     text = json.dumps(values, ensure_ascii=escape, indent=indent)
 
     assert parse_block(text, {}).parameters == values
@@ -374,7 +374,7 @@ def test_any_json_map_comes_back_as_it_was(values, escape, indent):
 
 
 @given(st.text())
-def test_any_text_is_a_block_or_a_complaint_about_one_of_its_lines(text):
+def test_any_text_is_a_block_or_an_error_in_one_of_its_lines(text):
     last = 3 + text.count("\n") + text.count("\r")
     try:
         said = len(parse_block(text, {}).parameters), 2
@@ -388,7 +388,7 @@ def test_any_text_is_a_block_or_a_complaint_about_one_of_its_lines(text):
 # Parameters from Python
 
 
-def test_a_mapping_follows_the_rule_of_assignments():
+def test_a_mapping_is_sent_as_assignments_are():
     given_ = {"table": "test.sales", "$day": date(2026, 11, 1), "run-date": 1, "매출": True}
 
     assert parse_mapping(given_) == {
@@ -402,17 +402,17 @@ def test_a_mapping_follows_the_rule_of_assignments():
 @pytest.mark.parametrize(
     ("given_", "said"),
     [
-        ({1: "x"}, "a parameter's name is text, not 1"),
-        ({"": "x"}, "a parameter's name is text, not ''"),
-        ({"$": "x"}, "a parameter's name is text, not '$'"),
+        ({1: "x"}, "a parameter name must be text, not 1"),
+        ({"": "x"}, "a parameter name must be text, not ''"),
+        ({"$": "x"}, "a parameter name must be text, not '$'"),
         ({"a": 1, "$a": 1}, "the parameter $a is given twice"),
-        ({"a": None}, "the parameter $a is None, which has no string form here; give text, a number, a bool, a date or a path (or str(...) of it)"),
-        ({"a\0": 1}, "the parameter '$a\\x00' has a name that holds a NUL character"),
-        ({"\ud800": 1}, "the parameter '$\\ud800' has a name that holds a lone surrogate (U+D800), which is not text UTF-8 can send"),
+        ({"a": None}, "the parameter $a is None, which has no string form; give text, a number, a bool, a date or a path, or convert it by str(...)"),
+        ({"a\0": 1}, "the parameter '$a\\x00' has a name that contains a NUL character"),
+        ({"\ud800": 1}, "the parameter '$\\ud800' has a name that contains a lone surrogate (U+D800), which UTF-8 cannot encode"),
     ],
     ids=["a number", "nothing", "only the sign", "twice", "no text form", "NUL", "half a character"],
 )  # fmt: skip
-def test_a_mapping_that_cannot_be_sent_names_the_parameter(given_, said):
+def test_the_error_of_a_mapping_names_the_parameter(given_, said):
     with pytest.raises(CellError) as caught:
         parse_mapping(given_)
 
@@ -420,7 +420,7 @@ def test_a_mapping_that_cannot_be_sent_names_the_parameter(given_, said):
 
 
 @given(st.dictionaries(NAMES, TEXTS | st.booleans() | st.integers() | st.dates()))
-def test_a_mapping_and_a_block_say_the_same(values):
+def test_a_mapping_and_a_block_have_the_same_parameters(values):
     block = "\n".join(f"{name} = v['{name}']" for name in values if name != "v")
 
     assert parse_block(block, {"v": values}).parameters == parse_mapping(

@@ -1,12 +1,7 @@
 import pytest
 
-from dataflow_magic.cell.script import (
-    LOCAL_DEFAULTS,
-    object_key,
-    parse_script,
-    script_help,
-    script_option_strings,
-)
+from dataflow_magic.cell.line import HelpRequested
+from dataflow_magic.cell.script import LOCAL_DEFAULTS, object_key, parse_script
 from dataflow_magic.errors import CellError
 from dataflow_magic.local.objects.samples import sample_jobs
 from dataflow_magic.models.request import JobRef, ScriptRequest
@@ -14,9 +9,7 @@ from dataflow_magic.models.wire import JobCondition
 
 
 def parse(line: str, body: str = "print(1)\n", **namespace: object) -> ScriptRequest:
-    request = parse_script(line, body, namespace)
-    assert request is not None
-    return request
+    return parse_script(line, body, namespace)
 
 
 def refusal(line: str, body: str = "print(1)\n") -> str:
@@ -25,7 +18,7 @@ def refusal(line: str, body: str = "print(1)\n") -> str:
     return str(refused.value)
 
 
-def test_a_cell_is_a_job_a_script_and_what_the_job_is_to_be():
+def test_a_cell_is_a_job_a_script_and_a_job_condition():
     assert parse(
         "my_job -w 4 --timeout 60 --worker-type DATAFLOW --nrn nrn:1 --script-path b/scripts/ --log-path b/logs/ "
         "--target local --profile dev --run --force"
@@ -69,7 +62,7 @@ def test_a_word_of_the_line_may_be_an_expression():
         "the line ends of Windows", "parameters", "what Python warns of", "UTF-8 said to be",
     ],
 )  # fmt: skip
-def test_the_script_is_the_cell_byte_for_byte_with_one_end(body, content):
+def test_the_script_is_the_cell_byte_for_byte_with_one_newline_at_the_end(body, content):
     assert parse("job", body).content == content
 
 
@@ -80,29 +73,29 @@ def test_the_script_is_the_cell_byte_for_byte_with_one_end(body, content):
         ("x = 1\n\nif x:\nprint(x)\n", "line 5: expected an indented block after 'if' statement on line 3; nothing was written"),
         ("await f()\n", "line 2: 'await' outside function; nothing was written"),
         ("return 1\n", "line 2: 'return' outside function; nothing was written"),
-        ("x = 1\n%matplotlib inline\n", "line 3: '%matplotlib inline' is IPython's, and a script runs without it"),
-        ("!ls\n", "line 2: '!ls' is IPython's, and a script runs without it"),
-        ("files = !ls\n", "line 2: 'files = !ls' is IPython's, and a script runs without it"),
-        ("t = %time 1\n", "line 2: 't = %time 1' is IPython's, and a script runs without it"),
-        ("import os\nos?\n", "line 3: 'os?' is IPython's, and a script runs without it"),
-        ("%%bash\nls\n", "line 2: '%%bash' is IPython's, and a script runs without it"),
-        ("# -*- coding: euc-kr -*-\n", "line 2: the script declares euc-kr and is written as UTF-8; leave that out"),
+        ("x = 1\n%matplotlib inline\n", "line 3: '%matplotlib inline' is IPython syntax, and a script runs without IPython; nothing was written"),
+        ("!ls\n", "line 2: '!ls' is IPython syntax, and a script runs without IPython; nothing was written"),
+        ("files = !ls\n", "line 2: 'files = !ls' is IPython syntax, and a script runs without IPython; nothing was written"),
+        ("t = %time 1\n", "line 2: 't = %time 1' is IPython syntax, and a script runs without IPython; nothing was written"),
+        ("import os\nos?\n", "line 3: 'os?' is IPython syntax, and a script runs without IPython; nothing was written"),
+        ("%%bash\nls\n", "line 2: '%%bash' is IPython syntax, and a script runs without IPython; nothing was written"),
+        ("# -*- coding: euc-kr -*-\n", "line 2: the script declares the encoding euc-kr, but is stored as UTF-8; remove the declaration"),
         ("# -*- coding: none -*-\n", "line 2: unknown encoding: none; nothing was written"),
-        ("x = 1\ny = '\ud800'\n", "line 3: '\\ud800' is half a character, which no file can hold"),
-        ("  \n\t\n", "line 1: there is no script; write it below %%dataflow_script JOB"),
-        ("", "line 1: there is no script; write it below %%dataflow_script JOB"),
+        ("x = 1\ny = '\ud800'\n", "line 3: '\\ud800' is a lone surrogate, which UTF-8 cannot encode"),
+        ("  \n\t\n", "line 1: the cell has no script; write it below %%dataflow_script JOB"),
+        ("", "line 1: the cell has no script; write it below %%dataflow_script JOB"),
     ],
     ids=[
         "not closed", "not indented", "await", "return", "a magic", "a command", "a command's output", "a magic's value",
         "a question", "a cell magic", "another encoding", "no encoding", "half a character", "blanks", "nothing",
     ],
 )  # fmt: skip
-def test_what_is_no_script_is_refused_with_the_cells_line(body, said):
+def test_a_script_that_does_not_compile_is_refused_with_the_line_of_the_cell(body, said):
     assert refusal("job", body) == said
 
 
 @pytest.mark.parametrize("body", ["x = '\0'\n", "-" * 200_000 + "1\n"], ids=["a NUL", "nested too deep"])
-def test_what_python_cannot_compile_at_all_is_refused(body):
+def test_a_script_that_python_cannot_parse_at_all_is_refused(body):
     told = refusal("job", body)
 
     assert told.endswith("; nothing was written")
@@ -112,12 +105,12 @@ def test_what_python_cannot_compile_at_all_is_refused(body):
 @pytest.mark.parametrize(
     ("line", "said"),
     [
-        ("", "line 1: no job is named; write %%dataflow_script JOB"),
-        ("--run", "line 1: no job is named; write %%dataflow_script JOB"),
-        ("job other", "line 1: unknown argument (one job a cell) 'other'; see %dataflow_script --help"),
+        ("", "line 1: no job is given; write %%dataflow_script JOB"),
+        ("--run", "line 1: no job is given; write %%dataflow_script JOB"),
+        ("job other", "line 1: unexpected word 'other'; write %%dataflow_script JOB [options]"),
         ("job --scriptpath b/", "line 1: unknown option '--scriptpath'; did you mean '--script-path'?; see %dataflow_script --help"),
-        ("job -w 99", "99 workers are outside 2-10; set them between, or --force (force=True) sends it anyway"),
-        ("job --nrn 'a", "line 1: the option line does not split: No closing quotation"),
+        ("job -w 99", "99 workers: the number is outside 2-10; --force (force=True) sends it anyway"),
+        ("job --nrn 'a", "line 1: the line cannot be split into words: No closing quotation; see %dataflow_script --help"),
         (
             "job --script-path s3a://b/scripts/",
             "'s3a://b/scripts/' is not a path in object storage: write bucket/prefix/, without a scheme, .. or a leading slash",
@@ -145,27 +138,29 @@ def test_a_line_that_cannot_be_read_is_refused(line, said):
         ("b/scripts/main.py", "b/scripts/main.py"),
     ],
 )
-def test_a_script_is_where_its_path_says_or_under_its_jobs_name(path, key):
+def test_a_script_has_the_key_of_its_path_or_of_its_job_name(path, key):
     assert object_key(path, "my_job") == key
 
 
 @pytest.mark.parametrize("path", ["", "/b/s/", "b//s/", "b/./s.py", "s3://b/s/", "s.py"])
-def test_a_stored_path_that_is_none_is_refused(path):
+def test_a_stored_path_outside_object_storage_is_refused(path):
     with pytest.raises(CellError, match="is not a path in object storage"):
         object_key(path, "my_job")
 
 
-def test_help_lists_every_option_and_reads_no_script():
-    assert parse_script("--help", "", {}) is None
-    assert parse_script("job -h", "!", {}) is None
-    assert script_help().startswith("usage: %%dataflow_script JOB [options]\n")
-    assert script_option_strings() == [
+@pytest.mark.parametrize(("line", "body"), [("--help", ""), ("job -h", "!")])
+def test_help_lists_every_option_and_reads_no_script(line, body):
+    with pytest.raises(HelpRequested) as requested:
+        parse_script(line, body, {})
+
+    text = str(requested.value)
+    assert text.startswith("usage: %%dataflow_script JOB [options]\n")
+    for option in (
         "--workers", "--timeout", "--worker-type", "--nrn", "--script-path", "--log-path", "--run", "--target", "--profile",
         "--force", "--help",
-    ]  # fmt: skip
-    for option in script_option_strings():
-        assert option in script_help()
+    ):  # fmt: skip
+        assert option in text
 
 
-def test_a_new_job_of_a_local_service_is_as_its_samples_are():
+def test_a_new_job_of_a_local_service_has_the_condition_of_its_samples():
     assert {str(job["jobCondition"]) for job in sample_jobs()} == {str(LOCAL_DEFAULTS.to_wire())}

@@ -1,4 +1,4 @@
-"""A parameter block that asks for many runs: which, in what order, and what is no such block."""
+"""A parameter block with each or zipped: which runs it makes, in which order, and which blocks are refused."""
 
 from collections.abc import Iterator
 from datetime import date
@@ -33,7 +33,7 @@ def test_each_makes_one_run_per_value():
     )
 
 
-def test_a_block_without_them_is_no_sweep():
+def test_a_block_without_each_and_zipped_makes_no_sweep():
     block = parse_block("month = 7", {})
 
     assert (block.swept, block.combinations) == ((), ())
@@ -66,12 +66,12 @@ def test_one_value_makes_a_sweep_of_one():
     ],
     ids=lambda value: value if isinstance(value, str) else "",
 )
-def test_each_takes_values_or_one_thing_that_holds_them(text, expected):
+def test_each_takes_values_or_one_iterable_of_values(text, expected):
     frame = pd.DataFrame({"origin": ["JFK", "EWR"]})
     assert rows(text, frame=frame, np=np, days=pd.date_range("2026-11-01", periods=2)) == expected
 
 
-def test_several_give_the_product_and_the_last_varies_fastest():
+def test_several_each_make_the_product_and_the_last_varies_fastest():
     assert rows("a = each(1, 2)\nb = 'x'\nc = each('p', 'q')") == ["1 x p", "1 x q", "2 x p", "2 x q"]
 
 
@@ -87,14 +87,14 @@ def test_zipped_pairs_values():
     ]
 
 
-def test_a_later_line_that_uses_a_swept_name_has_a_value_per_run():
+def test_a_later_line_that_uses_a_swept_name_has_one_value_per_run():
     text = "month = each(1, 7)\npath = f'out/{month}'\ndeep = path + '/x'\ndays = each(month, month + 1)"
 
     assert rows(text) == ["1 out/1 out/1/x 1", "1 out/1 out/1/x 2", "7 out/7 out/7/x 7", "7 out/7 out/7/x 8"]
     assert parse_block(text, {}).swept == ("$month", "$days")
 
 
-def test_a_line_that_uses_none_is_evaluated_once_for_all():
+def test_a_line_that_uses_no_swept_name_is_evaluated_once():
     calls: list[int] = []
 
     def batch() -> int:
@@ -111,7 +111,7 @@ def test_a_line_that_uses_none_is_evaluated_once_for_all():
     ]
 
 
-def test_the_words_are_those_of_the_block_whatever_the_notebook_calls_so():
+def test_each_and_zipped_keep_their_meaning_where_the_notebook_has_these_names():
     namespace = {"each": 3, "zipped": print}
 
     assert rows("a = each(1, 2)\nb = each", **namespace) == ["1 3", "2 3"]
@@ -119,44 +119,44 @@ def test_the_words_are_those_of_the_block_whatever_the_notebook_calls_so():
     assert namespace == {"each": 3, "zipped": print}
 
 
-def test_without_a_sweep_the_words_are_no_names():
+def test_each_is_not_a_name_outside_a_call():
     assert complaint("a = each") == "line 2: a: name 'each' is not defined"
 
 
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a = each()", "line 2: a has no values in each(...), so nothing would run; give at least one"),
-        ("a = 1\nb = each([])", "line 3: b has no values in each(...), so nothing would run; give at least one"),
-        ("a = each(x=1)", "line 2: a gives x=1 by name; each(...) and zipped(...) take values alone"),
-        ("a = each(1, None)", "line 2: a is None, which has no string form here; give text, a number, a bool, a date or a path (or str(...) of it)"),
-        ("a = each({'x': 1})", "line 2: a has values in a dict, which is no plain list of them; give one"),
-        ("a = each(frame)", "line 2: a has values in a DataFrame, which is no plain list of them; give one"),
-        ("a = each(broken())", "line 2: a cannot be listed: ZeroDivisionError: division by zero"),
+        ("a = each()", "line 2: a has no values in each(...), so nothing would start; give at least one"),
+        ("a = 1\nb = each([])", "line 3: b has no values in each(...), so nothing would start; give at least one"),
+        ("a = each(x=1)", "line 2: a passes x=1; each(...) and zipped(...) take no keyword arguments"),
+        ("a = each(1, None)", "line 2: a is None, which has no string form; give text, a number, a bool, a date or a path, or convert it by str(...)"),
+        ("a = each({'x': 1})", "line 2: a has its values in a dict; give a list"),
+        ("a = each(frame)", "line 2: a has its values in a DataFrame; give a list"),
+        ("a = each(broken())", "line 2: a has values that cannot be read: ZeroDivisionError: division by zero"),
         ("a = each(1 / 0)", "line 2: a: ZeroDivisionError: division by zero"),
-        ("a = str(each(1, 2))", "line 2: each(...) stands inside an expression; give it a line of its own, name = each(...), and use the name"),
-        ("a = 1\nb = each(each(1), 2)", "line 3: each(...) stands inside an expression; give it a line of its own, name = each(...), and use the name"),
-        ("a = [zipped([1])]", "line 2: zipped(...) stands inside an expression; give it a line of its own, name = zipped(...), and use the name"),
-        ("a, b = each(1, 2)", "line 2: '(a, b)' is not a plain name; each line is name = value; zipped(...) gives values to several"),
-        ("a = b = each(1, 2)", "line 2: one name a line: a = b = value is two"),
+        ("a = str(each(1, 2))", "line 2: each(...) is part of an expression; assign it on a line of its own, name = each(...), and use the name"),
+        ("a = 1\nb = each(each(1), 2)", "line 3: each(...) is part of an expression; assign it on a line of its own, name = each(...), and use the name"),
+        ("a = [zipped([1])]", "line 2: zipped(...) is part of an expression; assign it on a line of its own, name = zipped(...), and use the name"),
+        ("a, b = each(1, 2)", "line 2: '(a, b)' is not a plain name; each line is name = value; use zipped(...) for several names"),
+        ("a = b = each(1, 2)", "line 2: a = b = value assigns two names; write one name per line"),
         ("a, b = [1, 2]", "line 2: '(a, b)' is not a plain name; each line is name = value"),
-        ("a, b = zipped([1, 2], [3])", "line 2: a, b have 2, 1 values; zipped(...) pairs lists of one length"),
-        ("a, b = zipped([1, 2])", "line 2: a, b are 2 names for 1 lists; zipped(...) takes a list for each: a, b = zipped([1, 2], [3, 4])"),
-        ("a = zipped([1], [2])", "line 2: a are 1 names for 2 lists; zipped(...) takes a list for each: a, b = zipped([1, 2], [3, 4])"),
-        ("a, b = zipped([], [])", "line 2: a, b have no values in zipped(...), so nothing would run; give at least one each"),
+        ("a, b = zipped([1, 2], [3])", "line 2: a, b have lists of different lengths (2, 1); zipped(...) pairs equal lengths"),
+        ("a, b = zipped([1, 2])", "line 2: a, b cannot take 1 lists for 2 names; zipped(...) needs one list per name: a, b = zipped([1, 2], [3, 4])"),
+        ("a = zipped([1], [2])", "line 2: a cannot take 2 lists for 1 names; zipped(...) needs one list per name: a, b = zipped([1, 2], [3, 4])"),
+        ("a, b = zipped([], [])", "line 2: a, b have no values in zipped(...), so nothing would start; give at least one each"),
         ("a, *b = zipped([1], [2])", "line 2: '*b' is not a plain name; each line is name = value"),
         ("a, a = zipped([1], [2])", "line 2: a is assigned twice; each parameter has one value"),
         ("a = each(1, 2)\na = 3", "line 3: a is assigned twice; each parameter has one value"),
         ("a = each(1, 0)\nb = 1 / a", "line 3: b (where a is 0): ZeroDivisionError: division by zero"),
-        ("a = each(1, 0)\nb = [a]", "line 3: b (where a is 1) is a list, which has no string form here; give text, a number, a bool, a date or a path (or str(...) of it)"),
-        ("a = each(range(1001))", "line 2: with a these are more than 1,000 runs, the most of one cell; split the sweep"),
-        ("a = each(range(32))\nb = each(range(32))", "line 3: with b these are more than 1,000 runs, the most of one cell; split the sweep"),
-        ("a = each(forever())", "line 2: with a these are more than 1,000 runs, the most of one cell; split the sweep"),
-        ("a += each(1, 2)", "line 2: this is a change of a value; each line of a parameter block is name = value"),
+        ("a = each(1, 0)\nb = [a]", "line 3: b (where a is 1) is a list, which has no string form; give text, a number, a bool, a date or a path, or convert it by str(...)"),
+        ("a = each(range(1001))", "line 2: the values of a make more than 1,000 runs, the limit of a cell; split the sweep"),
+        ("a = each(range(32))\nb = each(range(32))", "line 3: the values of b make more than 1,000 runs, the limit of a cell; split the sweep"),
+        ("a = each(forever())", "line 2: the values of a make more than 1,000 runs, the limit of a cell; split the sweep"),
+        ("a += each(1, 2)", "line 2: this is an augmented assignment; each line of a parameter block is name = value"),
     ],
     ids=lambda value: ascii(value)[:32],
 )  # fmt: skip
-def test_what_is_no_sweep_is_refused_with_the_cells_own_line(text, said):
+def test_a_wrong_sweep_is_refused_with_the_line_of_the_cell(text, said):
     def broken() -> Iterator[int]:
         yield int(1 / 0)
 
@@ -168,15 +168,15 @@ def test_what_is_no_sweep_is_refused_with_the_cells_own_line(text, said):
     assert complaint(text, broken=broken, forever=forever, frame=frame) == said
 
 
-def test_a_thousand_runs_can_be_asked_for():
+def test_a_thousand_runs_are_accepted():
     assert len(rows("a = each(range(40))\nb = each(range(25))")) == 1000
 
 
-def test_json_knows_no_sweep():
+def test_a_json_block_makes_no_sweep():
     assert parse_block('{"$a": "each(1, 2)"}', {}) == Block({"$a": "each(1, 2)"})
 
 
-def test_a_cell_with_a_sweep_holds_every_request():
+def test_a_cell_with_a_sweep_has_every_request():
     job = JobRef("daily")
 
     assert parse_cell("daily", "day = each(d)", {"d": [date(2026, 11, 1), date(2026, 11, 2)]}) == CellOptions(

@@ -1,6 +1,9 @@
+"""What the Tab key offers on a line of a magic and in a parameter block."""
+
 import pytest
 
-from dataflow_magic.magics.completion import FREE, MAGICS, VALUES, complete, complete_block
+from dataflow_magic.cell.parsers import MAGICS
+from dataflow_magic.magics.completion import complete, complete_block
 
 
 class Known:
@@ -50,13 +53,13 @@ class Known:
         ("%dataflow_run daily_sales --out c", []),
         ("%dataflow_wait k", ["k2345678"]),
         ("%dataflow_wait @last p", ["p4Y5PkAAAAAA"]),
-        ("%dataflow_wait @last --", ["--timeout", "--any", "--help"]),
+        ("%dataflow_wait @last --", ["--help", "--timeout", "--any"]),
         ("%dataflow_wait --timeout 3 @", ["@last"]),
         ("%dataflow_wait --timeout ", []),
         ("%dataflow_attach m", ["mY3275GiRXkm"]),
         ("%dataflow_attach mY3275GiRXkm slow", ["slow_count"]),
         ("%dataflow_jobs p", ["prod"]),
-        ("%dataflow_config ", None),
+        ("%dataflow_config ", []),
         ("%%dataflow_runner ", None),
         ("print(", None),
     ],
@@ -99,7 +102,7 @@ class Known:
         "other code",
     ],
 )
-def test_a_line_of_ours_is_completed(line, offered):
+def test_a_line_of_a_magic_is_completed(line, offered):
     assert complete(line, Known()) == offered
 
 
@@ -134,10 +137,10 @@ def test_names_of_parameters_are_offered_where_a_name_may_stand(above, line, bel
     assert complete_block(above, line, below, Known()) == offered
 
 
-def test_it_is_known_of_each_option_whether_it_takes_a_value():
-    flags = {flag for magic in MAGICS.values() for flag in magic.options()}
+def test_every_option_but_the_switches_takes_a_value():
+    parsers = [parser() for parser in MAGICS.values()]
 
-    assert flags - {*VALUES, *FREE} == {
+    assert {flag for parser in parsers for flag in parser.flags() if not parser.takes_value(flag)} == {
         "--all", "--any", "--dry-run", "--force", "--help", "--no-wait", "--run", "--wait"
     }  # fmt: skip
-    assert {*VALUES, *FREE} - flags == {"-o", "-w"}
+    assert MAGICS["run"]().takes_value("-o")

@@ -101,8 +101,8 @@ def test_an_interrupt_ends_the_waiting_alone(scene, lab):
     ran = lab.run(f"%%dataflow_run slow --wait -o sweep\n{BLOCK}")
 
     assert str(ran.error) == (
-        "stopped waiting; the sweep goes on: %dataflow_wait waits for its runs, %dataflow_runs lists them, "
-        ".cancel() of the sweep ends them"
+        "stopped waiting; the sweep continues: %dataflow_wait waits for its runs, %dataflow_runs lists them, "
+        ".cancel() of the sweep cancels them"
     )
     scene.service.finish.set()
     assert len(lab.shell.user_ns["sweep"].result(60)) == 2
@@ -169,7 +169,7 @@ def test_again_takes_no_block_of_a_sweep(lab):
     lab.run("%dataflow_run daily_sales --wait")
     ran = lab.run("%%dataflow_run --again @last\nmonth = each(1, 2)\n")
 
-    assert "a block has no place beside it" in str(ran.error)
+    assert "unchanged; remove the block" in str(ran.error)
 
 
 def test_the_runs_of_a_sweep_are_in_the_table_of_runs(lab):

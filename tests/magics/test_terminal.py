@@ -164,11 +164,11 @@ def test_an_interrupt_stops_the_wait_and_not_the_run(terminal, folder):
     terminal.interrupt()
 
     assert terminal.until(PROMPT) == (
-        f"stopped waiting; run {run_id} goes on: %dataflow_wait {run_id} waits on, %dataflow_status {run_id} shows it, "
-        f"%dataflow_cancel {run_id} ends it"
+        f"stopped waiting; run {run_id} continues: %dataflow_wait {run_id} waits again, %dataflow_status {run_id} shows it, "
+        f"%dataflow_cancel {run_id} cancels it"
     )
     assert len(processes_of(folder, run_id)) == 2
-    assert terminal.run("%dataflow_cancel @last") == f"cancel sent to run {run_id} of slow_count"
+    assert terminal.run("%dataflow_cancel @last") == f"cancel requested for run {run_id} of slow_count"
     assert terminal.run("long.result()") == (
         f"RunFailed: run {run_id} of slow_count ended CANCELED: canceled on request"
     )

@@ -3,7 +3,7 @@ from dataclasses import dataclass, field
 import pytest
 
 from dataflow_magic import errors
-from dataflow_magic.cell.run import parse_job_ref
+from dataflow_magic.cell.line import parse_job_ref
 from dataflow_magic.models.request import JobRef
 from dataflow_magic.models.wire import Job, JobCondition, Page
 from dataflow_magic.session.jobs import find_job

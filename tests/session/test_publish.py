@@ -6,7 +6,7 @@ from dataclasses import dataclass, field
 
 import pytest
 
-from dataflow_magic.cell.run import parse_job_ref
+from dataflow_magic.cell.line import parse_job_ref
 from dataflow_magic.errors import CellError, DataflowError, NotFound, ServiceBroken
 from dataflow_magic.models.request import JobRef, ScriptRequest
 from dataflow_magic.models.wire import Job, JobCondition, Page

@@ -8,7 +8,8 @@ import httpx
 import pytest
 from pydantic import SecretStr
 
-from dataflow_magic.cell.run import make_request, parse_job_ref
+from dataflow_magic.cell.line import parse_job_ref
+from dataflow_magic.cell.run import make_request
 from dataflow_magic.errors import (
     BadParameter,
     CellError,

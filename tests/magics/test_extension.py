@@ -8,12 +8,13 @@ import threading
 from typing import Any
 
 import pytest
+from IPython.core import oinspect
 from IPython.core.completer import provisionalcompleter
 
 from dataflow_magic import api
-from dataflow_magic.cell.run import option_strings
+from dataflow_magic.cell.run import parser
 from dataflow_magic.errors import ConfigError, NotFound, OutcomeUnknown, RunFailed, WaitTimeout
-from dataflow_magic.magics.magic import DataflowMagic, load_ipython_extension
+from dataflow_magic.magics.extension import DataflowMagic, load_ipython_extension
 from dataflow_magic.session.run import Run
 from dataflow_magic.session.session import Session
 from dataflow_magic.session.watch import Pace
@@ -176,7 +177,9 @@ def test_config_is_told_as_a_table(terminal):
 
     assert told[0].split() == ["setting", "value", "from", "instead", "of"]
     assert "language       ja" in [line[:17] for line in told]
-    assert "'prod' is not understood" in str(terminal.run("%dataflow_config prod").error)
+    assert "unexpected word 'prod'; write %dataflow_config" in str(
+        terminal.run("%dataflow_config prod").error
+    )
 
 
 def test_a_run_of_an_extension_that_was_unloaded_says_so_in_one_line(scene, terminal):
@@ -252,7 +255,7 @@ def test_a_name_that_is_nearly_one_used_before_is_told_and_the_run_is_started(sc
     assert "Note" not in terminal.run("%%dataflow_run daily_sales\ntable_name = 1\nday = 2").out
     told = terminal.run("%%dataflow_run daily_sales\ntabel_name = 1\nday = 2").out
 
-    note = "Note: parameter 'tabel_name' was never used with daily_sales before; did you mean 'table_name'?"
+    note = "Note: no earlier run of daily_sales has a parameter 'tabel_name'; did you mean 'table_name'?"
     assert told.splitlines()[0] == note
     assert len(scene.service.starts) == 2
     assert "Note" not in terminal.run("%%dataflow_run daily_sales\ntabel_name = 1").out, "it was used by now"
@@ -266,19 +269,25 @@ def test_a_filter_that_is_nearly_a_word_there_is_says_so(terminal):
     terminal.run("%dataflow_run daily_sales;")
 
     assert terminal.run("%dataflow_runs --job daily_sale").out.startswith(
-        "Note: no run here is of job 'daily_sale'; did you mean 'daily_sales'?\n"
+        "Note: no run of job 'daily_sale'; did you mean 'daily_sales'?\n"
     )
     assert terminal.run("%dataflow_runs --status runing").out.startswith(
-        "Note: no run here is in state 'RUNING'; did you mean 'RUNNING'?\n"
+        "Note: no run in state 'RUNING'; did you mean 'RUNNING'?\n"
     )
     assert "Note" not in terminal.run("%dataflow_runs --status failed --job other").out
 
 
-def test_the_docstring_names_every_option():
-    shown = DataflowMagic.dataflow_run.__doc__
+def documentation(notebook: Notebook, magic: str) -> str:
+    """Return what ``%magic?`` shows."""
+    return oinspect.getdoc(notebook.shell.find_line_magic(magic)) or ""
 
-    assert shown is not None
-    assert [option for option in option_strings() if option not in shown] == []
+
+def test_the_documentation_of_a_magic_names_every_option(terminal):
+    shown = documentation(terminal, "dataflow_run")
+
+    assert shown.startswith("Start a run of a Data Flow job and return its live handle at once.\n")
+    assert [flag for flag in parser().flags() if flag not in shown] == []
+    assert "--script-path" in documentation(terminal, "dataflow_script")
 
 
 def test_the_tab_key_forgets_us_with_the_magics(tmp_path):
@@ -370,11 +379,11 @@ def test_a_run_of_a_new_script_is_waited_for_where_nobody_watches(headless):
         ),
         (
             "%%dataflow_script my_job\n!ls\n",
-            "UsageError: line 2: '!ls' is IPython's, and a script runs without it\n",
+            "UsageError: line 2: '!ls' is IPython syntax, and a script runs without IPython; nothing was written\n",
         ),
         (
             "%dataflow_script my_job",
-            "UsageError: line 1: there is no script; write it below %%dataflow_script JOB\n",
+            "UsageError: line 1: the cell has no script; write it below %%dataflow_script JOB\n",
         ),
         (
             "%%dataflow_script no\n1\n",
@@ -458,7 +467,9 @@ def test_every_option_arrives_on_the_wire(scene, terminal):
 def test_a_block_of_json_is_sent_as_written_with_a_note_on_names_without_a_dollar(scene, terminal):
     ran = terminal.run('%%dataflow_run daily_sales\n{"$a": 1, "b": true}\n')
 
-    assert ran.out.splitlines()[0] == ("Note: sent as written, without the $ the service's examples have: b")
+    assert ran.out.splitlines()[0] == (
+        "Note: sent as written, without the leading $ of the service's examples: b"
+    )
     assert scene.service.starts[0].body["parameters"] == {"$a": 1, "b": True}
 
 
@@ -586,8 +597,8 @@ def test_a_failed_run_fails_the_cell_in_one_line_without_a_traceback(terminal):
         f"RunFailed: run {run_id} of broken ended FAILED: ValueError: no such table: test.sales; "
         f"%dataflow_status {run_id} shows the end of its log"
     )
-    assert "magic.py" not in ran.out
-    assert "handle.py" not in ran.out
+    assert "extension.py" not in ran.out
+    assert "run.py" not in ran.out
 
 
 def test_the_traceback_of_a_failed_run_stays_one_line_when_it_is_asked_for_again(terminal):
@@ -674,9 +685,9 @@ def test_an_interrupt_of_a_wait_detaches_says_so_and_cancels_nothing(scene, lab)
 
     assert isinstance(ran.error, KeyboardInterrupt)
     assert ran.out.splitlines()[-1] == (
-        f"stopped waiting; run {run.run_id} goes on: %dataflow_wait {run.run_id} waits on, "
+        f"stopped waiting; run {run.run_id} continues: %dataflow_wait {run.run_id} waits again, "
         f"%dataflow_status {run.run_id} shows it, "
-        f"%dataflow_cancel {run.run_id} ends it"
+        f"%dataflow_cancel {run.run_id} cancels it"
     )
     assert "Traceback" not in ran.out
     assert not any(sent.path.endswith("/cancel") for sent in scene.service.sent)
@@ -705,7 +716,9 @@ def test_an_interrupt_while_a_lost_run_is_looked_for_names_it_by_its_key(scene, 
     scene.may_look.set()
 
     key = scene.session.runs[0].key
-    assert f"run {key} goes on: %dataflow_wait {key} waits on, %dataflow_status {key} shows it" in ran.out
+    assert (
+        f"run {key} continues: %dataflow_wait {key} waits again, %dataflow_status {key} shows it" in ran.out
+    )
 
 
 def test_an_interrupt_while_the_run_is_being_submitted_says_where_to_look(scene, terminal):
@@ -721,7 +734,7 @@ def test_an_interrupt_while_the_run_is_being_submitted_says_where_to_look(scene,
     caught.set()
 
     assert (
-        ran.out == "interrupted while the run was being submitted; %dataflow_runs lists it if it was sent\n"
+        ran.out == "interrupted while sending the run; %dataflow_runs lists it if the service received it\n"
     )
     eventually(lambda: scene.session.runs[0].run_id, "it was sent, and is known")
 
@@ -913,30 +926,39 @@ def test_cancel_ends_a_run_and_says_so(terminal, which):
     run = terminal.run("%dataflow_run slow").value
     ran = terminal.run(f"%dataflow_cancel {run.run_id if which == 'id' else which}")
 
-    assert ran.out == f"cancel sent to run {run.run_id} of slow\n"
+    assert ran.out == f"cancel requested for run {run.run_id} of slow\n"
     eventually(lambda: run.status == "CANCELED", "canceled")
 
 
 @pytest.mark.parametrize(
     ("line", "message"),
     [
-        ("%dataflow_cancel", "no run is named; write %dataflow_cancel RUN, or @last"),
-        ("%dataflow_cancel ''", "no run is named; write %dataflow_cancel RUN, or @last"),
-        ("%dataflow_cancel a b", "'a b' is not understood; write %dataflow_cancel RUN"),
-        ("%dataflow_cancel --all", "'--all' is not understood; write %dataflow_cancel RUN"),
-        ("%dataflow_cancel 'a", "the line does not split: No closing quotation"),
+        ("%dataflow_cancel", "the following arguments are required: RUN; see %dataflow_cancel --help"),
+        (
+            "%dataflow_cancel ''",
+            "argument RUN: it is empty; give a run or @last; see %dataflow_cancel --help",
+        ),
+        ("%dataflow_cancel a b", "unexpected word 'b'; write %dataflow_cancel RUN"),
+        ("%dataflow_cancel --all", "the following arguments are required: RUN; see %dataflow_cancel --help"),
+        (
+            "%dataflow_cancel 'a",
+            "the line cannot be split into words: No closing quotation; see %dataflow_cancel --help",
+        ),
         ("%dataflow_cancel abc", "no run 'abc' was started here; %dataflow_runs --all lists them"),
-        ("%dataflow_status a b", "'a b' is not understood; write %dataflow_status [RUN]"),
+        ("%dataflow_status a b", "unexpected word 'b'; write %dataflow_status [RUN]"),
         ("%dataflow_status abc", "no run 'abc' was started here; %dataflow_runs --all lists them"),
-        ("%dataflow_runs all", "unknown option 'all'; did you mean '--all'?; see %dataflow_runs --help"),
+        (
+            "%dataflow_runs all",
+            "unexpected word 'all'; did you mean '--all'?; write %dataflow_runs [options]",
+        ),
         (
             "%dataflow_runs --columns run_it",
-            "there is no column 'run_it'; did you mean 'run_id'?; %dataflow_runs shows them",
+            "no column 'run_it'; did you mean 'run_id'?; %dataflow_runs shows all columns",
         ),
-        ("%dataflow_attach", "'' is not understood; write %dataflow_attach RUN [JOB]"),
-        ("%dataflow_attach --all", "'--all' is not understood; write %dataflow_attach RUN [JOB]"),
+        ("%dataflow_attach", "the following arguments are required: RUN; see %dataflow_attach --help"),
+        ("%dataflow_attach @last --all", "unknown option '--all'; see %dataflow_attach --help"),
         ("%dataflow_attach abc", "no run 'abc' was started here; %dataflow_runs --all lists them"),
-        ("%dataflow_jobs a b", "'a b' is not understood; write %dataflow_jobs [TARGET]"),
+        ("%dataflow_jobs a b", "unexpected word 'b'; write %dataflow_jobs [TARGET]"),
     ],
 )
 def test_a_line_that_is_not_understood_is_one_line_that_helps(terminal, line, message):
@@ -1085,7 +1107,7 @@ def test_a_run_is_started_again_as_it_was(scene, terminal):
         ("%dataflow_run daily_sales --again @last", "JOB"),
         ("%dataflow_run --again @last --workers 3", "--workers"),
         ("%dataflow_run --again @last --dry-run", "--dry-run"),
-        ("%%dataflow_run --again @last\na = 1\n", "a block"),
+        ("%%dataflow_run --again @last\na = 1\n", "the block"),
     ],
 )
 def test_nothing_stands_beside_a_run_that_is_started_again(scene, terminal, line, what):
@@ -1093,7 +1115,7 @@ def test_nothing_stands_beside_a_run_that_is_started_again(scene, terminal, line
     ran = terminal.run(line)
 
     assert ran.err == (
-        f"UsageError: line 1: --again sends a run's request as it was, so {what} has no place beside it\n"
+        f"UsageError: line 1: --again sends the request of that run unchanged; remove {what}\n"
     )
     assert len(scene.service.starts) == 1
 

@@ -1,11 +1,12 @@
-"""Which runs a table shows, and what of them."""
+"""Which runs and columns a line of %dataflow_runs selects."""
 
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 
 import pytest
 
-from dataflow_magic.cell.runs import Listing, parse_listing
+from dataflow_magic.cell.line import HelpRequested
+from dataflow_magic.cell.table import Listing, parse_listing
 from dataflow_magic.errors import CellError
 from dataflow_magic.ledger.record import record_of
 from dataflow_magic.models.wire import KST
@@ -49,14 +50,13 @@ RECORDS = [
         ("--status completed,failed --limit 1", "b"),
     ],
 )
-def test_a_line_lets_pass(line, keys):
+def test_a_line_selects_records(line, keys):
     listing = parse_listing(line, NOW)
 
-    assert listing is not None
     assert "".join(record.key for record in listing.of(RECORDS)) == keys
 
 
-def test_the_newest_are_taken_whatever_order_a_service_lists_them_in():
+def test_the_newest_are_selected_in_any_order_of_the_service():
     assert [record.key for record in Listing(limit=2).of(RECORDS[::-1])] == ["d", "c"]
 
 
@@ -65,32 +65,32 @@ def test_the_newest_are_taken_whatever_order_a_service_lists_them_in():
     [
         ("--since yesterday", "--since 'yesterday' is not a time; write 30m, 12h, 7d, 2w or 2026-11-01"),
         ("--since 999999w", "--since '999999w' is not a time; write 30m, 12h, 7d, 2w or 2026-11-01"),
-        ("--limit -1", "--limit '-1' is not a number of runs"),
-        ("--limit", "line 1: argument --limit: expected one argument; see %dataflow_runs --help"),
-        ("--limit few", "--limit 'few' is not a number of runs"),
+        ("--limit -1", "argument --limit: '-1' is not a number of runs; see %dataflow_runs --help"),
+        ("--limit", "argument --limit: expected one argument; see %dataflow_runs --help"),
+        ("--limit few", "argument --limit: 'few' is not a number of runs; see %dataflow_runs --help"),
         ("--sinc 7d", "unknown option '--sinc'; did you mean '--since'?; see %dataflow_runs --help"),
-        ("'", "the line does not split: No closing quotation"),
-        ("--remote id:../x", "'../x' is not a job id; ids are letters and digits"),
+        ("'", "the line cannot be split into words: No closing quotation; see %dataflow_runs --help"),
+        ("--remote id:../x", "'../x' is not a job id; a job id has only letters and digits"),
     ],
 )
-def test_a_line_that_is_not_understood_says_why(line, said):
+def test_a_wrong_line_is_refused_with_one_line_that_says_what_to_do(line, said):
     with pytest.raises(CellError) as caught:
         parse_listing(line, NOW)
 
     assert str(caught.value) == said
 
 
-def test_help_is_no_listing():
-    assert parse_listing("--help", NOW) is None
+def test_help_is_returned_for_any_line():
+    with pytest.raises(HelpRequested, match=r"^usage: %dataflow_runs \[options\]"):
+        parse_listing("--all --help", NOW)
 
 
-def test_columns_are_shown_in_the_order_asked_for_and_unknown_ones_refused():
+def test_columns_are_shown_in_the_order_given_and_unknown_columns_are_refused():
     listing = parse_listing("--columns job,key", NOW)
-    assert listing is not None
 
     assert listing.pick(["key", "x", "job"]) == ["job", "key"]
     assert Listing().pick(["key"]) is None
-    with pytest.raises(CellError, match="there is no column 'job'"):
+    with pytest.raises(CellError, match="no column 'job'"):
         listing.pick(["key"])
 
 

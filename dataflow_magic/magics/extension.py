@@ -1,0 +1,436 @@
+"""The magics: they read a line or a cell and hand it to the session. Imports nothing heavy until one is used."""
+
+from __future__ import annotations
+
+import functools
+import inspect
+import re
+import shlex
+import tokenize
+from collections.abc import Callable
+from datetime import datetime
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
+from IPython.core.displayhook import DisplayHook
+from IPython.core.error import UsageError
+from IPython.core.magic import (
+    Magics,
+    line_cell_magic,
+    line_magic,
+    magics_class,
+    needs_local_scope,
+    no_var_expand,
+)
+from traitlets import Enum, TraitError, Unicode, validate
+
+from dataflow_magic import errors
+
+if TYPE_CHECKING:
+    import pandas as pd
+    from IPython.core.interactiveshell import InteractiveShell
+
+    from dataflow_magic.cell.line import LineParser
+    from dataflow_magic.cell.run import CellOptions
+    from dataflow_magic.models.request import RunRequest
+    from dataflow_magic.session.run import Run
+    from dataflow_magic.session.session import Session
+    from dataflow_magic.session.sweep.handle import Sweep
+    from dataflow_magic.settings import Target
+
+__all__ = ["DataflowMagic", "load_ipython_extension", "unload_ipython_extension"]
+
+ID_LENGTH = 12
+"""Of the service's ids, in the vendor's full examples."""
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+def _answering(magic: Callable[P, T]) -> Callable[P, T | None]:
+    """Print the help that a line asks for, and show a `CellError` as IPython's one-line usage error.
+
+    ``%dataflow_...?`` shows the help below the docstring.
+    """
+
+    @functools.wraps(magic)
+    def answering(*args: P.args, **kwargs: P.kwargs) -> T | None:
+        from dataflow_magic.cell.line import HelpRequested
+
+        try:
+            return magic(*args, **kwargs)
+        except HelpRequested as help_requested:
+            print(help_requested)  # noqa: T201
+            return None
+        except errors.CellError as error:
+            raise UsageError(str(error)) from None
+
+    def documentation() -> str:
+        text = inspect.cleandoc(magic.__doc__ or "")
+        return f"{text}\n\n{_parser(magic.__name__.removeprefix('dataflow_')).format_help()}"
+
+    vars(answering)["getdoc"] = documentation  # IPython asks for it before it reads the docstring
+    return answering
+
+
+def _parser(magic: str) -> LineParser:
+    from dataflow_magic.cell.parsers import MAGICS
+
+    return MAGICS[magic]()
+
+
+@magics_class
+class DataflowMagic(Magics):
+    """The magics of dataflow-magic; ``%config DataflowMagic`` sets their defaults.
+
+    Parameters
+    ----------
+    session
+        Returns the session that starts the runs; by default that of this process.
+    """
+
+    target = Unicode(
+        "", help="Target of a cell that names none: cloud, local, the name of a profile, or a URL."
+    ).tag(config=True)
+    profile = Unicode(
+        "", help="Profile of ~/.ncloud/configure for a cell that names neither a profile nor a target."
+    ).tag(config=True)
+    # The words of settings.py, which is imported when a magic is used; a test compares them.
+    wait = Enum(
+        ["auto", "yes", "no"],
+        "auto",
+        help="Whether a cell waits for its run; auto waits under nbclient, papermill and nbconvert.",
+    ).tag(config=True)
+    language = Enum(
+        ["auto", "en", "ko", "ja"], "auto", help="Language of the cards; auto follows the locale."
+    ).tag(config=True)
+
+    shell: InteractiveShell  # set by IPython
+    _is_local_noted = False
+
+    def __init__(
+        self, shell: InteractiveShell, session: Callable[[], Session] | None = None, **traits: Any
+    ) -> None:
+        super().__init__(shell, **traits)
+        self._make_session = session
+
+    @validate("target", "profile")
+    def _check_place(self, proposal: Any) -> str:
+        from dataflow_magic.settings import Place, check_place
+
+        value: str = proposal["value"]
+        if value:
+            name = proposal["trait"].name
+            try:
+                check_place(Place(**{name: value}), self._session().configure_file)
+            except errors.ConfigError as error:
+                raise TraitError(f"DataflowMagic.{name}: {error}") from None
+        return value
+
+    @validate("wait", "language")
+    def _check_word(self, proposal: Any) -> str:
+        return str(proposal["value"])
+
+    def register(self) -> None:
+        """Add the magics and their completion to the shell."""
+        self.shell.register_magics(self)
+        self.shell.Completer.custom_matchers.append(self.complete)
+
+    # Without IPython's output_can_be_silenced: it parses the text as Python after the run has started, and raises
+    # if that fails, so that the run would be lost.
+    @no_var_expand
+    @needs_local_scope
+    @line_cell_magic
+    @_answering
+    def dataflow_run(
+        self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None
+    ) -> Run | Sweep | None:
+        """Start a run of a Data Flow job and return its live handle at once.
+
+        ::
+
+            %%dataflow_run JOB [options]
+            name  = expression
+            token = secret(os.environ["TOKEN"])
+
+        The block below the line holds the parameters: one assignment per line, or a JSON object. Without parameters,
+        write ``%dataflow_run JOB``. ``name = each(a, b)`` and ``a, b = zipped([1, 2], [3, 4])`` start one run per
+        combination of values and return a `Sweep`. A word ``$name`` or ``{expression}`` of the line is replaced by
+        its value.
+
+        ``run.result()`` and ``%dataflow_wait`` wait for the run, ``%dataflow_cancel`` cancels it, ``%dataflow_runs``
+        lists all runs. ``%dataflow_run --help`` lists the options.
+        """
+        from dataflow_magic.cell.run import parse_cell
+
+        text, silent = _without_semicolon(line if cell is None else cell)
+        line, block = (text, "") if cell is None else (line, text)
+        options = parse_cell(line, block, {**self.shell.user_ns, **(local_ns or {})})
+        for warning in options.warnings:
+            print(f"Note: {warning}")  # noqa: T201
+        run = self._run(options, silent=silent)
+        return None if silent else run
+
+    @no_var_expand
+    @needs_local_scope
+    @line_cell_magic
+    @_answering
+    def dataflow_script(
+        self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None
+    ) -> Run | Sweep | None:
+        """Write the cell as the script of a job, and create the job or change its condition."""
+        from dataflow_magic.cell.run import CellOptions
+        from dataflow_magic.cell.script import parse_script
+        from dataflow_magic.models.request import JobRef, RunRequest
+
+        request = parse_script(line, cell or "", {**self.shell.user_ns, **(local_ns or {})})
+        target = self._target(request.target, request.profile)
+        published = self._session().publish(request, target)
+        summary = published.in_words(target.name)
+        if request.run:
+            print(summary)  # noqa: T201
+            run = RunRequest(JobRef(published.job.job_id, "id"))
+            return self._run(CellOptions(run, target=request.target, profile=request.profile), silent=False)
+        place = {"--target": request.target, "--profile": request.profile}
+        words = [word for flag, value in place.items() if value for word in (flag, value)]
+        print(f"{summary}; run it: {shlex.join(['%dataflow_run', request.job.text, *words])}")  # noqa: T201
+        return None
+
+    @line_magic
+    @_answering
+    def dataflow_runs(self, line: str) -> pd.DataFrame:
+        """Return runs as a DataFrame: of this kernel, ``--all`` of this machine, ``--remote JOB`` of the service."""
+        from dataflow_magic.cell.table import parse_listing
+        from dataflow_magic.ledger.frame import records_frame
+        from dataflow_magic.ledger.record import record_of
+        from dataflow_magic.models.view import KST
+
+        listing = parse_listing(line, datetime.now(KST))
+        session = self._session()
+        if listing.remote is not None:
+            records = session.executions(listing.remote, self._target(listing.target))
+        elif listing.everywhere:
+            records = session.records()
+        else:
+            records = [record_of(run.view) for run in session.runs]
+        for note in listing.notes(records):
+            print(f"Note: {note}")  # noqa: T201
+        frame = records_frame(listing.of(records))
+        columns = listing.pick(map(str, frame.columns))
+        return frame if columns is None else frame[columns]
+
+    @line_magic
+    @_answering
+    def dataflow_attach(self, line: str) -> None:
+        """Show the live card of a run, also of an earlier kernel, and watch the run from this kernel.
+
+        The service is asked for a run that this machine has not seen, by its id, among the runs of JOB if given.
+        """
+        from dataflow_magic.cell.line import parse_job_ref
+
+        options = _parser("attach").read(line)
+        session = self._session()
+        try:
+            run = session.find_run(options.run)
+        except errors.NoSuchRun:
+            if len(options.run) < ID_LENGTH:
+                raise
+            job = None if options.job is None else parse_job_ref(options.job)
+            run = session.attach(options.run, self._target(), job)
+        run.show()
+
+    @line_magic
+    @_answering
+    def dataflow_jobs(self, line: str) -> pd.DataFrame:
+        """Return the jobs of a target as a DataFrame."""
+        from dataflow_magic.ledger.frame import jobs_frame
+
+        target = self._target(_parser("jobs").read(line).target)
+        return jobs_frame(self._session().jobs(target))
+
+    @line_magic
+    @_answering
+    def dataflow_wait(self, line: str) -> None:
+        """Wait until runs end, and fail the cell when one did not complete."""
+        from dataflow_magic.cell.wait import parse_wait
+        from dataflow_magic.magics.waiting import wait_for_runs
+
+        wait_for_runs(self._session(), parse_wait(line))
+
+    @line_magic
+    @_answering
+    def dataflow_status(self, line: str) -> None:
+        """Show the card of a run; without RUN, show the target of new runs, with its endpoint and access key."""
+        from dataflow_magic.magics.describe import describe
+
+        session = self._session()
+        if run := _parser("status").read(line).run:
+            session.find_run(run).show()
+        else:
+            target = self._target()
+            print(describe(target, session.environment, session.clock_words(target)))  # noqa: T201
+
+    @line_magic
+    @_answering
+    def dataflow_config(self, line: str) -> None:
+        """Show each setting, its value, the source of that value, and the values it overrides."""
+        from dataflow_magic.magics.describe import describe_settings
+
+        _parser("config").read(line)
+        session = self._session()
+        config = {name: getattr(self, name) for name in ("target", "profile", "wait", "language")}
+        print(describe_settings(config, session.environment, session.configure_file))  # noqa: T201
+
+    @line_magic
+    @_answering
+    def dataflow_cancel(self, line: str) -> None:
+        """Ask the service to cancel a run."""
+        run = self._session().find_run(_parser("cancel").read(line).run)
+        run.cancel()
+        print(f"cancel requested for run {run.run_id} of {run.job}")  # noqa: T201
+
+    def _run(self, options: CellOptions, *, silent: bool) -> Run | Sweep | None:
+        """Start what a cell asks for, and wait for it where the cell, the settings or the place ask for that."""
+        from dataflow_magic.card.front_end import is_headless
+        from dataflow_magic.session.sweep.handle import Sweep
+        from dataflow_magic.settings import language, waits
+
+        session = self._session()
+        # Before anything is sent: a setting that is wrong starts no run.
+        waits_by_default = waits(self.wait, session.environment)
+        language(self.language, session.environment)
+        target = self._target(options.target, options.profile)
+        if options.dry_run:
+            self._print_dry_run(options, target)
+            return None
+        headless = is_headless(self.shell)
+        if headless:
+            self._note_local(target)
+        if not options.again:
+            self._note_near_names(options.request)
+        run = self._start(options, session, target, silent=silent)
+        if options.out:
+            self.shell.user_ns[options.out] = run
+        # --wait-timeout implies --wait.
+        asked = True if options.wait is None and options.wait_timeout is not None else options.wait
+        choices = [asked, waits_by_default, headless]
+        if next(choice for choice in choices if choice is not None):
+            from dataflow_magic.magics.waiting import wait_for_run
+
+            log_hint = f"{options.out}.logs() has its log" if options.out else ""
+            wait_for_run(run, options.wait_timeout, log_hint, silent=silent)
+        elif headless and isinstance(run, Sweep):
+            run.wait_sent()  # a kernel that ends with this cell would not send the rest
+        return run
+
+    def _print_dry_run(self, options: CellOptions, target: Target) -> None:
+        from dataflow_magic.magics.describe import dry_run
+
+        runs = len(options.sweep.requests) if options.sweep else 1
+        print(dry_run(options.request, target, self._session().environment, runs))  # noqa: T201
+
+    def _note_local(self, target: Target) -> None:
+        if target.source == "no credentials found" and not self._is_local_noted:
+            self._is_local_noted = True
+            print("No credentials found: runs go to the local service on this machine.")  # noqa: T201
+
+    def _note_near_names(self, request: RunRequest) -> None:
+        from dataflow_magic.cell.block import near_names
+
+        job = request.job.text
+        for note in near_names(job, request.parameters, self._session().parameter_names(job)):
+            print(f"Note: {note}")  # noqa: T201
+
+    def _start(self, options: CellOptions, session: Session, target: Target, *, silent: bool) -> Run | Sweep:
+        from dataflow_magic.card.front_end import FrontEnd, front_end
+
+        if not silent and front_end(self.shell) is FrontEnd.WIDGETS:
+            # In the background: importing ipywidgets takes longer than the answer of the service.
+            session.prepare(lambda: import_module("dataflow_magic.card.output"))
+        try:
+            if options.sweep:
+                return session.sweep(options.sweep, target)
+            if options.again:
+                return session.start_again(options.again)
+            return session.start(options.request, target)
+        except KeyboardInterrupt:
+            from dataflow_magic.magics.waiting import Detached
+
+            raise Detached(
+                "interrupted while sending the run; %dataflow_runs lists it if the service received it"
+            ) from None
+
+    @context_matcher()
+    def complete(self, context: CompletionContext) -> SimpleMatcherResult:
+        """Offer options, jobs and runs on the line of a magic, and names of parameters in a block. Asks no service."""
+        line = context.text_until_cursor
+        if "%dataflow_" not in line and not context.full_text.lstrip().startswith("%%dataflow_run"):
+            return {"completions": []}
+        from dataflow_magic.magics.completion import complete, complete_block
+
+        session = self._session()
+        lines = context.full_text.splitlines()
+        here = context.cursor_line
+        is_block = "%dataflow_" not in line
+        words = (
+            complete_block(lines[:here], line, lines[here + 1 :], session)
+            if is_block
+            else complete(line, session)
+        )
+        if words is None or (is_block and not words):
+            return {"completions": []}
+        return {
+            "completions": [SimpleCompletion(word) for word in words],
+            # The whole word: that of IPython ends at a sign such as @.
+            "matched_fragment": re.split(r"\s", line)[-1],
+            # Neither files nor names of the notebook fit there.
+            "suppress": True,
+        }
+
+    def _session(self) -> Session:
+        from dataflow_magic.api import get_session
+
+        session = (self._make_session or get_session)()
+        session.language_choice = self.language
+        return session
+
+    def _target(self, choice: str | None = None, profile: str | None = None) -> Target:
+        from dataflow_magic.settings import Place
+
+        place = Place(choice or None, profile or None).over(Place.of_layer(self.target, self.profile))
+        return self._session().target(*place)
+
+
+def load_ipython_extension(shell: InteractiveShell) -> None:
+    """Register the magics, for ``%load_ext dataflow_magic``. Prints nothing and does no I/O."""
+    _forget(shell)  # otherwise %config might set the options of an older instance
+    try:
+        DataflowMagic(shell).register()
+    except TraitError as error:  # in a configuration file
+        raise UsageError(str(error)) from None
+
+
+def unload_ipython_extension(shell: InteractiveShell) -> None:
+    """Remove the magics. The session keeps its runs and watches them, so that ``%reload_ext`` loses none."""
+    _forget(shell)
+
+
+def _forget(shell: InteractiveShell) -> None:
+    manager = shell.magics_manager
+    for kind, names in DataflowMagic.magics.items():
+        for name in names:
+            manager.magics[kind].pop(name, None)
+    manager.registry.pop(DataflowMagic.__name__, None)
+    matchers = shell.Completer.custom_matchers
+    matchers[:] = [m for m in matchers if not isinstance(getattr(m, "__self__", None), DataflowMagic)]
+    shell.configurables[:] = [c for c in shell.configurables if not isinstance(c, DataflowMagic)]
+
+
+def _without_semicolon(text: str) -> tuple[str, bool]:
+    """Return the text without a final ``;``, and whether it had one, which hides the output of any cell."""
+    try:
+        silent = bool(DisplayHook.semicolon_at_end_of_expression(text))
+    except (tokenize.TokenError, SyntaxError):  # an option line need not be Python
+        silent = text.rstrip().endswith(";")
+    return (text.rstrip().removesuffix(";"), True) if silent else (text, False)
