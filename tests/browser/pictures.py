@@ -18,7 +18,7 @@ from playwright.sync_api import Browser, Locator, expect, sync_playwright
 from tests.browser.lab import CHROMIUM_FLAGS, Lab, OpenNotebook, write_notebook
 from tests.local_service import no_credentials, service_folder
 
-WIDTH, HEIGHT, SCALE = 860, 1600, 2
+WIDTH, HEIGHT, SCALE = 1000, 1600, 2
 """CSS pixels of the page, and device pixels per CSS pixel."""
 SPARK_MS = 300_000
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
