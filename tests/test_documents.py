@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from dataflow_magic.ledger.frame import COLUMNS
 from dataflow_magic.local.http.app import Keys
 from tests.helpers import CONDITION, ScriptedService, at_a_port
 from tests.kernel import Kernel, kernel_environment, open_kernel
@@ -155,6 +156,35 @@ def test_the_cells_of_a_page_run_one_after_another(kernel, page):
 
         assert bool(said) == bool(snippet.fails), f"{snippet.text}\n{said}"
         assert snippet.fails in "".join(said)
+
+
+@pytest.mark.parametrize(
+    ("asked", "page"),
+    [
+        ("%dataflow_run --help", "running-jobs.md"),
+        ("%dataflow_wait --help", "running-jobs.md"),
+        ("%dataflow_script --help", "scripts.md"),
+        ("%dataflow_runs --help", "table-of-runs.md"),
+        ("!dataflow-magic local --help", "local-service.md"),
+        ("!dataflow-magic local stop --help", "local-service.md"),
+        ("!dataflow-magic local reset --help", "local-service.md"),
+        ("!dataflow-magic local history --help", "local-service.md"),
+    ],
+)
+def test_a_page_has_every_option_of_what_it_describes(kernel, asked, page):
+    command = asked.replace("!dataflow-magic", f"!{program('dataflow-magic')}")
+    shown = "".join(output["stdout"] for output in kernel[0].run(command))
+    options = set(re.findall(r"(?<![\w-])--[a-z]+(?:-[a-z]+)*", shown)) - {"--help"}
+    text = (ROOT / "docs" / page).read_text()
+
+    assert options
+    assert {option for option in options if f"`{option}" not in text} == set()
+
+
+def test_the_guide_to_the_table_has_every_column():
+    text = (ROOT / "docs" / "table-of-runs.md").read_text()
+
+    assert [name for name in COLUMNS if f"`{name}`" not in text] == []
 
 
 @pytest.fixture
