@@ -6,7 +6,6 @@ import asyncio
 import logging
 import os
 import threading
-import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
@@ -111,7 +110,11 @@ class Service:
         watch, task = self._watches.get(job_id, (None, None))
         if watch is None or task is None or watch.is_over or task.done():
             watch = Watch(
-                lambda: self.client, job_id, self._pace, clock=time.monotonic, on_silence=self.refresh
+                lambda: self.client,
+                job_id,
+                self._pace,
+                clock=asyncio.get_running_loop().time,
+                on_silence=self.refresh,
             )
             watch.add(run_id, listener)
             self._watches[job_id] = watch, asyncio.get_running_loop().create_task(watch.follow())

@@ -67,6 +67,8 @@ class Session:
         Sleeps some seconds between two looks for a run whose response was lost.
     answer_seconds
         How long a request may take to be sent, and to be answered.
+    loop
+        Where the session runs; by default a thread of its own.
 
     Notes
     -----
@@ -84,12 +86,13 @@ class Session:
         now: Callable[[], float] = time.time,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         answer_seconds: float = 30.0,
+        loop: LoopThread | None = None,
     ) -> None:
         self.environment = environment
         self.language_choice = "auto"
         """The language of cards, as `settings.language` takes it."""
         self._configure_file = configure_file
-        self._loop = LoopThread()
+        self._loop = loop or LoopThread()
         self._ledger = Ledger(ledger_path(environment))
         self._notebook = environment.get("JPY_SESSION_NAME", "")
         new_client = partial(Client, transport=transport, now=now, timeout=answer_seconds)

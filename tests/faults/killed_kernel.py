@@ -1,4 +1,4 @@
-"""A kernel to be killed: starts one run and stands still where it is told, after it has said that it is there."""
+"""A kernel to be killed: starts one run, prints ``there`` at the given point, and stands still."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ from typing import NoReturn
 import httpx
 
 from dataflow_magic.cell.run import make_request
-from dataflow_magic.session.service import ServiceAddress
 from dataflow_magic.session.session import Session
+from tests.faults.world import no_local_service
 from tests.helpers import ACCESS_KEY, SECRET_KEY
 
 LONG_SECONDS = 60.0
 
 
 class StandingStill(httpx.AsyncHTTPTransport):
-    """Stands still before a start leaves, or once its answer has come."""
+    """Stands still before it sends a start, or after it has the response."""
 
     def __init__(self, where: str) -> None:
         super().__init__()
@@ -40,10 +40,6 @@ class StandingStill(httpx.AsyncHTTPTransport):
         await asyncio.sleep(LONG_SECONDS)
 
 
-def no_local_service() -> ServiceAddress:
-    raise AssertionError("no run goes to a service of this machine's own")
-
-
 def main(home: str, address: str, job_id: str, where: str) -> NoReturn:
     """Start the run and wait to be killed."""
     environment = {
@@ -56,7 +52,7 @@ def main(home: str, address: str, job_id: str, where: str) -> NoReturn:
     session.start(make_request(f"id:{job_id}", {"a": 1}), session.target())
     print("there", flush=True)  # noqa: T201
     time.sleep(LONG_SECONDS)
-    sys.exit("nobody killed this kernel")
+    sys.exit("this kernel was not killed")
 
 
 if __name__ == "__main__":

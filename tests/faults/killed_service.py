@@ -1,4 +1,4 @@
-"""A local service to be killed, a process of its own: its runs complete at once."""
+"""A local service to be killed, in its own process: its runs complete at once."""
 
 from __future__ import annotations
 

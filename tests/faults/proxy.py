@@ -1,4 +1,7 @@
-"""A proxy between a client and the local service that spoils requests and answers on purpose. On loopback, one thread."""
+"""A proxy between a client and a service that spoils requests and responses on purpose, byte by byte.
+
+It serves streams: those of a socket (`a_proxy`), or those of a simulated network. Knows nothing of what is asked.
+"""
 
 from __future__ import annotations
 
@@ -7,29 +10,31 @@ import contextlib
 import socket
 import struct
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from typing import Protocol
 
-__all__ = ["CALM", "FAULTS", "Fault", "Proxy", "Seen", "a_proxy"]
+__all__ = ["CALM", "FAULTS", "Fault", "Port", "Proxy", "Seen", "a_proxy"]
 
 PATIENCE = 60.0
 
 
 @dataclass(frozen=True)
 class Fault:
-    """What befalls one request.
+    """What happens to one request.
 
     Parameters
     ----------
     reads
-        Whether the whole request is read; otherwise the connection is reset within it.
+        Whether the proxy reads the whole request; otherwise it resets the connection within it.
     passes_on
-        Whether the service gets it, in time or ``late``, when the client has given up.
+        Whether the service gets it: at once, or ``late``, when the client may have given up.
     answer
-        What comes back, made from the service's own answer (empty where it was not asked); None resets the connection.
+        Makes what the client gets from the service's response (empty where the service got nothing); None resets the
+        connection.
     holds
-        Whether nothing comes back as long as the client has patience.
+        Whether the client gets nothing until it gives up.
     """
 
     name: str
@@ -41,7 +46,7 @@ class Fault:
 
     @property
     def is_sent(self) -> bool:
-        """Whether the service may carry the request out."""
+        """Whether the service gets the request."""
         return self.reads and self.passes_on
 
 
@@ -102,7 +107,7 @@ FAULTS = NOT_SENT + SENT
 
 @dataclass(frozen=True)
 class Seen:
-    """One request as it came by."""
+    """One request as the client sent it."""
 
     method: str
     path: str
@@ -114,45 +119,56 @@ class Seen:
         return self.method == "POST" and self.path.partition("?")[0].endswith("/executions")
 
 
+class Writer(Protocol):
+    """The client's stream."""
+
+    def write(self, data: bytes) -> None: ...
+
+    async def drain(self) -> None: ...
+
+    def reset(self) -> None: ...
+
+    def close(self) -> None: ...
+
+
 @dataclass
 class Proxy:
-    """Stands before a service at a port.
+    """Stands before a service.
 
     Parameters
     ----------
+    ask
+        Sends a request to the service and returns the bytes of its response.
     plan
-        Says what befalls a request; called on the proxy's thread.
-    may_pass
-        Waited for before a late request is passed on.
+        Chooses what happens to a request.
+    latency, lateness
+        Seconds a request takes to the service, and those that a late one takes.
+    port
+        Where `a_proxy` listens.
     """
 
-    upstream: int
+    ask: Callable[[Seen], Awaitable[bytes]]
     plan: Callable[[Seen], Fault] = lambda _: CALM
-    may_pass: Callable[[], bool] = lambda: True
+    latency: Callable[[], float] = lambda: 0.0
+    lateness: Callable[[], float] = lambda: 0.0
     port: int = 0
-    late: int = 0
-    """Requests that are still held to be passed on late."""
-    _tasks: set[asyncio.Task[None]] = field(default_factory=set)
+    _tasks: set[asyncio.Task[bytes]] = field(default_factory=set)
 
-    async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+    async def serve(self, reader: asyncio.StreamReader, writer: Writer) -> None:
         try:
             while (seen := await self._read(reader)) is not None:
                 fault = self.plan(seen)
                 if not fault.reads:
-                    _reset(writer)
+                    writer.reset()
                     return
-                if fault.late:
-                    self.late += 1
-                    task = asyncio.get_running_loop().create_task(self._pass_late(seen))
-                    self._tasks.add(task)
-                    task.add_done_callback(self._tasks.discard)
-                own = await self._ask(seen) if fault.passes_on and not fault.late else b""
+                asked = self._pass_on(seen, fault) if fault.passes_on else None
                 if fault.holds:
-                    await reader.read(1)  # the client hangs up
+                    await reader.read(1)  # until the client hangs up
                     return
-                answer = fault.answer(own)
+                # A client that hangs up takes nothing back that was passed on.
+                answer = fault.answer(await asyncio.shield(asked) if asked else b"")
                 if answer is None:
-                    _reset(writer)
+                    writer.reset()
                     return
                 writer.write(answer)
                 await writer.drain()
@@ -171,8 +187,30 @@ class Proxy:
         method, path, _ = head.split(b"\r\n")[0].decode().split(" ")
         return Seen(method, path, head, await reader.readexactly(_length(head)))
 
-    async def _ask(self, seen: Seen) -> bytes:
-        reader, writer = await asyncio.open_connection("127.0.0.1", self.upstream)
+    def _pass_on(self, seen: Seen, fault: Fault) -> asyncio.Task[bytes]:
+        async def ask() -> bytes:
+            await asyncio.sleep(self.lateness() if fault.late else self.latency())
+            return await self.ask(seen)
+
+        task = asyncio.get_running_loop().create_task(ask())
+        self._tasks.add(task)
+        task.add_done_callback(self._over)
+        return task
+
+    def _over(self, task: asyncio.Task[bytes]) -> None:
+        self._tasks.discard(task)
+        if not task.cancelled():
+            task.exception()  # reported to the client where it still waits
+
+
+@dataclass
+class Port:
+    """A service at a port of this machine."""
+
+    number: int
+
+    async def __call__(self, seen: Seen) -> bytes:
+        reader, writer = await asyncio.open_connection("127.0.0.1", self.number)
         try:
             writer.write(seen.headers + seen.body)
             await writer.drain()
@@ -181,24 +219,16 @@ class Proxy:
         finally:
             writer.close()
 
-    async def _pass_late(self, seen: Seen) -> None:
-        try:
-            async with asyncio.timeout(PATIENCE):
-                while not self.may_pass():  # noqa: ASYNC110 - another thread's word
-                    await asyncio.sleep(0.002)
-            with contextlib.suppress(ConnectionError, asyncio.IncompleteReadError):
-                await self._ask(seen)
-        finally:
-            self.late -= 1
-
 
 @contextmanager
 def a_proxy(upstream: int) -> Iterator[Proxy]:
-    """Give a proxy before a port, on a thread of its own."""
-    proxy, ready, loop = Proxy(upstream), threading.Event(), asyncio.new_event_loop()
+    """Give a proxy that listens at a port, on its own thread, before a service at another."""
+    proxy, ready, loop = Proxy(Port(upstream)), threading.Event(), asyncio.new_event_loop()
 
     async def run() -> None:
-        server = await asyncio.start_server(proxy.serve, "127.0.0.1", 0)
+        server = await asyncio.start_server(
+            lambda reader, writer: proxy.serve(reader, _SocketWriter(writer)), "127.0.0.1", 0
+        )
         proxy.port = server.sockets[0].getsockname()[1]
         ready.set()
         try:
@@ -226,13 +256,20 @@ def a_proxy(upstream: int) -> Iterator[Proxy]:
         thread.join(PATIENCE)
 
 
+class _SocketWriter:
+    def __init__(self, writer: asyncio.StreamWriter) -> None:
+        self._writer = writer
+        self.write = writer.write
+        self.drain = writer.drain
+        self.close = writer.close
+
+    def reset(self) -> None:
+        connection = self._writer.get_extra_info("socket")
+        # Zero seconds to linger: the system sends a reset instead of a proper end.
+        connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
+        self._writer.transport.abort()
+
+
 def _length(head: bytes) -> int:
     lines = (line.partition(b":") for line in head.lower().split(b"\r\n"))
     return next((int(value) for name, _, value in lines if name == b"content-length"), 0)
-
-
-def _reset(writer: asyncio.StreamWriter) -> None:
-    connection = writer.get_extra_info("socket")
-    # Zero seconds to linger: the system sends a reset instead of a proper end.
-    connection.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, struct.pack("ii", 1, 0))
-    writer.transport.abort()

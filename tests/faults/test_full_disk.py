@@ -1,4 +1,4 @@
-"""A disk that fills between a start's intent and its answer loses nothing: the run goes on, and is written once there is room."""
+"""A disk that fills between a start's intent and its response loses nothing: the ledger has the run once there is room."""
 
 import subprocess
 import sys
@@ -14,7 +14,7 @@ from pathlib import Path
 import httpx
 from dataflow_magic.cell.run import make_request
 from dataflow_magic.session.session import Session
-from tests.faults.killed_kernel import no_local_service
+from tests.faults.world import no_local_service
 from tests.helpers import ACCESS_KEY, SECRET_KEY
 
 home, address, job_id = sys.argv[1:]
@@ -44,7 +44,7 @@ session.close()
 
 
 @pytest.mark.skipif(sys.platform != "linux", reason="a limit on the size of files stands in for the disk")
-def test_a_disk_that_fills_after_the_intent_loses_neither_the_run_nor_its_end(tmp_path):
+def test_a_disk_that_fills_after_the_intent_loses_neither_run_nor_outcome(tmp_path):
     home = tmp_path / "home"
     with a_world(tmp_path / "service") as world:
         job_id = world.new_job("daily")
@@ -66,5 +66,5 @@ def test_a_disk_that_fills_after_the_intent_loses_neither_the_run_nor_its_end(tm
         started = list(world.runs(job_id))
 
     assert (started, status) == ([run_id], "COMPLETED")
-    assert full == [(None, "sending")], "what it was before the disk was full"
+    assert full == [(None, "sending")], "the row from before the disk was full"
     assert [(record.run_id, record.status) for record in records_of(home)] == [(run_id, "COMPLETED")]

@@ -1,4 +1,4 @@
-"""A kernel killed with SIGKILL at any point between a start's intent and its answer leaves it to the next one."""
+"""A kernel that dies by SIGKILL between a start's intent and its response leaves the start to the next kernel."""
 
 import subprocess
 import sys
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from tests.faults.proxy import CALM, Fault
-from tests.faults.world import PATIENT_SECONDS, Kernel, a_world, records_of
+from tests.faults.world import a_session, a_world, records_of
 from tests.helpers import eventually
 
 ARRIVED = Fault("arrived and not passed on", passes_on=False, holds=True)
@@ -30,7 +30,7 @@ def world(tmp_path):
         ("after its cell is done", CALM, True),
     ],
 )
-def test_the_next_kernel_finds_out_what_became_of_a_start(world, tmp_path, where, fault, is_started):
+def test_the_next_kernel_finds_the_outcome_of_the_start(world, tmp_path, where, fault, is_started):
     home, job_id = tmp_path / "home", world.new_job("daily")
     starts: list[bool] = []
 
@@ -57,10 +57,9 @@ def test_the_next_kernel_finds_out_what_became_of_a_start(world, tmp_path, where
     assert before.phase == ("started" if where == "after its cell is done" else "sending")
 
     world.proxy.plan = lambda _: CALM
-    kernel = Kernel(world, home, answer_seconds=PATIENT_SECONDS)
-    kernel.look_around(job_id)
-    eventually(lambda: not records_of(home)[0].is_live, "the next kernel knows")
-    kernel.end()
+    with a_session(world, home) as session:
+        session.ask(session.target(), lambda client: client.get_job(job_id))
+        eventually(lambda: not records_of(home)[0].is_live, "the next kernel knows")
 
     (record,) = records_of(home)
     assert list(world.runs(job_id)) == ([record.run_id] if is_started else [])

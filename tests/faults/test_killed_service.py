@@ -1,4 +1,4 @@
-"""A service killed with SIGKILL in the middle of a start, and started again, has the run once; its kernel finds it."""
+"""A service that dies by SIGKILL during a start, and starts again, has the run once; the kernel finds it."""
 
 import subprocess
 import sys
@@ -10,9 +10,8 @@ from urllib.parse import urlsplit
 from dataflow_magic.cell.run import make_request
 from dataflow_magic.session.session import Session
 from dataflow_magic.session.watch import Pace
-from tests.faults.killed_kernel import no_local_service
-from tests.faults.proxy import CALM, Fault, a_proxy
-from tests.faults.world import records_of
+from tests.faults.proxy import CALM, Fault, Port, a_proxy
+from tests.faults.world import no_local_service, records_of
 from tests.helpers import ACCESS_KEY, SECRET_KEY, eventually
 
 
@@ -30,7 +29,7 @@ def a_service(folder: Path) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
             process.kill()
 
 
-def test_a_run_whose_service_was_killed_before_it_answered_is_found_at_the_next_one(tmp_path):
+def test_the_kernel_finds_a_run_whose_service_died_before_it_answered(tmp_path):
     home, folder = tmp_path / "home", tmp_path / "service"
     with a_service(folder) as (port, service), a_proxy(port) as proxy:
         session = Session(
@@ -49,14 +48,15 @@ def test_a_run_whose_service_was_killed_before_it_answered_is_found_at_the_next_
             assert answer.startswith(b"HTTP/1.1 200"), "the run is on disk"
             service.kill()
 
-        killed = Fault("killed once it has carried out a start", answer=kill)
+        killed = Fault("killed after it stored a start", answer=kill)
         proxy.plan = lambda seen: killed if seen.is_start else CALM
 
         run = session.start(make_request("daily_delays", {"a": 1}), session.target())
         assert run.status == "SUBMITTING"
-        eventually(lambda: "looking for it failed" in run.view.blind_reason, "nobody answers")
-        with a_service(folder) as (proxy.upstream, _):
-            # A service that had begun it tells that it was lost; either way it is this one.
+        eventually(lambda: "looking for it failed" in run.view.blind_reason, "the service is gone")
+        with a_service(folder) as (next_port, _):
+            proxy.ask = Port(next_port)
+            # The service reports a run it had begun as FAILED, and runs one it had not; either way it is this run.
             run.wait(60)
             jobs = [job.job_id for job in session.jobs(session.target()) if job.name == "daily_delays"]
             listed = session.ask(session.target(), lambda client: client.list_executions(jobs[0]))
