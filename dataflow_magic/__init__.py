@@ -1,7 +1,7 @@
 """Run, watch and understand NAVER Cloud Data Flow jobs from a Jupyter notebook.
 
-``%load_ext dataflow_magic`` brings the magics; `run` does the same from Python, `Client` is the bare API. Every name
-is loaded on first use, so importing the package costs next to nothing.
+``%load_ext dataflow_magic`` loads the magics. `run` does the same from Python, and `Client` is the plain API. Each name is
+imported on first use, so importing the package costs next to nothing.
 """
 
 from __future__ import annotations
@@ -64,7 +64,7 @@ _HOMES = {
     "unload_ipython_extension": "magics.extension",
 }
 
-# Or Python would print the warnings of background work into whatever cell runs.
+# Without a handler, Python would print warnings of background work into the cell that runs.
 logging.getLogger(__name__).addHandler(logging.NullHandler())
 
 

@@ -1,4 +1,4 @@
-"""The same power without magics, and where the parts are put together: this process's session."""
+"""The Python API, and the one session of this process; the only place that knows both the session and the local service."""
 
 from __future__ import annotations
 
@@ -27,11 +27,11 @@ __all__ = ["connect", "get_session", "local_path", "run", "runs"]
 
 _lock = threading.Lock()
 _sessions: dict[int, Session] = {}
-"""By process: after a fork the child's threads are gone, so it makes its own."""
+"""By process id: threads do not survive a fork, so a child process gets a new session."""
 
 
 def get_session() -> Session:
-    """Return this process's session, made on first use."""
+    """Return the session of this process, created on first use."""
     with _lock:
         pid = os.getpid()
         if pid not in _sessions:
@@ -41,7 +41,7 @@ def get_session() -> Session:
 
 
 def close_session() -> None:
-    """Stop watching and let the local service go; the runs go on."""
+    """Stop following runs and release the local service; the runs continue."""
     with _lock:
         session = _sessions.pop(os.getpid(), None)
     if session is not None:
@@ -64,25 +64,25 @@ def run(
     target: str | None = None,
     profile: str | None = None,
 ) -> Run:
-    """Start a run, as ``%%dataflow_run`` does, and return its handle at once; shows nothing.
+    """Start a run, as ``%%dataflow_run`` does, and return it once the service answered. Shows nothing.
 
     Parameters
     ----------
     job
-        A job's name or id; ``name:...`` or ``id:...`` says which.
+        A job's name or id; the prefixes ``name:`` and ``id:`` choose one reading.
     parameters
-        Name -> value. Names get the ``$`` the service expects; values become strings by the table at
+        Name -> value. Names get the ``$`` that the service expects; values become strings by the table at
         `dataflow_magic.cell.values.render`.
     workers
-        2 to 10; like every part of the job condition, what is not given is what the job has stored.
+        2 to 10. Each field of the job condition that is None has the value stored in the job.
     timeout
         Minutes, 0 to 1440.
     worker_type, nrn, script_path, log_path
-        Further parts of the job condition.
+        Further fields of the job condition.
     trigger_id, workflow_id
         Sent in the query.
     force
-        Send values outside the documented ranges.
+        Send values outside the documented ranges too.
     target
         ``cloud``, ``local``, a profile's name or a URL.
     profile
@@ -91,16 +91,16 @@ def run(
     Returns
     -------
     Run
-        ``.result()`` waits, ``.status`` tells, ``.cancel()`` ends it.
+        ``.status`` is its state, ``.result()`` waits for its end, ``.cancel()`` ends it.
 
     Raises
     ------
     CellError
         A value cannot be sent.
     ConfigError
-        No credentials, or the local service is not installed.
+        No credentials were found, or the local service is not installed.
     RequestRejected, ServiceBroken, Unreachable
-        The run was not started.
+        The run was certainly not started.
 
     Examples
     --------
@@ -126,7 +126,7 @@ def run(
 
 
 def connect(target: str | None = None, profile: str | None = None) -> Client:
-    """Return a client of the bare API for a target, with its keys; the local service is started if need be.
+    """Return a client of a target's API, with the target's keys; a local service is started if necessary.
 
     Parameters
     ----------
@@ -136,7 +136,7 @@ def connect(target: str | None = None, profile: str | None = None) -> Client:
     Returns
     -------
     Client
-        To be used in ``async with``, on the caller's own event loop.
+        For ``async with``, on the caller's event loop.
 
     Examples
     --------
@@ -148,25 +148,25 @@ def connect(target: str | None = None, profile: str | None = None) -> Client:
 
 
 def runs() -> pd.DataFrame:
-    """Return the runs this process started as a table, oldest first; see `dataflow_magic.ledger.frame.runs_frame`."""
-    # Late: pandas takes longer to import than all the rest.
+    """Return the runs of this process as a DataFrame, oldest first; see `dataflow_magic.ledger.frame.records_frame`."""
+    # Imported late: pandas takes longer to import than all the rest.
     from dataflow_magic.ledger.frame import runs_frame
 
     return runs_frame(run.view for run in get_session().runs)
 
 
 def local_path(path: str | os.PathLike[str]) -> Path:
-    """Return where the local service that starts by itself keeps an object.
+    """Return the file of an object of the local service in the default data folder.
 
     Parameters
     ----------
     path
-        ``s3a://bucket/key``, or ``bucket/key``.
+        ``s3a://bucket/key`` or ``bucket/key``; the object need not exist.
 
     Raises
     ------
     CellError
-        The path leads out of the objects.
+        The path is not below the folder of objects.
 
     Examples
     --------

@@ -89,7 +89,7 @@ SENTENCES: Final[tuple[tuple[str, str, str], ...]] = (
     ),
     # Watching
     (
-        "watching is paused until other keys are found, or the same are tried again",
+        "polling is paused until other keys are found, or these are tried again",
         "다른 키가 발견되거나 같은 키로 다시 시도할 때까지 조회를 멈춥니다",
         "別のキーが見つかるか同じキーで再試行されるまで、監視を一時停止しています",
     ),
@@ -281,7 +281,7 @@ SENTENCES: Final[tuple[tuple[str, str, str], ...]] = (
         "キャンセルできるのは READY または RUNNING の実行だけです",
     ),
     (
-        "the service has not told the run's id yet, so it cannot be canceled",
+        "the service has not returned the run's id yet, so the run cannot be canceled",
         "서비스가 아직 실행 ID를 알려 주지 않아 취소할 수 없습니다",
         "実行 ID がまだ通知されていないため、キャンセルできません",
     ),
@@ -326,7 +326,7 @@ SENTENCES: Final[tuple[tuple[str, str, str], ...]] = (
         "タイムアウト ({time}) により停止しました",
     ),
     (
-        "the run ended {state} and no reason was given",
+        "the run ended {state} without a reason",
         "실행이 {state} 상태로 끝났으며 사유는 알 수 없습니다",
         "実行は {state} で終了しました (理由は不明です)",
     ),

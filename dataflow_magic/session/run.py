@@ -1,4 +1,4 @@
-"""`Run`, the live handle of one run: what is known of it, and what can be asked of it."""
+"""`Run`, the live handle of one run: its state, waiting for it, its log, its card."""
 
 from __future__ import annotations
 
@@ -38,15 +38,16 @@ logger = logging.getLogger(__name__)
 T = TypeVar("T")
 
 LOG_BYTES = 1 << 18
-"""How much of a log's end is read for a failure: far more than 20 lines, far less than a script can print."""
+"""Bytes of a log's end that are read for a failure: far more than 20 lines, far less than a script can print."""
 LOG_SECONDS = 10.0
+"""How long reading a log may take."""
 TAIL_BYTES = 1 << 14
 TAIL_LINES = 20
 REASON_LENGTH = 300
-"""Characters of a reason in an error's one line; the card and `Run.error` have all of it."""
+"""Characters of a reason in an error's one line; the card and `Run.error` have the whole reason."""
 
 CHANGED = threading.Condition()
-"""Tells threads that wait of any run's change: one of its own would be a good part of what a run takes."""
+"""Wakes threads that wait, after a change of any run. Shared by all runs: one condition per run would cost too much memory."""
 
 
 class Tracking(Protocol):
@@ -69,10 +70,10 @@ class Tracking(Protocol):
 
 
 class Run:
-    """One run, live: it knows the newest state and is told by the watch, whatever the notebook does meanwhile.
+    """One run, kept up to date in the background by its job's watch.
 
-    Use ``run.result()`` to wait, ``await run`` where awaiting is at home, ``run.cancel()`` to end it. Showing it in a
-    cell shows its card. Made by ``%%dataflow_run`` and `dataflow_magic.run`.
+    ``run.result()`` waits for its end, and ``await run`` does so without blocking; ``run.cancel()`` ends it. A cell shows
+    a run as its card. Made by ``%%dataflow_run`` and `dataflow_magic.run`.
     """
 
     def __init__(
@@ -99,12 +100,12 @@ class Run:
 
     @property
     def view(self) -> RunView:
-        """All that is known now, frozen."""
+        """All that is known of the run now, frozen."""
         return self._view
 
     @property
     def status(self) -> str:
-        """``READY``, ``RUNNING``, ``COMPLETED``, ``FAILED``, ``CANCELED``, ``SUBMITTING``, or what the service says."""
+        """``SUBMITTING``, ``READY``, ``RUNNING``, ``COMPLETED``, ``FAILED``, ``CANCELED``, or another state of the service."""
         return self._view.status
 
     @property
@@ -114,7 +115,7 @@ class Run:
 
     @property
     def key(self) -> str:
-        """The run's short id on this machine, there from the beginning."""
+        """The run's short id on this machine, known before the service's id."""
         return self._view.key
 
     @property
@@ -124,7 +125,7 @@ class Run:
 
     @property
     def parameters(self) -> Mapping[str, Parameter]:
-        """The parameters as sent, names with their ``$``; a secret one is shown as ``••••••``."""
+        """The parameters as sent, names with their ``$``; a secret value prints as ``••••••``."""
         return MappingProxyType(dict(self._view.parameters))
 
     @property
@@ -134,12 +135,12 @@ class Run:
 
     @property
     def error(self) -> str | None:
-        """Why the run did not complete, in one line; None where there is nothing to tell."""
+        """Why the run did not complete, in one line; None where no reason is known."""
         return self._view.failure.reason if self._view.failure else None
 
     @property
     def is_over(self) -> bool:
-        """Whether nothing more will be known: the run has ended, or nobody can tell what becomes of it."""
+        """Whether the state is the last one known: the run has ended, or this kernel gave up following it."""
         return self._view.is_final or self._given_up is not None
 
     def result(self, timeout: float | None = None) -> JobExecution:
@@ -155,27 +156,27 @@ class Run:
         RunFailed
             The run ended other than COMPLETED.
         WaitTimeout
-            The wait is over; the run goes on.
+            The wait timed out; the run is still active.
         OutcomeUnknown
-            The answer to its start was lost, and looking for the run did not tell which it is.
+            The response to its start was lost, and reconciling did not find the run.
         """
         self.wait(timeout)
         return self._ended()
 
     def wait(self, timeout: float | None = None, watch: Callable[[RunView], None] | None = None) -> None:
-        """Wait for the end, whatever it is.
+        """Wait for the end of the run, completed or not.
 
         Parameters
         ----------
         timeout
             Seconds to wait; None waits as long as the run takes.
         watch
-            Called in this thread when something changed or the time shown did.
+            Called in this thread with the view when it changed, and when the displayed time does.
 
         Raises
         ------
         WaitTimeout
-            The run still goes on.
+            The wait timed out; the run is still active.
         OutcomeUnknown
             As `result`.
         """
@@ -192,38 +193,34 @@ class Run:
             if deadline is not None:
                 pause = min(pause, deadline - time.monotonic())
                 if pause <= 0:
-                    raise errors.WaitTimeout(
-                        f"run {view.run_id or '@last'} of {fmt.short(view.job_name)} still goes on after {timeout:g} s "
-                        f"({view.status}); wait again, or %dataflow_cancel {view.run_id or '@last'} ends it",
-                        run=self,
-                    )
+                    raise self._still_active(timeout)
             with CHANGED:
                 if self._view is view and not self._given_up:
                     CHANGED.wait(pause)
 
     def __await__(self) -> Generator[Any, None, JobExecution]:
-        """Wait for the end without blocking; as `result`, on whatever loop awaits."""
+        """Wait for the end without blocking, and return or raise as `result`; any event loop may await."""
         return self._await().__await__()
 
     def cancel(self) -> None:
-        """Ask the service to end the run; returns once it has agreed. The state tells when the run is over.
+        """Ask the service to end the run; return once it accepted. The run is over once its state says so.
 
         Raises
         ------
         BadState
             The run is over already.
         ServiceError
-            The service did not take the request.
+            The service refused the request, or did not answer.
         """
         self._tracker.submit(self._cancel()).result()
 
     def logs(self) -> str:
-        """Return the end of the console log, at most 256 KiB: what the script printed, also while it runs.
+        """Return the end of the console log, at most 256 KiB; also while the run is active.
 
         Returns
         -------
         str
-            Empty while there is none.
+            What the script printed; empty where there is no log yet.
 
         Raises
         ------
@@ -233,7 +230,7 @@ class Run:
         text: str = self._tracker.submit(self._read_log(self._view.execution)).result()
         return text
 
-    # What the watch tells, on the loop
+    # What the watch and the tracker report; on the loop
 
     def seen(self, execution: JobExecution) -> None:
         """Take a snapshot from the service."""
@@ -258,24 +255,24 @@ class Run:
         )
 
     def blind(self, reason: str) -> None:
-        """Take note that the service gives no answer."""
+        """Note that the service does not answer, and why."""
         self._set(replace(self._view, blind_since=self._view.blind_since or _now(), blind_reason=reason))
 
     def lost(self, reason: str) -> None:
-        """Take note that the answer to the start was lost."""
+        """Note that the response to the start was lost."""
         self._set(replace(self._view, is_lost=True, blind_since=_now(), blind_reason=reason))
 
     def off_clock(self, words: str) -> None:
-        """Take note of how far this machine's clock is off."""
+        """Note by how much this machine's clock is off, in words."""
         self._set(replace(self._view, clock=words))
 
     def give_up(self, error: errors.DataflowError, settled: str = "") -> None:
-        """Take note that nobody will tell what becomes of the run; who waits for it is told the error.
+        """Stop expecting news of the run; every wait for it raises the error.
 
         Parameters
         ----------
         settled
-            ``NOT_STARTED`` or ``UNCLEAR`` where looking for the run came to an end.
+            ``NOT_STARTED`` or ``UNCLEAR`` where reconciling ended.
         """
         self._given_up = error
         self._view = replace(self._view, settled=settled)
@@ -330,17 +327,17 @@ class Run:
             self._take(view)
 
     def read_past(self) -> Past | None:
-        """Return how long its job took before, None where that is not known. Blocks."""
+        """Return how long earlier runs of the job took; None where unknown. Blocks."""
         return self._tracker.past(self._view)
 
     async def read_progress(self) -> Progress | None:
-        """Return how far it is, None where nobody will tell."""
+        """Return how far the run is; None where the service does not report it."""
         if self._view.run_id is None:
             return None
         return await self._service.progress(self._view.job_id, self._view.run_id)
 
     async def read_log_tail(self) -> tuple[str, ...]:
-        """Return the last lines of its log, oldest first, at most 20."""
+        """Return the last lines of the console log, oldest first, at most 20."""
         text = await self._read_log(self._view.execution, TAIL_BYTES)
         return tuple(text.splitlines()[-TAIL_LINES:])
 
@@ -408,7 +405,7 @@ class Run:
         )
 
     async def _last_progress(self) -> Progress | None:
-        # Where a card told it: the last look at it may be a second old.
+        # Only where a card shows it; what the card read last may be a second old.
         if self._view.progress is not None:
             with contextlib.suppress(errors.DataflowError):
                 return await self.read_progress() or self._view.progress
@@ -422,7 +419,7 @@ class Run:
             return Failure(detail) if detail else None
         try:
             log = await self._read_log(execution)
-        except Exception:  # a log that cannot be read must not keep the run from being over
+        except Exception:  # a log that cannot be read must not delay the end of the run
             logger.debug("no log of %r", self, exc_info=True)
             log = ""
         return diagnose(log, detail, execution.status)
@@ -433,7 +430,7 @@ class Run:
             return ""
         view = self._view
         if execution is not None and is_any_unknown(view.parameters):
-            # A script may have printed it, and only the service can still tell what it is.
+            # The script may have printed a secret whose value only the service knows: learn it before the log is masked.
             client = self._service.client
             masked(await client.get_execution(view.job_id, execution.job_execution_id), view.parameters)
         try:
@@ -449,7 +446,7 @@ class Run:
         return self._view.without_secrets(raw.decode("utf-8", "replace"))
 
     async def _await(self) -> JobExecution:
-        # A future of its own: who stops awaiting must not end the one that others wait on.
+        # One future per wait: a wait that is cancelled must not cancel another.
         waiter: concurrent.futures.Future[None] = concurrent.futures.Future()
         with CHANGED:
             if self.is_over:
@@ -468,13 +465,22 @@ class Run:
         return view.execution
 
     def failed(self, next_step: str) -> errors.RunFailed:
-        """Return the error of a run that is over and did not complete: one line, with where to read on if it failed."""
+        """Return the error of a run that is over and did not complete, in one line; ``next_step`` follows where it FAILED."""
         view = self._view
         reason = " ".join((self.error or "").split())
         said = f": {reason[:REASON_LENGTH]}{'…' if len(reason) > REASON_LENGTH else ''}" if reason else ""
         more = f"; {next_step}" if view.status != RunState.CANCELED else ""
         return errors.RunFailed(
             f"run {view.run_id} of {fmt.short(view.job_name)} ended {view.status}{said}{more}", run=self
+        )
+
+    def _still_active(self, seconds: float | None) -> errors.WaitTimeout:
+        view = self._view
+        name = view.run_id or "@last"
+        return errors.WaitTimeout(
+            f"run {name} of {fmt.short(view.job_name)} is still active after {seconds:g} s ({view.status}); wait again, "
+            f"or %dataflow_cancel {name} ends it",
+            run=self,
         )
 
     async def _cancel(self) -> None:
@@ -485,7 +491,8 @@ class Run:
             )
         if view.run_id is None:
             raise errors.BadState(
-                "the service has not told the run's id yet, so it cannot be canceled", status=400
+                "the service has not returned the run's id yet, so the run cannot be canceled",
+                status=400,
             )
         await self._service.client.cancel_execution(view.job_id, view.run_id)
         if not self._view.is_final:
@@ -499,7 +506,7 @@ def _log_path(execution: JobExecution | None) -> str | None:
 
 
 def _only_time_passed(before: JobExecution, now: JobExecution) -> bool:
-    """Whether two snapshots differ in nothing but the minutes counted: nothing to tell of, or to write down."""
+    """Whether two snapshots differ only in the counted minutes, which change no card and no row."""
     minutes = {"running_time": before.running_time, "waiting_time": before.waiting_time}
     return now.model_copy(update=minutes) == before and not now.is_final
 

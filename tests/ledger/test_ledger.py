@@ -224,7 +224,7 @@ def test_a_ledger_of_a_newer_version_is_left_alone(path):
         db.execute("PRAGMA user_version = 99")
     db.close()
 
-    with pytest.raises(ConfigError, match="it is of version 99, this package knows 2"):
+    with pytest.raises(ConfigError, match="its version is 99; this package knows 2"):
         Ledger(path).records()
 
 

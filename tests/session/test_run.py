@@ -94,7 +94,7 @@ def test_a_wait_that_is_over_says_so_and_the_run_goes_on(scene):
         run.result(timeout=0)
 
     assert str(caught.value) == (
-        f"run {run.run_id} of slow still goes on after 0 s (RUNNING); wait again, or %dataflow_cancel {run.run_id} ends it"
+        f"run {run.run_id} of slow is still active after 0 s (RUNNING); wait again, or %dataflow_cancel {run.run_id} ends it"
     )
     assert caught.value.run is run
     scene.service.finish.set()
@@ -209,7 +209,7 @@ def test_a_run_without_an_id_cannot_be_canceled_yet(scene):
     scene.service.lost_answers = 1
     run = scene.start("daily_sales")
 
-    with pytest.raises(BadState, match="has not told the run's id yet"):
+    with pytest.raises(BadState, match="has not returned the run's id yet"):
         run.cancel()
     scene.may_look.set()
 
