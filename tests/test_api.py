@@ -18,7 +18,7 @@ from tests.helpers import ACCESS_KEY, SECRET_KEY, ScriptedService, at_a_port
 
 
 @pytest.fixture(autouse=True)
-def nobodys_machine(tmp_path, monkeypatch):
+def empty_machine(tmp_path, monkeypatch):
     """No credentials, no service and no home but a temporary one; the process's session is closed afterwards."""
     for name in [name for name in os.environ if name.startswith(("NCLOUD_", "DATAFLOW_"))]:
         monkeypatch.delenv(name)
@@ -41,7 +41,7 @@ def test_closing_where_there_is_no_session_is_harmless():
     api.close_session()
 
 
-def test_the_session_reads_the_environment_as_it_is_when_asked(tmp_path, monkeypatch):
+def test_the_session_reads_the_environment_at_each_call(tmp_path, monkeypatch):
     session = api.get_session()
     assert session.target().source == "no credentials found"
 
@@ -54,7 +54,7 @@ def test_the_session_reads_the_environment_as_it_is_when_asked(tmp_path, monkeyp
     assert session.target().kind == "local"
 
 
-def test_a_forked_process_makes_a_session_of_its_own():
+def test_a_forked_process_gets_a_new_session():
     program = """
 import os, sys, warnings
 warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside a thread, which is what is tried
@@ -106,7 +106,7 @@ def test_an_object_of_the_local_service_is_a_file(tmp_path, path):
 
 
 @pytest.mark.parametrize("path", ["s3a://bucket/../../key", "/etc/hostname", "bucket//key"])
-def test_a_path_out_of_the_objects_is_refused(path):
+def test_a_path_outside_the_objects_is_refused(path):
     with pytest.raises(CellError, match="is not a path in object storage"):
         dataflow_magic.local_path(path)
 
@@ -114,7 +114,7 @@ def test_a_path_out_of_the_objects_is_refused(path):
 @pytest.mark.parametrize(
     "parameters", [["origin"], "origin", [("origin", "JFK")]], ids=["list", "text", "pairs"]
 )
-def test_parameters_that_are_no_mapping_are_refused(parameters):
+def test_parameters_must_be_a_mapping(parameters):
     with pytest.raises(CellError, match="parameters are a mapping of names to values, not"):
         dataflow_magic.run("daily", parameters)
 
@@ -129,7 +129,7 @@ def address(tmp_path, monkeypatch):
         api.close_session()
 
 
-def test_runs_started_from_python_are_runs_like_any_other(address):
+def test_runs_started_from_python_are_in_the_table(address):
     started = [dataflow_magic.run("daily_sales", {"month": month}, target=address) for month in (1, 7)]
 
     assert [run.result(60).status for run in started] == ["COMPLETED", "COMPLETED"]
@@ -152,7 +152,7 @@ async def test_a_connected_client_creates_a_job_that_runs_by_its_id(address):
     assert run.condition.script_path == "bucket/scripts/"
 
 
-def test_the_first_use_starts_the_local_service_and_closing_lets_it_go(tmp_path):
+def test_the_first_use_starts_the_local_service_and_closing_releases_it(tmp_path):
     folder = default_folder(os.environ)
     try:
         with pytest.raises(NotFound, match="no job is named 'no_such_job'"):
@@ -164,7 +164,7 @@ def test_the_first_use_starts_the_local_service_and_closing_lets_it_go(tmp_path)
         assert try_lock(folder.users_lock) is None, "this process holds it"
         api.close_session()
         lock = try_lock(folder.users_lock)
-        assert lock is not None, "nobody holds it"
+        assert lock is not None, "no process holds it"
         os.close(lock)
     finally:
         if served := peek(folder):

@@ -140,7 +140,7 @@ REASONS = (
     "Spark did not start: no answer from the JVM in 60 s (see jvm.log)",
     "no bucket 'b' for the logs at b/logs/: make it, or correct logPath",
     "no script in b/scripts/: upload daily_delays.py there, or correct scriptPath",
-    "the run ended FAILED and no reason was given",
+    "the run ended FAILED without a reason",
     "ModuleNotFoundError: No module named 'numpy'",
 )
 

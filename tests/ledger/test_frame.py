@@ -74,7 +74,7 @@ def test_a_table_of_runs_has_its_columns_and_dtypes_with_and_without_runs():
     assert len(runs_frame([])) == 0
 
 
-def test_a_row_tells_what_was_sent_and_what_is_known():
+def test_a_row_has_the_request_and_the_known_state():
     view = replace(a_view("FAILED", endDate="2026-11-02T10:00:20+09:00"), failure=Failure("no such table"))
     row = runs_frame([view]).iloc[0].to_dict()
 
@@ -158,7 +158,7 @@ def test_parameters_are_columns_in_the_order_first_used_without_their_dollar():
     assert frame["param.b"].isna().tolist() == [False, True]
 
 
-def test_values_of_json_are_told_as_json_has_them():
+def test_values_of_json_are_spelled_as_in_json():
     frame = runs_frame([a_view(parameters={"$b": True, "$i": 7, "$f": 0.5, "$s": "007"})])
 
     assert frame.filter(like="param.").iloc[0].to_dict() == {
@@ -175,7 +175,7 @@ def test_a_name_sent_with_and_without_its_dollar_is_one_column():
     assert frame["param.a"].tolist() == ["1", "2"]
 
 
-def test_what_a_table_cannot_hold_does_not_cost_the_table():
+def test_values_that_a_table_cannot_hold_are_replaced():
     frame = runs_frame([a_view("ODD\ud800")])
     jobs = jobs_frame([Job.model_validate({"jobId": "a", "updatedDate": "9999-12-31T00:00:00+09:00"})])
 
@@ -215,7 +215,7 @@ def test_any_parameters_make_a_table_of_as_many_rows_in_their_order(parameters):
     assert dtypes(frame) == DTYPES | {str(name): "string" for name in frame.columns[len(DTYPES) :]}
 
 
-def test_jobs_are_a_table_of_their_own():
+def test_jobs_are_a_table_with_their_own_columns():
     job = Job.model_validate(
         {
             "jobId": "job000000001",

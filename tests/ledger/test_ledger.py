@@ -1,4 +1,4 @@
-"""Nothing that was written down is lost, whoever else writes and however a kernel ends; no run has two owners."""
+"""The ledger loses no write, however many kernels write and however one ends; no run has two owners."""
 
 import ctypes
 import sqlite3
@@ -55,14 +55,14 @@ def test_nothing_is_made_before_the_first_call(path):
     assert not path.parent.exists()
 
 
-def test_a_ledger_is_for_its_user_alone(ledger, path):
+def test_a_ledger_is_readable_by_its_user_only(ledger, path):
     ledger.add(a_view())
 
     assert oct(path.stat().st_mode & 0o777) == "0o600"
     assert oct(path.parent.stat().st_mode & 0o777) == "0o700"
 
 
-def test_an_intent_is_on_the_disk_when_add_returns(ledger, path):
+def test_a_start_is_on_disk_when_add_returns(ledger, path):
     ledger.add(a_view())
 
     program = "import os, sys; sys.stdout.write(open(sys.argv[1], 'rb').read().hex())"
@@ -76,7 +76,7 @@ def test_an_intent_is_on_the_disk_when_add_returns(ledger, path):
     assert b"k2345678" in bytes.fromhex(kept)
 
 
-def test_runs_are_read_oldest_first_with_the_newest_known_of_each(ledger, path):
+def test_runs_are_read_oldest_first_in_their_newest_state(ledger, path):
     ledger.add(a_view("b", minutes=2))
     ledger.add(a_view("a", minutes=1))
     ledger.update([a_view("a", minutes=1, execution=execution("RUNNING")), a_view("not here")])
@@ -90,7 +90,7 @@ def test_runs_are_read_oldest_first_with_the_newest_known_of_each(ledger, path):
     assert {record.kernel for record in records} == {ledger.kernel}
 
 
-def test_a_run_that_was_not_started_is_taken_back(ledger):
+def test_a_run_that_was_not_started_is_deleted(ledger):
     ledger.add(a_view())
     ledger.remove("k2345678")
 
@@ -123,7 +123,7 @@ def test_a_run_is_found_by_key_by_id_and_by_a_beginning(ledger):
     assert found("%") == []
 
 
-def test_the_last_run_is_the_notebook_s_own_where_it_has_one(ledger):
+def test_the_last_run_is_that_of_the_notebook_where_it_has_one(ledger):
     assert ledger.last("a.ipynb") is None
     ledger.add(a_view("a", minutes=1, notebook="a.ipynb"))
     ledger.add(a_view("b", minutes=2))
@@ -132,25 +132,25 @@ def test_the_last_run_is_the_notebook_s_own_where_it_has_one(ledger):
     assert keys == ["a", "b", "b"]
 
 
-def test_another_kernel_that_awaits_an_answer_is_in_flight_until_it_has_it(ledger, path):
+def test_a_start_of_another_kernel_is_in_flight_until_it_is_answered(ledger, path):
     other = Ledger(path)
     ledger.add(a_view("ours"))
     other.add(a_view("theirs"))
 
-    def told(job_id: str = "job000000001") -> tuple[set[str], set[str], bool]:
+    def standing(job_id: str = "job000000001") -> tuple[set[str], set[str], bool]:
         lost, owned, is_in_flight = ledger.standing("ours", job_id, ["run000000001"])
         return {record.key for record in lost}, owned, is_in_flight
 
-    assert told() == ({"ours", "theirs"}, set(), True)
-    assert told("job000000002") == (set(), set(), False)
+    assert standing() == ({"ours", "theirs"}, set(), True)
+    assert standing("job000000002") == (set(), set(), False)
     other.update([replace(a_view("theirs"), is_lost=True)])
-    assert told() == ({"ours", "theirs"}, set(), False)
+    assert standing() == ({"ours", "theirs"}, set(), False)
     other.update([replace(a_view("theirs"), execution=execution("READY"))])
-    assert told() == ({"ours"}, {"run000000001"}, False)
+    assert standing() == ({"ours"}, {"run000000001"}, False)
     other.close()
 
 
-def test_a_start_nobody_could_tell_the_run_of_stays_a_rival_and_one_not_started_does_not(ledger):
+def test_an_unclear_start_stays_a_rival_and_one_not_started_does_not(ledger):
     for key, settled in ("unclear", UNCLEAR), ("not", NOT_STARTED):
         ledger.add(a_view(key))
         ledger.update([replace(a_view(key), settled=settled)])
@@ -160,7 +160,7 @@ def test_a_start_nobody_could_tell_the_run_of_stays_a_rival_and_one_not_started_
     assert [record.key for record in lost] == ["unclear"]
 
 
-def test_a_kernel_that_is_gone_has_nothing_in_flight_and_one_other_takes_its_runs(ledger, path):
+def test_a_dead_kernel_has_nothing_in_flight_and_one_other_claims_its_runs(ledger, path):
     gone = Ledger(path)
     gone.add(a_view("lost"))
     started(gone, "over", "run000000002", status="COMPLETED")
@@ -180,7 +180,7 @@ def test_a_kernel_that_is_gone_has_nothing_in_flight_and_one_other_takes_its_run
     third.close()
 
 
-def test_what_is_known_of_a_run_is_not_taken_back_by_who_knows_less(ledger, path):
+def test_a_view_that_knows_less_changes_nothing(ledger, path):
     looking_on = Ledger(path)
     started(ledger, "k", "run000000001", status="COMPLETED")
     ledger.add(a_view("n"))
@@ -205,7 +205,7 @@ def test_what_is_known_of_a_run_is_not_taken_back_by_who_knows_less(ledger, path
 
 
 @pytest.mark.parametrize("content", [b"no database at all, but long enough to look like one" * 40, None])
-def test_what_cannot_be_a_ledger_is_named_with_what_to_do(path, content):
+def test_a_file_that_is_no_ledger_is_named_with_what_to_do(path, content):
     path.parent.mkdir()
     if content is None:
         path.mkdir()
@@ -228,7 +228,7 @@ def test_a_ledger_of_a_newer_version_is_left_alone(path):
         Ledger(path).records()
 
 
-def test_a_full_disk_is_told_and_leaves_what_was_there(path):
+def test_a_full_disk_raises_and_loses_nothing_written_before(path):
     """A limit on the size of files stands in for the disk."""
     program = """
 import resource, signal, sys
@@ -284,20 +284,20 @@ for number in range(50):
     assert len({record.run_id for record in records}) == 400
 
 
-def test_the_ledger_is_in_the_home_of_the_environment_else_in_the_platform_s_place_for_state():
+def test_the_ledger_is_in_the_home_of_the_environment_else_in_the_platform_s_state_folder():
     assert ledger_path({"DATAFLOW_MAGIC_HOME": "/x"}) == Path("/x/ledger.sqlite3")
     assert ledger_path({"DATAFLOW_MAGIC_HOME": "~/x"}) == Path("~/x/ledger.sqlite3").expanduser()
     assert ledger_path({}).parts[-2:] == ("dataflow-magic", "ledger.sqlite3")
 
 
-def test_a_key_is_never_taken_for_a_service_s_id():
+def test_a_key_never_looks_like_a_service_s_id():
     keys = {new_key() for _ in range(1000)}
 
     assert len(keys) == 1000
     assert {len(key) for key in keys} == {8}
 
 
-def test_a_kernel_s_mark_goes_with_it(ledger, path):
+def test_closing_a_ledger_removes_its_kernel_s_lock_file(ledger, path):
     ledger.add(a_view())
     assert [file.name for file in (path.parent / "kernels").iterdir()] == [ledger.kernel]
     ledger.close()
@@ -306,7 +306,7 @@ def test_a_kernel_s_mark_goes_with_it(ledger, path):
 
 
 def no_root_s_rights() -> None:
-    """Have the program about to begin obey the modes of files, whoever runs it: a root that may not overlook them."""
+    """Drop the capabilities by which root ignores file modes; called in a child before it starts."""
     libc = ctypes.CDLL(None)
     for overrides in (
         1,
@@ -319,7 +319,7 @@ def no_root_s_rights() -> None:
 @pytest.mark.parametrize(
     "writable_once", [False, True], ids=["before the first use", "since a run was written"]
 )
-def test_a_folder_that_cannot_be_written_is_told(path, writable_once):
+def test_a_folder_that_cannot_be_written_raises(path, writable_once):
     program = """
 import sys
 from tests.ledger.test_ledger import Ledger, Path, a_view
@@ -376,7 +376,7 @@ def test_the_past_of_a_job_is_that_of_its_newest_completed_runs_at_one_target(le
 # Names that were used
 
 
-def test_the_names_of_jobs_and_of_their_parameters_are_told_in_order(ledger):
+def test_the_names_of_jobs_and_parameters_are_sorted(ledger):
     ledger.add(a_view("k1", parameters={"$table": "a", "day": 1}))
     ledger.add(a_view("k2", parameters={"$token": Secret("gone")}))
     ledger.add(a_view("k3", job_id="job000000002", job_name="weekly", parameters={"$week": 1}))
@@ -388,7 +388,7 @@ def test_the_names_of_jobs_and_of_their_parameters_are_told_in_order(ledger):
     assert ledger.secret_names("job000000001") == ["token"]
 
 
-def test_a_start_that_is_taken_back_leaves_no_name_but_a_secret_one_stays_secret(ledger):
+def test_a_deleted_start_leaves_no_name_but_a_secret_one_stays_secret(ledger):
     ledger.add(a_view("k1", parameters={"$tabel": "a", "$token": Secret("gone")}))
     ledger.remove("k1")
 
@@ -397,7 +397,7 @@ def test_a_start_that_is_taken_back_leaves_no_name_but_a_secret_one_stays_secret
     assert ledger.secret_names("job000000001") == ["token"]
 
 
-def test_a_ledger_of_the_first_version_tells_the_names_as_well(path):
+def test_a_ledger_of_the_first_version_gets_the_table_of_names(path):
     path.parent.mkdir()
     with sqlite3.connect(path) as db:
         db.executescript(MIGRATIONS[0] + ";PRAGMA user_version = 1")
@@ -488,7 +488,7 @@ def test_a_ledger_of_version_0_1_opens_with_all_it_knows(path):
     ledger.close()
 
 
-def test_the_newest_runs_are_told_first(ledger):
+def test_the_newest_runs_come_first(ledger):
     started(ledger, "k1", "run000000001", 1)
     ledger.add(a_view("k2", 2))
 

@@ -53,7 +53,7 @@ def a_view(**fields: Any) -> RunView:
     ],
     ids=["sent", "bare", "lost", "not started", "unclear", "running", "failed"],
 )
-def test_what_is_known_of_a_run_comes_back_from_its_row(view):
+def test_a_view_survives_its_row(view):
     back = view_of(record_of(view))
 
     # Of what was lost and found settled, the row keeps the outcome.
@@ -71,7 +71,7 @@ def test_what_is_known_of_a_run_comes_back_from_its_row(view):
         (a_view(execution=execution("PAUSED")), "started", 1),
     ],
 )
-def test_a_row_tells_how_far_a_run_has_come(view, phase, is_live):
+def test_a_row_has_the_phase_of_the_run(view, phase, is_live):
     record = record_of(view)
 
     assert (record.phase, record.is_live) == (phase, is_live)
@@ -83,7 +83,7 @@ def test_times_are_microseconds_and_no_run_ends_before_it_began():
     assert (record.submitted, record.ended) == (1_793_581_200_123_456, 1_793_581_200_123_456)
 
 
-def test_what_no_database_can_hold_is_replaced():
+def test_text_that_sqlite_cannot_hold_is_replaced():
     record = record_of(a_view(job_name="매출\ud800", parameters={"$a": "\ud800"}))
 
     assert record.job == "매출?"

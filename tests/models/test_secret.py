@@ -18,14 +18,14 @@ def snapshot(**fields) -> JobExecution:
     return JobExecution.model_validate({"jobExecutionId": "mY3275GiRXkm", "status": "RUNNING", **fields})
 
 
-def test_a_secret_tells_neither_its_value_nor_its_length():
+def test_a_secret_shows_neither_its_value_nor_its_length():
     secrets = [Secret.of("x"), Secret.of("x" * 99)]
 
     assert {repr(each) for each in secrets} | {str(each) for each in secrets} == {"••••••"}
     assert f"{secrets[0]}" == "••••••"
 
 
-def test_what_is_pickled_of_a_secret_is_its_mark():
+def test_a_pickled_secret_is_its_mark():
     assert b"pickled-value" not in pickle.dumps(Secret.of("pickled-value"))
 
 
@@ -35,7 +35,7 @@ def test_only_equal_values_are_equal_secrets():
     assert Secret.of("one value") != UNKNOWN
 
 
-def test_a_value_is_revealed_where_it_was_given_and_nowhere_else():
+def test_a_value_is_known_only_to_the_process_that_was_given_it():
     assert TOKEN.reveal() == "s3cr3t/tok\"en'é"
     assert UNKNOWN.reveal() is None
 
@@ -51,7 +51,7 @@ def test_a_value_is_revealed_where_it_was_given_and_nowhere_else():
     ],
     ids=["plain", "JSON in ASCII", "JSON", "a Python message", "an address"],
 )
-def test_a_value_is_masked_however_it_is_spelt(text, hidden):
+def test_a_value_is_masked_in_each_spelling(text, hidden):
     assert masked_text(text, {"$token": TOKEN}) == hidden
 
 
@@ -61,7 +61,7 @@ def test_each_line_of_a_key_is_masked():
     assert masked_text("log: MIIEvQIBADAN\nlog: d0wN", {"$key": key}) == "log: ••••••\nlog: ••••••"
 
 
-def test_a_value_that_is_part_of_another_leaves_nothing_of_it():
+def test_of_a_value_that_contains_another_nothing_is_left():
     parameters = {"$a": Secret.of("abcd"), "$b": Secret.of("abcdefgh")}
 
     assert masked_text("abcdefgh abcd", parameters) == "•••••• ••••••"
@@ -76,7 +76,7 @@ def test_a_short_value_is_masked_by_its_name_and_not_in_prose():
 
 
 @pytest.mark.parametrize(
-    ("told", "hidden"),
+    ("listed", "hidden"),
     [
         ({"$token": "x9"}, {"$token": "••••••"}),
         ({"token": "x9"}, {"token": "••••••"}),
@@ -94,13 +94,13 @@ def test_a_short_value_is_masked_by_its_name_and_not_in_prose():
         "null",
     ],
 )
-def test_what_a_service_tells_of_a_secret_is_masked_by_its_name(told, hidden):
-    execution = masked(snapshot(parsedParameters=told), {"$token": UNKNOWN})
+def test_a_service_s_value_of_a_secret_is_masked_by_its_name(listed, hidden):
+    execution = masked(snapshot(parsedParameters=listed), {"$token": UNKNOWN})
 
     assert execution.parsed_parameters == hidden
 
 
-def test_fields_the_pages_do_not_name_are_masked_as_well():
+def test_unknown_fields_are_masked_too():
     execution = masked(
         snapshot(
             parameters={"$token": "a b c d"},
@@ -119,22 +119,22 @@ def test_fields_the_pages_do_not_name_are_masked_as_well():
     }
 
 
-def test_a_value_another_process_was_given_is_learned_from_what_the_service_tells():
+def test_the_value_of_an_unknown_secret_is_learned_from_the_service():
     secret = Secret("of-a-kernel-that-is-gone")
     masked(snapshot(parsedParameters={"$token": "learned-value"}), {"$token": secret})
 
     assert masked_text("bad learned-value", {"$token": secret}) == "bad ••••••"
-    assert secret.reveal() is None, "what a service tells may be spelt otherwise than it was sent"
+    assert secret.reveal() is None, "a service may spell a value differently"
 
 
-def test_ids_and_states_stay_what_they_are():
+def test_ids_and_states_are_not_masked():
     execution = snapshot(jobId="RUNNING1")
 
     assert masked(execution, {"$status": Secret.of("RUNNING"), "$jobId": Secret.of("RUNNING1")}) == execution
 
 
 @given(st.text(min_size=4), st.text(), st.text())
-def test_no_text_holds_a_secret_once_it_is_masked(value, before, after):
+def test_a_masked_text_contains_no_secret(value, before, after):
     hidden = masked_text(before + value + after, {"$x": Secret.of(value)})
 
     assert value not in hidden.replace("••••••", "\0") or value.strip() == "" or len(value.strip()) < 4

@@ -57,7 +57,7 @@ def test_only_a_waiting_run_waits_for_something(status, detail, waiting_for):
         "clock set back",
     ],
 )
-def test_time_goes_on_until_the_end_and_is_never_negative(status, ended_after, asked_after, seconds):
+def test_elapsed_time_stops_at_the_end_and_is_never_negative(status, ended_after, asked_after, seconds):
     end = None if ended_after is None else START + timedelta(seconds=ended_after)
 
     shown = view(status, end_date=end)

@@ -32,10 +32,10 @@ from dataflow_magic.models.wire import KST, Job, JobCondition, JobExecution, Pag
         "the other spelling is unknown",
         "unknown",
         "unknown and ended",
-        "not told",
+        "missing",
     ],
 )
-def test_a_state_is_final_when_nothing_can_follow(state, ended, final):
+def test_a_state_is_final_when_no_state_can_follow(state, ended, final):
     assert is_final(state, ended) is final
 
 
@@ -43,7 +43,7 @@ def test_a_state_compares_as_its_text():
     assert JobExecution(job_execution_id="r", status="FAILED").status == RunState.FAILED
 
 
-def test_a_condition_is_written_in_the_page_s_order_whatever_the_order_it_was_made_in():
+def test_a_condition_is_written_in_the_page_s_order():
     condition = JobCondition(
         log_path="l", timeout=0, nrn="n", script_path="s", num_worker=2, worker_type="DEFAULT"
     )
@@ -58,7 +58,7 @@ def test_a_condition_is_written_in_the_page_s_order_whatever_the_order_it_was_ma
     ]
 
 
-def test_what_nobody_set_is_not_written():
+def test_a_field_that_was_not_set_is_not_written():
     assert JobCondition(timeout=60).to_wire() == {"timeout": 60}
     assert JobCondition().to_wire() == {}
 
@@ -118,7 +118,7 @@ def test_a_job_may_call_its_condition_by_either_name():
     assert Job(job_id="j").condition == JobCondition()
 
 
-def test_of_two_conditions_of_a_job_the_one_of_answers_counts():
+def test_of_two_conditions_of_a_job_runcondition_counts():
     job = Job.model_validate({"jobId": "j", "jobCondition": {"timeout": 2}, "runCondition": {"timeout": 1}})
 
     assert job.condition.timeout == 1
@@ -137,20 +137,20 @@ def test_of_two_conditions_of_a_job_the_one_of_answers_counts():
     ],
     ids=["as on the page", "no zone is Korea's", "milliseconds", "UTC", "a number", "empty", "null"],
 )
-def test_a_date_is_an_instant_in_whatever_form_it_comes(text, moment):
+def test_each_form_of_a_date_is_the_same_instant(text, moment):
     execution = JobExecution.model_validate({"jobExecutionId": "r", "createdDate": text})
 
     assert execution.created_date == moment
 
 
-def test_a_zone_less_date_is_told_as_korean_time():
+def test_a_date_without_a_zone_is_korean_time():
     execution = JobExecution(job_execution_id="r", end_date=datetime(2025, 3, 20, 17, 27, 17))  # noqa: DTZ001
 
     assert execution.end_date == datetime(2025, 3, 20, 17, 27, 17, tzinfo=KST)
     assert execution.to_wire() == {"jobExecutionId": "r", "endDate": "2025-03-20T17:27:17+09:00"}
 
 
-def test_a_null_reads_as_what_is_missing():
+def test_a_null_reads_as_missing():
     job = Job.model_validate({"jobId": "j", "name": None, "runCondition": None})
     run = JobExecution.model_validate({"jobExecutionId": "r", "jobId": None, "status": None})
     page = Page[Job].model_validate({"list": None, "count": None, "page": None, "limit": None})
@@ -160,7 +160,7 @@ def test_a_null_reads_as_what_is_missing():
     assert (page.items, page.count, page.page, page.limit) == ([], None, None, None)
 
 
-def test_a_run_without_an_id_is_no_run():
+def test_a_run_without_an_id_is_invalid():
     with pytest.raises(ValidationError):
         JobExecution.model_validate({"status": "READY"})
     with pytest.raises(ValidationError):
@@ -187,9 +187,9 @@ def test_a_run_without_an_id_is_no_run():
         "full",
         "full of the service's own size",
         "short of the service's own size",
-        "full, no size told",
-        "short, no size told",
-        "short, another size told",
+        "full, no size echoed",
+        "short, no size echoed",
+        "short, another size echoed",
         "a page of one",
         "nothing asked for",
     ],

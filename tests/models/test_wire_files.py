@@ -39,22 +39,22 @@ def run(name: str) -> JobExecution:
     return JobExecution.model_validate(body(name))
 
 
-# Dates whose text, though not their instant, changes on the way through: UTC is told as Z, no zone becomes +09:00.
-TOLD_OTHERWISE = {
+# Dates whose text changes though the instant does not: UTC is written as Z, and a missing zone as +09:00.
+WRITTEN_DIFFERENTLY = {
     "execution-date-without-a-zone": {
         "createdDate": "2025-03-20T17:27:17+09:00",
         "startDate": "2025-03-20T08:27:17Z",
     }
 }
-# A job answer of the newest pages says jobCondition; it is told as runCondition, the name of the older ones.
+# A job answer of the newest pages says jobCondition; it is written as runCondition, the name of the older ones.
 RENAMED = {"job-2026": ("jobCondition", "runCondition")}
 
 
 @pytest.mark.parametrize("name", READABLE)
-def test_a_body_is_told_again_as_it_was_read(name):
+def test_a_body_is_written_as_it_was_read(name):
     model = MODELS[FILES[name]["kind"]].model_validate(body(name))
 
-    expected = {**body(name), **TOLD_OTHERWISE.get(name, {})}
+    expected = {**body(name), **WRITTEN_DIFFERENTLY.get(name, {})}
     if name in RENAMED:
         old, new = RENAMED[name]
         expected[new] = expected.pop(old)
@@ -62,7 +62,7 @@ def test_a_body_is_told_again_as_it_was_read(name):
 
 
 @pytest.mark.parametrize("name", READABLE)
-def test_a_body_told_again_is_read_as_the_same(name):
+def test_a_written_body_reads_as_the_same_value(name):
     model = MODELS[FILES[name]["kind"]]
     first = model.model_validate(body(name))
 
@@ -143,7 +143,7 @@ def test_the_local_service_reads_the_page_s_request_and_gives_the_page_s_answer(
         ("object", {"$table_name": "test.sample_table2", "$run_date": "2026-11-01"}),
     ],
 )
-def test_parsed_parameters_are_one_mapping_in_whatever_form_they_come(name, parameters):
+def test_each_form_of_parsed_parameters_is_one_mapping(name, parameters):
     assert run(f"execution-parsed-parameters-{name}").parameters == parameters
 
 
@@ -160,7 +160,7 @@ def test_a_run_is_over_when_its_state_or_its_end_says_so(name, over):
     assert run(name).is_final is over
 
 
-def test_a_run_tells_where_its_console_log_is():
+def test_a_run_has_the_path_of_its_console_log():
     condition = run("execution-with-console-log").job_condition
 
     assert condition is not None
@@ -278,11 +278,11 @@ UNKNOWN = st.dictionaries(st.from_regex(r"zz[A-Za-z]{1,6}", fullmatch=True), JSO
 @given(
     st.sampled_from([name for name in READABLE if FILES[name]["kind"] == "JobExecution"]), UNKNOWN, UNKNOWN
 )
-def test_whatever_else_a_service_sends_is_kept(name, more, more_condition):
+def test_unknown_fields_of_a_service_are_kept(name, more, more_condition):
     wire = {**body(name), **more}
     if wire.get("jobCondition"):
         wire["jobCondition"] = {**wire["jobCondition"], **more_condition}
 
-    told = JobExecution.model_validate(wire).to_wire()
+    written = JobExecution.model_validate(wire).to_wire()
 
-    assert told == {**wire, **TOLD_OTHERWISE.get(name, {})}
+    assert written == {**wire, **WRITTEN_DIFFERENTLY.get(name, {})}

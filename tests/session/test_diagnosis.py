@@ -120,7 +120,7 @@ CAUGHT_THEN_GOES_ON = PLAIN + "skipped that day\n| day | n |\n"
         "nothing",
     ],
 )
-def test_the_reason_is_the_last_exception_s_line(log, reason):
+def test_the_reason_is_the_line_of_the_last_exception(log, reason):
     assert last_exception(log.splitlines()) == reason
 
 
@@ -147,7 +147,7 @@ def test_the_reason_is_the_last_exception_s_line(log, reason):
         "what the service says",
         "what stopped it, not an exception it had caught",
         "an exit code with the last words",
-        "the exception the service tells, not one it had caught",
+        "the exception the service reports, not one the script caught",
         "an exit code with the last words, not an exception it had caught",
         "an exit code alone",
         "the log's last words",
@@ -155,7 +155,7 @@ def test_the_reason_is_the_last_exception_s_line(log, reason):
         "blanks",
     ],
 )
-def test_the_reason_is_the_best_there_is(log, detail, reason):
+def test_the_reason_is_the_best_known_one(log, detail, reason):
     assert diagnose(log, detail, "FAILED").reason == reason
 
 

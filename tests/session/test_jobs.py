@@ -78,7 +78,7 @@ async def test_a_job_is_found_whole_by_its_id_or_its_exact_name(text, found, cal
     assert service.calls == calls
 
 
-async def test_a_name_is_looked_for_on_every_page():
+async def test_every_page_is_searched_for_a_name():
     service = FakeJobs(
         [*(job(f"x{number}", f"x{number}") for number in range(5)), SALES], narrows="no", page_size=2
     )
@@ -93,7 +93,7 @@ async def test_a_name_is_looked_for_on_every_page():
     ]
 
 
-async def test_a_service_that_tells_pages_without_end_is_left():
+async def test_an_endless_list_of_jobs_is_read_for_twenty_pages():
     class Endless(FakeJobs):
         async def list_jobs(self, *, name: str | None = None, page: int = 0, limit: int = 1000) -> Page[Job]:
             return await super().list_jobs(name=name, page=page * 0, limit=limit)
@@ -128,21 +128,21 @@ async def test_a_service_that_tells_pages_without_end_is_left():
         "no such id",
     ],
 )
-async def test_a_job_that_is_not_there_is_told_with_the_nearest_name(text, said):
+async def test_a_missing_job_is_reported_with_the_nearest_name(text, said):
     with pytest.raises(errors.NotFound) as caught:
         await find_job(FakeJobs(ALL), parse_job_ref(text))
 
     assert (str(caught.value), caught.value.status) == (said, 404)
 
 
-async def test_of_several_jobs_none_is_guessed():
+async def test_of_several_jobs_of_one_name_none_is_guessed():
     with pytest.raises(errors.CellError) as caught:
         await find_job(FakeJobs(ALL), JobRef("twin"))
 
     assert str(caught.value) == "2 jobs are named 'twin'; choose one by id:... (twin00000001, twin00000002)"
 
 
-async def test_trouble_is_not_taken_for_an_absent_job():
+async def test_a_refusal_does_not_count_as_a_missing_job():
     class Forbidden(FakeJobs):
         async def get_job(self, job_id: str) -> Job:
             raise errors.NotAllowed(f"not allowed: {job_id}", status=403)

@@ -75,7 +75,7 @@ def test_the_loop_itself_may_submit(loop):
     assert loop.call(outer()) == "dataflow-magic"
 
 
-def test_an_error_comes_back_to_who_called(loop):
+def test_an_error_is_raised_in_the_caller(loop):
     async def fail() -> None:
         raise ValueError("no")
 
@@ -102,7 +102,7 @@ def test_an_interrupt_ends_the_wait_and_the_work(loop):
 
     async def work() -> None:
         deadline = time.monotonic() + PATIENCE
-        # The main thread tells nobody that it waits.
+        # Nothing shows that the main thread waits.
         while sys._current_frames()[main].f_code.co_name != "wait" and time.monotonic() < deadline:  # noqa: ASYNC110
             await asyncio.sleep(0)
         signal.pthread_kill(main, signal.SIGINT)
@@ -120,7 +120,7 @@ def test_an_interrupt_ends_the_wait_and_the_work(loop):
     assert loop.call(name_of_thread()) == "dataflow-magic"
 
 
-def test_a_stop_cancels_what_runs_and_ends_the_thread(our_threads):
+def test_a_stop_cancels_running_tasks_and_ends_the_thread(our_threads):
     loop, became = LoopThread(), []
 
     async def work() -> None:
@@ -139,7 +139,7 @@ def test_a_stop_cancels_what_runs_and_ends_the_thread(our_threads):
     assert our_threads() == []
 
 
-def test_what_was_submitted_just_before_a_stop_is_cancelled_too():
+def test_a_coroutine_submitted_just_before_a_stop_is_cancelled():
     loop = LoopThread()
     futures = [loop.submit(never()) for _ in range(10)]
 
@@ -148,7 +148,7 @@ def test_what_was_submitted_just_before_a_stop_is_cancelled_too():
     assert all(future.cancelled() for future in futures)
 
 
-def test_submitting_while_it_stops_loses_nothing(our_threads):
+def test_every_coroutine_submitted_during_a_stop_ends(our_threads):
     loop = LoopThread()
     futures: list[concurrent.futures.Future[None]] = []
     go = threading.Barrier(2)
@@ -170,7 +170,7 @@ def test_submitting_while_it_stops_loses_nothing(our_threads):
     assert our_threads() == []
 
 
-def test_after_a_stop_it_begins_anew(our_threads):
+def test_a_submit_after_a_stop_starts_another_thread(our_threads):
     loop = LoopThread()
 
     names = []
@@ -182,7 +182,7 @@ def test_after_a_stop_it_begins_anew(our_threads):
     assert our_threads() == []
 
 
-def test_a_stop_of_what_never_ran_does_nothing(our_threads):
+def test_a_stop_before_the_first_submit_does_nothing(our_threads):
     loop = LoopThread()
 
     loop.stop()
@@ -191,7 +191,7 @@ def test_a_stop_of_what_never_ran_does_nothing(our_threads):
     assert our_threads() == []
 
 
-def test_a_stop_finishes_generators_left_half_way():
+def test_a_stop_closes_unfinished_generators():
     loop, became = LoopThread(), []
 
     async def pages() -> AsyncIterator[int]:
@@ -212,7 +212,7 @@ def test_a_stop_finishes_generators_left_half_way():
     assert became == ["finished"]
 
 
-def test_an_error_nobody_asked_for_does_not_end_the_loop(loop):
+def test_an_error_that_is_never_retrieved_does_not_end_the_loop(loop):
     async def fail() -> None:
         raise ValueError("no")
 

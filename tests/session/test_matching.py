@@ -82,50 +82,50 @@ def execution(run_id: str = "r", minutes: float = 0, **fields: Any) -> JobExecut
         "a date without a zone",
         "an earlier date without a zone",
         "the service's defaults added",
-        "a condition told in part",
-        "no condition told",
+        "a condition listed in part",
+        "no condition listed",
         "other workers",
         "another role",
         "a path without its last slash",
         "another path",
         "the vendor's two words for a worker, no time limit",
-        "parameters not told yet",
-        "no parameters told",
+        "parameters not listed yet",
+        "no parameters listed",
         "parameters in a list",
-        "numbers told as text, names without the sign",
+        "numbers listed as text, names without the sign",
         "another value",
         "only those the script names",
         "one that is stored on the job as well",
-        "a form nobody knows",
-        "values told as others spell them",
+        "an unknown form",
+        "values in other spellings",
         "values that parsing may have changed",
         "another number",
         "over already",
     ],
 )
-def test_a_run_may_be_ours_when_nothing_speaks_against_it(theirs, may_be_ours):
+def test_a_run_is_a_candidate_unless_something_contradicts_it(theirs, may_be_ours):
     assert candidates(OURS, [theirs], set()) == ([theirs] if may_be_ours else [])
 
 
 @pytest.mark.parametrize("ahead", [-3600, 3600])
-def test_what_is_known_of_the_service_s_clock_counts(ahead):
+def test_a_known_clock_offset_counts(ahead):
     late = execution(minutes=ahead / 60)
 
     assert candidates(OURS, [late], set(), [timedelta(seconds=ahead)]) == [late]
     assert candidates(OURS, [execution()], set(), [timedelta(seconds=ahead)]) == []
 
 
-def test_a_run_that_moved_between_two_pages_is_one():
+def test_a_run_that_is_listed_twice_is_one_candidate():
     assert candidates(OURS, [execution(), execution()], set()) == [execution()]
 
 
-def test_a_run_of_somebody_else_is_not_ours():
+def test_a_run_that_belongs_to_another_start_is_no_candidate():
     runs = [execution("a"), execution("b"), execution("c")]
 
     assert candidates(OURS, runs, {"a", "c"}) == [runs[1]]
 
 
-def test_two_that_may_be_ours_are_both_told():
+def test_two_candidates_are_both_returned():
     runs = [execution("a"), execution("b", minutes=1)]
 
     assert candidates(OURS, runs, set()) == runs
@@ -138,24 +138,24 @@ def start(key: str, minutes: float = 0, **asked: Any) -> RunView:
     return replace(asking(OURS, **asked), key=key, submitted_at=SUBMITTED + timedelta(minutes=minutes))
 
 
-def test_the_only_run_it_can_be_is_found():
+def test_the_only_candidate_is_found():
     assert match(start("k"), [], [execution("a")], set()) == Match(execution("a"))
 
 
-def test_a_list_without_it_finds_nothing():
+def test_a_list_without_a_candidate_finds_nothing():
     assert (
         match(start("k"), [start("k")], [execution("a", parsedParameters={"$table": "b"})], set()) == Match()
     )
     assert match(start("k"), [start("k")], [execution("a")], {"a"}) == Match()
 
 
-def test_two_runs_for_one_start_are_told_and_none_is_taken():
+def test_of_two_runs_for_one_start_none_is_chosen():
     runs = execution("a"), execution("b", minutes=1)
 
     assert match(start("k"), [start("k")], runs, set(), is_late=True) == Match(others=runs)
 
 
-def test_a_run_that_has_yet_to_tell_what_it_was_given_is_waited_for():
+def test_a_ready_run_without_parameters_matches_only_late():
     waiting = execution("a", status="READY", parsedParameters=[])
 
     assert match(start("k"), [], [waiting], set()) == Match(others=(waiting,), may_clear_up=True)
@@ -163,19 +163,19 @@ def test_a_run_that_has_yet_to_tell_what_it_was_given_is_waited_for():
     assert match(start("k"), [], [execution("a", status="RUNNING", parsedParameters=[])], set()).found
 
 
-def test_of_two_different_starts_neither_takes_a_run_that_may_be_either_s():
+def test_a_run_that_may_belong_to_two_different_starts_matches_neither():
     one, two = start("k1"), start("k2", parameters={"$table": "b"})
-    untold = execution("a", status="RUNNING", parsedParameters=[])
+    unlisted = execution("a", status="RUNNING", parsedParameters=[])
 
     for view in one, two:
         for is_late in False, True:
-            assert match(view, [one, two], [untold], set(), is_late=is_late) == Match(others=(untold,))
-    told = execution("a", status="RUNNING", parsedParameters={"table": "b"})
-    assert match(one, [one, two], [told], set()) == Match()
-    assert match(two, [one, two], [told], set()) == Match(told)
+            assert match(view, [one, two], [unlisted], set(), is_late=is_late) == Match(others=(unlisted,))
+    listed_value = execution("a", status="RUNNING", parsedParameters={"table": "b"})
+    assert match(one, [one, two], [listed_value], set()) == Match()
+    assert match(two, [one, two], [listed_value], set()) == Match(listed_value)
 
 
-def test_starts_that_asked_for_the_same_share_its_runs_in_the_order_they_were_made():
+def test_identical_starts_share_their_runs_in_order_of_time():
     starts = [start("k1"), start("k2", minutes=1), start("k3", minutes=2)]
     runs = [execution("b", minutes=1.1), execution("a", minutes=0.1)]
 
@@ -187,11 +187,11 @@ def test_starts_that_asked_for_the_same_share_its_runs_in_the_order_they_were_ma
 def test_a_start_of_another_job_is_no_rival():
     other_job = start("k2", job=JobRef("other", "id"), parameters={"$table": "b"})
 
-    untold = execution("a", status="RUNNING", parsedParameters=[])
-    assert match(start("k1"), [other_job], [untold], set()) == Match(untold)
+    unlisted = execution("a", status="RUNNING", parsedParameters=[])
+    assert match(start("k1"), [other_job], [unlisted], set()) == Match(unlisted)
 
 
-def test_a_start_is_taken_no_more_once_its_last_signature_is_too_old():
+def test_a_start_expires_with_its_last_signature():
     assert expires_at(OURS, timedelta(0)) == SUBMITTED + timedelta(seconds=390)
     assert expires_at(OURS, timedelta(hours=1)) == SUBMITTED + timedelta(seconds=3990)
 
@@ -205,7 +205,7 @@ def a_start(key: str, minutes: float, secret: Secret) -> RunView:
 
 
 @pytest.mark.parametrize(
-    ("secret", "told", "may_be_ours"),
+    ("secret", "listed_value", "may_be_ours"),
     [
         (Secret.of("one"), "one", True),
         (Secret.of("one"), "two", False),
@@ -214,13 +214,13 @@ def a_start(key: str, minutes: float, secret: Secret) -> RunView:
     ],
     ids=["its value", "another value", "a value not known here", "any other"],
 )
-def test_a_secret_is_compared_where_its_value_is_known(secret, told, may_be_ours):
-    theirs = execution(parsedParameters={"$token": told})
+def test_a_secret_is_compared_where_its_value_is_known(secret, listed_value, may_be_ours):
+    theirs = execution(parsedParameters={"$token": listed_value})
 
     assert bool(candidates(a_start("k", 0, secret), [theirs], ())) == may_be_ours
 
 
-def test_starts_with_the_same_secret_are_alike_and_those_with_secrets_nobody_knows_are_not():
+def test_starts_with_the_same_known_secret_are_identical_and_those_with_unknown_secrets_are_not():
     listed = [execution("r1", 0, parsedParameters=[]), execution("r2", 1, parsedParameters=[])]
 
     def found(*secrets: Secret) -> list[str | None]:

@@ -1,4 +1,4 @@
-"""The order of what is done, and what is refused, with a service and a storage that remember it."""
+"""What `publish` does in which order and what it refuses, against a service and a storage that record changes."""
 
 from __future__ import annotations
 
@@ -90,7 +90,7 @@ async def refused(world: World, content: bytes = NEW, **options: object) -> str:
     return str(caught.value)
 
 
-async def test_a_new_job_is_made_after_its_script_was_written():
+async def test_a_new_job_is_created_after_its_script_was_written():
     world = World()
     published = await world.publish(defaults=STORED, num_worker=4)
 
@@ -103,7 +103,7 @@ async def test_a_new_job_is_made_after_its_script_was_written():
     )
 
 
-async def test_a_service_that_does_not_take_the_job_leaves_the_script_there_and_the_cell_may_be_run_again():
+async def test_after_a_refused_job_the_cell_can_be_run_again():
     world = World(is_broken=True)
     with pytest.raises(DataflowError, match="it failed"):
         await world.publish(defaults=STORED)
@@ -126,7 +126,7 @@ async def test_a_new_job_needs_a_name_and_its_whole_condition(given, said):
     assert await refused(World(), **given) == said
 
 
-async def test_an_id_that_is_not_there_makes_no_job():
+async def test_an_unknown_id_creates_no_job():
     with pytest.raises(NotFound, match="no such job"):
         await World().publish(job="id:abc", defaults=STORED)
 
@@ -137,7 +137,7 @@ async def test_of_several_jobs_of_the_name_none_is_guessed():
     assert await refused(world) == "2 jobs are named 'job'; choose one by id:... (a, b)"
 
 
-async def test_a_job_stays_as_it_is_where_only_its_script_changes():
+async def test_a_changed_script_alone_does_not_update_the_job():
     world = with_job()
     first = await world.publish(OLD)
     again = await world.publish(OLD, timeout=30)
@@ -154,7 +154,7 @@ async def test_a_job_stays_as_it_is_where_only_its_script_changes():
     )
 
 
-async def test_a_condition_that_changes_is_laid_over_the_stored_one_after_the_script_was_written():
+async def test_a_changed_condition_is_laid_over_the_stored_one_after_the_script_was_written():
     world = with_job(kind=None, condition=STORED.model_copy(update={"worker_type": None}))
     published = await world.publish(num_worker=8)
 
@@ -166,7 +166,7 @@ async def test_a_condition_that_changes_is_laid_over_the_stored_one_after_the_sc
 
 
 @pytest.mark.parametrize("moves", [True, False], ids=["moves scripts", "leaves scripts"])
-async def test_the_script_is_at_its_new_place_whatever_the_service_does_with_the_old_one(moves):
+async def test_the_script_is_at_its_new_path_even_if_the_service_moves_the_old_one(moves):
     world = with_job(job=OLD)
     world.moves_scripts = moves
     published = await world.publish(NEW, script_path="b/other/main.py")
@@ -186,13 +186,13 @@ async def test_the_script_is_at_its_new_place_whatever_the_service_does_with_the
             "(--force overwrites it)",
         ),
     ],
-    ids=["a visual job", "no place", "somebody else's script"],
+    ids=["a visual job", "no place", "another program's script"],
 )
-async def test_a_job_whose_script_is_not_to_be_written_is_left_alone(world, said):
+async def test_a_script_that_is_refused_changes_nothing(world, said):
     assert await refused(world) == said
 
 
-async def test_what_somebody_else_wrote_meanwhile_is_overwritten_only_by_force():
+async def test_a_script_of_another_program_is_overwritten_only_by_force():
     world = with_job()
     await world.publish(OLD)
     world.objects["b/s/job.py"] = b"theirs"
@@ -203,14 +203,14 @@ async def test_what_somebody_else_wrote_meanwhile_is_overwritten_only_by_force()
     assert (await world.publish(OLD)).is_written, "it is ours again"
 
 
-async def test_a_script_that_was_seen_word_for_word_may_be_changed():
+async def test_a_script_that_this_kernel_saw_is_overwritten():
     world = with_job(job=OLD)
 
     assert not (await world.publish(OLD)).is_written
     assert (await world.publish(NEW)).is_written
 
 
-async def test_a_script_goes_to_the_clouds_storage_before_its_job_and_no_error_tells_the_secret():
+async def test_a_script_goes_to_cloud_storage_before_its_job_and_no_error_contains_the_secret():
     with storage() as server:
         world = with_job(condition=STORED.model_copy(update={"script_path": "bucket/logs/"}))
         request = ScriptRequest(JobRef("job"), NEW, JobCondition(num_worker=3))

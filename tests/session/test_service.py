@@ -24,7 +24,7 @@ SECRET = "hunter2hunter2hunter2"
 
 
 class Heard:
-    """A listener that remembers, and tells when its run is over."""
+    """A listener that records reports, and sets an event when its run is over."""
 
     def __init__(self) -> None:
         self.said: list[str] = []
@@ -58,7 +58,7 @@ def completed(request: httpx.Request) -> httpx.Response:
     return httpx.Response(200, json={"jobExecutionId": path[-1], "status": "COMPLETED"})
 
 
-async def test_runs_of_a_job_share_a_watch_and_each_is_told_of():
+async def test_runs_of_a_job_share_a_watch_and_each_is_reported():
     asked: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -75,7 +75,7 @@ async def test_runs_of_a_job_share_a_watch_and_each_is_told_of():
     assert [listener.said for listener in heard.values()] == [["COMPLETED"]] * 3
 
 
-async def test_each_job_is_watched_by_itself_and_anew_once_its_runs_are_over():
+async def test_each_job_has_a_watch_and_a_new_one_once_its_runs_are_over():
     asked: list[str] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
@@ -96,7 +96,7 @@ async def test_each_job_is_watched_by_itself_and_anew_once_its_runs_are_over():
     ]
 
 
-async def test_a_watch_that_was_ended_does_not_swallow_the_next_run():
+async def test_a_run_after_a_cancelled_watch_gets_a_new_watch():
     hold = asyncio.Event()
 
     async def answer(request: httpx.Request) -> httpx.Response:
@@ -148,11 +148,11 @@ async def test_a_watch_follows_a_service_that_moved():
 async def test_objects_are_where_the_target_keeps_them(endpoint, folder, answer, kind, asked):
     requests: list[httpx.Request] = []
 
-    def tell(request: httpx.Request) -> httpx.Response:
+    def answer_folder(request: httpx.Request) -> httpx.Response:
         requests.append(request)
         return httpx.Response(200, json=answer)
 
-    made = service(tell, endpoint, objects=Path(folder) if folder else None)
+    made = service(answer_folder, endpoint, objects=Path(folder) if folder else None)
 
     first, second = await made.objects(), await made.objects()
 
@@ -161,36 +161,36 @@ async def test_objects_are_where_the_target_keeps_them(endpoint, folder, answer,
     assert len(requests) == asked
 
 
-async def test_its_text_holds_no_secret():
+async def test_the_repr_and_attributes_of_a_service_contain_no_secret():
     made = service(completed, "https://gw.example.com")
 
     assert SECRET not in f"{made!r} {vars(made)}"
 
 
-async def test_however_many_runs_are_asked_about_it_is_ten_times_a_second_at_most():
+async def test_progress_is_requested_ten_times_a_second_at_most():
     asked: list[float] = []
 
     def answer(request: httpx.Request) -> httpx.Response:
         assert request.url.path == "/local/v1/jobs/job000000001/executions/run000000001/progress"
         asked.append(asyncio.get_running_loop().time())
-        told = {"stagesDone": 1, "stagesTotal": 2, "tasksDone": 3, "tasksTotal": 4, "tasksFailed": 5}
-        return httpx.Response(200, json=told | {"running": [{"name": "count at daily.py:7"}]})
+        fields = {"stagesDone": 1, "stagesTotal": 2, "tasksDone": 3, "tasksTotal": 4, "tasksFailed": 5}
+        return httpx.Response(200, json=fields | {"running": [{"name": "count at daily.py:7"}]})
 
     local = service(answer, "http://127.0.0.1:1")
-    told = await asyncio.gather(*(local.progress("job000000001", "run000000001") for _ in range(4)))
+    progress = await asyncio.gather(*(local.progress("job000000001", "run000000001") for _ in range(4)))
 
-    assert told == [Progress(1, 2, 3, 4, 5, "count at daily.py:7")] * 4
+    assert progress == [Progress(1, 2, 3, 4, 5, "count at daily.py:7")] * 4
     assert asked[-1] - asked[0] >= 0.29
 
 
 @pytest.mark.parametrize("answer", [httpx.Response(404), httpx.Response(200, json={"stagesDone": None})])
-async def test_a_service_that_does_not_tell_how_far_a_run_is_is_no_trouble(answer):
+async def test_progress_is_none_where_the_service_does_not_report_it(answer):
     local = service(lambda _: answer, "http://127.0.0.1:1")
 
     assert await local.progress("job000000001", "run000000001") is None
 
 
-async def test_the_cloud_is_not_asked_how_far_a_run_is():
+async def test_the_cloud_is_not_asked_for_progress():
     def refuse(request: httpx.Request) -> httpx.Response:
         raise AssertionError(request.url)
 

@@ -46,7 +46,7 @@ def test_a_run_is_sent_with_the_stored_condition_whole_under_the_options(scene):
     assert run.result().status == "COMPLETED"
 
 
-def test_provenance_goes_into_the_query_and_nothing_else_does(scene):
+def test_only_trigger_and_workflow_go_into_the_query(scene):
     scene.start("daily_sales", trigger_id="t 1", workflow_id="w/2")
     scene.start("daily_sales")
 
@@ -65,7 +65,7 @@ def test_an_id_with_a_whole_condition_is_started_without_reading_the_job(scene):
     }
 
 
-def test_a_name_in_the_form_of_an_id_is_found_once_no_job_has_that_id(scene):
+def test_a_name_that_looks_like_an_id_is_found_where_no_job_has_that_id(scene):
     run = scene.start("twelvechars1", **WHOLE)
 
     assert run.job == "twelvechars1"
@@ -97,7 +97,7 @@ def test_an_unknown_job_is_refused_with_the_nearest_name(scene):
     assert scene.service.starts == []
 
 
-def test_several_jobs_of_one_name_are_listed_and_none_is_started(scene):
+def test_several_jobs_of_one_name_are_listed_and_no_run_is_started(scene):
     ids = [job.job_id for job in scene.service.store.jobs(name="twins", page=0, limit=9)[0]]
 
     with pytest.raises(CellError, match="2 jobs are named 'twins'") as caught:
@@ -159,7 +159,7 @@ def test_a_run_is_found_by_its_id_by_an_unambiguous_beginning_and_as_the_last(sc
 
 
 @pytest.mark.parametrize("text", ["@last", ""], ids=["last of none", "empty"])
-def test_no_run_is_found_where_none_is_named(scene, text):
+def test_an_empty_name_finds_no_run(scene, text):
     if not text:
         scene.start("daily_sales")
     with pytest.raises(CellError, match="was started"):
@@ -186,7 +186,7 @@ def test_each_target_is_reached_at_its_own_endpoint_with_its_own_keys(scene):
 # The answer to a start was lost
 
 
-def test_a_run_whose_answer_was_lost_is_adopted_when_it_is_the_only_one_it_can_be(scene):
+def test_the_only_run_that_matches_a_lost_start_is_adopted(scene):
     scene.service.lost_answers = 1
     scene.may_look.clear()
 
@@ -220,7 +220,7 @@ def test_a_run_that_is_over_when_it_is_found_is_adopted_once(scene):
     assert sorted([first.status, second.status]) == ["FAILED", "NOT_STARTED"]
 
 
-def test_between_two_candidates_nobody_guesses_and_who_knows_says_which(scene):
+def test_of_two_candidates_none_is_guessed_and_the_user_names_one(scene):
     job = scene.service.store.jobs(name="slow", page=0, limit=1)[0][0]
     twin = scene.service.store.add_run(
         job, condition=CONDITION, parameters={"$a": "1"}, trigger_id=None, workflow_id=None
@@ -244,7 +244,7 @@ def test_between_two_candidates_nobody_guesses_and_who_knows_says_which(scene):
     eventually(lambda: [r.run_id for r in scene.session.records()] == [twin.run_id], "the ledger knows")
 
 
-def test_two_starts_of_the_same_whose_answers_were_lost_have_a_run_each(scene):
+def test_two_identical_lost_starts_have_a_run_each(scene):
     scene.may_look.clear()
     scene.service.lost_answers = 2
     runs = [scene.start("daily_sales", {"a": 1}) for _ in range(2)]
@@ -255,7 +255,7 @@ def test_two_starts_of_the_same_whose_answers_were_lost_have_a_run_each(scene):
     assert len(scene.service.starts) == 2
 
 
-def test_a_run_that_waits_is_taken_for_neither_of_two_starts_until_it_tells_what_it_was_given(scene):
+def test_a_waiting_run_matches_neither_of_two_starts_until_its_parameters_are_listed(scene):
     """One of two requests arrived, and its run is queued: whose it is shows when it begins."""
     blockers = [scene.start("slow") for _ in range(4)]
     scene.may_look.clear()
@@ -274,7 +274,7 @@ def test_a_run_that_waits_is_taken_for_neither_of_two_starts_until_it_tells_what
         one.result(60)
 
 
-def test_runs_of_other_parameters_and_runs_known_here_are_no_candidates(scene):
+def test_runs_with_other_parameters_and_runs_of_the_ledger_are_no_candidates(scene):
     scene.start("daily_sales", {"a": 1}).result()
     scene.start("daily_sales", {"a": 2}).result()
     scene.service.lost_answers = 1
@@ -285,7 +285,7 @@ def test_runs_of_other_parameters_and_runs_known_here_are_no_candidates(scene):
     assert run.run_id not in {other.run_id for other in scene.session.runs[:2]}
 
 
-def test_a_run_that_never_arrived_is_given_up_once_its_signature_is_too_old_to_be_taken(scene):
+def test_a_start_that_never_arrived_is_not_started_once_its_signature_expired(scene):
     scene.service.lost_requests = 1
     scene.may_look.clear()
     run = scene.start("daily_sales")
@@ -300,7 +300,7 @@ def test_a_run_that_never_arrived_is_given_up_once_its_signature_is_too_old_to_b
     assert run in scene.session.runs
 
 
-def test_a_run_that_its_list_shows_late_is_found(scene):
+def test_a_run_that_is_listed_late_is_found(scene):
     scene.service.lost_answers = 1
     scene.service.list_lags_seconds = 40.0
 
@@ -311,7 +311,7 @@ def test_a_run_that_its_list_shows_late_is_found(scene):
     assert 30 <= sum(scene.looks) < 60
 
 
-def test_a_look_that_gets_no_answer_does_not_count(scene):
+def test_a_look_without_an_answer_does_not_count(scene):
     scene.service.lost_answers = 1
     scene.may_look.clear()
     run = scene.start("daily_sales")
@@ -325,7 +325,7 @@ def test_a_look_that_gets_no_answer_does_not_count(scene):
     assert run.result().status == "COMPLETED"
 
 
-def test_looking_goes_on_with_keys_that_are_taken_once_they_are_there(scene):
+def test_reconciling_continues_once_there_are_valid_keys(scene):
     scene.environment |= {"DATAFLOW_LOCAL_ACCESS_KEY": ACCESS_KEY, "DATAFLOW_LOCAL_SECRET_KEY": SECRET_KEY}
     scene.service.lost_answers = 1
     scene.may_look.clear()
@@ -343,7 +343,7 @@ def test_looking_goes_on_with_keys_that_are_taken_once_they_are_there(scene):
     assert run.result(60).status == "COMPLETED"
 
 
-def test_looking_ends_where_it_is_refused_for_good_and_the_next_kernel_looks_again(scene):
+def test_reconciling_ends_after_permanent_refusals_and_the_next_kernel_reconciles_again(scene):
     scene.service.lost_answers = 1
     scene.may_look.clear()
     run = scene.start("daily_sales")
@@ -359,7 +359,7 @@ def test_looking_ends_where_it_is_refused_for_good_and_the_next_kernel_looks_aga
     assert scene.session.find_run("@last").result(60).status == "COMPLETED"
 
 
-def test_a_run_whose_own_answer_is_on_its_way_is_not_taken_for_a_lost_one(scene):
+def test_a_run_whose_start_awaits_its_answer_is_not_adopted_for_a_lost_one(scene):
     answer_it = threading.Event()
     scene.may_look.clear()
     scene.service.lost_requests = 1
@@ -368,7 +368,7 @@ def test_a_run_whose_own_answer_is_on_its_way_is_not_taken_for_a_lost_one(scene)
     other = threading.Thread(target=scene.start, args=("slow", {"a": 1}))
     other.start()
     eventually(
-        lambda: scene.service.store.runs_in("RUNNING"), "the second run goes on, its answer outstanding"
+        lambda: scene.service.store.runs_in("RUNNING"), "the second run is active, its answer outstanding"
     )
 
     scene.may_look.set()
@@ -382,7 +382,7 @@ def test_a_run_whose_own_answer_is_on_its_way_is_not_taken_for_a_lost_one(scene)
     assert [run.status for run in scene.session.runs] == ["NOT_STARTED", "RUNNING"]
 
 
-def test_an_answer_that_cannot_be_read_is_a_lost_answer_and_no_refusal(scene):
+def test_an_unreadable_answer_is_a_lost_response_and_no_refusal(scene):
     scene.service.answers.append(httpx.Response(200, text="<html>a proxy's page</html>"))
 
     run = scene.start("daily_sales")
@@ -392,10 +392,10 @@ def test_an_answer_that_cannot_be_read_is_a_lost_answer_and_no_refusal(scene):
         run.wait(60)
 
 
-# While a run goes on
+# While a run is active
 
 
-def test_a_run_is_blind_while_the_service_is_silent_and_sees_again_afterwards(scene):
+def test_a_run_is_blind_only_while_the_service_is_silent(scene):
     run = scene.start("slow")
     eventually(lambda: run.status == "RUNNING", "running")
     scene.service.is_down = True
@@ -413,7 +413,7 @@ def test_a_run_is_blind_while_the_service_is_silent_and_sees_again_afterwards(sc
     assert run.result().status == "COMPLETED"
 
 
-def test_a_local_service_that_moved_is_found_again_and_followed(scene):
+def test_runs_follow_a_local_service_that_moved(scene):
     run = scene.start("slow")
     scene.service.endpoint = "http://127.0.0.1:7002"
     scene.service.finish.set()
@@ -422,7 +422,7 @@ def test_a_local_service_that_moved_is_found_again_and_followed(scene):
     assert run.view.blind_since is None
 
 
-def test_a_local_service_with_new_keys_at_its_old_address_is_another_one(scene):
+def test_a_local_service_with_new_keys_at_its_old_address_gets_a_new_client(scene):
     run = scene.start("slow")
     scene.service.keys = Keys("local-another-key", "another secret")
     scene.session.ask(scene.local(), lambda _: scene.service.restart())
@@ -432,11 +432,11 @@ def test_a_local_service_with_new_keys_at_its_old_address_is_another_one(scene):
         run.result(60)
 
 
-def test_a_local_service_that_cannot_be_found_again_leaves_the_run_blind_until_it_can(scene):
+def test_a_run_stays_blind_until_its_local_service_is_found_again(scene):
     run = scene.start("slow")
     scene.service.is_down = scene.service.cannot_start = True
     eventually(lambda: run.view.blind_since, "blind")
-    eventually(lambda: scene.failed_attaches > 2, "looked for again and again")
+    eventually(lambda: scene.failed_attaches > 2, "it was attached to again and again")
     assert not run.is_over
 
     scene.service.is_down = scene.service.cannot_start = False
@@ -444,7 +444,7 @@ def test_a_local_service_that_cannot_be_found_again_leaves_the_run_blind_until_i
     assert run.result(60).status == "COMPLETED"
 
 
-def test_each_use_of_the_local_service_holds_it_anew_and_close_lets_it_go(scene):
+def test_each_use_of_the_local_service_takes_a_hold_and_close_releases_it(scene):
     scene.session.jobs(scene.local())
     scene.session.jobs(scene.local())
     assert scene.holds == [False, True]
@@ -479,7 +479,7 @@ def interrupt(scene):
     caught.set()
 
 
-def test_an_interrupt_while_the_start_is_on_its_way_loses_nothing(scene, interrupt):
+def test_an_interrupt_during_a_start_does_not_lose_the_run(scene, interrupt):
     caught = interrupt(lambda sent: sent.is_start)
 
     with pytest.raises(KeyboardInterrupt):
@@ -491,7 +491,7 @@ def test_an_interrupt_while_the_start_is_on_its_way_loses_nothing(scene, interru
     assert len(scene.service.starts) == 1
 
 
-def test_an_interrupt_while_the_job_is_looked_for_sends_nothing(scene, interrupt):
+def test_an_interrupt_while_the_job_is_read_sends_nothing(scene, interrupt):
     caught = interrupt(lambda sent: sent.method == "GET")
 
     with pytest.raises(KeyboardInterrupt):
@@ -506,7 +506,7 @@ def test_an_interrupt_while_the_job_is_looked_for_sends_nothing(scene, interrupt
 # The end of a session
 
 
-def test_who_waits_when_the_session_closes_is_told_that_nobody_watches(scene):
+def test_a_wait_ends_with_an_error_when_the_session_closes(scene):
     run = scene.start("slow")
     errors: list[BaseException] = []
 
@@ -528,16 +528,16 @@ def test_who_waits_when_the_session_closes_is_told_that_nobody_watches(scene):
     assert scene.service.store.run(run.run_id).status != "CANCELED"
 
 
-def test_closing_while_a_run_is_watched_says_nothing(scene, caplog):
+def test_closing_while_a_run_is_watched_logs_nothing(scene, caplog):
     for _ in range(3):
         scene.start("slow")
     scene.session.close()
-    gc.collect()  # asyncio tells of a task's forgotten error once the task is collected
+    gc.collect()  # asyncio logs the unretrieved error of a task once the task is collected
 
     assert caplog.records == []
 
 
-def test_a_run_that_was_over_is_not_touched_by_close(scene):
+def test_close_does_not_change_a_run_that_is_over(scene):
     run = scene.start("broken")
     with pytest.raises(RunFailed):
         run.result(60)
@@ -557,7 +557,7 @@ def test_a_run_that_was_over_is_not_touched_by_close(scene):
     ],
     ids=["cancel", "logs", "start", "jobs"],
 )
-def test_a_closed_session_says_so_whatever_is_asked_of_it(scene, use):
+def test_every_method_of_a_closed_session_says_that_it_is_closed(scene, use):
     scene.start("slow")
     scene.session.close()
     scene.session.close()
@@ -588,7 +588,7 @@ def test_a_run_is_in_the_ledger_before_its_request_leaves_and_with_its_id_after(
     assert (record.key, record.run_id, record.status, record.is_live) == (run.key, run.run_id, "COMPLETED", 0)
 
 
-def test_a_run_whose_kernel_ended_before_the_answer_was_found_is_adopted_by_the_next(scene):
+def test_the_next_kernel_adopts_the_run_of_a_lost_start(scene):
     scene.service.lost_answers = 1
     scene.may_look.clear()
     lost = scene.start("daily_sales", {"a": 1})
@@ -603,7 +603,7 @@ def test_a_run_whose_kernel_ended_before_the_answer_was_found_is_adopted_by_the_
     eventually(lambda: [r.status for r in scene.session.records()] == ["COMPLETED"], "the ledger knows")
 
 
-def test_what_dead_kernels_left_is_looked_after_from_the_first_use_on(scene):
+def test_runs_of_dead_kernels_are_followed_from_the_first_use_on(scene):
     scene.service.lost_answers = 1
     scene.may_look.clear()
     scene.start("daily_sales", {"a": 1})
@@ -622,7 +622,7 @@ def test_what_dead_kernels_left_is_looked_after_from_the_first_use_on(scene):
     assert len(scene.service.starts) == 2
 
 
-def test_a_run_of_the_service_that_was_never_seen_is_attached(scene):
+def test_an_unknown_run_of_the_service_is_attached(scene):
     run = scene.start("daily_sales")
     run.result(60)
     other = Scene(scene.folder / "other")
@@ -638,7 +638,7 @@ def test_a_run_of_the_service_that_was_never_seen_is_attached(scene):
     other.session.close()
 
 
-def test_nothing_is_started_that_cannot_be_written_down(tmp_path):
+def test_no_run_starts_that_cannot_be_written_to_the_ledger(tmp_path):
     (tmp_path / "home").write_text("a file where the folder should be")
     with Scene(tmp_path) as scene:
         with pytest.raises(ConfigError, match="a run starts only once it is in a ledger"):

@@ -25,7 +25,7 @@ def run(run_id: str, status: str, end: str | None = None) -> JobExecution:
 
 @dataclass
 class FakeService:
-    """Tells each run's states one poll after another, the last for ever; a list shows only what is ``listed``.
+    """Returns each run's states, one per poll, the last one for ever; a list has only the runs in ``listed``.
 
     A state is its name, a whole snapshot, or an error to raise.
     """
@@ -39,10 +39,10 @@ class FakeService:
 
     def _next(self, run_id: str) -> JobExecution:
         states = self.script[run_id]
-        told = states.pop(0) if len(states) > 1 else states[0]
-        if isinstance(told, errors.DataflowError):
-            raise told
-        return told if isinstance(told, JobExecution) else run(run_id, str(told))
+        reported = states.pop(0) if len(states) > 1 else states[0]
+        if isinstance(reported, errors.DataflowError):
+            raise reported
+        return reported if isinstance(reported, JobExecution) else run(run_id, str(reported))
 
     async def get_execution(self, job_id: str, execution_id: str) -> JobExecution:
         assert job_id == "job"
@@ -60,10 +60,10 @@ class FakeService:
             if trouble:
                 raise trouble
             shown = [(name, self._next(name)) for name in names[start : start + self.page_size]]
-            told = [(name, hash(snapshot.status), snapshot) for name, snapshot in shown if name in marks]
+            reported = [(name, hash(snapshot.status), snapshot) for name, snapshot in shown if name in marks]
             yield [
                 ExecutionDelta(name, mark, None if self.marks_same and mark == marks[name] else snapshot)
-                for name, mark, snapshot in told
+                for name, mark, snapshot in reported
             ]
 
 
@@ -89,7 +89,7 @@ class FakeTime:
         return self.now
 
     async def sleep(self, seconds: float) -> None:
-        assert len(self.naps) < 10_000, "this would go on for ever"
+        assert len(self.naps) < 10_000, "this would never end"
         self.naps.append(round(seconds, 6))
         self.now += seconds
 
@@ -114,7 +114,7 @@ async def follow(service: FakeService, *run_ids: str) -> tuple[dict[str, list[st
     return {run_id: listener.said for run_id, listener in heard.items()}, time
 
 
-async def test_a_run_is_told_of_until_it_is_over():
+async def test_a_run_is_reported_until_it_is_over():
     service = FakeService({"a": ["READY", "RUNNING", "RUNNING", "COMPLETED"]})
 
     said, _ = await follow(service)
@@ -123,7 +123,7 @@ async def test_a_run_is_told_of_until_it_is_over():
     assert service.calls == ["a", "a", "a", "a"]
 
 
-async def test_a_single_run_is_asked_for_by_itself_and_several_by_one_list():
+async def test_one_run_is_polled_by_a_single_call_and_several_by_one_list():
     service = FakeService({"a": ["RUNNING", "COMPLETED"], "b": ["RUNNING", "RUNNING", "RUNNING", "FAILED"]})
 
     said, _ = await follow(service)
@@ -141,7 +141,7 @@ async def test_a_thousand_runs_cost_one_call_a_poll():
     assert all(states == ["RUNNING", "COMPLETED"] for states in said.values())
 
 
-async def test_pages_are_read_only_until_every_live_run_is_found():
+async def test_pages_are_read_only_until_every_active_run_is_found():
     service = FakeService({name: ["COMPLETED"] for name in "abcdefgh"}, page_size=2)
 
     await follow(service, "a", "d")
@@ -149,7 +149,7 @@ async def test_pages_are_read_only_until_every_live_run_is_found():
     assert service.calls == ["page 0", "page 1"]
 
 
-async def test_a_run_no_list_shows_is_asked_for_by_itself():
+async def test_a_run_missing_in_the_list_is_polled_by_a_single_call():
     service = FakeService({"a": ["COMPLETED"], "b": ["COMPLETED"]}, listed=lambda name: name != "b")
 
     said, _ = await follow(service)
@@ -158,7 +158,7 @@ async def test_a_run_no_list_shows_is_asked_for_by_itself():
     assert said == {"a": ["COMPLETED"], "b": ["COMPLETED"]}
 
 
-async def test_runs_of_others_on_the_page_are_nobody_s_business():
+async def test_other_runs_of_the_page_are_not_reported():
     service = FakeService({"a": ["COMPLETED"], "b": ["COMPLETED"], "other": ["RUNNING"]})
 
     said, _ = await follow(service, "a", "b")
@@ -166,7 +166,7 @@ async def test_runs_of_others_on_the_page_are_nobody_s_business():
     assert said == {"a": ["COMPLETED"], "b": ["COMPLETED"]}
 
 
-async def test_nothing_is_asked_when_no_run_is_live():
+async def test_nothing_is_polled_without_an_active_run():
     service, time = FakeService({}), FakeTime()
 
     await watch(service, time).follow()
@@ -174,7 +174,7 @@ async def test_nothing_is_asked_when_no_run_is_live():
     assert (service.calls, time.naps) == ([], [])
 
 
-async def test_an_unknown_state_is_told_and_is_not_the_end():
+async def test_an_unknown_state_is_reported_and_is_not_final():
     service = FakeService({"a": ["PAUSED", "PAUSED", run("a", "PAUSED", "2026-11-01T00:00:00+09:00")]})
 
     said, _ = await follow(service)
@@ -183,7 +183,7 @@ async def test_an_unknown_state_is_told_and_is_not_the_end():
     assert len(service.calls) == 3
 
 
-async def test_a_run_is_no_longer_live_when_its_listener_hears_of_its_end():
+async def test_a_run_is_removed_before_its_end_is_reported():
     time = FakeTime()
     watching = watch(FakeService({"a": ["COMPLETED"]}), time)
     seen_over: list[bool] = []
@@ -199,7 +199,7 @@ async def test_a_run_is_no_longer_live_when_its_listener_hears_of_its_end():
     assert seen_over == [True]
 
 
-async def test_a_run_that_is_told_as_before_is_not_told_again_unless_it_was_blind():
+async def test_an_unchanged_run_is_reported_again_only_after_it_was_blind():
     service = FakeService(
         {
             "a": ["RUNNING", "RUNNING", "RUNNING", "RUNNING", "COMPLETED"],
@@ -221,7 +221,7 @@ async def test_a_run_that_is_told_as_before_is_not_told_again_unless_it_was_blin
 # Trouble
 
 
-async def test_a_service_without_an_answer_is_asked_on_and_on():
+async def test_a_silent_service_is_polled_on_at_a_slower_pace():
     service = FakeService({"a": [*[DOWN] * 50, "COMPLETED"]})
 
     said, time = await follow(service)
@@ -231,7 +231,7 @@ async def test_a_service_without_an_answer_is_asked_on_and_on():
     assert set(time.naps[3:]) == {10.0}
 
 
-async def test_after_an_answer_the_pace_is_the_old_one():
+async def test_an_answer_restores_the_pace():
     service = FakeService({"a": [DOWN, DOWN, "RUNNING", "COMPLETED"]})
 
     _, time = await follow(service)
@@ -239,7 +239,7 @@ async def test_after_an_answer_the_pace_is_the_old_one():
     assert time.naps == [2.0, 4.0, 1.0]
 
 
-async def test_what_the_service_asks_to_wait_is_waited():
+async def test_retry_after_is_honoured():
     service = FakeService({"a": [BUSY, BUSY, "COMPLETED"]})
 
     said, time = await follow(service)
@@ -248,7 +248,7 @@ async def test_what_the_service_asks_to_wait_is_waited():
     assert said == {"a": [*["blind: too many requests (429)"] * 2, "COMPLETED"]}
 
 
-async def test_a_list_that_fails_blinds_all_and_asks_for_none_by_itself():
+async def test_a_failed_list_blinds_every_run_and_sends_no_single_calls():
     service = FakeService({"a": ["COMPLETED"], "b": ["COMPLETED"]}, list_trouble=[BUSY, DOWN])
 
     said, time = await follow(service)
@@ -281,7 +281,7 @@ async def test_a_run_that_is_gone_does_not_blind_the_others(refusal):
     assert time.naps == [1.0, 1.0, 1.0, 2.0]
 
 
-async def test_no_pages_are_read_in_search_of_a_run_that_is_gone():
+async def test_no_pages_are_read_for_a_run_that_is_gone():
     service = FakeService(
         {
             "gone": [*[GONE] * 5, "COMPLETED"],
@@ -299,7 +299,7 @@ async def test_no_pages_are_read_in_search_of_a_run_that_is_gone():
     assert sorted(service.calls[8:]) == ["a"] * 3 + ["gone"] * 5
 
 
-async def test_a_run_that_was_gone_and_is_back_is_followed_with_the_others():
+async def test_a_run_that_returns_is_polled_with_the_others():
     hidden = {"b"}
     service = FakeService(
         {"a": ["RUNNING"] * 3 + ["COMPLETED"], "b": [GONE, "RUNNING", "RUNNING", "COMPLETED"]},
@@ -324,7 +324,7 @@ async def test_a_run_that_was_gone_and_is_back_is_followed_with_the_others():
     assert service.calls[4:] == ["page 0", "page 0"]
 
 
-async def test_what_was_found_before_the_trouble_is_told():
+async def test_runs_found_before_an_error_are_reported():
     service = FakeService(
         {"a": ["COMPLETED"], "b": [DOWN, "COMPLETED"], "c": [DOWN, "COMPLETED"]}, listed=lambda n: n == "a"
     )
@@ -337,7 +337,7 @@ async def test_what_was_found_before_the_trouble_is_told():
     assert time.naps[0] == 1.0  # the service is not down, so it is not asked less often
 
 
-async def test_trouble_on_a_later_page_leaves_the_found_ones_seen():
+async def test_an_error_on_a_later_page_blinds_only_the_missing_runs():
     class Stumbling(FakeService):
         async def deltas(
             self, job_id: str, marks: Mapping[str, int | None]
@@ -354,7 +354,7 @@ async def test_trouble_on_a_later_page_leaves_the_found_ones_seen():
     assert said == {"a": ["COMPLETED"], "b": ["blind: no answer", "RUNNING", "COMPLETED"]}
 
 
-async def test_a_service_that_moved_is_asked_at_its_new_address():
+async def test_a_service_that_moved_is_polled_at_its_new_address():
     old, new = FakeService({"a": [DOWN]}), FakeService({"a": ["COMPLETED"]})
     services, time, heard = iter([old, old, new]), FakeTime(), Heard()
     watching = Watch(lambda: next(services), "job", PACE, clock=time.clock, sleep=time.sleep)
@@ -369,7 +369,7 @@ FORBIDDEN = errors.NotAllowed("not allowed (403)", status=403)
 
 
 @pytest.mark.parametrize("refusal", [REFUSED, FORBIDDEN], ids=["not signed in", "not allowed"])
-async def test_keys_that_are_refused_are_used_no_more_until_there_are_others(refusal):
+async def test_refused_keys_are_not_used_until_there_are_others(refusal):
     old = FakeService({"a": ["RUNNING", refusal]})
     new = FakeService({"a": ["RUNNING", "COMPLETED"]})
     time, heard, keys = FakeTime(), Heard(), [old]
@@ -389,7 +389,7 @@ async def test_keys_that_are_refused_are_used_no_more_until_there_are_others(ref
     assert time.naps[1:6] == [10.0] * 5
 
 
-async def test_keys_that_were_refused_are_tried_again_after_twenty_long_intervals():
+async def test_refused_keys_are_retried_after_twenty_long_intervals():
     service = FakeService({"a": [REFUSED, REFUSED, "COMPLETED"]})
 
     said, time = await follow(service)
@@ -399,7 +399,7 @@ async def test_keys_that_were_refused_are_tried_again_after_twenty_long_interval
     assert sum(time.naps) == 400
 
 
-async def test_a_list_that_takes_as_many_pages_as_there_are_runs_is_read_once():
+async def test_a_list_with_as_many_pages_as_runs_is_read_once():
     """No order is promised: what lives may be on the last page of a long past."""
     service = FakeService(
         {
@@ -420,7 +420,7 @@ async def test_a_list_that_takes_as_many_pages_as_there_are_runs_is_read_once():
 # Pace
 
 
-async def test_an_old_run_is_asked_for_less_often():
+async def test_an_old_run_is_polled_less_often():
     service = FakeService({"a": ["RUNNING"] * 40 + ["COMPLETED"]})
 
     _, time = await follow(service)
@@ -431,7 +431,7 @@ async def test_an_old_run_is_asked_for_less_often():
     assert time.naps == sorted(time.naps)
 
 
-async def test_a_new_run_is_not_kept_waiting_by_an_old_one():
+async def test_a_new_run_is_polled_at_its_own_pace_beside_an_old_one():
     service = FakeService({"old": ["RUNNING"] * 3 + ["COMPLETED"], "new": ["RUNNING", "COMPLETED"]})
     time, heard = FakeTime(), Heard()
     resting = asyncio.Event()
@@ -456,7 +456,7 @@ async def test_a_new_run_is_not_kept_waiting_by_an_old_one():
     assert time.naps[:2] == [5.0, 1.0]
 
 
-async def test_a_new_run_does_not_cut_short_what_the_service_asked_to_wait():
+async def test_a_new_run_does_not_shorten_retry_after():
     service = FakeService({"old": [BUSY, "COMPLETED"], "new": ["COMPLETED"]})
     time, heard = FakeTime(), Heard()
 
@@ -474,7 +474,7 @@ async def test_a_new_run_does_not_cut_short_what_the_service_asked_to_wait():
     assert heard.said == ["COMPLETED"]
 
 
-async def test_a_watch_that_is_ended_leaves_nothing_behind():
+async def test_a_cancelled_watch_leaves_no_task_behind():
     service, time = FakeService({"old": ["RUNNING"]}), FakeTime()
     resting, before = asyncio.Event(), asyncio.all_tasks()
 
@@ -496,13 +496,13 @@ async def test_a_watch_that_is_ended_leaves_nothing_behind():
     assert asyncio.all_tasks() == before
 
 
-async def test_who_watches_much_rests_longer():
+async def test_a_long_poll_is_followed_by_a_long_rest():
     service, time = FakeService({"a": ["RUNNING"] * 3 + ["COMPLETED"]}), FakeTime()
-    told = service.get_execution
+    reported = service.get_execution
 
     async def slow(job_id: str, execution_id: str) -> JobExecution:
         time.now += 0.5
-        return await told(job_id, execution_id)
+        return await reported(job_id, execution_id)
 
     service.get_execution = slow  # type: ignore[method-assign]
     watching = watch(service, time)
@@ -559,12 +559,12 @@ def test_a_poll_comes_neither_too_soon_nor_never(age, misses, retry_after, jitte
     st.sets(st.sampled_from("abcd")),
     st.lists(st.sampled_from([None, DOWN, BUSY]), max_size=4),
 )
-def test_every_run_is_followed_to_its_end_whatever_goes_wrong(states, unlisted, list_trouble):
-    script = {name: [*told, "COMPLETED"] for name, told in states.items()}
+def test_every_run_is_followed_to_its_end_through_any_errors(states, unlisted, list_trouble):
+    script = {name: [*reported, "COMPLETED"] for name, reported in states.items()}
     # A list never fails because of one run; what it shows is in some state.
     for name in script:
         if name not in unlisted:
-            script[name] = [told for told in script[name] if isinstance(told, str)]
+            script[name] = [reported for reported in script[name] if isinstance(reported, str)]
     service = FakeService(script, listed=lambda name: name not in unlisted, list_trouble=list(list_trouble))
 
     said, _ = asyncio.run(follow(service))
