@@ -321,7 +321,7 @@ SENTENCES: Final[tuple[tuple[str, str, str], ...]] = (
         "ローカルサービスでエラーが発生しました",
     ),
     (
-        "stopped after {time}: its timeout",
+        "timed out after {time}",
         "타임아웃({time})을 초과하여 중지되었습니다",
         "タイムアウト ({time}) により停止しました",
     ),
@@ -355,17 +355,17 @@ SENTENCES: Final[tuple[tuple[str, str, str], ...]] = (
         "実行用のファイルを準備できませんでした",
     ),
     (
-        "the JVM does not stop its Spark context ({error})",
+        "the JVM did not stop its Spark context ({error})",
         "JVM이 Spark 컨텍스트를 종료하지 못했습니다 ({error})",
         "JVM が Spark コンテキストを終了できません ({error})",
     ),
     (
-        "the JVM does not take its settings ({error})",
+        "the JVM did not accept its settings ({error})",
         "JVM이 설정을 받아들이지 않습니다 ({error})",
         "JVM が設定を受け付けません ({error})",
     ),
     (
-        "the catalog's metastore does not start",
+        "the catalog's metastore did not start",
         "카탈로그의 메타스토어가 시작되지 않습니다",
         "カタログのメタストアが起動しません",
     ),
@@ -381,9 +381,9 @@ SENTENCES: Final[tuple[tuple[str, str, str], ...]] = (
         "マスターを起動するか、別の --master でサービスを起動してください",
     ),
     (
-        "{error} (the local service was started with that; it starts anew once nobody uses it)",
-        "{error} (로컬 서비스가 이 설정으로 시작되었으며, 사용하지 않게 되면 새로 시작됩니다)",
-        "{error} (ローカルサービスはこの設定で起動しています。使われなくなると新しく起動します)",
+        "{error} (the local service keeps the environment it was started with; stop it to change that)",
+        "{error} (로컬 서비스는 시작할 때의 환경 변수를 사용합니다. 변경하려면 서비스를 중지하세요)",
+        "{error} (ローカルサービスは起動時の環境変数を使います。変更するにはサービスを停止してください)",
     ),
     (
         "no Java {n} or newer, which Spark needs",
@@ -456,7 +456,7 @@ SENTENCES: Final[tuple[tuple[str, str, str], ...]] = (
         "{path} に複数のスクリプトがありますが ({names})、{name} がありません",
     ),
     (
-        "let scriptPath name the one to run",
+        "set scriptPath to the one to run",
         "실행할 스크립트를 scriptPath에 지정하세요",
         "実行するスクリプトを scriptPath に指定してください",
     ),
@@ -477,7 +477,7 @@ SENTENCES: Final[tuple[tuple[str, str, str], ...]] = (
         "スキーム、..、先頭のスラッシュを付けずに bucket/key の形で書いてください",
     ),
     (
-        "{name}, line {n}: {parameter} stands where no value can",
+        "{name}, line {n}: no value can replace {parameter} here",
         "{name} {n}행: 값을 쓸 수 없는 위치에 {parameter} 파라미터가 있습니다",
         "{name} の {n} 行目: {parameter} は値を置けない位置にあります",
     ),
@@ -485,6 +485,16 @@ SENTENCES: Final[tuple[tuple[str, str, str], ...]] = (
         "write it alone, or inside quotes as {example}",
         "단독으로 쓰거나 따옴표 안에 {example}처럼 쓰세요",
         "単独で書くか、引用符の中に {example} のように書いてください",
+    ),
+    (
+        "{name} is nested too deeply for parameters",
+        "{name}: 식의 중첩이 너무 깊어 파라미터를 넣을 수 없습니다",
+        "{name} は式のネストが深すぎて、パラメータを入れられません",
+    ),
+    (
+        "split its longest expression",
+        "가장 긴 식을 나누세요",
+        "最も長い式を分割してください",
     ),
     (
         "the parameter {name} has no name",
@@ -499,7 +509,7 @@ SENTENCES: Final[tuple[tuple[str, str, str], ...]] = (
     ),
     ("keep one", "하나만 남기세요", "どちらか一方だけにしてください"),
     (
-        "the parameter {name} holds a character no script can receive (NUL or half a pair)",
+        "the parameter {name} holds a character that no script can receive (NUL or a lone surrogate)",
         "{name} 파라미터에 스크립트로 전달할 수 없는 문자가 있습니다 (NUL 또는 서로게이트 한쪽)",
         "パラメータ {name} にスクリプトへ渡せない文字があります (NUL または片方だけのサロゲート)",
     ),

@@ -16,7 +16,7 @@ from dataflow_magic.card.advice import advice
         ("[UNRESOLVED_COLUMN.WITH_SUGGESTION] A column `x` cannot be resolved.", "df.printSchema()"),
         ("[PATH_NOT_FOUND] Path does not exist: s3a://b/k", "check bucket and key"),
         ("no script daily.py below bucket/scripts/", "check bucket and key"),
-        ("stopped after 60 min: its timeout", "--timeout MINUTES"),
+        ("timed out after 60 min", "--timeout MINUTES"),
         ("the script was killed by signal 9 (SIGKILL)", "ran out of memory or was killed"),
         ("java.lang.OutOfMemoryError: Java heap space", "ran out of memory or was killed"),
         ("AccessDenied: you may not", "the role (nrn)"),

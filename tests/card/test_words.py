@@ -133,7 +133,7 @@ REASONS = (
     "canceled before it started",
     "the local service stopped while it ran",
     "the local service failed: ConnectError: connection refused",
-    "stopped after 1 min 30 s: its timeout",
+    "timed out after 1 min 30 s",
     "the script exited with code 3: ValueError: no flights from 'SFO' in month 1",
     "the script was killed by signal 9 (SIGKILL)",
     "Spark's JVM exited with code 1 during the run (see jvm.log)",
@@ -231,11 +231,11 @@ def test_an_english_sentence_would_be_found(text):
         ),
         (
             "no Java 17 or newer, which Spark needs: JAVA_HOME is not set; PATH is Java 8 (/usr). Install one: pip"
-            " (the local service was started with that; it starts anew once nobody uses it)",
+            " (the local service keeps the environment it was started with; stop it to change that)",
             "Spark에 필요한 Java 17 이상이 없습니다: JAVA_HOME이(가) 설정되어 있지 않습니다. PATH은(는) Java 8입니다 (/usr). "
-            "설치: pip (로컬 서비스가 이 설정으로 시작되었으며, 사용하지 않게 되면 새로 시작됩니다)",
+            "설치: pip (로컬 서비스는 시작할 때의 환경 변수를 사용합니다. 변경하려면 서비스를 중지하세요)",
             "Spark に必要な Java 17 以降がありません: JAVA_HOME が設定されていません。PATH は Java 8 です (/usr)。"
-            "インストール: pip (ローカルサービスはこの設定で起動しています。使われなくなると新しく起動します)",
+            "インストール: pip (ローカルサービスは起動時の環境変数を使います。変更するにはサービスを停止してください)",
         ),
         (
             "this machine's clock is 2 h 05 min ahead of the service's; requests are signed with its time",

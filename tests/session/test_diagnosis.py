@@ -129,7 +129,7 @@ def test_the_reason_is_the_line_of_the_last_exception(log, reason):
     [
         (PLAIN, "", "ZeroDivisionError: division by zero"),
         ("starting\n", "no Java was found", "no Java was found"),
-        (PLAIN, "stopped after 1 min: its timeout", "stopped after 1 min: its timeout"),
+        (PLAIN, "timed out after 1 min", "timed out after 1 min"),
         (
             "usage: daily.py [-h]\ndaily.py: error: --month is required\n",
             "the script exited with code 2",

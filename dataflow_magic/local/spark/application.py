@@ -1,8 +1,7 @@
-"""One Spark application from start to end: a JVM, the script beside it, one process group. Knows no HTTP, no database.
+"""One Spark application from start to end: a JVM, its script, one process group. Knows no HTTP and no database.
 
-PySpark's gateway JVM is started directly, or was before, and the script is a Python process of its own, as
-``spark-submit`` would arrange it, but in less than half the time and with nothing between us and the two processes that have to
-be stopped.
+The service starts PySpark's gateway JVM itself, or uses a warm one, and runs the script as a second process. The
+result is that of ``spark-submit`` in less than half the time, and the service can stop both processes itself.
 """
 
 from __future__ import annotations
@@ -55,7 +54,7 @@ _CODE = "DATAFLOW_MAGIC_CODE"
 
 @dataclass(frozen=True, slots=True)
 class _Plan:
-    """Everything about a run that is known before a process exists."""
+    """A run's files, folders and settings, complete before a process starts."""
 
     spec: RunSpec
     script: StagedScript
@@ -65,17 +64,17 @@ class _Plan:
 
     @property
     def console_log(self) -> Path:
-        """What the script prints."""
+        """The script's output."""
         return self.logs / "console.log"
 
     @property
     def jvm_log(self) -> Path:
-        """What the JVM prints."""
+        """The JVM's output."""
         return self.logs / "jvm.log"
 
 
 class _Ended(Exception):
-    """The run is over before its script could start."""
+    """The run ended before its script started."""
 
     def __init__(self, outcome: Outcome) -> None:
         super().__init__(outcome.reason)
@@ -92,9 +91,9 @@ async def run_application(
     options: Sequence[str] = QUICK_START,
     warm: JvmGateway | None = None,
 ) -> Outcome:
-    """Run the script to its end and return how it ended; whatever it did, no process of it is left.
+    """Run the script to its end and return the outcome; no process of the run is left then.
 
-    Needs an event loop of asyncio's own: uvloop cannot place a process in a group.
+    Needs asyncio's default event loop: uvloop cannot place a process in a group.
 
     Parameters
     ----------
@@ -103,19 +102,19 @@ async def run_application(
     cancel
         Set it to stop the run: SIGTERM to the process group, SIGKILL after five seconds.
     waiting
-        Called with what the run waits for, before its script runs.
+        Called with the text of what the run waits for, before its script runs.
     started
-        Called once, when the script's process exists.
+        Called once, when the script's process has started.
     options
-        Of Java, for a JVM that has to be started.
+        Java's options, for a JVM that this function starts.
     warm
-        A JVM to use instead, whose folder must be the spec's ``work``. It is ended whatever happens. One that does not
-        take the run's settings is replaced.
+        A warm JVM to use; its folder must be the spec's ``work``. It is always ended. One that does not accept the run's
+        settings is replaced.
 
     Raises
     ------
     asyncio.CancelledError
-        The task was cancelled; the process group was killed without grace.
+        The task was cancelled; the process group was killed at once.
     """
     group = warm.group if warm else None
     try:
@@ -138,9 +137,11 @@ async def run_application(
 
 
 def _plan(spec: RunSpec) -> _Plan:
-    """Settle everything that can fail without a process, and make the folders."""
+    """Check everything that can fail without a process, and make the folders."""
     script = find_script(spec.objects, spec.script_path, spec.job_name)
-    object_path(spec.objects, spec.log_path)  # first, so that a refusal quotes it as it was given
+    object_path(
+        spec.objects, spec.log_path
+    )  # before the key of a log, so that an error quotes the path as the user wrote it
     logs = object_path(spec.objects, log_key(spec.log_path, spec.run_id, ""))
     bucket = spec.log_path.partition("/")[0]
     if not (spec.objects / bucket).is_dir():
@@ -159,7 +160,7 @@ def _plan(spec: RunSpec) -> _Plan:
     )
     make_work_folder(spec.work)
     for folder in spec.objects.iterdir():
-        if folder.is_dir():  # a path without a scheme, bucket/key, leads into the objects as well
+        if folder.is_dir():  # so that bucket/key without a scheme finds the object too
             (spec.work / "cwd" / folder.name).symlink_to(folder)
     staged = stage_script(script, spec.parameters, spec.work / "script")
     (logs / "events").mkdir(parents=True, exist_ok=True)
@@ -167,9 +168,9 @@ def _plan(spec: RunSpec) -> _Plan:
 
 
 async def _adopt(warm: JvmGateway, plan: _Plan) -> bool:
-    """Make a warm JVM the run's own: its settings, its log; False where it does not take them."""
+    """Give a warm JVM the run's settings and log; return whether it accepted them."""
     try:
-        # What it prints from now on is the run's: the file it holds open moves, emptied.
+        # The JVM keeps this file open, so emptied and renamed it becomes the run's log.
         os.truncate(warm.log, 0)
         warm.log.rename(plan.jvm_log)
         await asyncio.to_thread(set_properties, warm, plan.settings)
@@ -209,46 +210,55 @@ async def _launch(
 async def _supervise(
     plan: _Plan, gateway: JvmGateway, *, cancel: asyncio.Event, started: Callable[[], None]
 ) -> Outcome:
-    last_words_file = gateway.folder / "last_words"
+    last_words = gateway.folder / "last_words"
     try:
         script = await run_beside(
             gateway,
             [str(plan.script.path), *plan.script.arguments],
             home=plan.home,
             log=plan.console_log,
-            variables={_LAST_WORDS: str(last_words_file), _CODE: str(plan.script.code or "")},
+            variables={_LAST_WORDS: str(last_words), _CODE: str(plan.script.code or "")},
         )
     except (OSError, ValueError) as error:
         raise _Ended(_failed(f"the script did not start: {_in_one_line(error)}")) from error
     started()
-    bounded = asyncio.ensure_future(limit_logs((plan.console_log, plan.jvm_log)))
+    limiting = asyncio.ensure_future(limit_logs((plan.console_log, plan.jvm_log)))
     try:
         stopped = await _until_ended(script, cancel=cancel, timeout_seconds=plan.spec.timeout_seconds)
     finally:
-        bounded.cancel()
+        limiting.cancel()
     if stopped is not None:
         await gateway.group.terminate()
         return stopped
-    # Stopped so, a JVM need not end by itself, which takes half a second; what does not answer is given the time.
+    if await _stops_spark(gateway) and script.returncode == 0:
+        return Outcome("COMPLETED")  # the caller kills the JVM: its own shutdown would take half a second
+    await gateway.group.close()
+    return _outcome_of(script, gateway.process, last_words)
+
+
+async def _stops_spark(gateway: JvmGateway) -> bool:
+    """Stop the Spark context; False when the JVM does not do so in time."""
     with suppress(NoSpark, TimeoutError):
         async with asyncio.timeout(_STOP_CONTEXT_SECONDS):
             await asyncio.to_thread(stop_spark, gateway)
-            if script.returncode == 0:
-                return Outcome("COMPLETED")
-    await gateway.group.close()
-    # Asked to end, the JVM says 0; anything else came first, and the script's error only follows from it.
-    if (script.returncode or 0) > 0 and gateway.process.returncode not in (0, None):
-        return _failed(f"Spark's JVM {end_of(gateway.process)} during the run (see jvm.log)")
+        return True
+    return False
+
+
+def _outcome_of(script: Process, jvm: Process, last_words: Path) -> Outcome:
+    # A JVM that is asked to end exits with 0. With any other code it ended first, and caused the script's error.
+    if (script.returncode or 0) > 0 and jvm.returncode not in (0, None):
+        return _failed(f"Spark's JVM {end_of(jvm)} during the run (see jvm.log)")
     if script.returncode == 0:
         return Outcome("COMPLETED")
     with suppress(OSError):
-        if last_words := last_words_file.read_text("utf-8"):
-            return _failed(last_words)
+        if reason := last_words.read_text("utf-8"):
+            return _failed(reason)
     return _failed(f"the script {end_of(script)}")
 
 
 async def _until_ended(script: Process, *, cancel: asyncio.Event, timeout_seconds: float) -> Outcome | None:
-    """Wait for the script's end; what stopped it when that came first, None when it ended by itself."""
+    """Wait for the script's end; None when it ended by itself, else the outcome that requires stopping it."""
     ended = asyncio.ensure_future(script.wait())
     canceled = asyncio.ensure_future(cancel.wait())
     try:
@@ -260,15 +270,11 @@ async def _until_ended(script: Process, *, cancel: asyncio.Event, timeout_second
         canceled.cancel()
     if ended in done:
         return None
-    return (
-        _canceled()
-        if canceled in done
-        else _failed(f"stopped after {_duration(timeout_seconds)}: its timeout")
-    )
+    return _canceled() if canceled in done else _failed(f"timed out after {_duration(timeout_seconds)}")
 
 
 def _cores() -> int:
-    """Count the cores this process may use; a container often has fewer than its machine."""
+    """Return how many cores this process may use; a container often has fewer than its machine."""
     if hasattr(os, "sched_getaffinity"):
         return len(os.sched_getaffinity(0))
     return os.cpu_count() or 1

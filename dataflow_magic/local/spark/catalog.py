@@ -1,7 +1,7 @@
-"""The catalog of a local service: a Hive metastore of its own, so that ``db.table`` means the same in every run. Knows no run.
+"""The catalog of a local service: a Hive metastore, so that ``db.table`` names the same table in every run. Knows no run.
 
-The metastore is the one among PySpark's jars, over a Derby database in the data folder. One process holds it and all runs ask
-that, since an embedded one takes a single JVM.
+The metastore comes with PySpark's jars and keeps a Derby database in the data folder. It runs in a process that all runs
+share: an embedded metastore serves only one JVM.
 """
 
 from __future__ import annotations
@@ -25,12 +25,12 @@ _CONNECT_RETRY_SECONDS = 0.05
 
 @dataclass(frozen=True, slots=True)
 class Catalog:
-    """Where a catalog is kept.
+    """The folders and settings of a catalog.
 
     Parameters
     ----------
     folder
-        The data folder; tables lie in its ``warehouse``, what is known of them in its ``metastore``.
+        The data folder: ``warehouse`` holds the tables' files, ``metastore`` their names and schemas.
     """
 
     folder: Path
@@ -47,7 +47,7 @@ class Catalog:
 
     @property
     def seeded(self) -> Path:
-        """Exists when the sample table was made, so that one somebody dropped does not come back."""
+        """Exists once the sample table was made, so that a table the user dropped does not come back."""
         return self.metastore / "seeded"
 
     def settings(self, port: int) -> dict[str, str]:
@@ -55,7 +55,7 @@ class Catalog:
         return {
             "spark.sql.catalogImplementation": "hive",
             "spark.hadoop.hive.metastore.uris": f"thrift://127.0.0.1:{port}",
-            # A plain path: Spark takes this one literally, and would make a folder named with the URL's %20.
+            # A plain path: Spark does not decode this setting, and a URL's %20 would be part of the folder's name.
             "spark.sql.warehouse.dir": str(self.warehouse),
         }
 
@@ -66,15 +66,15 @@ class Catalog:
             "hive.metastore.warehouse.dir": str(self.warehouse),
             "datanucleus.schema.autoCreateAll": "true",
             "hive.metastore.schema.verification": "false",
-            # Its asynchronous log wants a library PySpark does not bring.
+            # The asynchronous log needs a library that PySpark does not bring.
             "hive.async.log.enabled": "false",
             "derby.stream.error.file": str(self.metastore / "derby.log"),
         }
 
     def prepare(self, hadoop: Mapping[str, str]) -> list[str]:
-        """Write the Hadoop settings, which must be in a file; return what the class path needs to find it.
+        """Write the Hadoop settings to a file, which the metastore requires; return the class path entries that lead to it.
 
-        The metastore looks whether a table's folder is there, so it has to know what ``s3a://`` means.
+        The metastore checks that a table's folder exists, so it must resolve ``s3a://``.
         """
         self.metastore.mkdir(parents=True, exist_ok=True)
         self.warehouse.mkdir(exist_ok=True)
@@ -96,14 +96,14 @@ def free_port() -> int:
 
 
 async def serve_thrift(gateway: JvmGateway, port: int) -> None:
-    """Have a JVM serve the metastore at a port of this machine; returns once it accepts connections.
+    """Serve the metastore from a JVM at a port of 127.0.0.1; return once it accepts connections.
 
     Raises
     ------
     NoSpark
-        It ends, or does not accept any within a minute.
+        The JVM ended, or accepted no connection within a minute.
     """
-    # Its main never returns, so the call is left to a thread; it breaks off when the JVM ends.
+    # Its main never returns, so a thread makes the call; the call fails when the JVM ends.
     threading.Thread(target=_call_main, args=(gateway, ["-p", str(port)]), daemon=True).start()
     loop = asyncio.get_running_loop()
     deadline = loop.time() + _METASTORE_START_SECONDS
@@ -113,7 +113,7 @@ async def serve_thrift(gateway: JvmGateway, port: int) -> None:
             writer.close()
             return
         await asyncio.sleep(_CONNECT_RETRY_SECONDS)
-    raise NoSpark("the catalog's metastore does not start")
+    raise NoSpark("the catalog's metastore did not start")
 
 
 def _call_main(gateway: JvmGateway, arguments: Sequence[str]) -> None:

@@ -1,4 +1,4 @@
-"""Serves Spark's own pages of the runs in a data folder: a Spark History Server over their event logs as they are."""
+"""Serves Spark's own pages about the runs in a data folder, with a Spark History Server over their event logs."""
 
 from __future__ import annotations
 
@@ -21,11 +21,11 @@ __all__ = ["serve_history"]
 
 HOST = "127.0.0.1"
 NEW_LOGS_POLL_SECONDS = 10.0
-"""For new event logs; the History Server itself looks as often."""
+"""The History Server looks for changes as often."""
 START_POLL_SECONDS = 0.2
 END_SECONDS = 10.0
 
-# By default all it reads is said, for every page; and what ends it is an error to it, Ctrl-C too.
+# By default it logs every file it reads, for each page, and reports SIGTERM and Ctrl-C as errors.
 LOGGING = """\
 logger.signals.name = org.apache.spark.deploy.history.HistoryServer
 logger.signals.level = off
@@ -40,14 +40,14 @@ appender.stderr.layout.pattern = %d{HH:mm:ss} %p %c{1}: %m%n
 
 
 def serve_history(folder: DataFolder, java: Java, *, port: int, ready: Callable[[str], None]) -> None:
-    """Serve until SIGINT or SIGTERM, by KeyboardInterrupt. For the main thread: it handles signals.
+    """Serve until SIGINT or SIGTERM raises KeyboardInterrupt. Main thread only: it sets a signal handler.
 
     Parameters
     ----------
     port
-        On 127.0.0.1; 0 takes a free one. Whoever is on this machine may ask there.
+        On 127.0.0.1; 0 takes a free one. Every user of this machine can open the pages.
     ready
-        Called with the address once it answers.
+        Called with the address once the server accepts connections.
 
     Raises
     ------
@@ -55,7 +55,9 @@ def serve_history(folder: DataFolder, java: Java, *, port: int, ready: Callable[
         The folder has no objects, the port is in use, or the History Server ends by itself.
     """
     if not folder.objects.is_dir():
-        raise ConfigError(f"{folder.path} has no objects; give the --data of a service that carried out runs")
+        raise ConfigError(
+            f"{folder.path} has no objects: pass the folder of a service that ran jobs as --data"
+        )
     port = _usable(port)
     with TemporaryDirectory(prefix="dataflow-magic-history-") as name:
         work = Path(name)
@@ -81,7 +83,7 @@ def _command(java: Java, work: Path, links: Path, port: int) -> list[str]:
     settings = {
         "spark.history.fs.logDirectory": links.as_uri(),
         "spark.history.ui.port": str(port),
-        "spark.port.maxRetries": "0",  # a next port nobody is told of
+        "spark.port.maxRetries": "0",  # another port would not be the one that is reported
         "java.io.tmpdir": str(work / "scratch"),
         "log4j2.configurationFile": logging.as_uri(),
     }
@@ -117,7 +119,7 @@ def _end(server: subprocess.Popen[bytes]) -> None:
 
 
 def _link(objects: Path, links: Path) -> None:
-    """Link each event log below the objects: the History Server reads one folder, and no deeper."""
+    """Link each event log below `objects` into one folder: the History Server does not read folders below it."""
     for place, folders, _ in os.walk(objects):
         logs = [name for name in folders if name.startswith("eventlog_v2_")]
         for name in logs:

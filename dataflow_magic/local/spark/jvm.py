@@ -1,4 +1,4 @@
-"""A Java process with PySpark's gateway in it: how it is started, reached and given its settings. Knows no run."""
+"""Starts a JVM with PySpark's gateway, connects to it and changes its settings. Knows no run."""
 
 from __future__ import annotations
 
@@ -37,7 +37,7 @@ __all__ = [
 _JOB = Path(__file__).with_name("programs") / "job.py"
 _LIFELINE = "DATAFLOW_MAGIC_LIFELINE"  # read in job.py, as is
 
-_JVM_START_SECONDS = 120.0  # 1 s is usual; a cold disk and a busy machine are not
+_JVM_START_SECONDS = 120.0  # 1 s is usual; a cold disk or a busy machine takes longer
 _CONNECTION_POLL_SECONDS = 0.02
 
 
@@ -47,20 +47,20 @@ class NoSpark(Exception):
 
 @dataclass(frozen=True, slots=True)
 class JvmGateway:
-    """A JVM that waits for a script.
+    """A JVM that accepts a script.
 
     Parameters
     ----------
     group
-        It leads this one; a script that uses it joins.
+        The process group: the JVM leads it, and its script joins it.
     process
-        The JVM's own.
+        The JVM's process.
     folder
-        Its private folder, current folder ``cwd`` included, which no other process may use.
+        The JVM's private folder, which holds its current folder ``cwd``. No other JVM uses it.
     log
-        What it prints.
+        The file of its output.
     connection
-        The environment variables by which a script reaches it. One of them is a secret.
+        The environment variables that connect a script to it. One of them is a secret.
     """
 
     group: ProcessGroup
@@ -74,12 +74,12 @@ class JvmGateway:
 
     @property
     def is_alive(self) -> bool:
-        """Whether the JVM runs, as far as is known."""
+        """Whether the JVM's end has not been noticed yet."""
         return self.process.returncode is None
 
     @contextmanager
     def client(self) -> Iterator[Any]:
-        """Give a py4j client of the JVM."""
+        """Yield a py4j client of the JVM."""
         from py4j.clientserver import ClientServer, JavaParameters, PythonParameters
 
         client = ClientServer(
@@ -123,11 +123,11 @@ def gateway_command(
     home
         From `spark_home`.
     options
-        Of Java, beside those Spark needs.
+        Java's options, in addition to those that Spark needs.
     settings
-        Of Spark; `set_properties` gives them to a JVM that runs.
+        Spark's settings; `set_properties` sets them in a JVM that runs.
     class_path
-        Folders after Spark's jars; before them they would make an archive useless.
+        Folders, added after Spark's jars: before them they would make the archive of classes useless.
     """
     return [
         str(java.executable),
@@ -150,25 +150,25 @@ async def launch_gateway(
     cancel: asyncio.Event | None = None,
     is_here: bool = True,
 ) -> JvmGateway | None:
-    """Start a JVM and wait until it says how to reach it; None when that is canceled meanwhile.
+    """Start a JVM and wait until it reports its port; None when `cancel` is set first.
 
     Parameters
     ----------
     group
-        An empty one; whoever made it ends it, also after an error here.
+        An empty group. The caller ends it, also after an error here.
     folder
-        Made for this user only: it gets the secret of the connection.
+        Made readable for this user only: it receives the secret of the connection.
     is_here
-        Whether nobody on another machine need reach it.
+        Whether only processes on this machine connect to the JVM.
 
     Raises
     ------
     NoSpark
-        It does not start, ends, or says nothing for two minutes.
+        The JVM did not start, ended, or reported no port within two minutes.
     """
     make_work_folder(folder)
     connection_file = folder / "connection"
-    connection_file.unlink(missing_ok=True)  # of one that was here before
+    connection_file.unlink(missing_ok=True)  # of an earlier JVM
     environment = _environment(folder, home) | {
         "_PYSPARK_DRIVER_CONN_INFO_PATH": str(connection_file),
         "LC_ALL": "C.UTF-8",  # in a C locale Java cannot name a file 매출.csv
@@ -198,19 +198,19 @@ async def launch_gateway(
 
 
 def make_work_folder(folder: Path) -> None:
-    """Make the private folder of a JVM, and of the script that uses it."""
+    """Make the private folder of a JVM and its script."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
     for name in ("script", "scratch", "cwd"):
         (folder / name).mkdir(exist_ok=True)
 
 
 def stop_spark(gateway: JvmGateway) -> None:
-    """Stop the Spark context of a JVM whose script has ended, if it did not itself; its event log is whole then. Blocks.
+    """Stop the Spark context that a script left running, so that its event log is complete. Blocks.
 
     Raises
     ------
     NoSpark
-        The JVM is gone, or does not do it.
+        The JVM has ended, or did not stop the context.
     """
     from py4j.protocol import Py4JError
 
@@ -221,16 +221,16 @@ def stop_spark(gateway: JvmGateway) -> None:
             if active.isDefined():
                 active.get().stop()
     except (OSError, Py4JError) as error:
-        raise NoSpark(f"the JVM does not stop its Spark context ({type(error).__name__})") from None
+        raise NoSpark(f"the JVM did not stop its Spark context ({type(error).__name__})") from None
 
 
 def set_properties(gateway: JvmGateway, settings: Mapping[str, str]) -> None:
-    """Give Spark settings to a JVM that runs; the next Spark context made in it has them. Blocks for some 10 ms.
+    """Set Spark settings in a JVM that runs; the next Spark context there uses them. Blocks for some 10 ms.
 
     Raises
     ------
     NoSpark
-        The JVM does not take them.
+        The JVM has ended, or did not accept them.
     """
     from py4j.protocol import Py4JError
 
@@ -239,7 +239,7 @@ def set_properties(gateway: JvmGateway, settings: Mapping[str, str]) -> None:
             for name, value in settings.items():
                 client.jvm.java.lang.System.setProperty(name, value)
     except (OSError, Py4JError) as error:
-        raise NoSpark(f"the JVM does not take its settings ({type(error).__name__})") from None
+        raise NoSpark(f"the JVM did not accept its settings ({type(error).__name__})") from None
 
 
 async def run_beside(
@@ -250,19 +250,19 @@ async def run_beside(
     log: Path,
     variables: Mapping[str, str] | None = None,
 ) -> Process:
-    """Start a Python script that uses the gateway, in its group and its folder.
+    """Start a Python script that uses the JVM, in the JVM's group and current folder.
 
     Parameters
     ----------
     arguments
-        The script and what it is given.
+        The script's path and its arguments.
     log
-        Gets what it prints, appended.
+        Its output is appended here.
 
     Raises
     ------
     OSError, ValueError
-        It cannot be started: a NUL in an argument, say.
+        The script could not be started, for example with a NUL in an argument.
     """
     environment = {
         **_environment(gateway.folder, home),
@@ -280,12 +280,12 @@ async def run_beside(
 
 
 def spark_command(java: Java, home: Path, main: str, settings: Mapping[str, str]) -> list[str]:
-    """Return the command of a JVM with another of Spark's programs, by the name of its class."""
+    """Return the command of a JVM that runs another program of Spark, named by its class."""
     return [*gateway_command(java, home, QUICK_START, settings)[:-1], main]
 
 
 def end_of(process: Process) -> str:
-    """Return how a process ended, as a verb."""
+    """Return how a process ended, such as ``exited with code 1``."""
     code = process.returncode or 0
     if code >= 0:
         return f"exited with code {code}"
@@ -295,12 +295,12 @@ def end_of(process: Process) -> str:
 
 
 def _environment(folder: Path, home: Path) -> dict[str, str]:
-    """Return the variables the JVM and the script have in common."""
+    """Return the variables that the JVM and the script share."""
     return run_environment(os.environ, work=folder) | {"SPARK_HOME": str(home)}
 
 
 def _read_connection(path: Path) -> dict[str, str] | None:
-    """Read the port and the secret PythonGatewayServer leaves, each behind its length; None while incomplete."""
+    """Read the port and the secret that PythonGatewayServer writes; None while the file is incomplete."""
     try:
         content = path.read_bytes()
         port, length = struct.unpack_from("!ii", content)
@@ -313,7 +313,7 @@ def _read_connection(path: Path) -> dict[str, str] | None:
 
 
 def last_words(file: Path) -> str:
-    """Return ``: `` and the last line of a log, where Java and Python say why they failed; empty where there is none."""
+    """Return ``: `` and the last line of a log, where Java and Python report an error; empty without one."""
     with suppress(OSError), file.open("rb") as log:
         log.seek(max(0, log.seek(0, os.SEEK_END) - 2000))
         lines = log.read().decode("utf-8", errors="replace").split("\n")

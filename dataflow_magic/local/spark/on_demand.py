@@ -1,4 +1,4 @@
-"""A port whose server is started by its first connection and ended when it was idle for long. Knows nothing of what it serves."""
+"""A port whose server starts with the first connection and ends when it is idle. Knows nothing about the server."""
 
 from __future__ import annotations
 
@@ -21,21 +21,21 @@ S = TypeVar("S")
 
 
 class OnDemand(Generic[S]):
-    """Forwards connections to a server that lives only while it is wanted.
+    """Forwards connections to a server that runs only while it is used.
 
     Parameters
     ----------
     start
-        Starts the server and returns it with its port on 127.0.0.1, once it accepts connections. Whatever it raises is
-        logged, and the connection that asked for it is closed.
+        Starts the server, and returns it and its port on 127.0.0.1 once it accepts connections. An error is logged, and
+        the connection that needed the server is closed.
     stop
-        Ends it.
+        Ends the server.
     idle_seconds
-        Without a connection, before it is ended.
+        Time without a connection after which the server is ended.
 
     Notes
     -----
-    An async context manager; ``port`` is known inside it.
+    An async context manager; ``port`` is set inside it.
     """
 
     def __init__(
@@ -77,7 +77,7 @@ class OnDemand(Generic[S]):
         return self._running is not None
 
     async def end_if_idle(self) -> None:
-        """End the server now if nobody is connected; the next connection starts it anew."""
+        """End the server now if it has no connection; the next connection starts a new one."""
         if not self._connections:
             await self._end()
 
@@ -92,9 +92,9 @@ class OnDemand(Generic[S]):
             to_server = await asyncio.open_connection(HOST, port)
             await _join((reader, writer), to_server)
         except asyncio.CancelledError:
-            pass  # only by `__aexit__`; asyncio would log it of a connection's handler
+            pass  # from `__aexit__` only; asyncio logs an error when a connection's handler is cancelled
         except Exception:
-            logger.exception("a connection to a server on demand")
+            logger.exception("forwarding a connection to a server on demand")
         finally:
             writer.close()
             self._connections.discard(task)
@@ -122,7 +122,7 @@ Streams = tuple[asyncio.StreamReader, asyncio.StreamWriter]
 
 
 async def _join(left: Streams, right: Streams) -> None:
-    """Copy both ways until both sides are done, or one is broken."""
+    """Copy in both directions until both sides have closed, or one fails."""
     try:
         await asyncio.gather(_copy(left[0], right[1]), _copy(right[0], left[1]))
     finally:

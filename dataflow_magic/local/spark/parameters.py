@@ -210,7 +210,7 @@ def _plain_names(parameters: Mapping[str, str]) -> dict[str, str]:
             raise ScriptProblem(f"the parameter {name} is given twice, with $ and without: keep one")
         if "\0" in name + value or _has_surrogate(name + value):
             raise ScriptProblem(
-                f"the parameter {name!r} holds a character no script can receive (NUL or half a pair)"
+                f"the parameter {name!r} holds a character that no script can receive (NUL or a lone surrogate)"
             )
         values[name] = value
     return values

@@ -1,7 +1,7 @@
 """A group of processes that start and end together, even when the service that started them dies. Knows no Spark.
 
-Two kinds of process can outlive their group. `end_strays` finds a stopped one by the lock it holds, and a child that
-moved into a session of its own by a variable in its environment.
+Two kinds of process can outlive the service. `end_strays` finds a stopped process by the lock it holds, and a child in a
+new session by a variable in its environment.
 """
 
 from __future__ import annotations
@@ -146,7 +146,7 @@ def end_strays(folders: Path) -> int:
 def _kill_marked(file: Path) -> bool:
     """Kill the processes whose environment names this group, and return whether there were any.
 
-    Only Linux shows environments (``/proc``); elsewhere a child in a session of its own outlives its run.
+    Only Linux shows environments (``/proc``); elsewhere a child in a new session outlives its run.
     """
     mark = f"{_MARK}={file.absolute()}".encode()
     for sweep in range(_MOST_SWEEPS):

@@ -1,4 +1,4 @@
-"""How far Spark applications are, folded from the lines of their event logs. Pure: opens no file."""
+"""Progress of Spark applications, computed from the lines of their event logs. Pure: opens no file."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ LONGEST_NAME = 200
 
 @dataclass(frozen=True, slots=True)
 class StageProgress:
-    """A stage that runs: ``tasks_failed`` counts attempts, ``tasks_done`` tasks."""
+    """A running stage: ``tasks_failed`` counts attempts, ``tasks_done`` counts tasks."""
 
     stage_id: int
     name: str
@@ -26,17 +26,17 @@ class StageProgress:
 
 @dataclass(frozen=True, slots=True)
 class Progress:
-    """How far a run's Spark applications are; those that follow one another add up.
+    """The progress of a run: the sum over its Spark applications.
 
     Parameters
     ----------
     stages_total, tasks_total
-        What was done, goes on or is about to be, of the Spark jobs begun so far. A stage Spark finds it can skip leaves
-        them when its job ends; one that failed stays.
+        Done, running or planned, in the Spark jobs that have started. A stage that Spark skips is subtracted when its job
+        ends; a failed stage stays.
     tasks_failed
-        Attempts that failed; one that was stopped because another was quicker, or its job over, did not.
+        Attempts that failed. An attempt that Spark stopped, because another was faster or its job ended, does not count.
     is_over
-        Nothing of this will change any more.
+        No value changes any more.
     """
 
     stages_done: int = 0
@@ -59,7 +59,7 @@ class Progress:
 
 
 class Application:
-    """One Spark application. Holds no task, and a stage only while a Spark job that has it goes on."""
+    """One Spark application. Keeps no tasks, and a stage only while a Spark job with that stage is active."""
 
     def __init__(self) -> None:
         self.is_ended = False
@@ -68,12 +68,12 @@ class Application:
         self._settled = Progress()
 
     def progress(self) -> Progress:
-        """Return how far it is."""
+        """Return the progress so far."""
         return sum((stage.progress(number) for number, stage in self._stages.items()), self._settled)
 
     def fold(self, line: bytes) -> None:
-        """Take in the next line of its log; what is no event, or none that matters here, changes nothing."""
-        # Before it is parsed: half the log are events of no interest, some of them long.
+        """Add the next line of the log. A line that is no event, or an event that does not count here, changes nothing."""
+        # Checked before parsing: half of a log's lines are other events, some of them long.
         if not line.startswith(_OF_INTEREST):
             return
         try:
@@ -102,7 +102,7 @@ class Application:
     def _end_task(self, event: _TaskEnd) -> None:
         if stage := self._stages.get(event.stage_id):
             stage.end_task(event)
-        elif event.has_failed:  # on its way while its job ended
+        elif event.has_failed:  # it ended after its job
             self._settled += Progress(tasks_failed=1)
 
     def _end_job(self, job_id: int) -> None:
@@ -189,14 +189,14 @@ _OF_INTEREST = tuple(
     f'{{"Event":"SparkListener{name}"'.encode()
     for name in ("TaskEnd", "StageSubmitted", "StageCompleted", "JobStart", "JobEnd", "ApplicationEnd")
 )
-"""How Spark writes them, the event first and without blanks."""
+"""As Spark writes events: the name first, without spaces."""
 
 
 class _Stage:
-    """A stage of jobs that go on; its attempt is None while it was not submitted."""
+    """A stage of active jobs; `attempt` is None until Spark submits it."""
 
     def __init__(self, info: _StageInfo) -> None:
-        # Spark names the place in the script, and the script by where the service put its copy.
+        # Spark names the line and the path of the script's copy; the path is cut.
         self.name = re.sub(r" at /.*/", " at ", info.name)[:LONGEST_NAME]
         self.attempt: int | None = None
         self.jobs = 0
@@ -211,7 +211,7 @@ class _Stage:
         )
 
     def submit(self, info: _StageInfo) -> None:
-        # A later attempt has only the tasks that are still to be done, or to be done again.
+        # A later attempt has only the tasks that are missing or have to run again.
         self.total = max(self.total, info.tasks) if info.attempt else info.tasks
         self.done = self.total - info.tasks
         self.attempt, self.is_running, self.is_done = info.attempt, True, False
@@ -226,8 +226,8 @@ class _Stage:
         if event.has_failed:
             self.failed += 1
         elif event.attempt != self.attempt or not self.is_running:
-            return  # a straggler of an attempt that was given up
-        elif event.reason.word == "Success":  # of two copies of one task both may be told
+            return  # a late task of an earlier attempt
+        elif event.reason.word == "Success":  # both copies of a speculative task can report success
             self.done = min(self.done + 1, self.total)
-        elif event.reason.word == "Resubmitted":  # its result went with its executor
+        elif event.reason.word == "Resubmitted":  # its result was lost with its executor
             self.done = max(self.done - 1, 0)

@@ -1,4 +1,4 @@
-"""Joins engine and Spark: finds a Java for each run and has the run carried out with it, in a warm JVM where there is one."""
+"""Runs scripts on Spark for the engine: finds Java, keeps a JVM warm, serves the catalog. Knows no HTTP and no database."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ _SEED = Path(__file__).with_name("programs") / "seed.py"
 _OWN_SCRIPT_SECONDS = 120.0
 _TRAINING_END_SECONDS = 120.0
 _MASTER_CONNECT_SECONDS = 5.0
-# What our own scripts need of Spark.
+# Settings of the warm-up and the seed.
 _SMALL = {
     "spark.master": "local[2]",
     "spark.app.name": "warm",
@@ -63,27 +63,27 @@ _SMALL = {
     "spark.eventLog.enabled": "true",
     "spark.eventLog.compress": "false",
 }
-_MODESTLY = ("nice", "-n", "19")  # runs go on meanwhile
-# A heap that is given back after the warm-up: an idle JVM holds 350 MB, not 430.
+_MODESTLY = ("nice", "-n", "19")  # runs may be active meanwhile
+# The heap shrinks after the warm-up: an idle JVM holds 350 MB, not 430.
 _IDLE = ("-Xms32m", "-XX:MinHeapFreeRatio=10", "-XX:MaxHeapFreeRatio=20")
 
 
 class SparkRunner:
-    """Carries out runs as Spark applications on this machine.
+    """Runs scripts as Spark applications.
 
     Parameters
     ----------
     folder
-        The data folder. Its ``warm`` gets a folder per JVM. Entering ends the processes an earlier service left in
-        ``runs`` and ``warm``, and empties ``warm``.
+        The data folder. Its ``warm`` holds a folder per JVM of the service. Entering the context ends the processes that
+        an earlier service left in ``runs`` and ``warm``, and empties ``warm``.
     cache
-        Where archives of Java's classes are kept.
+        The folder of the archives of Java's classes.
     options
-        How runs are to be carried out.
+        Of all runs: memory, master, Spark settings, and whether a JVM is kept warm.
 
     Notes
     -----
-    An async context manager: inside it a JVM is kept warm, if the options say so, and the catalog can be asked.
+    An async context manager. Inside it the catalog is served, and a JVM is kept warm if `options.warm` is set.
     """
 
     def __init__(self, folder: DataFolder, cache: Path, options: Options) -> None:
@@ -101,7 +101,7 @@ class SparkRunner:
     async def __aenter__(self) -> Self:
         for place in self._places:
             if strays := await asyncio.to_thread(end_strays, place):
-                logger.warning("ended %s process groups an earlier service left in %s", strays, place)
+                logger.warning("ended %s process groups that an earlier service left in %s", strays, place)
         await _remove(self._work)
         await self._entered.enter_async_context(self._metastore)
         if self._options.warm:
@@ -115,7 +115,7 @@ class SparkRunner:
 
     @property
     def is_warm(self) -> bool:
-        """Whether the next run finds a warm JVM."""
+        """Whether a warm JVM is ready for the next run."""
         return self._pool.is_warm
 
     async def __call__(
@@ -126,18 +126,18 @@ class SparkRunner:
         waiting: Callable[[str], None],
         started: Callable[[], None],
     ) -> Outcome:
-        """Carry out one run."""
+        """Run one script to its end and return the outcome; see `Runner`."""
         try:
             java = await _java()
         except ConfigError as error:
-            # Whoever changes a variable now would wait in vain: what counts is what the service was started with.
-            reason = f"{error} (the local service was started with that; it starts anew once nobody uses it)"
+            # A variable that the user sets now does not reach this process.
+            reason = f"{error} (the local service keeps the environment it was started with; stop it to change that)"
             return Outcome(RunState.FAILED, reason)
         if reason := await self._no_cluster(waiting):
             return Outcome(RunState.FAILED, reason)
         spec = replace(spec, settings=self._settings(spec.workers), master=self._options.master)
         if self._metastore.is_running and self._buckets != await asyncio.to_thread(self._mountable):
-            await self._metastore.end_if_idle()  # it knows the buckets there were at its start
+            await self._metastore.end_if_idle()  # it maps the buckets that existed at its start
         with self._pool.busy():
             warm = None if spec.is_long else await self._pool.take(cancel)
             try:
@@ -165,7 +165,7 @@ class SparkRunner:
         }
 
     async def _no_cluster(self, waiting: Callable[[str], None]) -> str:
-        """Return why the cluster cannot be reached; Spark itself would take a minute to say so. Empty where it can be."""
+        """Return why the cluster cannot be reached, which Spark reports only after a minute; empty when it can."""
         places = masters(self._options.master)
         if not places:
             return ""
@@ -216,11 +216,11 @@ class SparkRunner:
     async def _seed(self, java: Java, home: Path, options: Sequence[str], port: int) -> None:
         gateway = await self._gateway(java, home, options, _SMALL | self._catalog.settings(port), name="seed")
         try:
-            # A plain path: of a URL Spark would take a space's %20 literally.
+            # A plain path: Spark would not decode a URL's %20.
             await _finish(gateway, home, _SEED, str(self._objects / SAMPLE_TABLE))
             self._catalog.seeded.touch()
-        except NoSpark as error:  # the catalog works without it, and somebody may have removed the sample
-            logger.warning("the sample table test.sample_table2: %s", error)
+        except NoSpark as error:  # the user may have removed the sample; the catalog works without it
+            logger.warning("the sample table test.sample_table2 was not made: %s", error)
         finally:
             await _discard(gateway)
 
@@ -234,7 +234,7 @@ class SparkRunner:
         return await self._warmed(java, spark_home(), [*options, *_IDLE])
 
     async def _train(self, java: Java, home: Path, options: Sequence[str]) -> bool:
-        """Have a JVM with these options run the warm-up and end; whether both went well."""
+        """Run the warm-up in a JVM with these options and end the JVM; return whether both succeeded."""
         gateway = await self._warmed(java, home, [*QUICK_START, *options], prefix=_MODESTLY)
         try:
             await gateway.group.close(_TRAINING_END_SECONDS)
@@ -245,7 +245,7 @@ class SparkRunner:
     async def _warmed(
         self, java: Java, home: Path, options: Sequence[str], prefix: Sequence[str] = ()
     ) -> JvmGateway:
-        # With all a run has: an event log, and the catalog, whose metastore it does not ask.
+        # As in a run, with an event log and the catalog. The warm-up reads no table, so no metastore starts.
         settings = _SMALL | self._catalog.settings(self._metastore.port)
         gateway = await self._gateway(java, home, options, settings, prefix=prefix)
         try:
@@ -286,18 +286,18 @@ class SparkRunner:
             await group.end()
             await _remove(folder)
             raise
-        assert gateway is not None  # noqa: S101 - nobody cancels it
+        assert gateway is not None  # noqa: S101 - without `cancel` it returns one or raises
         await self._check_archive(java, folder)
         return gateway
 
 
 async def _finish(gateway: JvmGateway, home: Path, script: Path, *arguments: str) -> None:
-    """Run a script of ours beside a gateway to its end.
+    """Run one of the folder's programs with a JVM to its end.
 
     Raises
     ------
     NoSpark
-        It fails, or takes two minutes.
+        The program failed, or took two minutes.
     """
     log = gateway.folder / f"{script.stem}.log"
     process = await run_beside(gateway, [str(script), *arguments], home=home, log=log)
@@ -309,7 +309,7 @@ async def _finish(gateway: JvmGateway, home: Path, script: Path, *arguments: str
 
 
 async def _java() -> Java:
-    # On a thread: where no release file tells the version, Java itself is asked.
+    # On a thread: without a release file, the version comes from a run of Java itself.
     return await asyncio.to_thread(find_java, os.environ)
 
 

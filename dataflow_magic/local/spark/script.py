@@ -1,7 +1,7 @@
-"""How a script is found and receives its parameters. Starts nothing, and writes only into the folder it is given.
+"""Finds a script and stages a copy with its parameters. Starts no process, and writes only into the given folder.
 
-How the vendor's service hands parameters to a script is not published, so both ways work here: ``$name`` in the
-script's text becomes the value, and a name the text does not hold arrives as the argument ``--name=value``.
+The vendor does not publish how its service passes parameters to a script, so both ways work here: ``$name`` in the
+script's text becomes the value, and a parameter that the text does not use becomes the argument ``--name=value``.
 """
 
 from __future__ import annotations
@@ -33,11 +33,11 @@ class StagedScript:
     Parameters
     ----------
     path
-        The script as its author wrote it: what tracebacks quote.
+        The unchanged copy of the script, which tracebacks quote.
     arguments
-        What the script finds in ``sys.argv[1:]``.
+        The script's ``sys.argv[1:]``.
     code
-        The compiled script with its parameters, in marshal's format; None when the text itself runs.
+        The compiled script with its parameters, in marshal's format; None when the copy runs as it is.
     """
 
     path: Path
@@ -46,7 +46,7 @@ class StagedScript:
 
 
 def find_script(objects: Path, script_path: str, job_name: str) -> Path:
-    """Return the script a job condition's ``scriptPath`` means.
+    """Return the script that a job condition's ``scriptPath`` names.
 
     Parameters
     ----------
@@ -61,7 +61,7 @@ def find_script(objects: Path, script_path: str, job_name: str) -> Path:
     InvalidKey
         No object can have the path.
     ScriptProblem
-        There is no such script, or more than one it could be.
+        No script has this path, or several are in the folder and none has the job's name.
     """
     place = object_path(objects, script_path)
     if script_path.endswith(".py"):
@@ -77,25 +77,27 @@ def find_script(objects: Path, script_path: str, job_name: str) -> Path:
     if len(scripts) > 1:
         raise ScriptProblem(
             f"several scripts in {script_path} ({_listing(scripts)}) and none is {named}: "
-            f"let scriptPath name the one to run"
+            "set scriptPath to the one to run"
         )
     return place / scripts[0]
 
 
 def stage_script(script: Path, parameters: Mapping[str, str], folder: Path) -> StagedScript:
-    """Copy the script into `folder` as it is, and beside it the code with its parameters.
+    """Copy the script into `folder` unchanged, and write the code with its parameters beside the folder.
 
     Raises
     ------
     ScriptProblem
-        The script is no text, or a parameter cannot be put into it; see `parameters.fill_script`.
+        The script is not text, or a parameter cannot be put into it; see `parameters.fill_script`.
     OSError
-        The script cannot be read or the copy not written.
+        The script cannot be read, or a file cannot be written.
     """
     source = script.read_bytes()
     try:
         encoding, _ = tokenize.detect_encoding(io.BytesIO(source).readline)
-        text = io.StringIO(source.decode(encoding), newline=None).read()  # line ends as Python counts lines
+        text = io.StringIO(
+            source.decode(encoding), newline=None
+        ).read()  # with \n at the end of each line, as Python reads it
     except (SyntaxError, UnicodeDecodeError) as error:
         raise ScriptProblem(f"{script.name} cannot be read as text ({error}): save it as UTF-8") from error
     staged = folder / script.name
@@ -111,7 +113,7 @@ def stage_script(script: Path, parameters: Mapping[str, str], folder: Path) -> S
 def _scripts_in(folder: Path) -> list[str]:
     if not folder.is_dir():
         return []
-    # Hidden ones are no scripts: macOS leaves a ._name.py beside each name.py it copies.
+    # Hidden files are skipped: macOS writes a ._name.py beside each name.py it copies.
     return sorted(p.name for p in folder.iterdir() if p.suffix == ".py" and p.name[0] != "." and p.is_file())
 
 

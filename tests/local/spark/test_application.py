@@ -364,7 +364,7 @@ async def test_a_script_past_its_timeout_is_stopped_with_all_it_started(stage):
         timeout_seconds=1.5,
     )
 
-    assert await run.run() == Outcome("FAILED", "stopped after 1.5 s: its timeout")
+    assert await run.run() == Outcome("FAILED", "timed out after 1.5 s")
     await run.no_process_is_left()
 
 

@@ -35,5 +35,5 @@ async def test_a_metastore_whose_process_ended_is_not_waited_for():
         def client(self):
             raise OSError("nobody is there")
 
-    with pytest.raises(NoSpark, match="the catalog's metastore does not start"):
+    with pytest.raises(NoSpark, match="the catalog's metastore did not start"):
         await serve_thrift(Ended(), 1)  # type: ignore[arg-type]

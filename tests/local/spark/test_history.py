@@ -177,7 +177,7 @@ def test_a_folder_nobody_served_is_refused_and_not_made(tmp_path, capsys):
     assert main(["local", "history", "--data", str(tmp_path / "typo"), "--port", "0"]) == 3
 
     assert capsys.readouterr().err == (
-        f"dataflow-magic: {tmp_path}/typo has no objects; give the --data of a service that carried out runs\n"
+        f"dataflow-magic: {tmp_path}/typo has no objects: pass the folder of a service that ran jobs as --data\n"
     )
     assert not (tmp_path / "typo").exists()
 

@@ -225,8 +225,14 @@ def test_a_syntax_error_names_its_line(text, message):
     [
         ({"$": "x"}, "the parameter '$' has no name: write $name"),
         ({"$a": "1", "a": "2"}, "the parameter a is given twice, with $ and without: keep one"),
-        ({"$a": "x\0"}, "the parameter 'a' holds a character no script can receive (NUL or half a pair)"),
-        ({"$a": "\ud83d"}, "the parameter 'a' holds a character no script can receive (NUL or half a pair)"),
+        (
+            {"$a": "x\0"},
+            "the parameter 'a' holds a character that no script can receive (NUL or a lone surrogate)",
+        ),
+        (
+            {"$a": "\ud83d"},
+            "the parameter 'a' holds a character that no script can receive (NUL or a lone surrogate)",
+        ),
     ],
     ids=["no name", "twice", "NUL", "lone surrogate"],
 )

@@ -52,7 +52,7 @@ def test_the_only_script_of_a_folder_runs_whatever_its_name(tmp_path):
         (
             "scripts/many/",
             "several scripts in scripts/many/ (p0.py, p1.py, p2.py, p3.py, p4.py, ...) and none is daily.py: "
-            "let scriptPath name the one to run",
+            "set scriptPath to the one to run",
         ),
     ],
     ids=["missing", "no bucket", "empty folder", "ambiguous"],

@@ -1,1 +1,1 @@
-"""Programs that run inside Spark's own processes. They import nothing of this package."""
+"""Programs that run in the script's process. They import nothing from this package."""

@@ -1,7 +1,7 @@
-"""Run one Python script as the real ``__main__``: the program of a run's script process. Imports nothing of ours.
+"""Runs a script as ``__main__``: the program of each run's script process. Imports nothing from this package.
 
-Started by file path, ``python -P job.py SCRIPT [ARGUMENT ...]``: ``-P`` because the modules beside this file would
-otherwise come before the standard library's and the script's.
+Started by file path, ``python -P job.py SCRIPT [ARGUMENT ...]``. Without ``-P`` the modules beside this file would hide
+those of the standard library and of the script.
 """
 
 from __future__ import annotations
@@ -16,15 +16,15 @@ from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
 
 LIFELINE = "DATAFLOW_MAGIC_LIFELINE"
-"""Names the descriptor of a pipe which only the local service holds open; absent when run by hand."""
+"""Holds the descriptor of a pipe whose write end only the local service has; unset when run by hand."""
 
 LAST_WORDS = "DATAFLOW_MAGIC_LAST_WORDS"
-"""Names the file that gets what ended the script when nobody caught it: the log may show others that were caught."""
+"""Holds the file that receives the uncaught error. The log alone may also show errors that the script caught."""
 
 LAST_WORDS_LENGTH = 500
 
 CODE = "DATAFLOW_MAGIC_CODE"
-"""Names the file with the compiled script when parameters were put into it; absent or empty: the script's text runs."""
+"""Holds the file with the compiled script and its parameters; unset or empty when the script's text runs."""
 
 
 def main(arguments: list[str]) -> int:
@@ -44,13 +44,12 @@ def main(arguments: list[str]) -> int:
         exec(_code_of(script, filled), module.__dict__)  # noqa: S102
     except SystemExit as error:
         if isinstance(error.code, str):
-            _tell(last_words, error.code)
+            _write(last_words, error.code)
         raise
-    except BaseException as error:  # noqa: BLE001  whatever a script raises, Python would report it so
-        said = traceback.format_exception_only(
-            error
-        )  # of a syntax error the place comes first, of others notes last
-        _tell(last_words, said[-1] if isinstance(error, SyntaxError) else said[0])
+    except BaseException as error:  # noqa: BLE001  Python reports every exception of a script
+        # A syntax error's message is its last line, after its place; for other errors notes come last.
+        lines = traceback.format_exception_only(error)
+        _write(last_words, lines[-1] if isinstance(error, SyntaxError) else lines[0])
         error.__traceback__ = _from_the_script_on(error.__traceback__)
         sys.excepthook(type(error), error, error.__traceback__)
         return 1
@@ -59,22 +58,22 @@ def main(arguments: list[str]) -> int:
 
 def _code_of(script: str, filled: str) -> CodeType:
     if filled:
-        code: CodeType = marshal.loads(Path(filled).read_bytes())  # noqa: S302 - made by the service for this run
+        code: CodeType = marshal.loads(Path(filled).read_bytes())  # noqa: S302 - written by the service for this run
         return code
     return compile(Path(script).read_bytes(), script, "exec", dont_inherit=True)
 
 
-def _tell(file: str, words: str) -> None:
+def _write(file: str, words: str) -> None:
     if file:
         line = " ".join(words.split())[:LAST_WORDS_LENGTH]
         Path(file).write_text(line, encoding="utf-8", errors="backslashreplace")
 
 
 def _die_with_the_service(lifeline: int) -> None:
-    """Kill this process group when the last writer of the pipe is gone, however it went.
+    """Kill this process group when the service closes the pipe or dies.
 
-    A thread, because a script in a pure Python loop notices nothing else; not PDEATHSIG, which is Linux only and
-    follows the parent's thread, not the parent.
+    A thread, because it also runs while the script is in a Python loop. Not PDEATHSIG: it is Linux only, and follows
+    the thread that started this process, not the service.
     """
     os.set_inheritable(lifeline, False)
 

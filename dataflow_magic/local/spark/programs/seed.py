@@ -1,4 +1,4 @@
-"""Makes the table of the API's own example, ``test.sample_table2``, of the flights. Run beside a gateway; imports nothing of ours."""
+"""Makes the sample table ``test.sample_table2``, named as in the API's example. Imports nothing from this package."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from pyspark.sql import SparkSession
 
 
 def main(source: str) -> None:
-    """Copy a parquet file into the table, where there is none."""
+    """Copy a parquet file into the table unless the table exists."""
     spark = SparkSession.builder.getOrCreate()
     spark.sql("CREATE DATABASE IF NOT EXISTS test")
     if not spark.catalog.tableExists("test.sample_table2"):

@@ -1,6 +1,6 @@
-"""A small Spark session which leaves its JVM warm: the classes loaded, the hot paths compiled. Imports nothing of ours.
+"""A small Spark session that warms its JVM: it loads the classes and compiles the hot paths of most scripts.
 
-Run as a script beside a gateway, in the folder whose files it may make; what it does is what most scripts begin with.
+Runs as the script of a JVM and writes files into its current folder. Imports nothing from this package.
 """
 
 from __future__ import annotations
@@ -9,15 +9,15 @@ import warnings
 from pathlib import Path
 
 from pyspark.sql import SparkSession
-from pyspark.sql import functions as F  # noqa: N812 - as everybody writes it
+from pyspark.sql import functions as F  # noqa: N812 - its usual name
 
 ROWS = 50
 ROUNDS = 2
-"""The second finds the classes there, and has more compiled of what every session does."""
+"""The second round finds the classes loaded, so that more of a session's code is compiled."""
 
 
 def main() -> None:
-    """Read, aggregate, write, read back."""
+    """Read, aggregate, write and read back."""
     here = Path.cwd()
     source = here / "warm.csv"
     source.write_text("id,name,amount\n" + "\n".join(f"{i},n{i % 7},{i / 3}" for i in range(ROWS)))
