@@ -1,4 +1,4 @@
-"""Executes a notebook without a browser against the local service, telling in the terminal what its runs do."""
+"""Executes a notebook without a browser against the local service, and prints the states of its runs."""
 
 from __future__ import annotations
 
@@ -17,47 +17,58 @@ from dataflow_magic.local.folder import Address
 from dataflow_magic.local.launch import attach, check_installed, default_folder
 from dataflow_magic.models.view import KST
 
-__all__ = ["run_demo", "states_told"]
+__all__ = ["new_states", "run_demo"]
 
 NEEDED = ("ipykernel", "nbclient", "nbconvert")
 CELL_SECONDS = 600
-LOOK_SECONDS = 0.2
+POLL_SECONDS = 0.2
 RUNS_TAG = "runs"
-"""Tag of the notebook's cell whose output is the table of runs."""
+"""Tag of the cell whose output is the table of runs."""
 
 Say = Callable[[str], None]
 
 
-def run_demo(notebook: Path, out: Path, say: Say = print, *, cell_seconds: int = CELL_SECONDS) -> int:
-    """Execute the notebook; 0 when every cell did what it should, else 1.
+def _print(line: str) -> None:
+    print(line, flush=True)  # noqa: T201
+
+
+def run_demo(
+    notebook: Path,
+    out: Path,
+    say: Say = _print,
+    *,
+    cell_seconds: int = CELL_SECONDS,
+) -> int:
+    """Execute the notebook; return 0 when every cell succeeded, else 1.
 
     Parameters
     ----------
     notebook
         Never changed.
     out
-        Gets the executed notebook, its page, and the local service's data unless ``DATAFLOW_MAGIC_HOME`` is set.
+        Folder for the executed notebook, its HTML page, and the local service's data unless ``DATAFLOW_MAGIC_HOME``
+        is set.
     say
-        Takes a line to print.
+        Prints one line.
     cell_seconds
-        How long one cell may take.
+        Time limit of a cell.
 
     Raises
     ------
     ConfigError
-        The notebook or a package is missing, or ``out`` cannot be used or is the notebook's own folder.
+        The notebook or a package is missing, or ``out`` cannot be used or is the folder of the notebook.
     """
     check_installed(NEEDED, what="the demo", extra="local,notebook")
     document = _read(notebook)
     if out.resolve() == notebook.parent.resolve():
-        raise ConfigError(f"the executed notebook would replace {str(notebook)!r}; give another --out")
+        raise ConfigError(f"the executed notebook would overwrite {str(notebook)!r}; give another --out")
     try:
         out.mkdir(parents=True, exist_ok=True)
     except OSError as error:
         raise ConfigError(
             f"the folder {str(out)!r} cannot be used ({error.strerror}); give another --out"
         ) from None
-    # The demo needs no account and uses none.
+    # The demo uses no account, even where the environment has credentials.
     environment = {
         "DATAFLOW_MAGIC_HOME": str((out / "home").resolve()),
         **os.environ,
@@ -67,7 +78,7 @@ def run_demo(notebook: Path, out: Path, say: Say = print, *, cell_seconds: int =
     address, hold = attach(folder)
     say(f"local Data Flow service at {address.endpoint}, data in {folder.path}")
     try:
-        with _telling(address, say):
+        with _printing_states(address, say):
             failure = _execute(document, notebook.parent, environment, cell_seconds)
     finally:
         os.close(hold)
@@ -82,27 +93,29 @@ def run_demo(notebook: Path, out: Path, say: Say = print, *, cell_seconds: int =
 
 def _read(notebook: Path) -> Any:
     if not notebook.is_file():
-        raise ConfigError(f"there is no notebook {str(notebook)!r}; name one")
+        raise ConfigError(f"no notebook {str(notebook)!r}; give the path of a notebook")
     import nbformat
 
     try:
         return nbformat.read(notebook, as_version=4)
-    except Exception as error:  # noqa: BLE001 - its errors have no root of their own
-        raise ConfigError(f"{str(notebook)!r} is not a notebook ({type(error).__name__}); name one") from None
+    except Exception as error:  # noqa: BLE001 - nbformat raises errors of many kinds
+        raise ConfigError(
+            f"{str(notebook)!r} is not a notebook ({type(error).__name__}); give another path"
+        ) from None
 
 
 def _execute(document: Any, folder: Path, environment: Mapping[str, str], cell_seconds: int) -> str:
-    """Execute the document's cells in place; returns what went wrong, empty where nothing did."""
+    """Execute the document's cells in place; return the error that ended it, empty for none."""
     from nbclient import NotebookClient
     from nbclient.exceptions import CellExecutionError, CellTimeoutError, DeadKernelError
     from nbconvert.filters import strip_ansi
 
-    # Without widget state the page shows the cards' HTML instead of asking the network for a widget manager.
+    # Without widget state the page shows the HTML of the cards, and requests no widget manager from the network.
     client = NotebookClient(
         document,
         timeout=cell_seconds,
         kernel_name="python3",
-        # On loopback, where it runs here, the kernel's warning that its messages are not encrypted helps nobody.
+        # Hides the warning that messages are not encrypted: the kernel listens on loopback.
         extra_arguments=["--log-level=ERROR"],
         store_widget_state=False,
         resources={"metadata": {"path": str(folder)}},
@@ -134,48 +147,46 @@ def _tagged_text(document: Any) -> Iterator[str]:
 
 
 @contextmanager
-def _telling(address: Address, say: Say) -> Iterator[None]:
-    """Tell of every run's state as it changes, from a thread of its own, while the block goes on."""
-    over = threading.Event()
-    teller = threading.Thread(target=lambda: asyncio.run(_tell(address, say, over)), daemon=True)
-    teller.start()
+def _printing_states(address: Address, say: Say) -> Iterator[None]:
+    """Print each change of a run's state, from a thread, until the block ends."""
+    is_over = threading.Event()
+    printer = threading.Thread(target=lambda: asyncio.run(_print_states(address, say, is_over)), daemon=True)
+    printer.start()
     try:
         yield
     finally:
-        over.set()
-        teller.join(timeout=10)
+        is_over.set()
+        printer.join(timeout=10)
 
 
-async def _tell(address: Address, say: Say, over: threading.Event) -> None:
-    told: dict[str, str] = {}
+async def _print_states(address: Address, say: Say, is_over: threading.Event) -> None:
+    known: dict[str, str] = {}
     async with Client(address.access_key, address.secret_key, address.endpoint) as client:
         while True:
-            last_look = over.is_set()
+            is_last = is_over.is_set()
             try:
-                for line in await states_told(client, told):
+                for line in await new_states(client, known):
                     say(line)
             except DataflowError as error:
-                say(f"the service could not be asked: {error}")
-            if last_look:
+                say(f"the states of the runs are unknown: {error}")
+            if is_last:
                 return
-            await asyncio.sleep(LOOK_SECONDS)
+            await asyncio.sleep(POLL_SECONDS)
 
 
-async def states_told(client: Client, told: dict[str, str]) -> list[str]:
-    """Return a line for each run whose state is not the one told before, oldest first; ``told`` is brought up to date.
+async def new_states(client: Client, known: dict[str, str]) -> list[str]:
+    """Return a line for each run whose state differs from its known one, oldest first, and update ``known``.
 
-    Runs that were over before the first look are not told.
+    The first call, with an empty ``known``, skips runs that have ended.
     """
-    first = not told
+    is_first = not known
     lines = []
     for job in (await client.list_jobs()).items:
         for run in reversed((await client.list_executions(job.job_id)).items):
-            state = " ".join(
-                filter(None, [run.status, f"({run.status_detail})" if run.status_detail else ""])
-            )
-            if told.get(run.job_execution_id) != state and not (first and run.is_final):
+            state = f"{run.status} ({run.status_detail})" if run.status_detail else str(run.status)
+            if known.get(run.job_execution_id) != state and not (is_first and run.is_final):
                 clock = datetime.now(KST).strftime("%H:%M:%S KST")
                 lines.append(f"{clock}  {job.name}  {run.job_execution_id}  {state}")
-            told[run.job_execution_id] = state
-    told.setdefault("", "looked")
+            known[run.job_execution_id] = state
+    known.setdefault("", "")  # a first call without any run is still the first call
     return lines

@@ -1,4 +1,4 @@
-"""The commands below ``dataflow-magic local``: serve, and look after the service of a data folder, and its objects."""
+"""``dataflow-magic local`` and its actions: serve a data folder, manage its service and its objects."""
 
 from __future__ import annotations
 
@@ -24,18 +24,18 @@ DEFAULT_PORT = 8970
 WAIT_SECONDS = 600.0
 HISTORY_PORT = 18080
 NOT_RUNNING = 3
-"""Exit code of ``status`` where no service runs."""
+"""Exit code of ``status`` when no service runs."""
 
 
 def add_local(commands: Any) -> None:
-    """Add ``local`` and what is below it to the sub-commands of a parser."""
+    """Add ``local`` and its actions to the sub-commands of a parser."""
     local = commands.add_parser(
         "local",
         allow_abbrev=False,
-        help="serve a local Data Flow service until interrupted, or look after one",
-        description="Serve a local Data Flow service until interrupted. Its keys are those in "
-        "DATAFLOW_LOCAL_ACCESS_KEY and DATAFLOW_LOCAL_SECRET_KEY, else LOCAL-ACCESS-KEY and LOCAL-SECRET-KEY. "
-        "With an ACTION, look after the service of a data folder instead.",
+        help="serve a local Data Flow service until interrupted, or manage one",
+        description="Serve a local Data Flow service until interrupted. DATAFLOW_LOCAL_ACCESS_KEY and "
+        "DATAFLOW_LOCAL_SECRET_KEY set its keys (default: LOCAL-ACCESS-KEY and LOCAL-SECRET-KEY). "
+        "With an ACTION, manage the service of a data folder instead.",
     )
     _add_serving(local)
     actions = local.add_subparsers(metavar="ACTION", title="actions")
@@ -44,7 +44,7 @@ def add_local(commands: Any) -> None:
         action: argparse.ArgumentParser = actions.add_parser(
             name, allow_abbrev=False, help=what, description=f"{what[0].upper()}{what[1:]}.{more}"
         )
-        # Suppressed, or its default would take the place of one given before the action.
+        # Suppressed: a default would replace the value given before the action.
         _add_data(action, default=argparse.SUPPRESS)
         action.set_defaults(command=command)
         return action
@@ -59,7 +59,7 @@ def _add_data(parser: argparse.ArgumentParser, default: Any = None) -> None:
         type=Path,
         default=default,
         metavar="FOLDER",
-        help="folder for jobs, runs and objects (default: this user's own)",
+        help="folder of jobs, runs and objects (default: the one that notebooks of this user share)",
     )
 
 
@@ -68,74 +68,91 @@ def _add_serving(local: argparse.ArgumentParser) -> None:
         "--host",
         type=_host,
         default="127.0.0.1",
-        help="address to listen at (default %(default)s); one that others reach needs keys of your own",
+        metavar="ADDRESS",
+        help="IP address to listen at (default %(default)s); an address other machines reach requires your own keys",
     )
     local.add_argument(
-        "--port", type=_port, default=DEFAULT_PORT, help="default %(default)s; 0 takes a free one"
+        "--port",
+        type=_port,
+        default=DEFAULT_PORT,
+        metavar="PORT",
+        help="port to listen at (default %(default)s); 0 takes a free port",
     )
     _add_data(local)
     local.add_argument(
         "--contract",
         choices=[str(name) for name in Contract],
-        help=f"the vendor's pages a start of a run is read by (default: {CONTRACT_VARIABLE}, "
+        help=f"version of the vendor's API reference to follow (default: {CONTRACT_VARIABLE}, "
         f"else {Contract.EXECUTE_JOB})",
     )
     local.add_argument(
         "--master",
         default="",
-        help="an existing Spark cluster that carries out the runs, as spark-submit takes it (default: this machine)",
+        metavar="URL",
+        help="existing Spark cluster for the runs, as for spark-submit (default: this machine)",
     )
     local.add_argument(
         "--conf",
         action="append",
         default=[],
         metavar="NAME=VALUE",
-        help="a Spark setting of every run; may be repeated",
+        help="Spark setting of every run; repeat it for several",
     )
-    local.add_argument("--memory", default="", metavar="SIZE", help="most heap of a run's driver, such as 2g")
-    local.add_argument("--no-warm", action="store_true", help="keep no JVM warm for the next run")
+    local.add_argument(
+        "--memory", default="", metavar="SIZE", help="maximum heap of the driver of a run, such as 2g"
+    )
+    local.add_argument("--no-warm", action="store_true", help="start no JVM before a run needs it")
     local.set_defaults(command=_serve)
 
 
 def _add_care(add: Callable[..., argparse.ArgumentParser]) -> None:
-    add("status", _status, "tell whether the service runs, and what it has", " Exits with 3 where none runs.")
-    stop = add("stop", _stop, "end the service; runs that go on end FAILED with it")
-    stop.add_argument("--wait", action="store_true", help="first let every run end that goes on or waits")
+    add(
+        "status",
+        _status,
+        "show the service, its Java, and the number of runs and files",
+        " The exit code is 3 when no service runs.",
+    )
+    stop = add("stop", _stop, "stop the service; active runs end FAILED")
+    stop.add_argument("--wait", action="store_true", help="wait until no run is READY or RUNNING, then stop")
     stop.add_argument(
         "--timeout",
         type=_seconds,
         default=WAIT_SECONDS,
         metavar="SECONDS",
-        help="how long --wait waits (default %(default)g)",
+        help="time limit of --wait (default %(default)g)",
     )
-    reset = add("reset", _reset, "delete all jobs, runs, logs and objects of a folder that is not served")
-    reset.add_argument("--stop", action="store_true", help="end the service first")
-    reset.add_argument("--yes", action="store_true", help="do not ask")
+    reset = add("reset", _reset, "delete all jobs, runs, logs and objects of a data folder")
+    reset.add_argument("--stop", action="store_true", help="stop the service first")
+    reset.add_argument("--yes", action="store_true", help="delete without asking")
     history = add(
         "history",
         _history,
-        "serve Spark's own pages of all runs until interrupted",
-        " They are a Spark History Server's, over the event logs among the objects, on 127.0.0.1 and without keys.",
+        "serve the Spark UI of all runs until interrupted",
+        " A Spark History Server reads the event logs among the objects; it listens on 127.0.0.1 and checks no keys.",
     )
     history.add_argument(
-        "--port", type=_port, default=HISTORY_PORT, help="default %(default)s; 0 takes a free one"
+        "--port",
+        type=_port,
+        default=HISTORY_PORT,
+        metavar="PORT",
+        help="port to listen at (default %(default)s); 0 takes a free port",
     )
 
 
 def _add_objects(add: Callable[..., argparse.ArgumentParser]) -> None:
-    put = add("put", _put, "copy files and whole folders into the objects", " Each object appears whole.")
-    put.add_argument("sources", nargs="+", metavar="FILE", help="a file or a folder; - is standard input")
+    put = add("put", _put, "copy files and folders into the objects", " Readers never see a partial object.")
+    put.add_argument("sources", nargs="+", metavar="FILE", help="file or folder; - is standard input")
     put.add_argument(
-        "destination", metavar="BUCKET/PREFIX/", help="where to; for a single file also its BUCKET/KEY"
+        "destination",
+        metavar="BUCKET/PREFIX/",
+        help="prefix of the objects; for a single file also its BUCKET/KEY",
     )
-    ls = add("ls", _ls, "list buckets, or what is in one", " Times are Korean.")
+    ls = add("ls", _ls, "list buckets, or the objects of one", " Times are in Korean time.")
     ls.add_argument("path", nargs="?", default="", metavar="BUCKET[/PREFIX]")
-    ls.add_argument("-r", "--recursive", action="store_true", help="list all that is below it")
+    ls.add_argument("-r", "--recursive", action="store_true", help="list all levels below")
     rm = add("rm", _rm, "remove objects")
     rm.add_argument("paths", nargs="+", metavar="BUCKET/KEY")
-    rm.add_argument(
-        "-r", "--recursive", action="store_true", help="remove folders with all that is below them"
-    )
+    rm.add_argument("-r", "--recursive", action="store_true", help="remove folders and everything below them")
 
 
 def _serve(options: argparse.Namespace) -> int:
@@ -151,11 +168,11 @@ def _serve(options: argparse.Namespace) -> int:
         os.environ.get("DATAFLOW_LOCAL_ACCESS_KEY") or LOCAL_ACCESS_KEY,
         os.environ.get("DATAFLOW_LOCAL_SECRET_KEY") or LOCAL_SECRET_KEY,
     )
-    are_known = keys.access_key == LOCAL_ACCESS_KEY or keys.secret_key == LOCAL_SECRET_KEY
-    if are_known and not options.host.is_loopback:
+    are_public = keys.access_key == LOCAL_ACCESS_KEY or keys.secret_key == LOCAL_SECRET_KEY
+    if are_public and not options.host.is_loopback:
         raise ConfigError(
-            f"at {options.host} others reach the service, and its keys are known to all: set both "
-            "DATAFLOW_LOCAL_ACCESS_KEY and DATAFLOW_LOCAL_SECRET_KEY to keys of your own"
+            f"other machines reach {options.host}, and the default keys are public; set both "
+            "DATAFLOW_LOCAL_ACCESS_KEY and DATAFLOW_LOCAL_SECRET_KEY to your own keys"
         )
     contract = Contract(options.contract) if options.contract else contract_of(os.environ)
     folder = _folder(options)
@@ -213,7 +230,7 @@ def _stop(options: argparse.Namespace) -> int:
 
     folder = _folder(options)
     if options.wait and folder.is_served:
-        _say(f"waiting until no run goes on or waits, {options.timeout:g} s at most")
+        _say(f"waiting until no run is READY or RUNNING, {options.timeout:g} s at most")
         wait_for_runs(folder, options.timeout)
     _end(folder)
     return 0
@@ -226,7 +243,7 @@ def _reset(options: argparse.Namespace) -> int:
     check_is_data_folder(folder)
     found = read_status(folder)
     if found.is_served and not options.stop:
-        raise ConfigError(f"a local service serves {folder.path}; --stop ends it first")
+        raise ConfigError(f"a local service serves {folder.path}; add --stop to stop it first")
     objects = counted(measure(folder.objects)[0], "object")
     rows = (
         f"{counted(found.tally.jobs, 'job')}, {counted(found.tally.runs, 'run')}"
@@ -237,9 +254,9 @@ def _reset(options: argparse.Namespace) -> int:
     if not options.yes:
         if not sys.stdin.isatty():
             raise ConfigError(
-                f"nobody is there to ask whether to delete {what}; --yes deletes without asking"
+                f"standard input is no terminal, so nothing was deleted; --yes deletes {what} without asking"
             )
-        if input(f"Delete {what}? [y/N] ").strip().lower() not in {"y", "yes"}:
+        if not _confirmed(f"Delete {what}? [y/N] "):
             _say("nothing was deleted")
             return 1
     if found.is_served:
@@ -247,6 +264,14 @@ def _reset(options: argparse.Namespace) -> int:
     reset(folder)
     _say(f"deleted {what}")
     return 0
+
+
+def _confirmed(question: str) -> bool:
+    try:
+        return input(question).strip().lower() in {"y", "yes"}
+    except EOFError:  # Ctrl-D
+        _say("")
+        return False
 
 
 def _history(options: argparse.Namespace) -> int:
@@ -304,9 +329,9 @@ def _end(folder: DataFolder) -> None:
         return
     words = f"stopped the service at {address.endpoint}, process {address.pid}"
     if live and live.running:
-        words += f"; {counted(live.running, 'run')} that went on ended FAILED"
+        words += f"; {counted(live.running, 'RUNNING run')} ended FAILED"
     if live and live.waiting:
-        words += f"; {counted(live.waiting, 'run')} that waited will be started with the next service"
+        words += f"; {counted(live.waiting, 'READY run')} will start with the next service"
     _say(words)
 
 

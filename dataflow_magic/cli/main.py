@@ -1,11 +1,12 @@
-"""The command line: ``dataflow-magic local`` serves, ``dataflow-magic demo`` runs a notebook and tells what its runs do.
+"""The command line: ``dataflow-magic local`` serves a local Data Flow service, ``demo`` executes a notebook against it.
 
-Exit codes: 0 fine, 1 a run or the notebook failed, or the answer was no, 2 usage, 3 service or set-up, 130 interrupted.
+Exit codes: 0 success, 1 a failed notebook or a declined question, 2 usage, 3 service or configuration, 130 interrupt.
 """
 
 from __future__ import annotations
 
 import argparse
+import signal
 import sys
 from collections.abc import Sequence
 from pathlib import Path
@@ -19,6 +20,9 @@ __all__ = ["main"]
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code."""
     options = _parser().parse_args(arguments)
+    if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
+        # A shell script starts its background jobs like this; an interrupt would end neither command nor children.
+        signal.signal(signal.SIGINT, signal.default_int_handler)
     try:
         return int(options.command(options))
     except (ConfigError, OSError) as error:
@@ -30,7 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog="dataflow-magic", allow_abbrev=False, description=__doc__.split("\n")[0]
+        prog="dataflow-magic",
+        allow_abbrev=False,
+        description="Serve a local Data Flow service, or execute a notebook against it.",
     )
     commands = parser.add_subparsers(required=True, metavar="COMMAND")
     add_local(commands)
@@ -38,12 +44,23 @@ def _parser() -> argparse.ArgumentParser:
         "demo",
         allow_abbrev=False,
         help="execute a notebook against the local service",
-        description="Execute a notebook against the local service, print each run's states as they change, then the "
-        "table of runs, then where the executed notebook and its HTML page are.",
+        description="Execute a notebook against the local service. Print each change of a run's state, the table of "
+        "runs, and the paths of the executed notebook and of its HTML page.",
     )
-    demo.add_argument("notebook", type=Path, nargs="?", default=Path("notebooks/quickstart.ipynb"))
     demo.add_argument(
-        "--out", type=Path, default=Path(".demo"), help="folder for all it writes (default %(default)s)"
+        "notebook",
+        type=Path,
+        nargs="?",
+        default=Path("notebooks/quickstart.ipynb"),
+        metavar="NOTEBOOK",
+        help="default %(default)s",
+    )
+    demo.add_argument(
+        "--out",
+        type=Path,
+        default=Path(".demo"),
+        metavar="FOLDER",
+        help="folder for all output (default %(default)s)",
     )
     demo.set_defaults(command=_demo)
     return parser

@@ -1,4 +1,4 @@
-"""The demo without Spark: what it refuses, what it says of a notebook that fails, and how states are told."""
+"""The demo without Spark: what it refuses, what it prints for a notebook that fails, and the states it prints."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ import pytest
 import stamina
 
 from dataflow_magic import Client
-from dataflow_magic.cli.demo import _telling, run_demo, states_told
+from dataflow_magic.cli.demo import _printing_states, new_states, run_demo
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.local.folder import Address
 from tests.browser.lab import write_notebook
@@ -23,7 +23,7 @@ from tests.local_service import no_credentials, service_folder
 
 @pytest.fixture(scope="module")
 def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
-    """Where the one service of these tests lives."""
+    """The home of the service that these tests share."""
     path = tmp_path_factory.mktemp("home")
     with service_folder(path):
         yield path
@@ -31,7 +31,7 @@ def home(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Path]:
 
 @pytest.fixture
 def notebook(tmp_path, monkeypatch, home):
-    """Write a notebook of these cells into a folder of its own; it finds no credentials and a home for a test."""
+    """Write a notebook of these cells, for a process without credentials and with the home of a test."""
     for name in no_credentials():
         monkeypatch.delenv(name)
     monkeypatch.setenv("DATAFLOW_MAGIC_HOME", str(home))
@@ -46,7 +46,7 @@ def notebook(tmp_path, monkeypatch, home):
 
 
 class Runs:
-    """A service that tells of the runs a test puts into it, newest first as the real one."""
+    """A service that lists the runs of a test, newest first as the real one."""
 
     def __init__(self) -> None:
         self.runs: list[dict[str, Any]] = []
@@ -72,63 +72,63 @@ def without_clock(lines: list[str]) -> list[str]:
 
 
 @pytest.mark.anyio
-async def test_each_state_is_told_once():
-    service, told = Runs(), dict[str, str]()
+async def test_each_state_is_printed_once():
+    service, known = Runs(), dict[str, str]()
     service.runs = [run("run000000001", "READY", "starting Spark")]
     async with service.client() as client:
-        assert without_clock(await states_told(client, told)) == [
+        assert without_clock(await new_states(client, known)) == [
             "daily_delays  run000000001  READY (starting Spark)"
         ]
-        assert await states_told(client, told) == []
+        assert await new_states(client, known) == []
         service.runs = [run("run000000001", "RUNNING")]
-        assert without_clock(await states_told(client, told)) == ["daily_delays  run000000001  RUNNING"]
+        assert without_clock(await new_states(client, known)) == ["daily_delays  run000000001  RUNNING"]
 
 
 @pytest.mark.anyio
-async def test_runs_are_told_oldest_first():
+async def test_states_are_printed_oldest_run_first():
     service = Runs()
     service.runs = [run("run000000002", "READY"), run("run000000001", "RUNNING")]
     async with service.client() as client:
-        assert without_clock(await states_told(client, {})) == [
+        assert without_clock(await new_states(client, {})) == [
             "daily_delays  run000000001  RUNNING",
             "daily_delays  run000000002  READY",
         ]
 
 
 @pytest.mark.anyio
-async def test_what_was_over_before_the_first_look_is_not_told_and_what_ended_since_is():
-    service, told = Runs(), dict[str, str]()
+async def test_a_run_that_ended_before_the_first_poll_is_skipped_and_a_later_one_is_not():
+    service, known = Runs(), dict[str, str]()
     service.runs = [run("run000000001", "COMPLETED")]
     async with service.client() as client:
-        assert await states_told(client, told) == []
+        assert await new_states(client, known) == []
         service.runs = [run("run000000002", "FAILED", "code 1"), *service.runs]
-        assert without_clock(await states_told(client, told)) == [
+        assert without_clock(await new_states(client, known)) == [
             "daily_delays  run000000002  FAILED (code 1)"
         ]
 
 
 @pytest.mark.anyio
-async def test_a_first_look_at_nothing_counts():
-    service, told = Runs(), dict[str, str]()
+async def test_a_first_poll_without_runs_counts():
+    service, known = Runs(), dict[str, str]()
     async with service.client() as client:
-        assert await states_told(client, told) == []
+        assert await new_states(client, known) == []
         service.runs = [run("run000000001", "COMPLETED")]
-        assert without_clock(await states_told(client, told)) == ["daily_delays  run000000001  COMPLETED"]
+        assert without_clock(await new_states(client, known)) == ["daily_delays  run000000001  COMPLETED"]
 
 
-def test_a_service_that_does_not_answer_is_told_of_and_the_demo_goes_on():
+def test_a_service_that_does_not_answer_is_reported_and_the_demo_continues():
     said: list[str] = []
     with socket.create_server(("127.0.0.1", 0)) as closed:
         endpoint = f"http://127.0.0.1:{closed.getsockname()[1]}"
     stamina.set_testing(True)
     try:
-        with _telling(Address(endpoint, "key", "secret", pid=1), said.append):
+        with _printing_states(Address(endpoint, "key", "secret", pid=1), said.append):
             pass
     finally:
         stamina.set_testing(False)
 
     assert said
-    assert said[-1].startswith(f"the service could not be asked: no answer from {endpoint}")
+    assert said[-1].startswith(f"the states of the runs are unknown: no answer from {endpoint}")
 
 
 @pytest.mark.parametrize(
@@ -136,11 +136,11 @@ def test_a_service_that_does_not_answer_is_told_of_and_the_demo_goes_on():
     [b"", b"not JSON", b"[]", b"{}", b'{"nbformat": 99, "nbformat_minor": 0}', b"\xff"],
     ids=["empty", "text", "a list", "no cells", "a format to come", "not UTF-8"],
 )
-def test_a_file_that_is_no_notebook_is_refused_before_anything_is_made(tmp_path, content):
+def test_a_file_that_is_not_a_notebook_is_refused_before_anything_is_written(tmp_path, content):
     file = tmp_path / "some.ipynb"
     file.write_bytes(content)
 
-    with pytest.raises(ConfigError, match=r"some.ipynb' is not a notebook \(\w+\); name one$"):
+    with pytest.raises(ConfigError, match=r"some.ipynb' is not a notebook \(\w+\); give another path$"):
         run_demo(file, tmp_path / "out")
     assert not (tmp_path / "out").exists()
 
@@ -148,7 +148,7 @@ def test_a_file_that_is_no_notebook_is_refused_before_anything_is_made(tmp_path,
 def test_the_notebook_is_never_overwritten(notebook):
     file = notebook("1 + 1")
 
-    with pytest.raises(ConfigError, match=r"would replace .*; give another --out$"):
+    with pytest.raises(ConfigError, match=r"would overwrite .*; give another --out$"):
         run_demo(file, file.parent / ".")
 
 
@@ -169,7 +169,7 @@ def test_an_output_folder_that_is_a_file_is_refused(notebook, tmp_path):
     ],
     ids=["an error", "a usage error", "too slow", "a dead kernel"],
 )
-def test_a_notebook_that_fails_is_told_and_still_written(notebook, tmp_path, cell, reason):
+def test_a_notebook_that_fails_is_reported_and_still_written(notebook, tmp_path, cell, reason):
     file, said = notebook("'before'", cell, "'after'"), list[str]()
     code = run_demo(file, tmp_path / "out", said.append, cell_seconds=2)
 
@@ -182,7 +182,7 @@ def test_a_notebook_that_fails_is_told_and_still_written(notebook, tmp_path, cel
     assert (tmp_path / "out" / "some.html").is_file()
 
 
-def test_a_notebook_runs_locally_where_it_lies_and_changes_nothing_here(notebook, tmp_path, monkeypatch):
+def test_a_notebook_runs_locally_in_its_folder_and_changes_nothing(notebook, tmp_path, monkeypatch):
     file = notebook(
         "import os\nfor name in 'DATAFLOW_TARGET', 'DATAFLOW_MAGIC_HOME': print(os.environ[name])\nprint(os.getcwd())"
     )

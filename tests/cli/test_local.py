@@ -1,4 +1,4 @@
-"""What the commands below ``dataflow-magic local`` do to a data folder and its service, and what they print."""
+"""What the actions of ``dataflow-magic local`` do to a data folder and its service, and what they print."""
 
 from __future__ import annotations
 
@@ -34,7 +34,7 @@ def folder(tmp_path):
 
 @pytest.fixture
 def left(folder):
-    """The folder as a service leaves it that was killed while one run went on and two waited."""
+    """The folder of a service that was killed while one run was RUNNING and two were READY."""
     folder.make()
     folder.service_lock.touch()
     store = Store(folder.database, lambda: datetime(2026, 11, 1, tzinfo=KST))
@@ -61,46 +61,46 @@ def local(action: str, folder: DataFolder, *options: str) -> int:
     return main(["local", action, "--data", str(folder.path), *options])
 
 
-def fact(told: str, name: str) -> str:
-    found = re.search(rf"^{name} +(.+)$", told, re.MULTILINE)
-    assert found, told
+def fact(printed: str, name: str) -> str:
+    found = re.search(rf"^{name} +(.+)$", printed, re.MULTILINE)
+    assert found, printed
     return found[1]
 
 
 # Status
 
 
-def test_the_status_of_a_folder_that_is_not_there_is_code_3_and_makes_none(folder, capsys):
+def test_the_status_of_a_missing_folder_is_code_3_and_creates_nothing(folder, capsys):
     assert local("status", folder) == 3
 
-    told = capsys.readouterr().out
-    assert [line.split()[0] for line in told.splitlines()] == ["service", "java", "folder", "runs", "disk"]
-    assert fact(told, "service") == "not running"
-    assert fact(told, "folder") == str(folder.path)
-    assert fact(told, "runs") == "0 running, 0 waiting, 0 in all"
-    assert fact(told, "disk") == "0 bytes in 0 files"
+    printed = capsys.readouterr().out
+    assert [line.split()[0] for line in printed.splitlines()] == ["service", "java", "folder", "runs", "disk"]
+    assert fact(printed, "service") == "not running"
+    assert fact(printed, "folder") == str(folder.path)
+    assert fact(printed, "runs") == "0 running, 0 waiting, 0 in all"
+    assert fact(printed, "disk") == "0 bytes in 0 files"
     assert not folder.path.exists()
 
 
-def test_the_status_of_a_folder_that_was_served_tells_what_it_holds(left, capsys):
+def test_the_status_of_a_folder_without_a_service_shows_its_runs_and_size(left, capsys):
     left.write_address(Address("http://127.0.0.1:1", "a", "b", 999_999_999))
 
     assert local("status", left) == 3
 
-    told = capsys.readouterr().out
-    assert fact(told, "service") == "not running"
-    assert fact(told, "runs") == "1 running, 2 waiting, 3 in all"
-    assert re.fullmatch(r"2\.\d MB in \d files", fact(told, "disk"))
+    printed = capsys.readouterr().out
+    assert fact(printed, "service") == "not running"
+    assert fact(printed, "runs") == "1 running, 2 waiting, 3 in all"
+    assert re.fullmatch(r"2\.\d MB in \d files", fact(printed, "disk"))
 
 
-def test_a_database_that_cannot_be_read_is_told(left, capsys):
+def test_the_status_reports_a_database_that_cannot_be_read(left, capsys):
     left.database.write_text("mine")
     local("status", left)
 
     assert fact(capsys.readouterr().out, "runs") == "unknown, state.sqlite3 cannot be read"
 
 
-def test_a_service_that_tells_no_address_yet_is_not_said_to_run(left, capsys):
+def test_a_service_without_an_address_is_starting_or_ending(left, capsys):
     lock = left.own()
     code = local("status", left)
     os.close(lock)
@@ -108,22 +108,22 @@ def test_a_service_that_tells_no_address_yet_is_not_said_to_run(left, capsys):
     assert (code, fact(capsys.readouterr().out, "service")) == (3, "starting or ending")
 
 
-def test_the_status_of_a_service_that_runs_is_code_0_and_tells_no_key(folder, capsys):
+def test_the_status_of_a_running_service_is_code_0_and_shows_no_key(folder, capsys):
     with served(folder) as address:
         assert local("status", folder) == 0
 
-    told = capsys.readouterr().out
-    found = re.fullmatch(r"running at (.+), process (\d+), since (.+) KST", fact(told, "service"))
+    printed = capsys.readouterr().out
+    found = re.fullmatch(r"running at (.+), process (\d+), since (.+) KST", fact(printed, "service"))
     assert found
     assert (found[1], int(found[2])) == (address.endpoint, address.pid)
     since = datetime.strptime(found[3], "%Y-%m-%d %H:%M:%S").replace(tzinfo=KST)
     assert timedelta() <= datetime.now(KST) - since < timedelta(minutes=1)
-    assert fact(told, "java") == address.java
-    assert address.secret_key not in told
-    assert address.access_key not in told
+    assert fact(printed, "java") == address.java
+    assert address.secret_key not in printed
+    assert address.access_key not in printed
 
 
-def test_the_folder_may_be_named_before_the_action_and_is_else_the_users_own(
+def test_the_folder_may_be_given_before_the_action_and_defaults_to_the_users(
     left, tmp_path, capsys, monkeypatch
 ):
     assert main(["local", "--data", str(left.path), "status"]) == 3
@@ -137,12 +137,12 @@ def test_the_folder_may_be_named_before_the_action_and_is_else_the_users_own(
 # Stop
 
 
-def test_where_no_service_runs_stopping_says_so(left, capsys):
+def test_stop_without_a_service_says_so(left, capsys):
     assert local("stop", left, "--wait") == 0
     assert capsys.readouterr().out == f"no local service runs in {left.path}\n"
 
 
-def test_a_service_is_stopped_and_gone(folder, capsys):
+def test_stop_ends_the_service(folder, capsys):
     with served(folder) as address:
         assert local("stop", folder) == 0
 
@@ -152,9 +152,9 @@ def test_a_service_is_stopped_and_gone(folder, capsys):
         )
 
 
-def test_waiting_for_runs_is_bounded_and_leaves_the_service(folder, capsys):
+def test_a_wait_for_runs_that_times_out_leaves_the_service(folder, capsys):
     with served(folder) as address:
-        # Written by hand: no service takes up what it was not told of, so it waits for ever.
+        # Written past the service, which therefore never starts them.
         store = Store(folder.database, lambda: datetime.now(KST))
         job = store.jobs(name="slow_count", page=0, limit=1)[0][0]
         for _ in range(2):
@@ -162,7 +162,7 @@ def test_waiting_for_runs_is_bounded_and_leaves_the_service(folder, capsys):
 
         assert local("stop", folder, "--wait", "--timeout", "0.1") == 3
         said = capsys.readouterr()
-        assert said.out == "waiting until no run goes on or waits, 0.1 s at most\n"
+        assert said.out == "waiting until no run is READY or RUNNING, 0.1 s at most\n"
         assert said.err == (
             "dataflow-magic: 2 runs READY or RUNNING after 0.1 s, so the service was not stopped; "
             "give a longer --timeout, or leave out --wait to end the runs with the service\n"
@@ -174,14 +174,14 @@ def test_waiting_for_runs_is_bounded_and_leaves_the_service(folder, capsys):
         assert local("stop", folder) == 0
         assert capsys.readouterr().out == (
             f"stopped the service at {address.endpoint}, process {address.pid}; "
-            "1 run that went on ended FAILED; 1 run that waited will be started with the next service\n"
+            "1 RUNNING run ended FAILED; 1 READY run will start with the next service\n"
         )
 
 
 # Reset
 
 
-def test_a_reset_says_what_it_deleted(left, capsys):
+def test_a_reset_lists_what_it_deleted(left, capsys):
     assert local("reset", left, "--yes") == 0
 
     assert re.fullmatch(
@@ -190,19 +190,19 @@ def test_a_reset_says_what_it_deleted(left, capsys):
     assert sorted(path.name for path in left.path.rglob("*")) == ["objects", "service.lock"]
 
 
-def test_a_database_that_cannot_be_read_may_be_reset(left, capsys):
+def test_a_reset_deletes_a_database_that_cannot_be_read(left, capsys):
     left.database.write_text("mine")
 
     assert local("reset", left, "--yes") == 0
     assert capsys.readouterr().out.startswith("deleted all jobs, all runs and 1 object (2.0 MB) of ")
 
 
-def test_nothing_is_deleted_where_nobody_can_be_asked(left, capsys):
+def test_a_reset_without_a_terminal_deletes_nothing(left, capsys):
     assert local("reset", left) == 3
 
     assert re.fullmatch(
-        r"dataflow-magic: nobody is there to ask whether to delete 1 job, 3 runs and 1 object \(2\.\d MB\) of .+; "
-        r"--yes deletes without asking\n",
+        r"dataflow-magic: standard input is no terminal, so nothing was deleted; "
+        r"--yes deletes 1 job, 3 runs and 1 object \(2\.\d MB\) of .+ without asking\n",
         capsys.readouterr().err,
     )
     assert (left.objects / "bucket" / "a.csv").exists()
@@ -215,9 +215,10 @@ def test_nothing_is_deleted_where_nobody_can_be_asked(left, capsys):
         ("YES", 0, "deleted 1 job, "),
         ("", 1, "nothing was deleted"),
         ("no", 1, "nothing was deleted"),
+        ("\x04", 1, "\nnothing was deleted"),
     ],
 )
-def test_who_sits_at_a_terminal_is_asked(left, answer, code, last):
+def test_a_reset_asks_at_a_terminal(left, answer, code, last):
     ours, theirs = os.openpty()
     try:
         os.write(ours, f"{answer}\n".encode())
@@ -238,11 +239,11 @@ def test_who_sits_at_a_terminal_is_asked(left, answer, code, last):
     assert (left.objects / "bucket").exists() is (code == 1)
 
 
-def test_a_folder_that_is_served_is_reset_only_with_its_service_stopped(folder, capsys):
+def test_a_served_folder_is_reset_only_once_its_service_is_stopped(folder, capsys):
     with served(folder) as address:
         assert local("reset", folder, "--yes") == 3
         assert capsys.readouterr().err == (
-            f"dataflow-magic: a local service serves {folder.path}; --stop ends it first\n"
+            f"dataflow-magic: a local service serves {folder.path}; add --stop to stop it first\n"
         )
         assert is_served(folder)
 
@@ -253,7 +254,7 @@ def test_a_folder_that_is_served_is_reset_only_with_its_service_stopped(folder, 
         assert not is_served(folder)
 
 
-def test_what_is_not_a_services_folder_is_refused(tmp_path, capsys):
+def test_a_reset_refuses_a_folder_that_no_service_made(tmp_path, capsys):
     (tmp_path / "objects").mkdir()
 
     assert main(["local", "reset", "--yes", "--data", str(tmp_path)]) == 3
@@ -284,7 +285,7 @@ def test_a_usage_error_is_code_2(options, capsys):
 # Objects
 
 
-def test_files_are_put_listed_and_removed_whether_a_service_runs_or_not(folder, tmp_path, capsys):
+def test_files_are_put_listed_and_removed_without_a_service(folder, tmp_path, capsys):
     (tmp_path / "in").mkdir()
     (tmp_path / "in" / "a.csv").write_bytes(bytes(1500))
     os.utime(tmp_path / "in" / "a.csv")
@@ -306,7 +307,7 @@ def test_files_are_put_listed_and_removed_whether_a_service_runs_or_not(folder, 
     )
 
 
-def test_standard_input_is_put_as_it_comes(folder):
+def test_standard_input_is_put_byte_for_byte(folder):
     ended = subprocess.run(
         [COMMAND, "local", "put", "--data", folder.path, "-", "bucket/x.csv"],
         input=b"a\r\n\xff",
@@ -330,14 +331,14 @@ def test_a_file_that_cannot_be_read_is_one_line_and_code_3(folder, capsys):
         (["--memory", "plenty"], "--memory plenty is not an amount of memory; write it like 2g or 800m"),
     ],
 )
-def test_what_no_run_could_have_is_refused_before_anything_is_served(folder, capsys, options, complaint):
+def test_a_wrong_setting_is_refused_before_the_service_starts(folder, capsys, options, complaint):
     assert main(["local", "--data", str(folder.path), *options]) == 3
 
     assert capsys.readouterr().err == f"dataflow-magic: {complaint}\n"
     assert not folder.path.exists()
 
 
-def test_what_is_given_on_the_command_line_comes_before_the_environment(monkeypatch):
+def test_the_command_line_overrides_the_environment(monkeypatch):
     for name, value in (
         ("WARM", "on"),
         ("MEMORY", "1g"),

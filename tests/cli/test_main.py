@@ -1,4 +1,4 @@
-"""The command line: what it prints, its exit codes, and the local service as a process of its own."""
+"""The command line: what it prints, its exit codes, and the local service as a separate process."""
 
 from __future__ import annotations
 
@@ -69,21 +69,21 @@ async def job_names(endpoint: str, access_key: str, secret_key: str) -> list[str
 
 
 @pytest.mark.anyio
-async def test_local_tells_its_address_once_it_serves_and_takes_the_documented_keys(tmp_path):
+async def test_local_prints_its_address_once_it_serves_and_accepts_the_documented_keys(tmp_path):
     async with command("local", "--port", "0", "--data", tmp_path) as process:
         line = await first_line(process)
-        told = re.fullmatch(r"Data Flow service at (http://127\.0\.0\.1:\d+), data in (.+)\n", line)
+        printed = re.fullmatch(r"Data Flow service at (http://127\.0\.0\.1:\d+), data in (.+)\n", line)
 
-        assert told
-        assert told[2] == str(tmp_path)
-        assert await job_names(told[1], "LOCAL-ACCESS-KEY", "LOCAL-SECRET-KEY") == [
+        assert printed
+        assert printed[2] == str(tmp_path)
+        assert await job_names(printed[1], "LOCAL-ACCESS-KEY", "LOCAL-SECRET-KEY") == [
             "daily_delays",
             "slow_count",
         ]
 
 
 @pytest.mark.anyio
-async def test_local_takes_the_keys_of_its_environment_alone_and_prints_neither(tmp_path):
+async def test_local_accepts_only_the_keys_of_its_environment_and_prints_neither(tmp_path):
     keys = {"DATAFLOW_LOCAL_ACCESS_KEY": "mine-4f1d09", "DATAFLOW_LOCAL_SECRET_KEY": "hush-77ab21"}
     async with command("local", "--port", "0", "--data", tmp_path, **keys) as process:
         line = await first_line(process)
@@ -104,7 +104,7 @@ async def test_local_takes_the_keys_of_its_environment_alone_and_prints_neither(
     [(["--contract", "2026-10"], {}), ([], {"DATAFLOW_LOCAL_CONTRACT": "2026-10"})],
     ids=["option", "environment"],
 )
-async def test_local_follows_the_pages_it_is_told_to(tmp_path, arguments, environment):
+async def test_local_follows_the_given_version_of_the_api_reference(tmp_path, arguments, environment):
     async with command("local", "--port", "0", "--data", tmp_path, *arguments, **environment) as process:
         endpoint = await endpoint_of(process)
 
@@ -116,7 +116,7 @@ async def test_local_follows_the_pages_it_is_told_to(tmp_path, arguments, enviro
 
 
 @pytest.mark.anyio
-async def test_a_contract_there_is_not_is_one_line_and_code_3(tmp_path):
+async def test_an_unknown_contract_is_one_line_and_code_3(tmp_path):
     async with command("local", "--data", tmp_path, DATAFLOW_LOCAL_CONTRACT="g2") as process:
         assert await ended(process) == (
             3,
@@ -126,7 +126,7 @@ async def test_a_contract_there_is_not_is_one_line_and_code_3(tmp_path):
 
 
 @pytest.mark.anyio
-async def test_local_keeps_its_data_below_the_home_when_no_folder_is_given(tmp_path):
+async def test_local_keeps_its_data_in_the_home_by_default(tmp_path):
     async with command("local", "--port", "0", DATAFLOW_MAGIC_HOME=str(tmp_path)) as process:
         assert (await first_line(process)).endswith(f", data in {tmp_path / 'local'}\n")
 
@@ -135,7 +135,7 @@ async def test_local_keeps_its_data_below_the_home_when_no_folder_is_given(tmp_p
 @pytest.mark.parametrize(
     ("number", "code"), [(signal.SIGTERM, 0), (signal.SIGINT, 130)], ids=["terminated", "interrupted"]
 )
-async def test_local_ends_without_a_word_and_leaves_no_address(tmp_path, number, code):
+async def test_local_ends_silently_and_removes_its_address(tmp_path, number, code):
     folder = DataFolder(tmp_path)
     async with command("local", "--port", "0", "--data", tmp_path) as process:
         endpoint = await endpoint_of(process)
@@ -149,6 +149,25 @@ async def test_local_ends_without_a_word_and_leaves_no_address(tmp_path, number,
 
 
 @pytest.mark.anyio
+async def test_an_interrupt_ends_a_command_that_was_started_with_sigint_ignored(tmp_path):
+    objects = tmp_path / "data" / "objects"
+    arguments = [COMMAND, "local", "put", "--data", tmp_path / "data", "-", "bucket/key"]
+    process = await asyncio.create_subprocess_exec(
+        # As a shell script starts a command in the background.
+        *("sh", "-c", 'trap "" INT; exec "$@"', "sh", *map(str, arguments)),
+        stdin=PIPE,
+        stdout=PIPE,
+        stderr=PIPE,
+    )
+    async with asyncio.timeout(PATIENCE):
+        while not objects.exists():  # noqa: ASYNC110 - nothing announces a folder
+            await asyncio.sleep(0.05)
+    process.send_signal(signal.SIGINT)
+
+    assert await ended(process) == (130, "", "")
+
+
+@pytest.mark.anyio
 @pytest.mark.parametrize(
     "keys",
     [
@@ -159,18 +178,18 @@ async def test_local_ends_without_a_word_and_leaves_no_address(tmp_path, number,
     ],
     ids=["none", "access key alone", "secret key alone", "the documented secret key"],
 )
-async def test_where_others_reach_it_local_wants_keys_of_ones_own(tmp_path, keys):
+async def test_local_refuses_public_keys_on_an_address_that_other_machines_reach(tmp_path, keys):
     async with command("local", "--host", "0.0.0.0", "--data", tmp_path, **keys) as process:  # noqa: S104
         assert await ended(process) == (
             3,
             "",
-            "dataflow-magic: at 0.0.0.0 others reach the service, and its keys are known to all: set both "
-            "DATAFLOW_LOCAL_ACCESS_KEY and DATAFLOW_LOCAL_SECRET_KEY to keys of your own\n",
+            "dataflow-magic: other machines reach 0.0.0.0, and the default keys are public; set both "
+            "DATAFLOW_LOCAL_ACCESS_KEY and DATAFLOW_LOCAL_SECRET_KEY to your own keys\n",
         )
 
 
 @pytest.mark.anyio
-async def test_with_keys_of_ones_own_local_listens_where_it_is_told_to(tmp_path):
+async def test_local_listens_on_any_address_with_other_keys(tmp_path):
     keys = {"DATAFLOW_LOCAL_ACCESS_KEY": "mine-4f1d09", "DATAFLOW_LOCAL_SECRET_KEY": "hush-77ab21"}
     arguments = ["local", "--host", "0.0.0.0", "--port", "0", "--data", tmp_path]  # noqa: S104
     async with command(*arguments, **keys) as process:
@@ -196,7 +215,7 @@ async def test_a_port_in_use_is_one_line_and_code_3(tmp_path):
 
 
 @pytest.mark.anyio
-async def test_a_folder_that_is_served_already_is_one_line_and_code_3(tmp_path):
+async def test_a_folder_that_is_already_served_is_one_line_and_code_3(tmp_path):
     async with command("local", "--port", "0", "--data", tmp_path) as process:
         endpoint = await endpoint_of(process)
         async with command("local", "--port", "0", "--data", tmp_path) as second:
@@ -246,15 +265,18 @@ def test_a_usage_error_is_code_2(arguments, capsys):
     assert capsys.readouterr().err.startswith("usage: dataflow-magic")
 
 
-def test_a_notebook_that_is_not_there_is_one_line_and_code_3(tmp_path, capsys):
+def test_a_missing_notebook_is_one_line_and_code_3(tmp_path, capsys):
     missing = tmp_path / "missing.ipynb"
 
     assert main(["demo", str(missing), "--out", str(tmp_path / "out")]) == 3
-    assert capsys.readouterr() == ("", f"dataflow-magic: there is no notebook '{missing}'; name one\n")
+    assert capsys.readouterr() == (
+        "",
+        f"dataflow-magic: no notebook '{missing}'; give the path of a notebook\n",
+    )
     assert not (tmp_path / "out").exists()
 
 
-def test_help_tells_the_default_port_and_where_keys_come_from(capsys):
+def test_help_names_the_default_port_and_the_variables_of_the_keys(capsys):
     with pytest.raises(SystemExit) as stopped:
         main(["local", "--help"])
 
