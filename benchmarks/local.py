@@ -44,7 +44,7 @@ from starlette.routing import Route
 from dataflow_magic.client.client import Client
 from dataflow_magic.local.engine import Engine
 from dataflow_magic.local.folder import DataFolder
-from dataflow_magic.local.http.app import Service, create_app
+from dataflow_magic.local.http.app import Backend, create_app
 from dataflow_magic.local.http.gateway import Keys
 from dataflow_magic.local.launch import attach
 from dataflow_magic.local.run import Outcome
@@ -227,8 +227,8 @@ async def serve(folder: Path, stored: int) -> None:
     job = store.add_job("daily", "SCRIPT", max_concurrent_runs=None, condition=condition, extra={})
     fill(store, job.job_id, condition, stored)
     async with Engine(store, folder, _never, slots=2) as engine:
-        service = Service(store, engine, folder, lambda: datetime.now(KST), most_waiting=sys.maxsize)
-        app = create_app(service, KEYS)
+        backend = Backend(store, engine, folder, lambda: datetime.now(KST), most_waiting=sys.maxsize)
+        app = create_app(backend, KEYS)
 
         async def bare(request: Request) -> Response:
             await request.body()
@@ -255,7 +255,7 @@ async def serve(folder: Path, stored: int) -> None:
 def fill(store: Store, job_id: str, condition: dict[str, object], stored: int) -> None:
     begin = datetime(2026, 11, 1, tzinfo=KST)
     text = json.dumps(condition)
-    with store._open() as db:  # noqa: SLF001 - in one go
+    with store._transaction() as db:  # noqa: SLF001 - in one go
         db.executemany(
             "INSERT INTO runs (run_id, job_id, job_name, condition, parameters, status, created, started, ended) "
             "VALUES (?, ?, 'daily', ?, '{\"$a\": \"1\"}', 'COMPLETED', ?, ?, ?)",

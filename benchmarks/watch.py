@@ -58,7 +58,7 @@ from dataflow_magic.errors import ConfigError
 from dataflow_magic.ledger.ledger import INSERT, Ledger, ledger_path, new_key
 from dataflow_magic.ledger.record import record_of
 from dataflow_magic.local.engine import Engine
-from dataflow_magic.local.http.app import Keys, Service, create_app
+from dataflow_magic.local.http.app import Backend, Keys, create_app
 from dataflow_magic.local.run import Outcome, RunSpec
 from dataflow_magic.local.store import Store
 from dataflow_magic.models.request import JobRef, RunRequest
@@ -201,7 +201,7 @@ async def serve(folder: Path, runs: int, jobs: int) -> None:
         spread_starts(folder / "state.sqlite3", runs)
         store.tells = True
         app = create_app(
-            Service(store, engine, folder, lambda: datetime.now(KST)),
+            Backend(store, engine, folder, lambda: datetime.now(KST)),
             Keys(LOCAL_ACCESS_KEY, LOCAL_SECRET_KEY),
         )
         config = uvicorn.Config(

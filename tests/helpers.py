@@ -33,7 +33,7 @@ from traitlets.config import Config
 from dataflow_magic.cell.run import make_request
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.local.engine import Engine
-from dataflow_magic.local.http.app import Keys, Service, create_app
+from dataflow_magic.local.http.app import Backend, Keys, create_app
 from dataflow_magic.local.options import Contract
 from dataflow_magic.local.run import Outcome, RunSpec
 from dataflow_magic.local.store import Store
@@ -205,7 +205,7 @@ class ScriptedService(httpx.AsyncBaseTransport):
         self._engine = Engine(self.store, self.folder, self._run_script, slots=4)
         await self._engine.__aenter__()  # left with the loop: whoever stops it cancels what runs on it
         return create_app(
-            Service(self.store, self._engine, self.folder, self.now, self.contract),
+            Backend(self.store, self._engine, self.folder, self.now, self.contract),
             self.keys,
             clock=lambda: self.seconds() + self.clock_ahead_seconds,
         )

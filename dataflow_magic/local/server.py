@@ -23,7 +23,7 @@ from dataflow_magic.errors import ConfigError
 from dataflow_magic.files import try_lock
 from dataflow_magic.local.engine import Engine, Runner
 from dataflow_magic.local.folder import Address, DataFolder
-from dataflow_magic.local.http.app import Keys, Service, create_app
+from dataflow_magic.local.http.app import Backend, Keys, create_app
 from dataflow_magic.local.log import event, logged_to
 from dataflow_magic.local.objects.samples import install_samples, sample_jobs
 from dataflow_magic.local.options import Contract
@@ -140,8 +140,8 @@ async def _serve(
     slots = max(2, os.cpu_count() or 1)
     java = await asyncio.to_thread(java_in_words, os.environ)
     async with runner as run, Engine(store, folder.path, run, slots=slots) as engine:
-        service = Service(store, engine, folder.path, now, contract)
-        async with _answering(service, keys, listener, stop):
+        backend = Backend(store, engine, folder.path, now, contract)
+        async with _answering(backend, keys, listener, stop):
             url = _url(*listener.getsockname()[:2])
             with _published(folder, Address(url, keys.access_key, keys.secret_key, os.getpid(), java)):
                 event(logger, "the service has started", pid=os.getpid(), contract=contract)
@@ -152,10 +152,10 @@ async def _serve(
 
 @asynccontextmanager
 async def _answering(
-    service: Service, keys: Keys, listener: socket.socket, stop: asyncio.Event
+    backend: Backend, keys: Keys, listener: socket.socket, stop: asyncio.Event
 ) -> AsyncIterator[None]:
     """Accept requests inside the block; set ``stop`` if the server ends by itself."""
-    server = _server(service, keys)
+    server = _server(backend, keys)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     serving.add_done_callback(lambda _: stop.set())
     try:
@@ -230,12 +230,12 @@ class _Server(uvicorn.Server):
             pass
 
 
-def _server(service: Service, keys: Keys) -> _Server:
+def _server(backend: Backend, keys: Keys) -> _Server:
     async def hang_up(scope: Scope, receive: Receive) -> None:
         await server.hang_up(scope, receive)
 
     config = uvicorn.Config(
-        create_app(service, keys, hang_up=hang_up),
+        create_app(backend, keys, hang_up=hang_up),
         lifespan="off",
         ws="none",
         log_config=None,  # `logged_to` configures its loggers

@@ -22,7 +22,7 @@ from starlette.types import ASGIApp
 from dataflow_magic.local.http import responses
 from dataflow_magic.local.http.faults import FaultPlan, Faults
 from dataflow_magic.local.http.gateway import Gateway, HangUp, Keys, cut, gateway_error
-from dataflow_magic.local.http.handlers import Handlers, Service
+from dataflow_magic.local.http.handlers import Backend, Handlers
 from dataflow_magic.local.http.operations import Operation
 from dataflow_magic.local.http.requests import (
     PAGE_LIMIT,
@@ -35,7 +35,7 @@ from dataflow_magic.local.http.requests import (
 from dataflow_magic.local.options import Contract
 from dataflow_magic.local.run import Refusal, RefusalKind
 
-__all__ = ["RUN", "Keys", "Service", "create_app", "operations"]
+__all__ = ["RUN", "Backend", "Keys", "create_app", "operations"]
 
 JOBS = "/api/v1/jobs"
 JOB = f"{JOBS}/{{jobId}}"
@@ -99,7 +99,7 @@ def operations(contract: Contract) -> list[Operation]:
 
 
 def create_app(
-    service: Service, keys: Keys, *, clock: Callable[[], float] = time.time, hang_up: HangUp = cut
+    backend: Backend, keys: Keys, *, clock: Callable[[], float] = time.time, hang_up: HangUp = cut
 ) -> ASGIApp:
     """Return the service as an ASGI application.
 
@@ -111,8 +111,8 @@ def create_app(
         Closes a request's connection without a response, for the fault of that kind.
     """
     faults = Faults()
-    table = operations(service.contract)
-    handlers = Handlers(service, faults, table)
+    table = operations(backend.contract)
+    handlers = Handlers(backend, faults, table)
     app = Starlette(
         routes=[Route(each.path, _endpoint(handlers, each), methods=[each.method]) for each in table],
         exception_handlers={

@@ -54,7 +54,7 @@ from dataflow_magic.local.spark.progress import Progress
 from dataflow_magic.local.store import Store, StoredJob, StoredRun, is_id
 from dataflow_magic.models.wire import RunState, is_final
 
-__all__ = ["Handlers", "Service"]
+__all__ = ["Backend", "Handlers"]
 
 logger = logging.getLogger(__name__)
 
@@ -63,8 +63,8 @@ ALL = 1_000_000_000
 
 
 @dataclass(frozen=True, slots=True)
-class Service:
-    """The parts of the service that handlers use.
+class Backend:
+    """The parts of the service behind its HTTP side.
 
     Parameters
     ----------
@@ -93,15 +93,15 @@ class Handlers:
         All operations, for the OpenAPI document.
     """
 
-    def __init__(self, service: Service, faults: Faults, operations: Sequence[Operation]) -> None:
+    def __init__(self, backend: Backend, faults: Faults, operations: Sequence[Operation]) -> None:
         self._faults = faults
         self._operations = operations
-        self._store = service.store
-        self._engine = service.engine
-        self._folder = service.folder
-        self._now = service.now
-        self._contract = service.contract
-        self._most_waiting = service.most_waiting
+        self._store = backend.store
+        self._engine = backend.engine
+        self._folder = backend.folder
+        self._now = backend.now
+        self._contract = backend.contract
+        self._most_waiting = backend.most_waiting
         self._progress = ProgressReader()
 
     def handle(self, operation: Operation, request: Request, body: bytes) -> Any:
@@ -188,7 +188,7 @@ class Handlers:
 
     def cancel_execution(self, _: Request, run: StoredRun) -> Literal[True]:
         from_thread.run_sync(self._engine.cancel, run.run_id)
-        event(logger, "a run's end was asked for", runId=run.run_id, jobId=run.job_id)
+        event(logger, "a cancel was requested", runId=run.run_id, jobId=run.job_id)
         return True
 
     def get_progress(self, _: Request, run: StoredRun) -> ProgressResponse:

@@ -18,7 +18,7 @@ import pytest
 from dataflow_magic import errors
 from dataflow_magic.client.client import Client
 from dataflow_magic.local.engine import Engine
-from dataflow_magic.local.http.app import Keys, Service, create_app
+from dataflow_magic.local.http.app import Backend, Keys, create_app
 from dataflow_magic.local.log import JsonLines
 from dataflow_magic.local.options import Contract
 from dataflow_magic.local.store import Store
@@ -123,8 +123,8 @@ async def a_world(
     clock, runs = Clock(), ScriptedRuns()
     store = Store(folder / "state.sqlite3", clock.now)
     async with Engine(store, folder, runs, slots=slots) as engine:
-        service = Service(store, engine, folder, clock.now, contract, most_waiting)
-        app = create_app(service, Keys(ACCESS_KEY, SECRET_KEY), clock=clock.seconds)
+        backend = Backend(store, engine, folder, clock.now, contract, most_waiting)
+        app = create_app(backend, Keys(ACCESS_KEY, SECRET_KEY), clock=clock.seconds)
         transport = httpx.ASGITransport(app, raise_app_exceptions=False)
         async with (
             Client(ACCESS_KEY, SECRET_KEY, BASE, transport=transport, now=clock.seconds) as client,
@@ -1079,7 +1079,7 @@ async def test_events_are_logged_with_ids_and_nothing_private(world, caplog):
         ("a run's script has started", run_id, None),
         ("a run has ended", run_id, "FAILED"),
         ("a run was accepted", other, None),
-        ("a run's end was asked for", other, None),
+        ("a cancel was requested", other, None),
         ("a run has ended", other, "CANCELED"),
         ("a job was changed", None, None),
         ("a job was deleted", None, None),
