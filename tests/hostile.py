@@ -1,4 +1,4 @@
-"""Text that means harm, and runs that have it in every field that comes from outside."""
+"""Hostile text, and runs that have it in every field that comes from outside."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ PAYLOADS = {
     "lines": "line\n" * 5_000,
     "template": "${alert(1)} {{7*7}} %(x)s {0} %s <%= 1 %>",
 }
-"""By what each is."""
+"""Texts by their kind."""
 
 
 def hostile_views(text: str) -> Iterator[RunView]:
@@ -61,17 +61,17 @@ def hostile_views(text: str) -> Iterator[RunView]:
     )
     yield sent
     yield replace(sent, is_lost=True, blind_since=NOON, blind_reason=text)
-    ready = _told(sent, "READY", text)
+    ready = _in_state(sent, "READY", text)
     yield ready
     yield replace(ready, blind_since=NOON, blind_reason=text, cancel_requested=True)
-    yield _told(sent, text, text)
-    yield replace(_told(sent, "RUNNING", text), progress=Progress(1, 2, 3, 4, 5, text))
-    ended = _told(sent, "FAILED", text, end_date=NOON + timedelta(seconds=60))
+    yield _in_state(sent, text, text)
+    yield replace(_in_state(sent, "RUNNING", text), progress=Progress(1, 2, 3, 4, 5, text))
+    ended = _in_state(sent, "FAILED", text, end_date=NOON + timedelta(seconds=60))
     yield ended
     yield replace(ended, failure=Failure(text, tuple(text for _ in range(20))))
 
 
-def _told(view: RunView, status: str, detail: str, end_date: datetime | None = None) -> RunView:
+def _in_state(view: RunView, status: str, detail: str, end_date: datetime | None = None) -> RunView:
     execution = JobExecution.model_construct(
         job_execution_id=detail, job_id=detail, status=status, status_detail=detail, end_date=end_date
     )

@@ -1,4 +1,4 @@
-"""One run in each state a card tells apart."""
+"""One run in each state that a card distinguishes."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from tests.views import run_view
 __all__ = ["NOON", "STATES"]
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=KST)
-"""When each was submitted."""
+"""When each run was submitted."""
 
 _SENT = run_view(
     NOON,
@@ -27,7 +27,7 @@ _SENT = run_view(
 )
 
 
-def _told(status: str, **more: Any) -> RunView:
+def _in_state(status: str, **more: Any) -> RunView:
     return replace(_SENT, execution=JobExecution(job_execution_id="7Hk2mQx9LpZa", status=status, **more))
 
 
@@ -46,16 +46,16 @@ STATES = {
         blind_since=NOON,
         blind_reason="the answer to its start was lost; if no run shows by 12:06:30 KST, it was not started",
     ),
-    "READY": _told("READY", status_detail="starting Spark"),
-    "RUNNING": replace(_told("RUNNING"), progress=Progress(2, 5, 70, 128, 1, "count at daily.py:14")),
-    "COMPLETED": _told("COMPLETED", end_date=_END),
-    "FAILED": replace(_told("FAILED", end_date=_END), failure=Failure(_LOG[-1], _LOG)),
-    "CANCELED": replace(_told("CANCELED", end_date=_END), failure=Failure("canceled on request")),
-    "canceling": replace(_told("RUNNING"), cancel_requested=True),
+    "READY": _in_state("READY", status_detail="starting Spark"),
+    "RUNNING": replace(_in_state("RUNNING"), progress=Progress(2, 5, 70, 128, 1, "count at daily.py:14")),
+    "COMPLETED": _in_state("COMPLETED", end_date=_END),
+    "FAILED": replace(_in_state("FAILED", end_date=_END), failure=Failure(_LOG[-1], _LOG)),
+    "CANCELED": replace(_in_state("CANCELED", end_date=_END), failure=Failure("canceled on request")),
+    "canceling": replace(_in_state("RUNNING"), cancel_requested=True),
     "blind": replace(
-        _told("RUNNING"), blind_since=NOON + timedelta(seconds=20), blind_reason="connection refused"
+        _in_state("RUNNING"), blind_since=NOON + timedelta(seconds=20), blind_reason="connection refused"
     ),
-    "unknown": _told("SUSPENDED"),
+    "unknown": _in_state("SUSPENDED"),
     "not started": _given_up(
         NOT_STARTED,
         "the answer to its start was lost, and the job's list has no such run: it was not started; "
@@ -67,4 +67,4 @@ STATES = {
         "%dataflow_attach ID takes that run for it",
     ),
 }
-"""By what it is called."""
+"""Runs by the names of their states."""

@@ -1,4 +1,4 @@
-"""What a card's widgets are wired to in tests: outputs and a wire that are kept instead of shown."""
+"""Outputs and connections of widgets that record what is sent, for tests."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Outputs:
 
 
 class Comm:
-    """The wire to the browser."""
+    """The connection of a widget to the browser."""
 
     def __init__(self, widget: ipywidgets.Widget) -> None:
         self.comm_id = widget.model_id  # or the widget would not be found once it is closed

@@ -50,7 +50,7 @@ ADVICE: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
         (r"NameError|KeyError: '\$", "check that every name the script uses is among the parameters"),
         (
             r"Spark did not start|JVM",
-            "read jvm.log beside the console log; with little memory, start fewer runs at once",
+            "read jvm.log next to the console log; with little memory, start fewer runs at once",
         ),
     )
 )

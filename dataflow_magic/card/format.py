@@ -1,4 +1,4 @@
-"""How cards write values, times and words from outside: cleaned, on one line and cut, so that no one else has to. Pure."""
+"""How cards write states, values, times and text from outside: cleaned, on one line and cut. Pure: no markup, no clock."""
 
 from __future__ import annotations
 
@@ -41,14 +41,14 @@ __all__ = [
 ]
 
 VALUE_LENGTH: Final = 72
-"""Characters of a value that are shown; a longer one is cut in the middle."""
+"""Characters of a value on the card; a longer one is cut in the middle."""
 
 FULL_LENGTH: Final = 4_000
-"""Characters of a value that can be had by pointing at it, and of one line of a log."""
+"""Characters of a value in its tooltip, and of one line of a log."""
 
 
 class Kind(StrEnum):
-    """The sort of state a run is in; it picks the colour."""
+    """The kind of a state, which decides its colour."""
 
     WAITING = "waiting"
     RUNNING = "running"
@@ -69,7 +69,7 @@ KINDS: Final[dict[str, Kind]] = {
     RunState.FAILED: Kind.BAD,
     RunState.CANCELED: Kind.CANCELED,
 }
-"""Of each state that is known; any other is `Kind.UNKNOWN`."""
+"""State -> its kind; a state that is not here is `Kind.UNKNOWN`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -90,7 +90,7 @@ class Row:
 
 
 def waiting(view: RunView, words: Words) -> str:
-    """Return what a run waits for, empty where it does not."""
+    """Return what a run waits for; empty where it waits for nothing."""
     if not view.waiting_for:
         return ""
     known = {WAITS_FOR_ANSWER: words.for_the_answer, WAITS_FOR_START: words.for_the_start}
@@ -98,8 +98,8 @@ def waiting(view: RunView, words: Words) -> str:
 
 
 def target(view: RunView) -> str:
-    """Return where a run is."""
-    # Host and port only: an address may carry a user and a password.
+    """Return the target of a run: ``local``, ``cloud``, or a profile's name and the host of its endpoint."""
+    # Host and port only: an address may contain a user and a password.
     address = urlsplit(view.endpoint)
     host = short(address.netloc.rpartition("@")[2])
     if view.target in ("local", "cloud"):
@@ -119,55 +119,55 @@ def tick_seconds(elapsed: float) -> float:
 
 
 def clock(moment: datetime) -> str:
-    """Return the time of the day, in the service's zone."""
+    """Return the time of day in Korea."""
     return f"{moment.astimezone(KST):%H:%M:%S} KST"
 
 
 def day_and_clock(moment: datetime) -> str:
-    """Return the day and the time, in the service's zone."""
+    """Return the date and the time in Korea."""
     return f"{moment.astimezone(KST):%Y-%m-%d %H:%M:%S} KST"
 
 
 def ended(began: datetime, end: datetime) -> str:
-    """Return when a run ended, without the day where that is the one it began."""
+    """Return the time of an end, with its date if that is not the date of the beginning."""
     same_day = began.astimezone(KST).date() == end.astimezone(KST).date()
     return clock(end) if same_day else day_and_clock(end)
 
 
 def spell(value: Parameter) -> str:
-    """Return a value as its JSON has it: a JSON block is sent with its own types."""
+    """Return a value as JSON writes it: a JSON block is sent with its own types."""
     if isinstance(value, bool):
         return "true" if value else "false"
     return str(value)
 
 
 def row(name: str, raw: str) -> Row:
-    """Return a name and its value, which can be had longer than it is shown."""
+    """Return a name and its value, cut."""
     full = clean(cut(raw, FULL_LENGTH))
     value = cut(full, VALUE_LENGTH)
     return Row(short(name), value, full if full != value else "")
 
 
 def short(text: str) -> str:
-    """Return a name or an id."""
+    """Return a name or an id, cleaned and cut."""
     return cut(clean(cut(text, FULL_LENGTH)), VALUE_LENGTH)
 
 
 def line(text: str) -> str:
-    """Return the words of a message on one line, without colour codes."""
+    """Return a message on one line, cleaned and cut, without colour codes."""
     bounded = cut(without_colours(text), FULL_LENGTH)
     return cut(clean(" ".join(bounded.split())), 8 * VALUE_LENGTH)
 
 
 def log_line(text: str) -> str:
-    """Return one line of a log as a terminal would show it."""
-    # A carriage return starts the line over, as progress bars do: the last writing is what a terminal would show.
+    """Return one line of a log as a terminal shows it."""
+    # Progress bars write a line again after a carriage return; a terminal shows what was written last.
     shown = without_colours(text).rstrip("\r\n").rpartition("\r")[2]
     return clean(cut(shown.expandtabs(4), FULL_LENGTH))
 
 
 def cut(text: str, length: int) -> str:
-    """Return text of at most so many characters, without its middle where it has more."""
+    """Return text of at most so many characters; longer text loses its middle."""
     if len(text) <= length:
         return text
     head = length // 2

@@ -41,7 +41,7 @@ class LiveCard(Generic[S]):
     interactive
         Whether the front end can show widgets. Without them `update` repaints the outputs as HTML and text, and only
         when more than the time has changed.
-    beside
+    above
         A card below which this one is shown, in that card's outputs: a button's click has no cell of its own.
     """
 
@@ -52,11 +52,11 @@ class LiveCard(Generic[S]):
         *,
         display: Display = ipython_display,
         interactive: bool = True,
-        beside: LiveCard[S] | None = None,
+        above: LiveCard[S] | None = None,
     ) -> None:
         self._look = look
         self._actions = actions
-        self._outputs = _Outputs(display, interactive=interactive) if beside is None else beside.outputs
+        self._outputs = _Outputs(display, interactive=interactive) if above is None else above.outputs
         self._outputs.cards.append(self)
         self._lock = self._outputs.lock
         self._widgets: Widgets[S] | None = None
@@ -69,8 +69,8 @@ class LiveCard(Generic[S]):
             self._show_state(state)
             self._outputs.show()
 
-    def show_beside(self, state: S) -> None:
-        """Show the card in the outputs of the card it stands beside."""
+    def show_below(self, state: S) -> None:
+        """Show the card below the other one, in its outputs."""
         with self._lock:
             self._show_state(state)
             self._outputs.refresh()

@@ -76,11 +76,11 @@ class Painter(Generic[S]):
         """What shows the card."""
         return self._presenter
 
-    def show(self, *, beside: Painter[S] | None = None) -> None:
+    def show(self, *, above: Painter[S] | None = None) -> None:
         """Show the card below the running cell, or below another card, and keep it up to date there."""
         self._is_waited_on = False
         self._shown_in = None
-        self._presenter.show(self._painted.card_state(), beside=beside.presenter if beside else None)
+        self._presenter.show(self._painted.card_state(), above=above.presenter if above else None)
         self._paint_in_background()
         self._was_shown()
 

@@ -65,16 +65,16 @@ class Presenter(Generic[S]):
         """Whether there is a card whose widgets a user can watch."""
         return self._card is not None and self._where is FrontEnd.WIDGETS
 
-    def show(self, state: S, *, beside: Presenter[S] | None = None) -> None:
+    def show(self, state: S, *, above: Presenter[S] | None = None) -> None:
         """Show the card below the running cell, or below another card in that card's outputs."""
         if self._where is FrontEnd.TERMINAL:
             self._line_key = state.line_key
             self._write(self._look.text(state))
             return
-        other = beside._card if beside is not None else None  # noqa: SLF001
+        other = above._card if above is not None else None  # noqa: SLF001
         if self._card is None and other is not None:
-            self._card = self._new_card(beside=other)
-            self._card.show_beside(state)
+            self._card = self._new_card(above=other)
+            self._card.show_below(state)
             return
         if self._card is None:
             self._card = self._new_card()

@@ -90,8 +90,8 @@ SENTENCES: Final[tuple[tuple[str, str, str], ...]] = (
     # Watching
     (
         "polling is paused until other keys are found, or these are tried again",
-        "다른 키가 발견되거나 같은 키로 다시 시도할 때까지 조회를 멈춥니다",
-        "別のキーが見つかるか同じキーで再試行されるまで、監視を一時停止しています",
+        "다른 키가 발견되거나 현재 키로 다시 시도할 때까지 조회를 멈춥니다",
+        "別のキーが見つかるか現在のキーで再試行されるまで、状態の取得を一時停止しています",
     ),
     (
         "this kernel follows the run no longer",
@@ -478,8 +478,8 @@ SENTENCES: Final[tuple[tuple[str, str, str], ...]] = (
     ),
     (
         "{name}, line {n}: no value can replace {parameter} here",
-        "{name} {n}행: 값을 쓸 수 없는 위치에 {parameter} 파라미터가 있습니다",
-        "{name} の {n} 行目: {parameter} は値を置けない位置にあります",
+        "{name} {n}행: 이 위치의 {parameter}에는 값을 넣을 수 없습니다",
+        "{name} の {n} 行目: この位置の {parameter} は値に置き換えられません",
     ),
     (
         "write it alone, or inside quotes as {example}",
@@ -488,14 +488,10 @@ SENTENCES: Final[tuple[tuple[str, str, str], ...]] = (
     ),
     (
         "{name} is nested too deeply for parameters",
-        "{name}: 식의 중첩이 너무 깊어 파라미터를 넣을 수 없습니다",
-        "{name} は式のネストが深すぎて、パラメータを入れられません",
+        "{name} 파일은 중첩이 너무 깊어 파라미터를 넣을 수 없습니다",
+        "{name} は入れ子が深すぎるため、パラメータを置き換えられません",
     ),
-    (
-        "split its longest expression",
-        "가장 긴 식을 나누세요",
-        "最も長い式を分割してください",
-    ),
+    ("split its longest expression", "가장 긴 식을 나누세요", "最も長い式を分割してください"),
     (
         "the parameter {name} has no name",
         "{name} 파라미터에 이름이 없습니다",
@@ -591,7 +587,7 @@ SENTENCES: Final[tuple[tuple[str, str, str], ...]] = (
         "スクリプトが使う名前がすべてパラメータにあるか確認してください",
     ),
     (
-        "read jvm.log beside the console log",
+        "read jvm.log next to the console log",
         "콘솔 로그와 같은 위치의 jvm.log를 확인하세요",
         "コンソールログと同じ場所の jvm.log を確認してください",
     ),

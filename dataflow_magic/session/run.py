@@ -358,7 +358,7 @@ class Run:
             self.set_card_fields(remark=f"not started again: {error}")
         else:
             self.set_card_fields(remark="")
-            run._shown().show(beside=self._shown())  # noqa: SLF001 - of this class
+            run._shown().show(above=self._shown())  # noqa: SLF001 - of this class
 
     # Work
 

@@ -1,4 +1,4 @@
-"""The card in a real JupyterLab: alive beside running cells, canceling, surviving a reload, and right once saved."""
+"""The card of a run in a real JupyterLab: live next to running cells, its buttons, a reload, and the saved notebook."""
 
 from __future__ import annotations
 
@@ -36,20 +36,20 @@ REQUEST = RunRequest(
 )
 SENT = RunView(REQUEST, "local", "http://127.0.0.1:4242", "", "daily_delays", NOON)
 
-def told(status, **more):
+def in_state(status, **more):
     return replace(SENT, execution=JobExecution(job_execution_id="7Hk2mQx9LpZa", status=status, **more))
 
 def at(seconds, view, **options):
     return card_state(view, NOON + timedelta(seconds=seconds), **options)
 
-READY = told("READY", status_detail="starting Spark")
-RUNNING = told("RUNNING")
+READY = in_state("READY", status_detail="starting Spark")
+RUNNING = in_state("RUNNING")
 BLIND = replace(RUNNING, blind_since=NOON + timedelta(seconds=20), blind_reason="connection refused")
 HALF_WAY = replace(RUNNING, progress=Progress(1, 3, 50, 200), past=Past(185, 130, 300, 8))
 CANCELING = replace(RUNNING, cancel_requested=True)
-COMPLETED = told("COMPLETED", end_date=NOON + timedelta(seconds=187))
+COMPLETED = in_state("COMPLETED", end_date=NOON + timedelta(seconds=187))
 FAILED = replace(
-    told("FAILED", end_date=NOON + timedelta(seconds=187)),
+    in_state("FAILED", end_date=NOON + timedelta(seconds=187)),
     failure=Failure("ValueError: <no> flights", tuple(f"line {n} of <the log>" for n in range(20))),
 )
 clicks = []
@@ -62,7 +62,7 @@ SHOW = "card.show(at(4, READY))"
 
 @pytest.fixture
 def run_cells(lab: Lab, page: Page, request: pytest.FixtureRequest) -> Callable[..., OpenNotebook]:
-    """Open a notebook with the set-up, these cells, and the first of them run."""
+    """Open a notebook with the set-up and these cells, and run the first of them."""
 
     def opened(*cells: str) -> OpenNotebook:
         name = f"{request.node.function.__name__}.ipynb"
@@ -91,7 +91,7 @@ def bottom_of(shown: Locator) -> float:
     return box["y"] + box["height"]
 
 
-def test_a_card_lives_on_while_another_cell_runs(run_cells):
+def test_a_card_stays_live_while_another_cell_runs(run_cells):
     notebook = run_cells(
         f"{SHOW}\nimport threading\ngo = threading.Event()\n"
         "def watch():\n    go.wait(60)\n    card.update(at(12, RUNNING))\n"
@@ -127,10 +127,10 @@ def test_the_card_keeps_its_size_from_the_first_state_to_the_last(run_cells):
         assert size_of(card_of(notebook)) == first
 
 
-def test_a_card_that_is_over_keeps_its_width_above_one_that_lives(run_cells):
+def test_a_finished_card_is_as_wide_as_the_live_card_below_it(run_cells):
     notebook = run_cells(
         SHOW,
-        "LiveCard(RUN_CARD, Actions(), beside=card).show_beside(at(5, READY))",
+        "LiveCard(RUN_CARD, Actions(), above=card).show_below(at(5, READY))",
         "card.finish(at(190, COMPLETED))",
     )
     notebook.page.set_viewport_size({"width": 900, "height": 800})  # less than its lines take
@@ -167,7 +167,7 @@ def test_the_buttons_reach_python_by_mouse_and_by_keyboard(run_cells):
     expect(card.get_by_role("button")).to_have_count(0)
 
 
-def test_how_far_a_run_is_is_a_bar_to_those_who_do_not_see_it(run_cells):
+def test_progress_is_a_bar_for_screen_readers(run_cells):
     notebook = run_cells("card.show(at(14, HALF_WAY))")
     bar = card_of(notebook).get_by_role("progressbar", name="Spark tasks done")
 
@@ -183,7 +183,7 @@ def test_one_click_selects_an_id_whole(run_cells):
     assert notebook.page.evaluate("getSelection().toString()") == "7Hk2mQx9LpZa"
 
 
-def test_a_page_that_was_reloaded_sees_the_run_go_on_and_end(run_cells):
+def test_a_reloaded_page_shows_the_run_to_its_end(run_cells):
     notebook = run_cells(SHOW, "card.update(at(12, RUNNING))", "card.finish(at(190, FAILED))")
     notebook.save()
     notebook.reload()
@@ -196,7 +196,7 @@ def test_a_page_that_was_reloaded_sees_the_run_go_on_and_end(run_cells):
     expect(notebook.output(1).get_by_role("button")).to_have_count(0)
 
 
-def test_a_log_is_folded_and_begins_at_its_end(run_cells):
+def test_a_log_is_folded_and_scrolled_to_its_end(run_cells):
     notebook = run_cells("card.show(at(190, FAILED))")
 
     expect(card_of(notebook).locator("pre")).not_to_be_visible()
@@ -209,7 +209,7 @@ def test_a_log_is_folded_and_begins_at_its_end(run_cells):
 
 @pytest.fixture(scope="module")
 def saved(lab: Lab, browser: Browser) -> Path:
-    """A notebook whose card was alive in two outputs when its run failed, saved."""
+    """A saved notebook whose card was live in two outputs when its run failed."""
     path = lab.root / "saved.ipynb"
     write_notebook(path, SETUP, SHOW, "card.show(at(12, RUNNING))", "card.finish(at(190, FAILED))")
     page = browser.new_page()
@@ -222,7 +222,7 @@ def saved(lab: Lab, browser: Browser) -> Path:
     return path
 
 
-def test_a_saved_card_is_html_and_text_and_says_what_happened(saved):
+def test_a_saved_card_is_html_and_text_with_the_reason(saved):
     cells = json.loads(saved.read_text())["cells"]
     bundles = [output["data"] for cell in cells[1:3] for output in cell["outputs"]]
 
@@ -249,7 +249,7 @@ def test_a_saved_card_is_still_there_when_the_notebook_is_opened_again(saved, la
     expect(again.output(1)).not_to_contain_text("widget")
 
 
-def test_nbconvert_shows_the_card_without_fetching_anything_for_it(saved, page):
+def test_nbconvert_shows_the_card_and_fetches_nothing_for_it(saved, page):
     subprocess.run(
         [sys.executable, "-m", "nbconvert", "--to", "html", str(saved)],
         check=True,
@@ -265,7 +265,7 @@ def test_nbconvert_shows_the_card_without_fetching_anything_for_it(saved, page):
     expect(card).to_have_css("border-top-left-radius", "8px")
 
 
-def test_an_open_card_is_readable_where_widgets_are_not(run_cells, lab):
+def test_a_live_card_is_readable_without_widgets(run_cells, lab):
     notebook = run_cells(SHOW)
     saved_notebook = notebook.save()
     assert WIDGET in saved_notebook["cells"][1]["outputs"][0]["data"]
@@ -277,7 +277,7 @@ def test_an_open_card_is_readable_where_widgets_are_not(run_cells, lab):
     expect(card_of(again)).to_contain_text("as of 12:00:04 KST · refresh with %dataflow_status 7Hk2mQx9LpZa")
 
 
-def test_a_lab_of_its_own_takes_variables_and_settings(start_lab, page, tmp_path):
+def test_a_new_lab_takes_variables_and_settings(start_lab, page, tmp_path):
     lab = start_lab(
         env={"DATAFLOW_TARGET": "elsewhere"},
         settings={"@jupyterlab/apputils-extension/themes": {"theme": "JupyterLab Dark"}},

@@ -1,4 +1,4 @@
-"""Text that means harm in a real JupyterLab: no script runs, nothing is fetched, the card keeps its size and says it."""
+"""Hostile text in a real JupyterLab: no script runs, nothing is fetched, the card keeps its size and shows the text."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ CARDS = len(list(hostile_views("")))
 MOST_PIXELS = 1_200
 """Height of a card with twelve parameters, a reason of many lines and a log that scrolls."""
 ALIVE = 3
-"""Which of the cards is shown with widgets: the one with most to say while it lives."""
+"""The card that is shown with widgets: the live one with the most text."""
 
 # What is looked at in one card: attributes that run scripts, elements that fetch or lead somewhere, formulas.
 LOOK = """cards => cards.map(card => {
@@ -56,7 +56,7 @@ def show(name):
 
 @pytest.fixture(scope="module")
 def fetched() -> list[str]:
-    """Addresses the page asked for."""
+    """Addresses the page requested."""
     return []
 
 
@@ -72,7 +72,7 @@ def notebook(lab: Lab, browser: Browser, fetched: list[str]) -> Iterator[OpenNot
 
 
 @pytest.mark.parametrize(("cell", "name"), list(enumerate(PAYLOADS, 1)), ids=list(PAYLOADS))
-def test_no_card_has_anything_that_runs_fetches_or_grows(notebook, cell, name):
+def test_no_card_runs_fetches_or_grows(notebook, cell, name):
     # JupyterLab renders only the outputs that are in sight.
     notebook.output(cell).scroll_into_view_if_needed()
     cards = notebook.output(cell).locator(".dfm-card")
@@ -97,7 +97,7 @@ def test_no_script_ran_and_no_request_left_the_page(notebook, fetched):
     assert [url for url in fetched if not url.startswith((origin, "data:", "blob:"))] == []
 
 
-def test_what_a_service_says_is_shown_and_does_nothing(lab, page, tmp_path):
+def test_text_of_a_service_is_shown_and_does_nothing(lab, page, tmp_path):
     # Job names in the table of jobs, and in the refusal of a start the words and the code of the service.
     said = [""]
 

@@ -1,8 +1,8 @@
 """The card of each state in JupyterLab: its outline as approved, and whether its words can be read in both themes.
 
 Each outline in ``approved/`` is Playwright's ARIA snapshot of the card: roles, names and words in order, compared exactly.
-Pixels are not compared: each version of Chromium and of its fonts draws letters otherwise. After a change that is meant,
-``DATAFLOW_APPROVE=1`` has this test write the outlines anew, for a look at their difference.
+Pixels are not compared: each version of Chromium and its fonts draws letters differently. After an intended change,
+``DATAFLOW_APPROVE=1`` makes this test write the outlines again; review the difference.
 """
 
 from __future__ import annotations
@@ -73,7 +73,7 @@ def show(name):
 
 @pytest.fixture(scope="module")
 def notebook(lab: Lab, browser: Browser) -> Iterator[OpenNotebook]:
-    """A notebook with the card of each state, alive where its run is."""
+    """A notebook with the card of each state, live where its run is."""
     write_notebook(lab.root / "approved.ipynb", SETUP, *(f"show({name!r})" for name in STATES))
     with open_page(browser) as page:
         opened = lab.open(page, "approved.ipynb")
@@ -96,7 +96,7 @@ def test_the_outline_of_a_card_is_the_approved_one(notebook, cell, name):
     assert outline == approved.read_text("utf-8")
 
 
-def test_each_approved_outline_is_of_a_state():
+def test_each_approved_outline_belongs_to_a_state():
     assert {path.stem for path in APPROVED.glob("*.yaml")} == {
         name.replace(" ", "-").lower() for name in STATES
     }

@@ -1,4 +1,4 @@
-"""The card of a sweep in a real JupyterLab: one bar, rows that scroll, a cancel that is asked about, and right once saved."""
+"""The card of a sweep in a real JupyterLab: its bar, its rows, its buttons, and the saved notebook."""
 
 from __future__ import annotations
 
@@ -55,7 +55,7 @@ SHOW = "card.show(at(4, *['READY'] * 20))"
 
 @pytest.fixture
 def run_cells(lab: Lab, page: Page, request: pytest.FixtureRequest) -> Callable[..., OpenNotebook]:
-    """Open a notebook with the set-up, these cells, and the first of them run."""
+    """Open a notebook with the set-up and these cells, and run the first of them."""
 
     def opened(*cells: str) -> OpenNotebook:
         name = f"{request.node.function.__name__}.ipynb"
@@ -82,7 +82,7 @@ def states(notebook: OpenNotebook) -> list[str]:
     return card_of(notebook).locator("tbody th").all_text_contents()
 
 
-def test_the_card_of_twenty_runs_lives_keeps_its_size_and_ends_as_html(run_cells, tmp_path):
+def test_the_card_of_twenty_runs_keeps_its_size_and_ends_as_html(run_cells, tmp_path):
     notebook = run_cells(
         SHOW,
         "card.update(at(9, *['RUNNING'] * 4, *['READY'] * 16))",
@@ -146,7 +146,7 @@ def test_the_rows_scroll_under_their_columns_and_an_id_is_selected_whole(run_cel
     assert abs(column["x"] - cell["x"]) < 1
 
 
-def test_canceling_is_asked_about_and_retrying_is_done_at_once(run_cells):
+def test_canceling_asks_for_confirmation_and_retrying_does_not(run_cells):
     notebook = run_cells(SHOW, "card.update(at(70, 'FAILED', *['RUNNING'] * 19))", "print(clicks)")
     output = notebook.output(1)
     output.get_by_role("button", name="Cancel all").click()
@@ -163,7 +163,7 @@ def test_canceling_is_asked_about_and_retrying_is_done_at_once(run_cells):
     assert notebook.output_text(3) == "['retry', 'cancel']\n"
 
 
-def test_the_card_is_legible_in_the_dark(run_cells, tmp_path: Path):
+def test_the_card_is_legible_in_the_dark_theme(run_cells, tmp_path: Path):
     notebook = run_cells(SHOW, "card.update(at(70, 'FAILED', *['COMPLETED'] * 7, *['RUNNING'] * 12))")
     notebook.theme("JupyterLab Dark")
     notebook.run_cell(2)

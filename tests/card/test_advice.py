@@ -1,4 +1,4 @@
-"""What a card advises to try, by the reason a run gave."""
+"""The advice on a card, by the reason of a failure."""
 
 import pytest
 
@@ -26,9 +26,9 @@ from dataflow_magic.card.advice import advice
         ("", "read the end of the log"),
     ],
 )
-def test_a_reason_that_is_known_has_its_remedy_and_any_other_the_log(reason, said):
+def test_a_known_reason_has_its_advice_and_any_other_points_to_the_log(reason, said):
     assert said in advice(reason)
 
 
-def test_a_modules_name_cannot_smuggle_in_more_than_a_name():
+def test_a_module_s_name_can_bring_in_nothing_but_a_name():
     assert advice("ModuleNotFoundError: No module named '<b>'") == "read the end of the log"

@@ -1,4 +1,4 @@
-"""Whether what a card says can be read: contrast by WCAG 2, in the colours of JupyterLab's own themes."""
+"""The contrast of a card's text by WCAG 2, in the colours of JupyterLab's own themes."""
 
 from __future__ import annotations
 
@@ -38,7 +38,7 @@ class Theme:
         ):
             name, fallback = found.groups()
             known = own.get(name) or self._variables.get(name) or fallback
-            assert known is not None, f"nobody says what {name} is"
+            assert known is not None, f"no style sheet sets {name}"
             value = value.replace(found[0], known.strip())
         return value
 
@@ -63,7 +63,7 @@ def rules_of(page: str) -> list[dict[str, str]]:
 
 
 def over(value: str, below: Colour) -> Colour:
-    """Return what is seen of a colour that may be transparent, on what is below it."""
+    """Return the visible colour of one that may be transparent, on its background."""
     parsed = tinycss2.color4.parse_color(value)
     assert parsed is not None, f"{value!r} is no colour this test can read"
     *channels, alpha = parsed.to("srgb")
@@ -93,7 +93,7 @@ def test_contrast_is_that_of_wcag(text, ground, ratio):
 
 
 @states
-def test_the_word_of_the_state_is_readable_on_its_ground_with_inline_style_alone(view):
+def test_the_state_is_readable_on_its_background_with_inline_style_alone(view):
     state = card_state(view, NOON)
     page = to_html(state)
     # Of the elements with colours of their own, the one that begins last before the word.

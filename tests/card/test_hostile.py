@@ -1,4 +1,4 @@
-"""Text that means harm, in every field of a run that comes from outside: what cards and lines are made of it."""
+"""Hostile text in every field of a run that comes from outside: cards, lines and errors stay harmless."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ HARMLESS = set(
     strong style summary table tbody td th thead time tr ul
     """.split()  # noqa: SIM905  a list of quoted words is harder to read
 )
-"""Elements that neither run, fetch, lead elsewhere nor take input."""
+"""Elements that run nothing, fetch nothing, link nowhere and take no input."""
 
 payloads = pytest.mark.parametrize("text", PAYLOADS.values(), ids=PAYLOADS)
 
 
 class Markup(HTMLParser):
-    """What a browser would find: elements with their attributes, and the texts of style sheets."""
+    """Reads HTML as a browser does: elements with their attributes, and the texts of style sheets."""
 
     def __init__(self, page: str) -> None:
         super().__init__()
@@ -70,7 +70,7 @@ class Markup(HTMLParser):
 
 
 @payloads
-def test_the_markup_is_that_of_a_harmless_run(text):
+def test_hostile_text_adds_no_markup(text):
     for view, plain in zip(hostile_views(text), hostile_views("plain"), strict=True):
         page = to_html(card_state(view, NOON))
         found, usual = Markup(page), Markup(to_html(card_state(plain, NOON)))
@@ -87,7 +87,7 @@ def test_the_markup_is_that_of_a_harmless_run(text):
 
 
 @pytest.mark.parametrize("name", ["a formula", "backslashes", "template"])
-def test_no_text_holds_what_a_typesetter_looks_for(name):
+def test_no_text_can_become_a_formula(name):
     for view in hostile_views(PAYLOADS[name]):
         texts = Markup(to_html(card_state(view, NOON))).texts
 
@@ -104,18 +104,18 @@ def test_a_card_stays_small(text):
 
 
 @payloads
-def test_plain_text_cannot_move_a_cursor_hide_text_or_run_on(text):
+def test_plain_text_cannot_move_a_cursor_hide_text_or_grow(text):
     for view in hostile_views(text):
-        told = to_text(card_state(view, NOON))
+        text = to_text(card_state(view, NOON))
 
-        assert len(told.split("\n")) <= 30
-        assert max(len(line) for line in told.split("\n")) < 1_000
-        for line in told.split("\n"):
+        assert len(text.split("\n")) <= 30
+        assert max(len(line) for line in text.split("\n")) < 1_000
+        for line in text.split("\n"):
             assert_harmless(line)
 
 
 @pytest.mark.parametrize("name", ["script", "event handler", "a link", "a comment", "template"])
-def test_the_words_are_shown_as_they_are(name):
+def test_the_text_is_shown_unchanged(name):
     text = PAYLOADS[name]
     view = next(hostile_views(text))
     (shown,) = (row.full or row.value for row in card_state(view, NOON).parameters if row.name == "other")

@@ -1,4 +1,4 @@
-"""What a run's card says, how it says it in HTML and text, and how its widgets live and end."""
+"""The card of a run: its state, its HTML and text, and the life of its widgets."""
 
 from __future__ import annotations
 
@@ -39,7 +39,7 @@ SENT = run_view(
 )
 
 
-def told(status: str, view: RunView = SENT, **more: Any) -> RunView:
+def in_state(status: str, view: RunView = SENT, **more: Any) -> RunView:
     return replace(view, execution=JobExecution(job_execution_id="7Hk2mQx9LpZa", status=status, **more))
 
 
@@ -51,14 +51,14 @@ def with_parameters(**parameters: Any) -> RunView:
     return asking(SENT, parameters={f"${name}": value for name, value in parameters.items()})
 
 
-READY = told("READY", status_detail="starting Spark")
-RUNNING = told("RUNNING")
+READY = in_state("READY", status_detail="starting Spark")
+RUNNING = in_state("RUNNING")
 BLIND = replace(RUNNING, blind_since=NOON + timedelta(seconds=20), blind_reason="connection refused")
 CANCELING = replace(RUNNING, cancel_requested=True)
-COMPLETED = told("COMPLETED", end_date=NOON + timedelta(seconds=187))
+COMPLETED = in_state("COMPLETED", end_date=NOON + timedelta(seconds=187))
 HALF_WAY = replace(RUNNING, progress=Progress(1, 3, 50, 200, doing="count at daily.py:14"))
 FAILED = replace(
-    told("FAILED", end_date=NOON + timedelta(seconds=187)),
+    in_state("FAILED", end_date=NOON + timedelta(seconds=187)),
     failure=Failure(
         "ValueError: no flights", ("Traceback (most recent call last):", "ValueError: no flights")
     ),
@@ -81,21 +81,21 @@ class TestState:
             (90_000, "25 h 00 min"),
         ],
     )
-    def test_elapsed_time_of_a_living_run_moves_by_its_tick(self, seconds, shown):
+    def test_elapsed_time_of_a_live_run_moves_by_its_tick(self, seconds, shown):
         assert at(seconds, RUNNING).elapsed == shown
 
-    def test_elapsed_time_of_a_run_that_is_over_is_exact(self):
+    def test_elapsed_time_of_an_ended_run_is_exact(self):
         assert at(9_999, COMPLETED).elapsed == "3 min 07 s"
 
     def test_the_elapsed_time_does_not_step_back_at_the_end(self):
-        # The service tells the end in whole seconds.
+        # The service's end is in whole seconds.
         late = replace(SENT, submitted_at=NOON + timedelta(seconds=0.9))
         assert at(11.9, late).elapsed == "11 s"
-        assert at(12, told("CANCELED", late, end_date=NOON + timedelta(seconds=11))).elapsed == "11 s"
+        assert at(12, in_state("CANCELED", late, end_date=NOON + timedelta(seconds=11))).elapsed == "11 s"
 
     @pytest.mark.parametrize(("minutes", "shown"), [(4, "4 min"), (0, ""), (None, "")])
     def test_without_an_end_date_the_minutes_of_the_service_are_shown(self, minutes, shown):
-        assert at(9_999, told("CANCELED", running_time=minutes)).elapsed == shown
+        assert at(9_999, in_state("CANCELED", running_time=minutes)).elapsed == shown
 
     @pytest.mark.parametrize(("elapsed", "seconds"), [(0, 1), (119.9, 1), (120, 10), (4_000, 10)])
     def test_the_clock_ticks_every_second_for_two_minutes_then_every_ten(self, elapsed, seconds):
@@ -110,12 +110,12 @@ class TestState:
             (BLIND, "RUNNING", Kind.BLIND),
             (COMPLETED, "COMPLETED", Kind.GOOD),
             (FAILED, "FAILED", Kind.BAD),
-            (told("CANCELED"), "CANCELED", Kind.CANCELED),
-            (told("SUSPENDED"), "SUSPENDED", Kind.UNKNOWN),
-            (told(""), "NO STATE", Kind.UNKNOWN),
+            (in_state("CANCELED"), "CANCELED", Kind.CANCELED),
+            (in_state("SUSPENDED"), "SUSPENDED", Kind.UNKNOWN),
+            (in_state(""), "NO STATE", Kind.UNKNOWN),
         ],
     )
-    def test_the_state_is_the_word_of_the_service_and_picks_a_colour(self, view, state, kind):
+    def test_the_state_is_the_service_s_word_and_decides_the_colour(self, view, state, kind):
         shown = at(1, view)
 
         assert (shown.state, shown.kind) == (state, kind)
@@ -131,7 +131,7 @@ class TestState:
             (Past(185, 130, 300, 8), 310, "longer than its last 8 completed runs (at most 5 min 00 s)", True),
         ],
     )
-    def test_how_long_it_takes_is_told_beside_how_long_it_took_before(self, past, seconds, shown, is_late):
+    def test_the_card_compares_the_run_with_its_job_s_earlier_runs(self, past, seconds, shown, is_late):
         state = at(seconds, replace(RUNNING, past=past))
 
         assert (state.past, state.is_late) == (shown, is_late)
@@ -143,31 +143,31 @@ class TestState:
             (Progress(1, 3, 50, 200, 2), "50 of 200 tasks · 1 of 3 stages · failed attempts: 2"),
         ],
     )
-    def test_how_far_it_is_is_told_in_tasks_and_stages(self, progress, shown):
+    def test_progress_is_shown_in_tasks_and_stages(self, progress, shown):
         bar = at(4, replace(RUNNING, progress=progress)).bar
 
         assert bar is not None
         assert (bar.done, bar.total, bar.text) == (50, 200, shown)
 
-    def test_what_became_of_a_click_is_told(self):
+    def test_the_error_of_a_click_is_shown(self):
         view = replace(RUNNING, remark="the cancel was not accepted:\n no answer")
 
         assert "the cancel was not accepted: no answer" in to_text(at(4, view))
 
-    def test_a_silent_service_is_told_with_the_time_and_the_reason(self):
+    def test_a_silent_service_is_shown_with_the_time_and_the_reason(self):
         assert at(95, BLIND).blind == "no answer since 12:00:20 KST: connection refused"
         assert at(95, BLIND).elapsed == "1 min 35 s"
 
-    def test_a_silence_that_began_on_another_day_is_told_with_its_date(self):
+    def test_a_silence_that_began_on_another_day_has_its_date(self):
         assert at(86_400, BLIND).blind.startswith("no answer since 2026-11-01 12:00:20 KST")
 
-    def test_a_run_that_is_looked_for_tells_its_story_and_nothing_before_it(self):
+    def test_a_run_that_is_being_reconciled_shows_its_reason_alone(self):
         story = "the answer to its start was lost; if no run shows by 12:06:30 KST, it was not started"
         lost = replace(BLIND, execution=None, is_lost=True, blind_reason=story)
 
         assert at(95, lost).blind == story
 
-    def test_a_run_that_is_over_is_not_blind_waiting_or_canceling(self):
+    def test_an_ended_run_is_not_blind_waiting_or_canceling(self):
         over = at(200, replace(COMPLETED, blind_since=NOON, cancel_requested=True))
 
         assert (over.kind, over.blind, over.waiting, over.cancel, over.refresh) == (Kind.GOOD, "", "", "", "")
@@ -177,8 +177,8 @@ class TestState:
 
         assert (shown.as_of, shown.submitted) == ("12:03:04 KST", "2026-11-01 12:00:00 KST")
 
-    def test_an_end_on_another_day_is_told_with_its_day(self):
-        late = told("COMPLETED", end_date=NOON + timedelta(hours=13))
+    def test_an_end_on_another_day_has_its_date(self):
+        late = in_state("COMPLETED", end_date=NOON + timedelta(hours=13))
 
         assert (at(0, COMPLETED).ended, at(0, late).ended) == ("12:03:07 KST", "2026-11-02 01:00:00 KST")
 
@@ -191,20 +191,20 @@ class TestState:
         [
             (SENT, "waiting for: the service's answer"),
             (READY, "waiting for: starting Spark"),
-            (told("READY"), "waiting for: the service to start it"),
+            (in_state("READY"), "waiting for: the service to start it"),
             (RUNNING, ""),
         ],
     )
-    def test_a_run_that_does_not_run_says_what_it_waits_for(self, view, waiting):
+    def test_a_run_that_is_not_running_shows_what_it_waits_for(self, view, waiting):
         assert at(1, view).waiting == waiting
 
     @pytest.mark.parametrize(
         ("view", "can"), [(SENT, False), (READY, True), (BLIND, True), (CANCELING, False), (COMPLETED, False)]
     )
-    def test_a_run_can_be_canceled_once_it_has_an_id_until_it_was_or_is_over(self, view, can):
+    def test_a_run_can_be_canceled_from_its_id_to_its_cancel_or_end(self, view, can):
         assert at(30, view).can_cancel is can
 
-    def test_the_command_to_refresh_names_the_run_or_else_lists_all(self):
+    def test_the_refresh_command_names_the_run_or_else_lists_all(self):
         assert at(1, RUNNING).refresh == "%dataflow_status 7Hk2mQx9LpZa"
         assert at(1, SENT).refresh == "%dataflow_runs"
 
@@ -217,7 +217,7 @@ class TestState:
             ("http://me:secret@127.0.0.1:9/x", "http://me:secret@127.0.0.1:9/x", "127.0.0.1:9"),
         ],
     )
-    def test_the_target_is_named_without_what_an_address_may_hide(self, target, endpoint, shown):
+    def test_the_target_is_shown_without_user_and_password(self, target, endpoint, shown):
         assert at(1, replace(RUNNING, target=target, endpoint=endpoint)).target == shown
 
     def test_parameters_keep_their_order_and_lose_their_dollar(self):
@@ -230,32 +230,32 @@ class TestState:
             Row("rate", "0.5"),
         )
 
-    def test_parameters_of_an_adopted_run_are_those_the_service_parsed(self):
-        adopted = told("RUNNING", asking(SENT, parameters={}), parsed_parameters=[{"$month": "11"}])
+    def test_parameters_of_an_adopted_run_are_the_service_s(self):
+        adopted = in_state("RUNNING", asking(SENT, parameters={}), parsed_parameters=[{"$month": "11"}])
 
         assert at(1, adopted).parameters == (Row("month", "11"),)
 
-    def test_beyond_twelve_parameters_the_others_are_counted(self):
+    def test_parameters_beyond_twelve_are_counted(self):
         shown = at(1, with_parameters(**{f"p{n}": n for n in range(30)}))
 
         assert (len(shown.parameters), shown.more_parameters) == (12, 18)
 
-    def test_a_long_value_is_cut_in_its_middle_and_kept_for_the_tooltip(self):
+    def test_a_long_value_is_cut_in_its_middle_and_whole_in_the_tooltip(self):
         row = at(1, with_parameters(path="a" * 100 + "z" * 100)).parameters[0]
 
         assert row.value == "a" * 36 + "…" + "z" * 35
         assert row.full == "a" * 100 + "z" * 100
 
-    def test_a_huge_value_stays_small(self):
+    def test_a_huge_value_is_cut_in_the_tooltip_too(self):
         row = at(1, with_parameters(blob="x" * 5_000_000)).parameters[0]
 
         assert (len(row.value), len(row.full)) == (72, 4_000)
 
-    def test_the_condition_shows_what_is_known_and_no_more(self):
+    def test_the_condition_shows_only_known_values(self):
         assert at(1, SENT).condition == (Row("workers", "4"), Row("timeout", "60 min"))
 
-    def test_the_service_fills_what_the_request_left_open(self):
-        view = told(
+    def test_the_service_s_condition_fills_what_the_request_omits(self):
+        view = in_state(
             "RUNNING",
             asking(SENT, trigger_id="t1", workflow_id="w1"),
             job_condition=JobCondition(
@@ -286,7 +286,7 @@ class TestState:
         ],
         ids=["text", "line feed", "controls", "escape", "surrogate", "right to left override", "C1"],
     )
-    def test_a_value_shows_each_odd_character_as_one_harmless_sign(self, raw, shown):
+    def test_a_value_shows_each_control_character_as_one_harmless_sign(self, raw, shown):
         assert at(1, with_parameters(p=raw)).parameters[0].value == shown
 
     @pytest.mark.parametrize(
@@ -301,7 +301,7 @@ class TestState:
         ],
         ids=["colours", "window title", "progress bar", "tab", "undecodable", "control"],
     )
-    def test_a_line_of_a_log_reads_as_it_would_on_a_terminal(self, raw, shown):
+    def test_a_line_of_a_log_reads_as_on_a_terminal(self, raw, shown):
         view = replace(FAILED, failure=Failure("x", (raw,)))
 
         assert at(200, view).log_tail == (shown,)
@@ -316,9 +316,11 @@ class TestState:
 
         assert at(200, view).reason == "ValueError: no flights"
 
-    def test_without_a_log_the_reason_is_what_the_service_said(self):
-        assert at(200, told("FAILED", status_detail="timeout after 60 min")).reason == "timeout after 60 min"
-        assert at(200, told("COMPLETED", status_detail="fine")).reason == ""
+    def test_without_a_log_the_reason_is_the_service_s_detail(self):
+        assert (
+            at(200, in_state("FAILED", status_detail="timeout after 60 min")).reason == "timeout after 60 min"
+        )
+        assert at(200, in_state("COMPLETED", status_detail="fine")).reason == ""
 
 
 class TestLanguages:
@@ -333,9 +335,9 @@ class TestLanguages:
             ("SUSPENDED", "", ""),
         ],
     )
-    def test_a_state_keeps_the_services_word_beside_its_meaning(self, state, korean, japanese):
+    def test_a_state_keeps_the_service_s_word_next_to_its_meaning(self, state, korean, japanese):
         for language, gloss in (("ko", korean), ("ja", japanese), ("en", "")):
-            shown = at(4, told(state), words=words_of(language))
+            shown = at(4, in_state(state), words=words_of(language))
             assert (shown.state, shown.gloss) == (state, gloss)
 
     def test_a_card_in_japanese(self):
@@ -358,7 +360,7 @@ TAGS = {
 
 
 class Read(HTMLParser):
-    """What a browser would make of a piece of HTML: its tags, and its text outside the style sheet."""
+    """Reads HTML as a browser does: its tags, and its text outside the style sheet."""
 
     def __init__(self, markup: str) -> None:
         super().__init__()
@@ -387,7 +389,7 @@ class Read(HTMLParser):
 
 
 class TestMarkup:
-    def test_it_reads_well_without_any_style(self):
+    def test_the_card_reads_well_without_any_style(self):
         assert Read(to_html(at(4, READY))).text == (
             "◌ READY daily_delays run 7Hk2mQx9LpZa on local 4 s"
             "waiting for: starting Spark as of 12:00:04 KST · refresh with %dataflow_status 7Hk2mQx9LpZa"
@@ -411,7 +413,7 @@ class TestMarkup:
         assert '</span> <span class="dfm-word">RUNNING</span></strong>' in markup
         assert re.search(r'<span [^>]*role="timer"[^>]*>4 s</span>', markup)
 
-    def test_a_bar_is_there_only_for_tasks_that_are_known(self):
+    def test_a_bar_is_shown_only_when_tasks_are_known(self):
         assert "progressbar" not in to_html(at(4, RUNNING))
         assert "progressbar" not in to_html(at(4, replace(RUNNING, progress=Progress(0, 0, 0, 0))))
 
@@ -422,7 +424,7 @@ class TestMarkup:
         assert 'style="width:25%"' in markup
         assert 'title="count at daily.py:14">50 of 200 tasks · 1 of 3 stages</span>' in markup
 
-    def test_the_place_of_the_bar_is_kept_while_nothing_is_known(self):
+    def test_the_bar_s_place_is_kept_while_there_is_no_progress(self):
         assert '<div class="dfm-progress"></div>' in to_html(at(4, RUNNING))
 
     def test_ids_and_commands_can_be_selected_by_one_click(self):
@@ -434,7 +436,7 @@ class TestMarkup:
             "%dataflow_run --again 7Hk2mQx9LpZa",
         ]
 
-    def test_a_card_says_in_which_language_it_speaks(self):
+    def test_a_card_names_its_language(self):
         read = to_html(at(4, READY, words=words_of("ko_KR.UTF-8")))
 
         assert 'aria-label="Data Flow 실행" lang="ko"' in read
@@ -446,26 +448,26 @@ class TestMarkup:
     def test_a_cut_value_is_whole_in_its_tooltip(self):
         assert f'title="{"x" * 200}"' in to_html(at(4, with_parameters(p="x" * 200)))
 
-    def test_a_cell_that_waits_says_how_to_stop_waiting(self):
+    def test_the_card_of_a_waiting_cell_shows_how_to_stop_waiting(self):
         markup = to_html(at(4, RUNNING, kernel_waits=True))
 
         assert "interrupt the kernel to stop waiting; the run continues" in markup
         assert "interrupt the kernel" not in to_html(at(200, COMPLETED, kernel_waits=True))
 
-    def test_no_two_dollar_signs_are_in_one_text_where_they_would_make_a_formula(self):
-        markup = to_html(at(4, told("RUNNING", with_parameters(p="from $a to $b"))))
+    def test_two_dollar_signs_are_never_in_one_text_as_a_formula(self):
+        markup = to_html(at(4, in_state("RUNNING", with_parameters(p="from $a to $b"))))
 
         assert "from <span>$</span>a to <span>$</span>b" in markup
         assert not re.search(r">[^<]*\$[^<$]*\$", markup)
 
     def test_markup_in_a_value_stays_text(self):
         attack = """<script>alert(1)</script>'"><img src=x onerror=alert(1)>&amp;"""
-        view = replace(told("<b>", with_parameters(p=attack)), job_name=attack)
+        view = replace(in_state("<b>", with_parameters(p=attack)), job_name=attack)
 
         assert attack in Read(to_html(at(1, view))).cells
         assert set(Read(to_html(at(1, view))).tags) <= TAGS
 
-    def test_the_style_sheet_touches_nothing_but_cards(self):
+    def test_the_style_sheet_applies_to_cards_alone(self):
         sheet = re.search(r"<style>(.*?)</style>", to_html(at(1, RUNNING)), re.DOTALL)
         assert sheet is not None
         rules = re.sub(r"@keyframes dfm-pulse \{50% \{[^}]*\}\}|@media [^{]*\{(.*?\})\}", r"\1", sheet[1])
@@ -476,7 +478,7 @@ class TestMarkup:
             selector for selector in selectors if not selector.startswith((".dfm-card", ".dfm-pile"))
         ] == []
 
-    def test_it_fetches_nothing(self):
+    def test_the_card_fetches_nothing(self):
         assert not re.search(r"https?:|url\(|@import|<script|<link|<img", to_html(at(1, RUNNING)))
 
 
@@ -501,7 +503,7 @@ class TestText:
             "  | ValueError: no flights"
         )
 
-    def test_a_blind_card_whose_cell_waits(self):
+    def test_a_blind_card_of_a_waiting_cell(self):
         assert to_text(at(95, asking(BLIND, parameters={}), kernel_waits=True)) == (
             "RUNNING  daily_delays  run 7Hk2mQx9LpZa  1 min 35 s  local\n"
             "  (workers 4, timeout 60 min)\n"
@@ -510,7 +512,7 @@ class TestText:
             "  Ctrl-C: interrupt the kernel to stop waiting; the run continues"
         )
 
-    def test_it_never_exceeds_thirty_lines_and_keeps_the_end_of_the_log(self):
+    def test_the_text_has_at_most_thirty_lines_and_keeps_the_end_of_the_log(self):
         view = asking(FAILED, parameters={f"$p{n}": "v" for n in range(40)})
         view = replace(view, failure=Failure("reason", tuple(f"line {n}" for n in range(20))))
 
@@ -570,7 +572,7 @@ def card(outputs: Outputs, clicks: list[str]) -> LiveCard[CardState]:
 
 
 def button(made: list[ipywidgets.Widget], number: int = 0) -> Any:
-    """One of Cancel, the button that confirms it, Run again and Logs."""
+    """Return one of Cancel, its confirmation, Run again and Logs."""
     return [widget for widget in made if isinstance(widget, ipywidgets.Button)][number]
 
 
@@ -578,7 +580,7 @@ CONFIRM, AGAIN, LOGS = 1, 2, 3
 
 
 def offered(made: list[ipywidgets.Widget]) -> list[str]:
-    """What the buttons say that can be seen, in their order."""
+    """Return the labels of the visible buttons, in order."""
     boxes = [widget for widget in made if isinstance(widget, ipywidgets.HBox)]
     return [each.description for box in boxes for each in box.children if isinstance(each, ipywidgets.Button)]
 
@@ -604,7 +606,7 @@ def changes_during(made: list[ipywidgets.Widget], act: Callable[[], None]) -> li
 
 
 class TestLiveCard:
-    def test_one_output_holds_the_widget_and_what_to_read_without_it(self, card, outputs):
+    def test_one_output_has_the_widget_and_the_static_card(self, card, outputs):
         card.show(at(4, READY))
 
         (bundle,) = outputs.bundles.values()
@@ -613,7 +615,7 @@ class TestLiveCard:
         assert bundle["text/html"] == to_html(at(4, READY))
         assert bundle[WIDGET]["model_id"] in ipywidgets.Widget.get_manager_state()["state"]
 
-    def test_the_widgets_say_what_the_static_card_says(self, card, made):
+    def test_the_widgets_show_the_same_as_the_static_card(self, card, made):
         card.show(at(4, READY))
 
         text = shown_text(made)
@@ -622,7 +624,7 @@ class TestLiveCard:
         assert "waiting for: starting Spark" in text
         assert "table_nametest.flights" in text
 
-    def test_an_update_that_tells_nothing_new_sends_nothing(self, card, made):
+    def test_an_update_without_a_change_sends_nothing(self, card, made):
         card.show(at(12.1, RUNNING))
 
         assert changes_during(made, lambda: card.update(at(12.8, RUNNING))) == []
@@ -632,12 +634,12 @@ class TestLiveCard:
 
         assert changes_during(made, lambda: card.update(at(13, RUNNING))) == ["HTML.value"]
 
-    def test_between_two_ticks_of_ten_seconds_nothing_moves(self, card, made):
+    def test_between_two_ticks_of_ten_seconds_nothing_is_sent(self, card, made):
         card.show(at(130, RUNNING))
 
         assert changes_during(made, lambda: card.update(at(137, RUNNING))) == []
 
-    def test_a_cancel_is_asked_for_and_only_the_confirmed_one_is_sent(self, card, made, clicks):
+    def test_only_a_confirmed_cancel_is_sent(self, card, made, clicks):
         card.show(at(12, RUNNING))
         button(made).click()
         assert (offered(made), clicks) == (["Keep running", "Yes, cancel it"], [])
@@ -649,7 +651,7 @@ class TestLiveCard:
         assert offered(made) == ["Cancelling…", "Run again", "Logs"]
         assert button(made).disabled
 
-    def test_two_hasty_clicks_cancel_nothing(self, card, made, clicks):
+    def test_a_double_click_cancels_nothing(self, card, made, clicks):
         card.show(at(12, RUNNING))
         button(made).click()
         button(made).click()
@@ -657,7 +659,7 @@ class TestLiveCard:
         assert clicks == []
         assert offered(made) == ["Cancel", "Run again", "Logs"]
 
-    def test_a_question_that_outlived_its_run_is_not_asked_any_more(self, card, made, clicks):
+    def test_a_confirmation_after_the_end_of_the_run_does_nothing(self, card, made, clicks):
         card.show(at(12, RUNNING))
         button(made).click()
         card.finish(at(190, COMPLETED))
@@ -665,14 +667,14 @@ class TestLiveCard:
 
         assert clicks == []
 
-    def test_the_button_stays_so_while_the_service_has_not_heard_of_it(self, card, made):
+    def test_the_button_stays_disabled_until_the_service_has_the_cancel(self, card, made):
         card.show(at(12, RUNNING))
         cancel(made)
         card.update(at(13, RUNNING))
 
         assert (button(made).disabled, button(made).description) == (True, "Cancelling…")
 
-    def test_a_refused_cancel_can_be_tried_again(self, card, made, clicks):
+    def test_a_refused_cancel_can_be_retried(self, card, made, clicks):
         card.show(at(12, RUNNING))
         cancel(made)
         card.offer()
@@ -681,7 +683,7 @@ class TestLiveCard:
         cancel(made)
         assert clicks == ["cancel", "cancel"]
 
-    def test_a_cancel_that_was_sent_and_came_to_nothing_can_be_tried_again(self, card, made):
+    def test_a_cancel_without_effect_can_be_retried(self, card, made):
         card.show(at(12, RUNNING))
         cancel(made)
         card.update(at(13, CANCELING))
@@ -689,7 +691,7 @@ class TestLiveCard:
 
         assert (button(made).disabled, button(made).description) == (False, "Cancel")
 
-    def test_a_click_that_could_not_be_handed_on_gives_the_button_back(self, made, outputs, caplog):
+    def test_a_click_whose_action_raises_enables_the_button_again(self, made, outputs, caplog):
         def fail() -> None:
             raise RuntimeError("the loop is gone")
 
@@ -699,7 +701,7 @@ class TestLiveCard:
         assert (button(made).disabled, button(made).description) == (False, "Cancel")
         assert "the loop is gone" in caplog.text
 
-    def test_the_log_can_be_looked_at_and_put_away(self, card, made, clicks):
+    def test_the_log_can_be_opened_and_closed(self, card, made, clicks):
         card.show(at(12, RUNNING))
         button(made, LOGS).click()
         assert (offered(made)[2], clicks) == ("Hide logs", ["logs True"])
@@ -714,12 +716,12 @@ class TestLiveCard:
         assert (offered(made)[2], clicks) == ("Logs", ["logs True", "logs False"])
         assert "writing" not in shown_text(made)
 
-    def test_there_is_nothing_to_cancel_before_the_run_has_an_id(self, card, made):
+    def test_before_the_run_has_an_id_every_button_is_disabled(self, card, made):
         card.show(at(1, SENT))
 
         assert [button(made, number).disabled for number in (0, AGAIN, LOGS)] == [True, True, True]
 
-    def test_while_a_cell_waits_the_button_makes_room_for_the_way_to_stop_waiting(self, card, made):
+    def test_while_a_cell_waits_the_card_shows_how_to_stop_instead_of_buttons(self, card, made):
         card.show(at(12, RUNNING, kernel_waits=True))
         assert offered(made) == []
         assert "interrupt the kernel to stop waiting; the run continues" in shown_text(made)
@@ -727,7 +729,7 @@ class TestLiveCard:
         card.update(at(13, RUNNING))
         assert offered(made) == ["Cancel", "Run again", "Logs"]
 
-    def test_the_button_leaves_with_the_run(self, card, made):
+    def test_an_ended_run_has_no_buttons(self, card, made):
         card.show(at(12, RUNNING))
         card.update(at(190, COMPLETED))
 
@@ -741,21 +743,21 @@ class TestLiveCard:
         assert outputs.kinds == [{"text/html", "text/plain"}] * 2
         assert all("ValueError: no flights" in text for text in read_outputs(outputs))
 
-    def test_finishing_twice_is_finishing_once(self, card, outputs):
+    def test_a_second_finish_with_the_same_state_sends_nothing(self, card, outputs):
         card.show(at(4, READY))
         card.finish(at(190, FAILED))
         card.finish(at(190, FAILED))
 
         assert outputs.calls == 2
 
-    def test_a_log_that_was_read_after_the_end_still_gets_in(self, card, outputs):
+    def test_a_log_that_is_read_after_the_end_is_shown(self, card, outputs):
         card.show(at(4, READY))
         card.finish(at(190, replace(FAILED, failure=None)))
         card.finish(at(191, FAILED))
 
         assert "Traceback" in read_outputs(outputs)[0]
 
-    def test_after_the_end_updates_change_nothing_and_new_outputs_are_static(self, card, outputs):
+    def test_after_the_end_updates_send_nothing_and_new_outputs_are_static(self, card, outputs):
         card.show(at(4, READY))
         card.finish(at(190, COMPLETED))
         card.update(at(191, RUNNING))
@@ -764,13 +766,13 @@ class TestLiveCard:
         assert outputs.kinds == [{"text/html", "text/plain"}] * 2
         assert all(text.startswith("✓ COMPLETED") for text in read_outputs(outputs))
 
-    def test_a_run_that_is_over_already_needs_no_widget(self, card, made, outputs):
+    def test_an_ended_run_is_shown_without_a_widget(self, card, made, outputs):
         card.show(at(190, COMPLETED))
 
         assert made == []
         assert outputs.kinds == [{"text/html", "text/plain"}]
 
-    def test_the_end_leaves_one_widget_for_pages_that_were_reloaded(self, card, made, outputs):
+    def test_the_end_leaves_one_widget_for_reloaded_pages(self, card, made, outputs):
         card.show(at(4, READY))
         (model_id,) = (bundle[WIDGET]["model_id"] for bundle in outputs.bundles.values())
         card.finish(at(190, FAILED))
@@ -781,7 +783,7 @@ class TestLiveCard:
         assert alive[child.removeprefix("IPY_MODEL_")]["state"]["value"] == to_html(at(190, FAILED))
         assert sum(widget.model_id in alive for widget in made if widget.comm) == 5
 
-    def test_of_many_finished_cards_the_oldest_lose_that_too(self, outputs):
+    def test_the_oldest_of_many_finished_cards_keeps_no_widget(self, outputs):
         cards = [LiveCard(RUN_CARD, Actions(), display=outputs) for _ in range(MOST_RETIRED + 1)]
         for card in cards:
             card.show(at(4, READY))
@@ -793,7 +795,7 @@ class TestLiveCard:
         assert first not in alive
         assert last in alive
 
-    def test_an_update_after_the_kernel_took_the_widgets_away_is_harmless(self, card, outputs):
+    def test_an_update_after_all_widgets_are_closed_is_harmless(self, card, outputs):
         card.show(at(4, READY))
         ipywidgets.Widget.close_all()
         card.update(at(5, RUNNING))
@@ -803,24 +805,24 @@ class TestLiveCard:
 
 
 class TestCardsInOneOutput:
-    """A run that was started from a card has no cell of its own to be shown below."""
+    """A run that a button starts has no cell, so its card is shown below the card of the button."""
 
     @pytest.fixture
     def second(self, card, outputs):
         card.show(at(4, RUNNING))
-        second = LiveCard(RUN_CARD, Actions(), display=outputs, beside=card)
-        second.show_beside(at(5, SECOND))
+        second = LiveCard(RUN_CARD, Actions(), display=outputs, above=card)
+        second.show_below(at(5, SECOND))
         return second
 
     @pytest.mark.usefixtures("second")
-    def test_it_is_shown_below_the_card_it_was_started_from(self, outputs, made):
+    def test_the_second_card_is_shown_below_the_first(self, outputs, made):
         assert len(outputs.bundles) == 1
         (bundle,) = outputs.bundles.values()
         alive = ipywidgets.Widget.get_manager_state()["state"]
         assert len(alive[bundle[WIDGET]["model_id"]]["state"]["children"]) == 2
         assert "secondRun001" in shown_text(made)
 
-    def test_the_output_stays_live_until_both_are_over_and_has_both_then(self, card, second, outputs):
+    def test_the_output_stays_live_until_both_are_over_and_then_has_both(self, card, second, outputs):
         card.finish(at(190, FAILED))
         assert outputs.kinds == [{WIDGET, "text/html", "text/plain"}]
 
@@ -840,7 +842,7 @@ SECOND = replace(
 )
 
 
-def test_everything_is_said_again_now_and_then_for_pages_that_missed_it(card, made):
+def test_changed_widgets_are_sent_again_for_pages_that_missed_them(card, made):
     card.show(at(0, RUNNING))
     title = next(widget for widget in made if "RUNNING" in getattr(widget, "value", ""))
     title.comm = wire = Comm(title)
@@ -855,7 +857,7 @@ class TestWithoutWidgets:
     def static_card(self, outputs: Outputs) -> LiveCard[CardState]:
         return LiveCard(RUN_CARD, Actions(), display=outputs, interactive=False)
 
-    def test_it_makes_no_widget(self, static_card, made, outputs):
+    def test_no_widget_is_made(self, static_card, made, outputs):
         static_card.show(at(4, READY))
         static_card.update(at(12, RUNNING))
         static_card.finish(at(190, COMPLETED))
@@ -864,7 +866,7 @@ class TestWithoutWidgets:
         assert outputs.kinds == [{"text/html", "text/plain"}]
         assert read_outputs(outputs)[0].startswith("✓ COMPLETED")
 
-    def test_it_repaints_news_but_not_the_passing_of_time(self, static_card, outputs):
+    def test_a_change_is_repainted_and_the_passing_of_time_is_not(self, static_card, outputs):
         static_card.show(at(4, READY))
         static_card.update(at(5, READY))
         assert "as of 12:00:04 KST" in read_outputs(outputs)[0]

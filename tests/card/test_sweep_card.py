@@ -1,4 +1,4 @@
-"""What a sweep's card says, how it says it in HTML and text, how little it sends, and how its widgets live and end."""
+"""The card of a sweep: its state, its HTML and text, its messages, and the life of its widgets."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ STARTED = NOON + timedelta(seconds=5)
 
 
 def run(number: int, status: str = "", **fields: Any) -> RunView:
-    """Return a run of January to December, as told by the service; without a status it is being submitted."""
+    """Return a run of one month; without a status it is being submitted."""
     view = run_view(
         NOON,
         job_id="gqigvHq1w2e3",
@@ -88,7 +88,7 @@ BROKEN = sweep_view(run(0, "COMPLETED"), run(1, "FAILED"), is_over=True)
 
 
 class TestState:
-    def test_who_has_to_be_looked_at_first_stands_first(self):
+    def test_runs_that_need_attention_come_first(self):
         assert [(row.state, row.values) for row in at(9, MIXED).rows] == [
             ("FAILED", ("3",)),
             ("RUNNING", ("2",)),
@@ -98,7 +98,7 @@ class TestState:
             ("COMPLETED", ("1",)),
         ]
 
-    def test_each_state_is_counted_and_so_is_what_was_not_sent(self):
+    def test_each_state_is_counted_and_so_are_unsent_runs(self):
         state = at(9, MIXED)
 
         assert [(count.word, count.number) for count in state.counts] == [
@@ -113,7 +113,7 @@ class TestState:
         assert (state.completed, state.over, state.total) == (1, 3, 8)
         assert (state.can_cancel, state.can_retry) == (2, 1)
 
-    def test_a_row_tells_the_swept_values_alone_the_id_how_long_and_why(self):
+    def test_a_row_has_the_swept_values_the_id_the_time_and_the_reason(self):
         failed, running, ready, submitting, canceled, completed = at(9, MIXED).rows
 
         assert (failed.run_id, failed.time, failed.note) == (
@@ -147,12 +147,12 @@ class TestState:
             (sweep_view(run(0, settled="UNCLEAR"), is_over=True), "FAILED"),
             (sweep_view(run(0, "RUNNING", blind_since=NOON), is_over=True), "RUNNING"),
         ],
-        ids=["live", "completed", "failed", "canceled", "not all sent", "unclear", "nobody watches"],
+        ids=["live", "completed", "failed", "canceled", "not all sent", "unclear", "no longer followed"],
     )
-    def test_one_word_tells_of_all(self, view, state):
+    def test_one_word_summarises_all_runs(self, view, state):
         assert at(99, view).state == state
 
-    def test_silence_is_told_once_for_all_and_not_in_each_row(self):
+    def test_silence_is_shown_once_and_not_in_each_row(self):
         silent = {"blind_since": NOON + timedelta(seconds=20), "blind_reason": "connection refused"}
         view = sweep_view(run(0, "RUNNING", **silent), run(1, "RUNNING", **silent), run(2, "COMPLETED"))
 
@@ -163,16 +163,16 @@ class TestState:
             == at(30, sweep_view(run(0, "RUNNING"), run(1, "RUNNING"), run(2, "COMPLETED"))).rows
         )
 
-    def test_why_the_rest_was_not_sent_is_told(self):
+    def test_the_card_shows_why_the_rest_was_not_sent(self):
         assert at(9, replace(MIXED, stopped="400: no\nsuch role")).notes == ("2 not sent: 400: no such role",)
         assert at(9, replace(BROKEN, stopped="no answer")).notes == ("not started again: no answer",)
 
-    def test_a_clock_that_is_off_is_told_once(self):
+    def test_a_clock_that_is_off_is_shown_once(self):
         assert at(
             9, sweep_view(run(0, "RUNNING", clock="2 min slow"), run(1, "READY", clock="2 min slow"))
         ).notes == ("2 min slow",)
 
-    def test_a_failed_run_that_another_replaced_is_marked_and_counts_no_more(self):
+    def test_a_replaced_run_is_marked_and_counts_as_failed_no_more(self):
         state = at(9, replace(DONE, retried=((1, run(1, "FAILED")),)))
 
         assert state.state == "COMPLETED"
@@ -183,11 +183,11 @@ class TestState:
         )
         assert state.can_retry == 0
 
-    def test_a_failed_run_that_is_being_started_again_is_not_offered_twice(self):
+    def test_a_run_that_is_being_retried_is_not_offered_again(self):
         assert at(9, replace(BROKEN, is_over=False)).can_retry == 1
         assert at(9, replace(BROKEN, is_over=False, retrying=frozenset({1}))).can_retry == 0
 
-    def test_no_more_than_two_hundred_rows_are_drawn_and_the_rest_is_counted(self):
+    def test_at_most_two_hundred_rows_are_shown_and_the_rest_is_counted(self):
         views = [run(number, "FAILED" if number < 3 else "COMPLETED") for number in range(1000)]
         state = at(99, sweep_view(*views))
 
@@ -195,7 +195,7 @@ class TestState:
         assert [row.state for row in state.rows[:4]] == ["FAILED"] * 3 + ["COMPLETED"]
         assert [(count.word, count.number) for count in state.more] == [("COMPLETED", 800)]
 
-    def test_a_row_is_made_anew_only_when_more_is_known_of_its_run(self):
+    def test_a_row_is_made_again_only_when_its_run_has_changed(self):
         rows, view = Rows(("$month",)), run(0, "RUNNING")
         row = rows.of(0, view)
 
@@ -203,7 +203,7 @@ class TestState:
         assert rows.of(0, replace(view, blind_since=NOON)) is row
         assert rows.of(0, run(0, "COMPLETED")).state == "COMPLETED"
 
-    def test_a_moment_without_a_zone_and_a_sweep_without_a_run_are_refused(self):
+    def test_a_time_without_a_zone_and_a_sweep_without_a_run_are_refused(self):
         with pytest.raises(ValueError, match="has no time zone"):
             sweep_state(MIXED, datetime(2026, 11, 1))  # noqa: DTZ001
         with pytest.raises(ValueError, match="has no card"):
@@ -211,7 +211,7 @@ class TestState:
 
 
 class Read(HTMLParser):
-    """Reads HTML as a browser would: tags, attributes and text."""
+    """Reads HTML as a browser does: tags, attributes and text."""
 
     def __init__(self, html: str) -> None:
         super().__init__()
@@ -256,7 +256,7 @@ TAGS = {
 
 
 class TestHtml:
-    def test_it_reads_well_without_any_style(self):
+    def test_the_card_reads_well_without_any_style(self):
         assert Read(sweep_html(at(70, BROKEN))).text == (
             "✕ FAILED daily_delays sweep of 2 runs on local 1 min 05 s 1 FAILED 1 COMPLETED "
             "submitted 2026-11-01 12:00:00 KST · ended 12:01:05 KST"
@@ -266,7 +266,7 @@ class TestHtml:
             "COMPLETED 1 run000000000 1 min 00 s"
         )
 
-    def test_one_bar_tells_how_much_is_over_in_words_too(self):
+    def test_one_bar_shows_the_ended_runs_also_in_words(self):
         (bar,) = [
             found for found in Read(sweep_html(at(9, MIXED))).found if found.get("role") == "progressbar"
         ]
@@ -276,31 +276,31 @@ class TestHtml:
         assert bar["aria-label"] == "Runs that are over"
         assert re.findall(r"width:[\d.]+%", summary_html(at(9, MIXED))) == ["width:12.5%", "width:25%"]
 
-    def test_a_bar_of_nothing_over_is_empty(self):
+    def test_the_bar_is_empty_while_no_run_has_ended(self):
         assert "width" not in summary_html(at(0, sweep_view(run(0))))
 
-    def test_a_static_card_that_lives_says_when_it_was_and_a_live_one_does_not(self):
+    def test_the_static_card_of_a_live_sweep_has_its_time_and_a_live_one_has_not(self):
         assert "as of 12:00:09 KST; show the sweep again to refresh" in Read(sweep_html(at(9, MIXED))).text
         assert "as of" not in summary_html(at(9, MIXED), live=True)
 
-    def test_what_is_not_drawn_is_told_with_where_it_is(self):
+    def test_runs_without_a_row_are_counted_with_the_command_that_lists_them(self):
         views = [run(number, "COMPLETED") for number in range(300)]
 
         assert Read(sweep_html(at(99, sweep_view(*views, is_over=True)))).text.endswith(
             "not shown: 100 COMPLETED; list all with %dataflow_runs --job daily_delays"
         )
 
-    def test_what_was_not_sent_is_told_with_how_to_send_it(self):
+    def test_unsent_runs_are_counted_with_the_method_that_sends_them(self):
         html = sweep_html(at(99, sweep_view(run(0, "COMPLETED"), total=3, stopped="no", is_over=True)))
 
         assert ".send_rest() sends the 2 unsent" in Read(html).text
 
-    def test_while_a_cell_waits_it_says_how_to_stop_that(self):
+    def test_the_card_of_a_waiting_cell_shows_how_to_stop_waiting(self):
         assert "interrupt the kernel to stop waiting; the runs continue" in summary_html(
             at(9, MIXED, kernel_waits=True)
         )
 
-    def test_a_run_that_changes_is_of_two_parts(self):
+    def test_a_run_that_changes_its_state_changes_two_parts(self):
         views = [run(number, "READY") for number in range(1000)]
         before = parts(at(9, sweep_view(*views)))
         views[7] = run(7, "RUNNING")
@@ -320,7 +320,7 @@ class TestHtml:
         assert whole.cells == Read(columns_html(state)).cells + part.cells
         assert part.tags.count("col") == 5 * part.tags.count("table")
 
-    def test_an_id_and_a_command_are_selected_whole_where_no_style_sheet_is(self):
+    def test_an_id_and_a_command_are_selected_whole_without_the_style_sheet(self):
         views = [run(number, "COMPLETED") for number in range(201)]
         codes = [each for each in Read(sweep_html(at(99, sweep_view(*views)))).found if each["tag"] == "code"]
 
@@ -334,7 +334,7 @@ class TestHtml:
 
 
 class TestText:
-    def test_it_tells_how_far_it_is_and_what_did_not_complete(self):
+    def test_the_text_has_the_counts_and_the_runs_that_did_not_complete(self):
         assert sweep_text(at(9, MIXED, kernel_waits=True)) == (
             "RUNNING  daily_delays  3 of 8 runs over  9 s  local\n"
             "  1 FAILED, 1 RUNNING, 1 READY, 1 SUBMITTING, 1 CANCELED, 1 COMPLETED, 2 UNSENT\n"
@@ -344,12 +344,12 @@ class TestText:
             "  CANCELED  month=6  run000000005"
         )
 
-    def test_one_line_tells_how_far_it_is(self):
+    def test_one_line_has_the_counts(self):
         assert sweep_line(at(9, replace(BROKEN, is_over=False))) == (
             "2 of 2 runs over  daily_delays  1 FAILED, 1 COMPLETED  9 s"
         )
 
-    def test_it_never_exceeds_thirty_lines(self):
+    def test_the_text_has_at_most_thirty_lines(self):
         views = [run(number, "FAILED") for number in range(500)]
         lines = sweep_text(at(99, sweep_view(*views, is_over=True))).splitlines()
 
@@ -358,7 +358,7 @@ class TestText:
 
 
 class TestLanguages:
-    def test_a_state_keeps_the_services_word_beside_its_meaning(self):
+    def test_a_state_keeps_the_service_s_word_next_to_its_meaning(self):
         both = replace(MIXED, retried=((6, run(6, "FAILED")),))
 
         for language, glosses in (
@@ -406,7 +406,7 @@ class TestLanguages:
             "  キャンセル  month=6  run000000005"
         )
 
-    def test_the_rows_and_what_a_screen_reader_calls_them_are_in_the_language(self):
+    def test_the_rows_and_their_labels_for_screen_readers_are_in_the_language(self):
         state = at(9, MIXED, words=words_of("ja"))
         labels = [
             each["aria-label"]
@@ -425,7 +425,7 @@ class TestLanguages:
         ]
         assert labels == ["実行: 失敗", "実行: 実行中", "実行: 待機中", "実行: キャンセル", "実行: 完了"]
 
-    def test_another_language_is_told_of_runs_of_which_nothing_is_new(self):
+    def test_rows_of_unchanged_runs_change_their_language(self):
         rows, view = Rows(("$month",)), run(0, "RUNNING")
 
         assert rows.of(0, view).time == "since 12:00:05"
@@ -471,7 +471,7 @@ def card(outputs: Outputs, clicks: list[str]) -> LiveCard[SweepState]:
 
 
 def wired(made: list[ipywidgets.Widget]) -> list[Comm]:
-    """Return the wires of all widgets there are, from now on."""
+    """Return wires that record what the widgets send from now on."""
     wires = []
     for widget in made:
         if widget.comm is None:
@@ -500,7 +500,7 @@ def shown_text(made: list[ipywidgets.Widget]) -> str:
 
 
 class TestSweepCard:
-    def test_one_output_holds_the_widget_and_what_to_read_without_it(self, card, outputs):
+    def test_one_output_has_the_widget_and_the_static_card(self, card, outputs):
         card.show(at(9, MIXED))
 
         (bundle,) = outputs.bundles.values()
@@ -508,7 +508,7 @@ class TestSweepCard:
         assert bundle["text/plain"] == sweep_text(at(9, MIXED))
         assert bundle[WIDGET]["model_id"] in ipywidgets.Widget.get_manager_state()["state"]
 
-    def test_the_widgets_say_what_the_static_card_says(self, card, made):
+    def test_the_widgets_show_the_same_as_the_static_card(self, card, made):
         card.show(at(9, MIXED))
 
         text = shown_text(made)
@@ -516,7 +516,7 @@ class TestSweepCard:
         assert "1 FAILED 1 RUNNING 1 READY" in text
         assert "FAILED 3 run000000002 1 min 00 s ValueError: no flights" in text
 
-    def test_an_update_that_tells_nothing_new_sends_nothing(self, card, made):
+    def test_an_update_without_a_change_sends_nothing(self, card, made):
         card.show(at(9.1, MIXED))
         wires = wired(made)
         card.update(at(9.8, MIXED))
@@ -530,7 +530,7 @@ class TestSweepCard:
 
         assert [Read(state["value"]).text for state in messages(wires)] == ["10 s"]
 
-    def test_a_run_of_a_thousand_that_changes_costs_few_and_small_messages(self, card, made):
+    def test_a_change_of_one_run_in_a_thousand_sends_few_and_small_messages(self, card, made):
         views = [run(number, "RUNNING" if number < 20 else "READY") for number in range(1000)]
         card.show(at(9.1, sweep_view(*views)))
         wires = wired(made)
@@ -565,7 +565,7 @@ class TestSweepCard:
         rows = next(each for each in made if "dfm-rows" in getattr(each, "_dom_classes", ()))
         assert [Read(part.value).tags.count("tr") for part in rows.children] == [1, 20, 20]
 
-    def test_canceling_all_is_asked_about_once(self, card, made, clicks):
+    def test_canceling_all_asks_for_confirmation_once(self, card, made, clicks):
         card.show(at(9, MIXED))
         assert buttons(made) == ["Retry failed (1)", "Cancel all"]
 
@@ -579,7 +579,7 @@ class TestSweepCard:
         assert buttons(made) == ["Retry failed (1)", "Cancelling…"]
         assert button(made, "Cancel").disabled
 
-    def test_keep_takes_the_question_back(self, card, made, clicks):
+    def test_keep_withdraws_the_confirmation(self, card, made, clicks):
         card.show(at(9, MIXED))
         button(made, "Cancel").click()
         button(made, "Keep").click()
@@ -587,14 +587,14 @@ class TestSweepCard:
         assert buttons(made) == ["Retry failed (1)", "Cancel all"]
         assert clicks == []
 
-    def test_a_question_says_of_how_many_it_is_now(self, card, made):
+    def test_the_confirmation_has_the_current_number_of_runs(self, card, made):
         card.show(at(9, MIXED))
         button(made, "Cancel").click()
         card.update(at(9, sweep_view(run(0, "RUNNING"), run(1, "COMPLETED"), total=3)))
 
         assert buttons(made) == ["Cancel 1 run?", "Keep running"]
 
-    def test_what_was_refused_can_be_asked_again(self, card, made, clicks):
+    def test_a_refused_cancel_can_be_retried(self, card, made, clicks):
         card.show(at(9, MIXED))
         for _ in range(2):
             button(made, "Cancel").click()
@@ -604,13 +604,13 @@ class TestSweepCard:
 
         assert clicks == ["cancel", "cancel"]
 
-    def test_runs_that_are_told_to_end_are_not_offered_again(self, card, made):
+    def test_runs_with_a_cancel_sent_are_not_offered_again(self, card, made):
         card.show(at(9, sweep_view(run(0, "RUNNING", cancel_requested=True))))
 
         assert buttons(made) == ["Cancelling…"]
         assert button(made, "Cancel").disabled
 
-    def test_retrying_is_done_at_once(self, card, made, clicks):
+    def test_a_retry_asks_for_no_confirmation(self, card, made, clicks):
         card.show(at(9, MIXED))
         button(made, "Retry").click()
         button(made, "Retry").click()
@@ -618,7 +618,7 @@ class TestSweepCard:
         assert clicks == ["retry"]
         assert button(made, "Retry").disabled
 
-    def test_a_click_that_could_not_be_handed_on_gives_the_button_back(self, made, outputs, caplog):
+    def test_a_click_whose_action_raises_enables_the_button_again(self, made, outputs, caplog):
         def fail() -> None:
             raise RuntimeError("the loop is gone")
 
@@ -635,7 +635,7 @@ class TestSweepCard:
         card.update(at(9, MIXED))
         assert buttons(made) == ["Retry failed (1)", "Cancel all"]
 
-    def test_a_living_card_changes_its_language(self, card, made, clicks):
+    def test_a_live_card_changes_its_language(self, card, made, clicks):
         card.show(at(9, MIXED))
         card.update(at(9, MIXED, words=words_of("ko")))
 
@@ -657,7 +657,7 @@ class TestSweepCard:
         assert [set(bundle) for bundle in outputs.bundles.values()] == [{"text/html", "text/plain"}] * 2
         assert all("ValueError: no flights" in bundle["text/html"] for bundle in outputs.bundles.values())
 
-    def test_after_the_end_nothing_moves(self, card, made, outputs, clicks):
+    def test_after_the_end_nothing_is_sent(self, card, made, outputs, clicks):
         card.show(at(4, MIXED))
         asked = button(made, "Cancel")
         card.finish(at(99, DONE))
@@ -670,7 +670,7 @@ class TestSweepCard:
         assert outputs.calls == calls
         assert clicks == []
 
-    def test_the_end_leaves_five_models_and_those_only_of_the_newest_cards(self, outputs, made):
+    def test_the_end_leaves_five_models_and_only_for_the_newest_cards(self, outputs, made):
         for _ in range(MOST_RETIRED + 3):
             card = LiveCard(SWEEP_CARD, Actions(), display=outputs)
             card.show(at(4, MIXED))
@@ -679,13 +679,13 @@ class TestSweepCard:
         alive = ipywidgets.Widget.get_manager_state()["state"]
         assert sum(widget.model_id in alive for widget in made if widget.comm) == 5 * MOST_RETIRED
 
-    def test_a_card_of_what_is_over_needs_no_widget(self, card, made, outputs):
+    def test_an_ended_sweep_is_shown_without_a_widget(self, card, made, outputs):
         card.show(at(99, DONE))
 
         assert made == []
         assert [set(bundle) for bundle in outputs.bundles.values()] == [{"text/html", "text/plain"}]
 
-    def test_what_changed_is_said_again_now_and_then_for_pages_that_missed_it(self, card, made):
+    def test_changed_widgets_are_sent_again_for_pages_that_missed_them(self, card, made):
         card.show(at(0, MIXED))
         card.update(at(0, MIXED))
         wires = wired(made)
@@ -698,7 +698,7 @@ class TestSweepCard:
         assert first > 9
         assert len(messages(wires)) - first <= 11 + 1, "nothing but the clock had changed since"
 
-    def test_without_widgets_it_repaints_news_but_not_the_passing_of_time(self, outputs, made):
+    def test_without_widgets_a_change_is_repainted_and_the_passing_of_time_is_not(self, outputs, made):
         card = LiveCard(SWEEP_CARD, Actions(), display=outputs, interactive=False)
         card.show(at(4, MIXED))
         card.update(at(5, MIXED))

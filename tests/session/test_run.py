@@ -520,7 +520,7 @@ def test_a_failed_repaint_stops_neither_the_watch_nor_later_repaints(scene):
         run = running(scene)
         run.show()
         notebook.shell.display_pub.faults = [RuntimeError("a bug")]
-        run.cancel()  # news to paint
+        run.cancel()  # a change to paint
         eventually(lambda: not notebook.shell.display_pub.faults, "painting failed")
         eventually(lambda: run.is_over, "the watch continues")
         run.show()
@@ -592,7 +592,7 @@ def test_a_run_that_was_given_up_is_repainted_once(scene):
         run = scene.start("daily_sales")
         run.show()
         scene.may_look.set()
-        eventually(lambda: "it was not started" in notebook.shown[-1].text, "the verdict is painted")
+        eventually(lambda: "it was not started" in notebook.shown[-1].text, "the outcome is painted")
         eventually(lambda: not paints(run), "the painter has left")
 
         assert run.status == "NOT_STARTED"
@@ -629,7 +629,7 @@ def test_an_interrupt_while_a_card_is_shown_leaves_it_live(scene):
             run.show_and_wait(60)
         scene.service.finish.set()
 
-        eventually(lambda: notebook.shown[-1].text.startswith("COMPLETED"), "it is painted on")
+        eventually(lambda: notebook.shown[-1].text.startswith("COMPLETED"), "it is painted again")
 
 
 def test_an_interrupt_while_the_end_is_painted_does_not_lose_the_repaint(scene):
@@ -723,7 +723,7 @@ def test_the_log_is_read_while_the_card_shows_it(scene):
         click("Logs")
         eventually(lambda: run.view.log_tail is not None, "read")
         click("Hide logs")
-        eventually(lambda: run.view.log_tail is None, "put away")
+        eventually(lambda: run.view.log_tail is None, "closed")
 
 
 def test_a_card_shows_the_progress_and_how_long_the_job_took_before(scene):

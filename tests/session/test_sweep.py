@@ -1,4 +1,4 @@
-"""Sweeps: starting many runs, waiting for them, ending them and starting those that failed again."""
+"""Sweeps: start many runs, wait for them, cancel them, retry those that failed."""
 
 import asyncio
 import threading
@@ -87,12 +87,12 @@ def test_a_refusal_of_the_first_fails_at_once_and_starts_nothing(scene):
     assert scene.session.runs == []
 
 
-def test_a_job_that_is_not_there_fails_at_once(scene):
+def test_an_unknown_job_fails_at_once(scene):
     with pytest.raises(NotFound, match="no job is named 'nothing'"):
         sweep_of(scene, "nothing", 1, 2)
 
 
-def test_a_later_refusal_stops_the_rest_and_what_was_started_goes_on(scene):
+def test_a_later_refusal_stops_the_rest_and_started_runs_continue(scene):
     def then_refuse(sent: Sent) -> None:
         if sent.is_start and len(scene.service.starts) == 1:
             refuse(scene, 400, times=100)
@@ -114,7 +114,7 @@ def test_a_later_refusal_stops_the_rest_and_what_was_started_goes_on(scene):
     assert caught.value.sweep is sweep
 
 
-def test_what_is_refused_as_too_many_is_sent_again(scene):
+def test_a_start_refused_as_too_many_is_retried(scene):
     def then_refuse(sent: Sent) -> None:
         if sent.is_start and len(scene.service.starts) == 1:
             refuse(scene, 429, times=8, **{"Retry-After": "0"})
@@ -127,7 +127,7 @@ def test_what_is_refused_as_too_many_is_sent_again(scene):
     assert sweep.error is None
 
 
-def test_a_start_whose_answer_was_lost_is_found_and_not_sent_twice(scene):
+def test_a_start_with_a_lost_response_is_found_and_not_sent_twice(scene):
     def then_lose(sent: Sent) -> None:
         if sent.is_start and len(scene.service.starts) == 1:
             scene.service.lost_answers = 2
@@ -144,14 +144,14 @@ def test_closing_the_session_ends_the_sending_and_every_wait(scene):
     sweep = sweep_of(scene, "slow", *range(50))
     eventually(lambda: was_put_off(scene), "a start was put off")
     scene.session.close()
-    eventually(lambda: sweep.is_over, "the sweep is told that nobody goes on")
+    eventually(lambda: sweep.is_over, "the sweep is over")
 
     with pytest.raises(SweepFailed, match="UNSENT"):
         sweep.result(60)
 
 
 def put_off(scene: Scene, *, seconds: int = 60, times: int = 1000) -> None:
-    """Have starts after the first refused, to be sent again after so long."""
+    """Refuse all starts but the first, to be retried after so many seconds."""
 
     def then_refuse(sent: Sent) -> None:
         if sent.is_start and len(scene.service.starts) == 1:
@@ -180,7 +180,7 @@ def test_a_failed_sweep_raises_one_line_with_how_many_and_the_first_reason(scene
     assert caught.value.run is sweep.runs[0]
 
 
-def test_a_wait_that_is_over_says_so_and_the_runs_go_on(scene):
+def test_a_wait_that_times_out_raises_and_the_runs_continue(scene):
     sweep = sweep_of(scene, "slow", 1, 2)
     sweep.wait_sent()
 
@@ -193,7 +193,7 @@ def test_a_wait_that_is_over_says_so_and_the_runs_go_on(scene):
     assert len(sweep.result(60)) == 2
 
 
-def test_a_sweep_can_be_awaited_and_who_stops_awaiting_ends_nothing(scene):
+def test_a_sweep_can_be_awaited_and_stopping_the_await_ends_nothing(scene):
     sweep = sweep_of(scene, "slow", 1, 2, 3)
 
     async def wait_a_moment_then_for_all() -> int:
@@ -209,7 +209,7 @@ async def _result(sweep: Sweep) -> object:
     return await sweep
 
 
-def test_the_table_has_a_row_per_run_in_the_order_asked_for(scene):
+def test_the_table_has_a_row_per_run_in_the_order_of_the_block(scene):
     sweep = sweep_of(scene, "daily_sales", 3, 1, 2)
     sweep.result(60)
     frame = sweep.frame()
@@ -221,7 +221,7 @@ def test_the_table_has_a_row_per_run_in_the_order_asked_for(scene):
 # Ending, and starting again
 
 
-def test_cancel_ends_all_that_live_and_sends_no_more(scene):
+def test_cancel_ends_all_active_runs_and_sends_no_more(scene):
     sweep = sweep_of(scene, "slow", *range(8))
     sweep.wait_sent()
     sweep.cancel()
@@ -241,7 +241,7 @@ def test_cancel_while_runs_are_being_started_sends_no_more(scene):
     assert sweep.error == "the sweep was canceled"
 
 
-def test_a_cancel_that_the_service_does_not_take_says_of_how_many_and_can_be_tried_again(scene):
+def test_a_refused_cancel_raises_with_the_number_of_runs_and_can_be_retried(scene):
     sweep = sweep_of(scene, "slow", 1, 2, 3)
     sweep.wait_sent()
     scene.service.is_down = True
@@ -254,7 +254,7 @@ def test_a_cancel_that_the_service_does_not_take_says_of_how_many_and_can_be_tri
     assert sweep.counts == {"CANCELED": 3}
 
 
-def test_those_that_failed_are_started_again_as_a_sweep_of_their_own(scene):
+def test_failed_runs_are_retried_as_a_new_sweep(scene):
     sweep = sweep_of(scene, "broken", 1, 2, 3)
     sweep.wait(60)
     again = sweep.retry_failed()
@@ -265,7 +265,7 @@ def test_those_that_failed_are_started_again_as_a_sweep_of_their_own(scene):
     assert len(scene.service.starts) == 6
 
 
-def test_a_sweep_made_of_another_speaks_its_language(scene, capsys):
+def test_a_sweep_made_from_another_has_its_language(scene, capsys):
     scene.session.language_choice = "ko"
     sweep = sweep_of(scene, "broken", 1)
     sweep.wait(60)
@@ -276,7 +276,7 @@ def test_a_sweep_made_of_another_speaks_its_language(scene, capsys):
     assert capsys.readouterr().out.startswith("FAILED (실패)  broken  실행 1개 중 1개 종료  ")
 
 
-def test_what_was_not_sent_is_sent_by_a_sweep_of_its_own(scene):
+def test_unsent_runs_are_sent_as_a_new_sweep(scene):
     def then_refuse(sent: Sent) -> None:
         if sent.is_start and len(scene.service.starts) == 1:
             refuse(scene, 400, times=100)
@@ -292,7 +292,7 @@ def test_what_was_not_sent_is_sent_by_a_sweep_of_its_own(scene):
     assert [run.parameters["$month"] for run in rest.runs] == ["1", "2", "3", "4", "5", "6"]
 
 
-def test_where_all_were_sent_there_is_no_rest(scene):
+def test_without_unsent_runs_send_rest_is_refused(scene):
     sweep = sweep_of(scene, "daily_sales", 1)
     sweep.wait(60)
 
@@ -300,7 +300,7 @@ def test_where_all_were_sent_there_is_no_rest(scene):
         sweep.send_rest()
 
 
-def test_who_awaits_a_sweep_whose_session_is_closed_is_told(scene):
+def test_awaiting_a_sweep_of_a_closed_session_raises(scene):
     put_off(scene)
     sweep = sweep_of(scene, "slow", *range(9))
     eventually(lambda: was_put_off(scene), "a start was put off")
@@ -315,7 +315,7 @@ def test_who_awaits_a_sweep_whose_session_is_closed_is_told(scene):
     asyncio.run(await_and_close())
 
 
-def test_where_none_failed_there_is_nothing_to_start_again(scene):
+def test_without_failed_runs_retry_failed_is_refused(scene):
     sweep = sweep_of(scene, "daily_sales", 1)
     sweep.wait(60)
 
@@ -323,7 +323,7 @@ def test_where_none_failed_there_is_nothing_to_start_again(scene):
         sweep.retry_failed()
 
 
-def test_the_button_starts_those_that_failed_again_in_their_places(scene):
+def test_the_button_retries_failed_runs_in_their_places(scene):
     put_off(scene, seconds=1, times=4)
     sweep = sweep_of(scene, "mute", *range(5))
     first = sweep.runs[0]
@@ -338,7 +338,7 @@ def test_the_button_starts_those_that_failed_again_in_their_places(scene):
     assert len(scene.service.starts) == 1 + 4 + 5
 
 
-def test_the_button_starts_one_that_failed_again_while_others_go_on(scene):
+def test_the_button_retries_a_failed_run_while_others_are_active(scene):
     sweep = sweep_of(scene, "slow", 1, 2)
     sweep.wait_sent()
     first, second = sweep.runs
@@ -355,7 +355,7 @@ def test_the_button_starts_one_that_failed_again_while_others_go_on(scene):
     assert sweep.counts == {"COMPLETED": 2}
 
 
-def test_where_all_are_over_the_button_has_left_and_starts_nothing(scene):
+def test_after_the_end_of_all_runs_the_buttons_do_nothing(scene):
     sweep = sweep_of(scene, "mute", 1)
     sweep.wait(60)
     sweep._clicked(sweep._retry())

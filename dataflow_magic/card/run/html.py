@@ -54,7 +54,7 @@ def title_html(state: CardState) -> str:
 
 
 def clock_html(state: CardState) -> str:
-    """Return the elapsed time; it is not announced, or it would be every second."""
+    """Return the elapsed time; screen readers do not announce it, or they would each second."""
     return element(
         "span",
         state.elapsed,
@@ -65,7 +65,7 @@ def clock_html(state: CardState) -> str:
 
 
 def progress_html(state: CardState) -> str:
-    """Return how far the run is, where that is known, and how long its job took before; one line, also when empty."""
+    """Return the progress and how long the job took before, on one line, which stays when both are unknown."""
     return element(
         "div",
         *_bar(state),
@@ -99,12 +99,12 @@ def _bar(state: CardState) -> Iterator[str]:
 
 
 def line_html(state: CardState, *, live: bool = False) -> str:
-    """Return the line under the title: what there is to know beside the state, then when that was.
+    """Return the line under the title: the notes on the run, then its times.
 
     Parameters
     ----------
     live
-        Whether somebody keeps repainting it; otherwise it says how to.
+        Whether the card is repainted; otherwise the line has the command that refreshes it.
     """
     note = " · ".join(_notes(state))
     return element(
@@ -119,12 +119,12 @@ def line_html(state: CardState, *, live: bool = False) -> str:
 
 
 def body_html(state: CardState) -> str:
-    """Return the part that stays as it is while the run lives, with the style sheet of the whole card."""
+    """Return the parameters and the job condition, with the style sheet of the whole card."""
     return joined(style_sheet("card.css"), _pairs(state))
 
 
 def log_html(state: CardState) -> str:
-    """Return the end of the log of a run that lives; empty while nobody looks at it."""
+    """Return the end of a live run's log; empty unless the user has opened it."""
     if not state.shows_log:
         return joined()
     if not state.log_tail:
@@ -161,8 +161,8 @@ def _text_lines(state: CardState) -> Iterator[str]:
     ]
     if facts:
         yield f"  ({', '.join(facts)})"
-    if how_far := " · ".join(filter(None, (state.bar.text if state.bar else "", state.past))):
-        yield f"  {how_far}"
+    if progress := " · ".join(filter(None, (state.bar.text if state.bar else "", state.past))):
+        yield f"  {progress}"
     yield from (f"  {part}" for part in _notes(state))
     if state.is_final:
         ended = f", {words.ended.format(time=state.ended)}" if state.ended else ""
@@ -220,7 +220,7 @@ def _failure(state: CardState) -> str:
     )
     if not (state.log_tail and state.is_final):
         return joined(reason, advice)
-    # Folded: the reason is its last word, and twenty lines in each card of many would hide the others.
+    # Folded: the reason repeats its last line, and twenty lines in each of many cards would hide the others.
     summary = element("summary", state.words.last_lines.format(count=len(state.log_tail)))
     return joined(reason, advice, element("details", summary, _log_lines(state)))
 

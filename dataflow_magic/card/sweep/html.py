@@ -34,7 +34,7 @@ __all__ = [
 ]
 
 PART: Final = 20
-"""Rows that are sent together."""
+"""Rows in one part of the table; a part is sent whole."""
 
 
 def sweep_html(state: SweepState) -> str:
@@ -52,7 +52,7 @@ def sweep_html(state: SweepState) -> str:
         _styles(),
         element("header", sweep_title_html(state), " ", sweep_clock_html(state), class_="dfm-head"),
         summary_html(state),
-        # Where it scrolls, whoever has no mouse must be able to reach it.
+        # It scrolls, so it must be reachable by keyboard.
         element("div", table, class_="dfm-rows", tabindex="0", role="region", aria_label=state.words.table),
         sweep_rest_html(state),
         class_="dfm-card dfm-sweep",
@@ -62,7 +62,7 @@ def sweep_html(state: SweepState) -> str:
 
 
 def sweep_title_html(state: SweepState) -> str:
-    """Return the one word for all, the job, how many runs and the target."""
+    """Return the state of the sweep, the job, the number of runs and the target."""
     words = state.words
     return element(
         "span",
@@ -85,24 +85,24 @@ def sweep_clock_html(state: SweepState) -> str:
 
 
 def summary_html(state: SweepState, *, live: bool = False) -> str:
-    """Return the counts per state, the bar, and the line of what there is to know beside.
+    """Return the counts per state, the bar, and the line of notes and times.
 
     Parameters
     ----------
     live
-        Whether somebody keeps repainting it; otherwise it says when it was.
+        Whether the card is repainted; otherwise the line says of when it is.
     """
     counts = element("p", joined(*_spaced(_count(each) for each in state.counts)), class_="dfm-tallies")
     return joined(counts, _bar(state), _line(state, live=live))
 
 
 def columns_html(state: SweepState) -> str:
-    """Return the names of the table's columns as a table of its own, with the style sheets of the whole card."""
+    """Return the column names as a separate table, with the style sheets of the whole card."""
     return joined(_styles(), element("table", _columns(state), _head(state), class_="dfm-runs"))
 
 
 def parts(state: SweepState) -> dict[tuple[Group, int], tuple[SweepRow, ...]]:
-    """Return the rows as a living card sends them, in order: a run that changes is of two parts at most."""
+    """Return the rows in the parts a live card sends, in order: a change of one run changes two parts at most."""
     found: dict[tuple[Group, int], list[SweepRow]] = {}
     for row in state.rows:
         found.setdefault((row.group, row.number // PART), []).append(row)
@@ -110,7 +110,7 @@ def parts(state: SweepState) -> dict[tuple[Group, int], tuple[SweepRow, ...]]:
 
 
 def rows_html(state: SweepState, rows: tuple[SweepRow, ...]) -> str:
-    """Return some rows as a table of their own, under the columns of `columns_html`."""
+    """Return one part of the rows as a separate table, under the columns of `columns_html`."""
     group = rows[0].group
     what = state.words.gloss(RunState.READY if group is Group.WAITING else group.name) or group.name.lower()
     return element(
@@ -123,14 +123,14 @@ def rows_html(state: SweepState, rows: tuple[SweepRow, ...]) -> str:
 
 
 def sweep_rest_html(state: SweepState) -> str:
-    """Return what is not among the rows and where it is, or nothing."""
+    """Return how many runs have no row, and the command that lists all; empty where every run has one."""
     if not state.more:
         return joined()
     return element("p", joined(*_rest(state)), class_="dfm-rest")
 
 
 def sweep_text(state: SweepState) -> str:
-    """Return the card as at most 30 lines of plain text, without colours: what did not complete, one a line."""
+    """Return the card as at most 30 lines of plain text, without colours, with a line per run that did not complete."""
     words = state.words
     word = f"{state.state} ({state.gloss})" if state.gloss else state.state
     head = "  ".join(part for part in (word, state.job, _over(state), state.elapsed, state.target) if part)
@@ -149,7 +149,7 @@ def sweep_text(state: SweepState) -> str:
 
 
 def sweep_line(state: SweepState) -> str:
-    """Return how far the sweep is, on one line."""
+    """Return the state of the sweep on one line."""
     return "  ".join(
         part
         for part in (_over(state), state.job, _in_words(state.counts), state.elapsed, *state.notes)
