@@ -203,11 +203,7 @@ SENTENCES: Final[tuple[tuple[str, str, str], ...]] = (
         "액세스 키와 시크릿 키를 확인하세요",
         "アクセスキーとシークレットキーを確認してください",
     ),
-    (
-        "this machine's clock is {span} {direction} the service's, and five minutes are allowed",
-        "이 컴퓨터의 시계가 서비스보다 {span} {direction} (허용 범위 5분)",
-        "このマシンの時計はサービスより{span}{direction} (許容範囲は 5 分)",
-    ),
+    ("{clock}, and five minutes are allowed", "{clock} (허용 범위 5분)", "{clock} (許容範囲は 5 分)"),
     ("set the clock", "시계를 맞추세요", "時計を合わせてください"),
     (
         "refused a value ({status})",
