@@ -1,4 +1,4 @@
-"""A standalone Spark cluster on this machine: a master and two workers of one core, each a process of its own."""
+"""A standalone Spark cluster on this machine: a master and two workers with one core, each in its own process."""
 
 from __future__ import annotations
 
@@ -24,7 +24,7 @@ UP_SECONDS = 90.0
 
 @dataclass
 class Cluster:
-    """A master, its workers, and what the master tells of them."""
+    """A master, its workers, and the state that the master reports."""
 
     port: int
     page: int
@@ -44,7 +44,7 @@ class Cluster:
             return {}
 
     def executors(self) -> list[int]:
-        """The process ids of the executors that run, children of the workers."""
+        """Return the process ids of the running executors, which are children of the workers."""
         found = []
         for process in Path("/proc").glob("[0-9]*"):
             with suppress(OSError):
@@ -56,7 +56,7 @@ class Cluster:
         return found
 
     def kill_a_worker(self) -> None:
-        """As a machine that is lost: the worker and what it started, at once."""
+        """Kill a worker and its children at once, as when a machine is lost."""
         worker = self.workers.pop()
         for child in _children(worker.pid):
             os.kill(child, signal.SIGKILL)
@@ -70,7 +70,7 @@ class Cluster:
 
 @contextmanager
 def a_cluster(folder: Path, java: Java) -> Iterator[Cluster]:
-    """Start one; whatever is left of it is ended afterwards."""
+    """Start a cluster, and kill its processes afterwards."""
     home = spark_home()
     port, page = free_port(), free_port()
     environment = os.environ | {
@@ -94,7 +94,7 @@ def a_cluster(folder: Path, java: Java) -> Iterator[Cluster]:
     )
     cluster = Cluster(port, page, master)
     try:
-        _until(lambda: bool(cluster.state()), "the master answers")
+        _until(lambda: bool(cluster.state()), "the master responds")
         for number in (1, 2):
             cluster.workers.append(
                 start(
@@ -104,7 +104,7 @@ def a_cluster(folder: Path, java: Java) -> Iterator[Cluster]:
                     *("-d", str(folder / f"work-{number}"), cluster.url),
                 )
             )
-        _until(lambda: cluster.state().get("aliveworkers") == 2, "two workers are there")
+        _until(lambda: cluster.state().get("aliveworkers") == 2, "two workers are alive")
         yield cluster
     finally:
         for process in (*cluster.workers, master):
@@ -116,7 +116,7 @@ def a_cluster(folder: Path, java: Java) -> Iterator[Cluster]:
 
 
 def _shim(home: Path, java: Java) -> Path:
-    """Make a Java home without a module Spark's launcher asks for, which the wheel's Java does not have."""
+    """Make a Java home that drops an option for a module that the wheel's Java does not have."""
     (home / "bin").mkdir(parents=True)
     launcher = home / "bin" / "java"
     launcher.write_text(

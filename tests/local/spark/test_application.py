@@ -1,4 +1,4 @@
-"""Real Spark applications. A script that opens no Spark session costs one second here, one that does costs eight."""
+"""Real Spark applications. A test takes one second, and eight if its script opens a Spark session."""
 
 import asyncio
 import json
@@ -25,7 +25,7 @@ LONG_SECONDS = 120.0
 
 @dataclass
 class Stage:
-    """A folder of objects with a script in it, and everything a run of it reports."""
+    """A folder of objects with a script, a run of it, and the calls it made."""
 
     spec: RunSpec
     java: Java
@@ -53,15 +53,15 @@ class Stage:
         )
 
     async def printed(self, line: str) -> None:
-        """Wait until the script has printed this."""
+        """Wait until the script has printed this line."""
         await until(lambda: line in self.lines())
 
     async def no_process_is_left(self) -> None:
-        """Wait for it: a grandchild dies of its signal in its own time."""
+        """Wait until no process is left: a grandchild may end a little later."""
         await until(lambda: not self.processes())
 
     def processes(self) -> list[int]:
-        """Every live process that was started for this run: all inherit its private folder as TMPDIR."""
+        """Return the live processes of this run: all inherit its private folder as TMPDIR."""
         return processes_of(self.spec.work)
 
 
@@ -100,7 +100,7 @@ def java():
 
 @pytest.fixture
 def stage(tmp_path, java):
-    """Give a function that puts a script into a bucket and makes a run of it."""
+    """Return a function that writes a script into a bucket and makes a run of it."""
 
     def make(source: str, **changes: Any) -> Stage:
         objects = tmp_path / "객체 저장소 a%20b"
@@ -149,7 +149,7 @@ def stage(tmp_path, java):
     ],
     ids=["no script", "script outside", "log outside", "no log bucket", "no parameter name"],
 )
-async def test_a_run_that_cannot_work_fails_before_anything_starts(stage, changes, reason):
+async def test_a_run_with_a_wrong_value_fails_before_a_process_starts(stage, changes, reason):
     run = stage("", **changes)
 
     assert await run.run() == Outcome("FAILED", reason)
@@ -158,7 +158,7 @@ async def test_a_run_that_cannot_work_fails_before_anything_starts(stage, change
 
 
 @pytest.mark.anyio
-async def test_a_folder_that_cannot_be_made_fails_the_run(stage):
+async def test_a_run_whose_folder_cannot_be_created_fails(stage):
     run = stage("")
     run.spec.work.write_text("in the way")
 
@@ -170,7 +170,7 @@ async def test_a_folder_that_cannot_be_made_fails_the_run(stage):
 
 
 @pytest.mark.anyio
-async def test_a_java_that_is_gone_fails_the_run(stage):
+async def test_a_run_with_a_java_that_does_not_exist_fails(stage):
     run = stage("")
     run.java = Java(Path("/no/such/java"), 17, "JAVA_HOME")
 
@@ -181,7 +181,7 @@ async def test_a_java_that_is_gone_fails_the_run(stage):
 
 
 @pytest.mark.anyio
-async def test_a_java_that_refuses_to_start_is_quoted(stage, tmp_path):
+async def test_the_reason_quotes_a_java_that_does_not_start(stage, tmp_path):
     run = stage("")
     run.java = java_that(tmp_path, "echo 'Error: no room for the heap' >&2; echo >&2; exit 1")
 
@@ -245,7 +245,7 @@ async def test_a_script_reads_and_writes_its_buckets_and_leaves_its_logs(stage, 
     outcome = await run.run()
 
     assert (outcome, run.calls) == (Outcome("COMPLETED"), ["starting Spark", "started"]), run.lines()
-    counted, found, *said = run.lines()
+    counted, found, *errors = run.lines()
     assert counted == "3 3"  # a path without a scheme, for Spark and for Python
     assert json.loads(found) == {
         "arguments": ["--run_date=2026-11-01"],
@@ -254,18 +254,18 @@ async def test_a_script_reads_and_writes_its_buckets_and_leaves_its_logs(stage, 
         "schemes": 6,
         "app": ["daily", f"local[{min(2, len(os.sched_getaffinity(0)))}]"],
     }
-    assert said == [
+    assert errors == [
         ": java.io.IOException: Could not initialize target File System for URI : s3a://nowhere/",
         "[PATH_NOT_FOUND] Path does not exist: s3a://lake/none.csv. SQLSTATE: 42K03",
         "done",
     ]
-    assert event_log_is_whole(run)
+    assert event_log_is_complete(run)
     await run.no_process_is_left()
     assert (run.spec.work / "warehouse" / "sales" / "_SUCCESS").exists()
     assert sorted(tmp_path.iterdir()) == sorted([run.spec.objects, run.spec.work])
 
 
-def event_log_is_whole(run: Stage) -> bool:
+def event_log_is_complete(run: Stage) -> bool:
     lines = [line for log in run.events.rglob("events_*") for line in log.read_text().splitlines()]
     in_progress = list(run.events.rglob("*.inprogress"))
     return (
@@ -275,7 +275,7 @@ def event_log_is_whole(run: Stage) -> bool:
 
 @pytest.mark.spark
 @pytest.mark.anyio
-async def test_a_script_that_raises_leaves_its_own_traceback(stage):
+async def test_an_uncaught_error_is_the_reason_and_its_traceback_is_logged(stage):
     run = stage(
         """
         from pyspark.sql import SparkSession
@@ -299,7 +299,7 @@ async def test_a_script_that_raises_leaves_its_own_traceback(stage):
 
 @pytest.mark.spark
 @pytest.mark.anyio
-async def test_a_scripts_exit_code_is_the_reason_and_its_output_is_kept_whole(stage):
+async def test_the_exit_code_is_the_reason_and_the_whole_output_is_logged(stage):
     run = stage(
         """
         import os, subprocess, sys
@@ -339,7 +339,7 @@ async def test_a_script_that_prints_without_end_does_not_fill_the_disk(stage):
 
 @pytest.mark.spark
 @pytest.mark.anyio
-async def test_a_script_killed_from_outside_says_by_which_signal(stage):
+async def test_the_reason_names_the_signal_that_killed_the_script(stage):
     run = stage("import os, time\nprint(os.getpid())\ntime.sleep(600)\n")
     ending = asyncio.ensure_future(run.run())
     await until(lambda: len(run.lines()) == 1)
@@ -352,7 +352,7 @@ async def test_a_script_killed_from_outside_says_by_which_signal(stage):
 
 @pytest.mark.spark
 @pytest.mark.anyio
-async def test_a_script_past_its_timeout_is_stopped_with_all_it_started(stage):
+async def test_a_script_that_times_out_is_killed_with_its_children(stage):
     run = stage(
         """
         import signal, subprocess, sys
@@ -383,7 +383,7 @@ LOOPING_UDF = """
 
 @pytest.mark.spark
 @pytest.mark.anyio
-async def test_a_run_canceled_in_a_python_udf_leaves_no_worker_and_a_whole_event_log(stage):
+async def test_a_run_canceled_in_a_python_udf_leaves_no_worker_and_a_complete_event_log(stage):
     run = stage(LOOPING_UDF)
     ending = asyncio.ensure_future(run.run())
     jvm_log = run.spec.objects / jvm_log_key(run.spec.log_path, run.spec.run_id)
@@ -393,14 +393,14 @@ async def test_a_run_canceled_in_a_python_udf_leaves_no_worker_and_a_whole_event
     run.cancel.set()
 
     assert await ending == Outcome("CANCELED", "canceled on request")
-    assert len(groups) == 2  # pyspark's daemon makes one of its own
+    assert len(groups) == 2  # pyspark's daemon leads its own group
     await run.no_process_is_left()
-    assert event_log_is_whole(run)
+    assert event_log_is_complete(run)
 
 
 @pytest.mark.spark
 @pytest.mark.anyio
-async def test_a_task_canceled_from_outside_takes_its_processes_along(stage):
+async def test_cancelling_the_task_kills_its_processes(stage):
     run = stage("print('up')\nwhile True: pass\n")
     task = asyncio.ensure_future(run.run())
     await run.printed("up")
@@ -414,7 +414,7 @@ async def test_a_task_canceled_from_outside_takes_its_processes_along(stage):
 
 @pytest.mark.spark
 @pytest.mark.anyio
-async def test_a_jvm_that_dies_is_the_reason_not_the_scripts_error_that_follows(stage):
+async def test_the_reason_is_the_jvms_end_and_not_the_error_it_causes_in_the_script(stage):
     run = stage(
         """
         import os, signal
@@ -434,7 +434,7 @@ async def test_a_jvm_that_dies_is_the_reason_not_the_scripts_error_that_follows(
 
 @pytest.mark.spark
 @pytest.mark.anyio
-async def test_how_far_a_run_is_can_be_seen_while_its_tasks_end(stage, tmp_path):
+async def test_progress_shows_tasks_while_a_stage_runs(stage, tmp_path):
     run = stage(
         """
         import os, time
@@ -461,10 +461,10 @@ async def test_how_far_a_run_is_can_be_seen_while_its_tasks_end(stage, tmp_path)
     (tmp_path / "go").touch()
 
     assert await running == Outcome("COMPLETED")
-    # Of the second job the first stage is skipped: its results are there.
+    # The second job skips its first stage, whose results exist.
     assert reader.read(is_final=True) == Progress(3, 3, 8, 0, 8, is_over=True)
     assert (early.stages_done, early.stages_total, early.tasks_total) == (0, 2, 6)
-    assert early.tasks_done in {1, 2}  # Spark writes a little later
+    assert early.tasks_done in {1, 2}  # Spark writes events with a short delay
     assert [(stage.name, stage.tasks_total) for stage in early.running] == [("reduceByKey at daily.py:11", 4)]
 
 
@@ -476,7 +476,7 @@ from dataflow_magic.local.spark.application import run_application
 from dataflow_magic.local.run import RunSpec
 
 def started():
-    # Another child of the service, which outlives it and was told to keep every descriptor.
+    # Another child of the service, which outlives it and inherits its descriptors.
     subprocess.Popen(["sleep", "600"], close_fds=False)
 
 spec = RunSpec("r1", "daily", "scripts/", "logs/", {}, 2, 600, Path(sys.argv[1]), Path(sys.argv[2]))

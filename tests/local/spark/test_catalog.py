@@ -6,7 +6,7 @@ from dataflow_magic.local.spark.catalog import Catalog, serve_thrift
 from dataflow_magic.local.spark.jvm import NoSpark
 
 
-def test_runs_of_a_service_have_one_catalog_and_one_warehouse(tmp_path):
+def test_runs_of_a_service_share_one_metastore_and_one_warehouse(tmp_path):
     assert Catalog(tmp_path).settings(9083) == {
         "spark.sql.catalogImplementation": "hive",
         "spark.hadoop.hive.metastore.uris": "thrift://127.0.0.1:9083",
@@ -14,7 +14,7 @@ def test_runs_of_a_service_have_one_catalog_and_one_warehouse(tmp_path):
     }
 
 
-def test_the_metastore_is_told_in_a_file_what_paths_mean(tmp_path):
+def test_the_metastore_reads_hadoop_settings_from_a_file(tmp_path):
     catalog = Catalog(tmp_path)
 
     assert catalog.prepare({"fs.s3a.impl": "a.b.C", "fs.mount.a&b": "file:///x"}) == [f"{tmp_path}/metastore"]
@@ -28,12 +28,12 @@ def test_the_metastore_is_told_in_a_file_what_paths_mean(tmp_path):
 
 
 @pytest.mark.anyio
-async def test_a_metastore_whose_process_ended_is_not_waited_for():
+async def test_a_metastore_whose_process_ended_is_an_error_at_once():
     class Ended:
         is_alive = False
 
         def client(self):
-            raise OSError("nobody is there")
+            raise OSError("no JVM")
 
     with pytest.raises(NoSpark, match="the catalog's metastore did not start"):
         await serve_thrift(Ended(), 1)  # type: ignore[arg-type]

@@ -1,4 +1,4 @@
-"""Runs handed to an existing Spark cluster: a real one, with its master and workers as processes of their own."""
+"""Runs on a real Spark cluster, whose master and workers are processes of this machine."""
 
 import asyncio
 import json
@@ -103,7 +103,7 @@ def in_background(work) -> asyncio.Task[Outcome]:
 
 
 @pytest.mark.spark
-async def test_a_run_goes_to_the_cluster_and_survives_the_loss_of_a_worker(cluster, place):
+async def test_runs_use_the_cluster_and_survive_the_loss_of_a_worker(cluster, place):
     async with place.runner(cluster.url) as spark:
         canceled = in_background(place.run(spark, "run000000001", seconds=600, tasks=2))
         await until(lambda: len(cluster.executors()) == 2)
@@ -115,15 +115,15 @@ async def test_a_run_goes_to_the_cluster_and_survives_the_loss_of_a_worker(clust
         place.waits.clear()
         running = in_background(place.run(spark, "run000000002", seconds=0.5, tasks=24))
         await until(lambda: place.tasks_done("run000000002") > 2)
-        assert len(cluster.executors()) == 2  # numWorker of them
+        assert len(cluster.executors()) == 2  # as many as numWorker
         cluster.kill_a_worker()
 
         assert await running == Outcome("COMPLETED"), place.log("run000000002").read_text()
         assert place.waits == [f"the Spark master at {cluster.url}", "starting Spark", "started"]
-        told = json.loads(place.log("run000000002").read_text().splitlines()[-1])
-        assert told["master"] == cluster.url
-        assert told["tasks"] == 24
-        assert told["workers"] >= 2
+        result = json.loads(place.log("run000000002").read_text().splitlines()[-1])
+        assert result["master"] == cluster.url
+        assert result["tasks"] == 24
+        assert result["workers"] >= 2
         assert list((place.folder.objects / "lake" / "numbers").glob("part-*"))
 
         cluster.kill_the_master()
@@ -135,7 +135,7 @@ async def test_a_run_goes_to_the_cluster_and_survives_the_loss_of_a_worker(clust
         assert place.waits == [f"the Spark master at {cluster.url}"]
 
 
-async def test_a_master_that_is_not_there_is_told_at_once(place):
+async def test_a_run_fails_at_once_when_no_master_answers(place):
     master = f"spark://127.0.0.1:{free_port()}"
     async with place.runner(master) as spark:
         ended = await place.run(spark, "run000000001", seconds=0, tasks=1)

@@ -1,4 +1,4 @@
-"""Event logs that grow between two reads, are cut anywhere, roll over, and are removed."""
+"""Event logs that grow between two reads, end in the middle of a line, roll over, or are removed."""
 
 from pathlib import Path
 
@@ -40,12 +40,12 @@ def running(done: int) -> Progress:
     return Progress(stages_total=1, tasks_done=done, tasks_total=4, running=(stage,))
 
 
-def test_without_a_log_there_are_zeros(tmp_path, events):
+def test_progress_without_a_log_is_zero(tmp_path, events):
     assert EventLogReader(tmp_path / "nowhere").read() == Progress()
     assert EventLogReader(events).read() == Progress()
 
 
-def test_each_look_goes_on_where_the_last_one_ended(events):
+def test_each_read_starts_where_the_last_one_ended(events):
     reader = EventLogReader(events)
 
     write(events, START + SUBMITTED + DONE)
@@ -55,7 +55,7 @@ def test_each_look_goes_on_where_the_last_one_ended(events):
     assert reader.read() == running(2)
 
 
-def test_a_line_may_be_cut_anywhere(events):
+def test_a_read_may_end_anywhere_in_a_line(events):
     reader, log = EventLogReader(events), START + SUBMITTED + DONE + DONE
 
     for byte in range(len(log)):
@@ -65,7 +65,7 @@ def test_a_line_may_be_cut_anywhere(events):
     assert reader.read() == running(2)
 
 
-def test_no_look_reads_more_than_its_bound(events):
+def test_no_read_exceeds_its_limit(events):
     write(events, START + SUBMITTED + 4 * DONE)
     reader = EventLogReader(events, most_bytes=len(START + SUBMITTED + DONE))
 
@@ -73,7 +73,7 @@ def test_no_look_reads_more_than_its_bound(events):
     assert reader.read() == running(4)
 
 
-def test_a_run_that_ended_is_over_only_when_all_it_wrote_is_read(events):
+def test_a_finished_run_is_over_once_its_whole_log_is_read(events):
     write(events, START + SUBMITTED + 4 * DONE)
     reader = EventLogReader(events, most_bytes=len(START + SUBMITTED + DONE))
 
@@ -85,7 +85,7 @@ def test_a_run_that_ended_is_over_only_when_all_it_wrote_is_read(events):
 
 
 @pytest.mark.parametrize("pieces", [1, 7, 10_000])
-def test_a_line_too_long_is_passed_over(events, pieces):
+def test_a_line_over_the_limit_is_skipped(events, pieces):
     longest = max(map(len, (START, SUBMITTED, DONE)))
     log = START + SUBMITTED + DONE[:-2] + b" " * 3 * longest + DONE[-2:] + DONE
     reader = EventLogReader(events, longest_line=longest)
@@ -109,7 +109,7 @@ def test_a_log_that_rolls_over_is_read_in_the_order_of_its_files(events):
     assert reader.read() == running(4)
 
 
-def test_no_file_is_begun_before_the_one_before_it_is_read(events):
+def test_a_file_is_read_after_the_one_before_it_is_complete(events):
     write(events, START + SUBMITTED + DONE, number=1)
     write(events, DONE, number=2)
     reader = EventLogReader(events, most_bytes=len(START))
@@ -119,7 +119,7 @@ def test_no_file_is_begun_before_the_one_before_it_is_read(events):
     assert reads == [0, 0, 1, 2]
 
 
-def test_other_files_are_none_of_a_log(events):
+def test_other_files_in_the_folder_are_ignored(events):
     file = write(events, START + SUBMITTED)
     file.with_name("appstatus_local-1.inprogress").write_bytes(DONE)
     file.with_name(".events_1_local-1.crc").write_bytes(DONE)
@@ -137,7 +137,7 @@ def test_applications_of_one_run_add_up(events):
     assert reader.read() == Progress(stages_total=2, tasks_done=1, tasks_total=8)
 
 
-def test_a_log_that_is_removed_leaves_what_was_known(events):
+def test_progress_stays_when_the_log_is_removed(events):
     reader = EventLogReader(events)
     file = write(events, START + SUBMITTED + DONE)
     assert reader.read() == running(1)
@@ -148,7 +148,7 @@ def test_a_log_that_is_removed_leaves_what_was_known(events):
     assert reader.read() == running(1)
 
 
-def test_runs_are_told_apart_and_the_ones_not_asked_for_are_given_up(tmp_path):
+def test_the_runs_read_last_keep_their_progress(tmp_path):
     for name, done in ("a", 1), ("b", 2), ("c", 3):
         (tmp_path / name).mkdir()
         write(tmp_path / name, START + SUBMITTED + done * DONE)
@@ -158,7 +158,7 @@ def test_runs_are_told_apart_and_the_ones_not_asked_for_are_given_up(tmp_path):
         return readers.read(name, tmp_path / name, is_final=False).tasks_done
 
     assert [read("a"), read("b"), read("a"), read("c")] == [1, 2, 1, 3]
-    # Its log gone, what is known of a run comes from the reader that is kept.
+    # Without logs, only the two readers that are kept still have progress.
     for name in "abc":
         (tmp_path / name / "eventlog_v2_local-1" / "events_1_local-1").unlink()
     assert [read("a"), read("c"), read("b")] == [1, 3, 0]

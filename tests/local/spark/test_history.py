@@ -1,4 +1,4 @@
-"""Spark's own pages of the runs in a data folder. A Java that only listens stands in for Spark, but in the last test."""
+"""Spark's own pages about runs. A script that only listens replaces Java, except in the last test."""
 
 import asyncio
 import json
@@ -32,7 +32,7 @@ import json, os, re, signal, socket, sys, time
 from pathlib import Path
 options = dict(each[2:].split("=", 1) for each in sys.argv if each.startswith("-Dspark.") or each.startswith("-Djava."))
 work = Path(options["java.io.tmpdir"]).parent
-Path(os.environ["TOLD"]).write_text(json.dumps({
+Path(os.environ["RECORD"]).write_text(json.dumps({
     "main": sys.argv[-1],
     "bound": os.environ["SPARK_LOCAL_IP"],
     "folder": str(work),
@@ -44,9 +44,9 @@ time.sleep(0.3)
 with socket.create_server(("127.0.0.1", int(options["spark.history.ui.port"]))):
     while True:
         logs = sorted(os.listdir(options["spark.history.fs.logDirectory"].removeprefix("file://")))
-        new = Path(os.environ["TOLD"] + ".new")
+        new = Path(os.environ["RECORD"] + ".new")
         new.write_text(json.dumps(logs))
-        new.rename(os.environ["TOLD"] + ".logs")  # whole at any time, also when this is killed
+        new.rename(os.environ["RECORD"] + ".logs")  # complete at any time, even when this process is killed
         time.sleep(0.05)
 """
 
@@ -59,10 +59,10 @@ def folder(tmp_path):
 
 
 @pytest.fixture
-def told(tmp_path, monkeypatch):
-    """The file the listener tells what it was started with in."""
-    monkeypatch.setenv("TOLD", str(tmp_path / "told"))
-    return tmp_path / "told"
+def record(tmp_path, monkeypatch):
+    """Return the file in which the listener records how it was started."""
+    monkeypatch.setenv("RECORD", str(tmp_path / "record"))
+    return tmp_path / "record"
 
 
 def java_that(home: Path, does: str) -> Java:
@@ -84,12 +84,12 @@ def add_log(folder: DataFolder, name: str) -> None:
     (folder.objects / "bucket" / "logs" / "mY3275GiRXkm" / "events" / name).mkdir(parents=True)
 
 
-def logs_in(told: Path) -> Any:
-    return json.loads(told.with_name("told.logs").read_text())
+def logs_in(record: Path) -> Any:
+    return json.loads(record.with_name("record.logs").read_text())
 
 
 class Interrupts:
-    """Is told where the server is; sends this process a signal when that is so."""
+    """Keeps the server's address and sends this process a signal."""
 
     def __init__(self, number: signal.Signals) -> None:
         self.number = number
@@ -102,7 +102,7 @@ class Interrupts:
 
 @pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM])
 def test_the_server_gets_all_event_logs_and_ends_with_the_command(
-    folder, told, tmp_path, monkeypatch, number
+    folder, record, tmp_path, monkeypatch, number
 ):
     monkeypatch.setenv("NCLOUD_SECRET_KEY", "not for others")
     add_log(folder, "eventlog_v2_local-1")
@@ -115,23 +115,23 @@ def test_the_server_gets_all_event_logs_and_ends_with_the_command(
     (address,) = ready.addresses
     with pytest.raises(OSError, match="refused"):
         socket.create_connection(("127.0.0.1", int(address.rpartition(":")[2]))).close()
-    started = json.loads(told.read_text())
+    started = json.loads(record.read_text())
     assert started["main"] == "org.apache.spark.deploy.history.HistoryServer"
     assert (started["bound"], started["keys"]) == ("127.0.0.1", [])
-    assert logs_in(told) == ["eventlog_v2_local-1", "eventlog_v2_local-2"]
+    assert logs_in(record) == ["eventlog_v2_local-1", "eventlog_v2_local-2"]
     assert not Path(started["folder"]).exists()
     assert (folder.objects / "bucket" / "logs" / "mY3275GiRXkm" / "events" / "eventlog_v2_local-1").is_dir()
     assert signal.getsignal(signal.SIGTERM) == before
 
 
-def test_a_run_that_begins_later_is_shown_too(folder, told, tmp_path, monkeypatch):
+def test_a_log_that_is_written_later_is_linked_too(folder, record, tmp_path, monkeypatch):
     monkeypatch.setattr(history, "NEW_LOGS_POLL_SECONDS", 0.25)
     add_log(folder, "eventlog_v2_local-1")
 
     def add_and_interrupt(_: str) -> None:
         add_log(folder, "eventlog_v2_local-2")
         pid = os.getpid()
-        watch = f"until grep -q local-2 '{told}.logs'; do sleep 0.05; done; kill -INT {pid}"
+        watch = f"until grep -q local-2 '{record}.logs'; do sleep 0.05; done; kill -INT {pid}"
         watchers.append(subprocess.Popen(["timeout", "20", "sh", "-c", watch]))
 
     watchers: list[subprocess.Popen[bytes]] = []
@@ -139,10 +139,10 @@ def test_a_run_that_begins_later_is_shown_too(folder, told, tmp_path, monkeypatc
         serve_history(folder, listener(tmp_path), port=0, ready=add_and_interrupt)
 
     assert watchers[0].wait(60) == 0
-    assert logs_in(told) == ["eventlog_v2_local-1", "eventlog_v2_local-2"]
+    assert logs_in(record) == ["eventlog_v2_local-1", "eventlog_v2_local-2"]
 
 
-@pytest.mark.usefixtures("told")
+@pytest.mark.usefixtures("record")
 def test_a_server_that_does_not_end_is_killed(folder, tmp_path, monkeypatch):
     monkeypatch.setenv("STUBBORN", "1")
     monkeypatch.setattr(history, "END_SECONDS", 0.2)
@@ -155,14 +155,14 @@ def test_a_server_that_does_not_end_is_killed(folder, tmp_path, monkeypatch):
         socket.create_connection(("127.0.0.1", int(ready.addresses[0].rpartition(":")[2]))).close()
 
 
-def test_a_server_that_ends_by_itself_is_said_so(folder, tmp_path):
+def test_a_server_that_ends_by_itself_is_an_error(folder, tmp_path):
     with pytest.raises(ConfigError) as refused:
         serve_history(folder, java_that(tmp_path, "exit 7"), port=0, ready=print)
 
     assert str(refused.value) == "Spark's History Server ended with code 7"
 
 
-def test_a_port_in_use_is_told_before_java_starts(folder):
+def test_a_port_in_use_is_an_error_before_java_starts(folder):
     with closing(socket.create_server(("127.0.0.1", 0))) as other:
         port = other.getsockname()[1]
         with pytest.raises(ConfigError) as refused:
@@ -173,7 +173,7 @@ def test_a_port_in_use_is_told_before_java_starts(folder):
     )
 
 
-def test_a_folder_nobody_served_is_refused_and_not_made(tmp_path, capsys):
+def test_a_folder_that_no_service_used_is_refused_and_not_created(tmp_path, capsys):
     assert main(["local", "history", "--data", str(tmp_path / "typo"), "--port", "0"]) == 3
 
     assert capsys.readouterr().err == (

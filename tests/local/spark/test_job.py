@@ -31,7 +31,7 @@ def script(tmp_path):
     return tmp_path / "daily.py"
 
 
-def test_the_script_sees_what_python_itself_would_give_it(script):
+def test_the_script_runs_as_python_itself_would_run_it(script):
     (script.parent / "helper.py").write_text("VALUE = 7\n")
     script.write_text(
         "import sys, __main__, helper\n"
@@ -61,7 +61,7 @@ def test_the_code_with_parameters_runs_in_place_of_the_text(script):
     ]
 
 
-def test_modules_beside_the_program_are_not_in_the_scripts_way(script):
+def test_modules_beside_the_program_do_not_hide_others(script):
     script.write_text("import importlib.util\nprint(importlib.util.find_spec('spark'))\n")
 
     assert run(script).stdout == "None\n"
@@ -80,7 +80,7 @@ def test_functions_of_the_script_are_pickled_by_value(script):
     assert run(script).stdout == "42\n"
 
 
-def test_a_traceback_holds_the_scripts_own_frames_only(script):
+def test_a_traceback_shows_only_the_scripts_frames(script):
     script.write_text(
         "def load(table):\n    raise ValueError(f'no table {table}')\n\ntry:\n    1 / 0\nexcept ZeroDivisionError:\n"
         "    load('test.sales')\n"
@@ -106,16 +106,16 @@ def test_a_syntax_error_names_the_scripts_line(script):
 
 
 @pytest.mark.parametrize(
-    ("statement", "code", "said"),
+    ("statement", "code", "output"),
     [("sys.exit(3)", 3, ""), ("sys.exit()", 0, ""), ("sys.exit('no data')", 1, "no data\n")],
     ids=["code", "none", "message"],
 )
-def test_the_scripts_own_exit_counts(script, statement, code, said):
+def test_the_script_sets_the_exit_code(script, statement, code, output):
     script.write_text(f"import sys\n{statement}\n")
 
     ended = run(script)
 
-    assert (ended.returncode, ended.stderr) == (code, said)
+    assert (ended.returncode, ended.stderr) == (code, output)
 
 
 CAUGHT = "import sys, traceback\ntry:\n    1 / 0\nexcept ZeroDivisionError:\n    traceback.print_exc()\n"
@@ -138,23 +138,23 @@ CAUGHT = "import sys, traceback\ntry:\n    1 / 0\nexcept ZeroDivisionError:\n   
         "a message to exit with",
         "a syntax error",
         "a long one",
-        "half a character",
-        "a code",
-        "none",
-        "the end",
+        "a lone surrogate",
+        "an exit code",
+        "exit code 0",
+        "no error",
     ],
 )
-def test_what_ended_the_script_is_told_and_not_what_it_caught(script, statement, words):
+def test_the_uncaught_error_is_written_and_a_caught_one_is_not(script, statement, words):
     script.write_text(CAUGHT + statement + "\n")
 
     run(script)
 
-    told = last_words(script).read_text() if last_words(script).exists() else None
-    assert told == words
+    written = last_words(script).read_text() if last_words(script).exists() else None
+    assert written == words
 
 
 def test_the_group_dies_when_the_lifeline_breaks(script):
-    """The script holds its interpreter in a loop and has a child of its own in the group."""
+    """The script keeps its interpreter in a loop and has a child in the group."""
     script.write_text(
         "import subprocess, sys\n"
         "subprocess.Popen([sys.executable, '-c', 'import time; time.sleep(600)'])\n"
@@ -174,6 +174,6 @@ def test_the_group_dies_when_the_lifeline_breaks(script):
 
         os.close(lifeline)
 
-        assert process.stdout.read() == b""  # the child held the same pipe: it is gone too
+        assert process.stdout.read() == b""  # the child has the same pipe: it has ended too
         assert process.wait(60) == -signal.SIGKILL
     os.close(held)

@@ -13,7 +13,7 @@ SECONDS = 20.0
 
 @dataclass
 class Echoes:
-    """Servers that send back what they get, each under its number."""
+    """Servers that return each line they get behind their own number."""
 
     started: int = 0
     stopped: list[int] = field(default_factory=list)
@@ -48,7 +48,7 @@ class Echoes:
             yield port
 
 
-async def said(port: int, word: str) -> str:
+async def echo_of(port: int, word: str) -> str:
     async with asyncio.timeout(SECONDS):
         reader, writer = await asyncio.open_connection("127.0.0.1", port)
         writer.write(f"{word}\n".encode())
@@ -66,33 +66,33 @@ async def until(holds) -> None:
             await asyncio.sleep(0.002)
 
 
-async def test_the_server_starts_with_the_first_connection_and_serves_all_that_follow():
+async def test_the_first_connection_starts_the_server_and_later_ones_share_it():
     echoes = Echoes()
     async with echoes.served(quick=False) as served:
         await asyncio.sleep(0.02)
         assert (echoes.started, served.is_running) == (0, False)
-        asking = [asyncio.ensure_future(said(served.port, word)) for word in ("one", "two")]
+        echoes_of_both = [asyncio.ensure_future(echo_of(served.port, word)) for word in ("one", "two")]
         await asyncio.sleep(0.05)
 
         echoes.may.set()
 
-        assert [await each for each in asking] == ["1: one\n", "1: two\n"]
-        assert await said(served.port, "three") == "1: three\n"
+        assert [await each for each in echoes_of_both] == ["1: one\n", "1: two\n"]
+        assert await echo_of(served.port, "three") == "1: three\n"
         assert served.is_running
     assert echoes.stopped == [1]
     assert not served.is_running
 
 
-async def test_a_server_nobody_asks_for_long_is_ended_and_the_next_connection_starts_another():
+async def test_an_idle_server_is_ended_and_the_next_connection_starts_another():
     echoes = Echoes()
     async with echoes.served(idle_seconds=0.05) as served:
-        assert await said(served.port, "one") == "1: one\n"
+        assert await echo_of(served.port, "one") == "1: one\n"
         await until(lambda: echoes.stopped == [1])
 
-        assert await said(served.port, "two") == "2: two\n"
+        assert await echo_of(served.port, "two") == "2: two\n"
 
 
-async def test_a_connection_keeps_the_server_however_long_it_is_silent():
+async def test_a_silent_connection_keeps_the_server_running():
     echoes = Echoes()
     async with echoes.served(idle_seconds=0.02) as served:
         reader, writer = await asyncio.open_connection("127.0.0.1", served.port)
@@ -108,30 +108,30 @@ async def test_a_connection_keeps_the_server_however_long_it_is_silent():
         writer.close()
 
 
-async def test_a_server_can_be_ended_to_be_started_anew():
+async def test_a_server_ended_while_idle_starts_again_with_the_next_connection():
     echoes = Echoes()
     async with echoes.served() as served:
-        assert await said(served.port, "one") == "1: one\n"
+        assert await echo_of(served.port, "one") == "1: one\n"
         await until(lambda: not served._connections)
 
         await served.end_if_idle()
 
         assert echoes.stopped == [1]
-        assert await said(served.port, "two") == "2: two\n"
+        assert await echo_of(served.port, "two") == "2: two\n"
 
 
-async def test_a_server_that_does_not_start_closes_the_connection_and_is_tried_again(caplog):
+async def test_a_failed_start_closes_the_connection_and_the_next_one_tries_again(caplog):
     echoes = Echoes(error=ValueError("no room"))
     async with echoes.served() as served:
-        assert await said(served.port, "one") == ""
+        assert await echo_of(served.port, "one") == ""
         assert "ValueError: no room" in caplog.text
 
         echoes.error = None
 
-        assert await said(served.port, "two") == "2: two\n"
+        assert await echo_of(served.port, "two") == "2: two\n"
 
 
-async def test_leaving_breaks_off_what_is_connected():
+async def test_leaving_closes_the_connections_and_ends_the_server():
     echoes = Echoes()
     async with echoes.served() as served:
         reader, writer = await asyncio.open_connection("127.0.0.1", served.port)

@@ -54,7 +54,7 @@ IN_A_STRING = [
 
 @pytest.mark.parametrize("text", IN_A_STRING)
 @given(value=TEXTS)
-def test_a_value_arrives_exactly_in_every_kind_of_string(text, value):
+def test_every_kind_of_string_gets_the_exact_value(text, value):
     assert run(text, {"$value": value})["got"] == f"<{value}>"
 
 
@@ -111,13 +111,13 @@ def test_a_negative_number_keeps_its_sign_beside_operators():
         ("got = '$매출 $매출표'", {"$매출": "x"}, "x $매출표"),
     ],
     ids=[
-        "name without its sign",
-        "longer word left alone",
-        "longer word known too",
-        "case and digits count",
+        "name without a dollar sign",
+        "longer word stays",
+        "longer word is a parameter too",
+        "case and digits matter",
         "boundaries",
         "a name with a dash",
-        "other dollars left alone",
+        "other dollar signs stay",
         "one pass",
         "any script",
     ],
@@ -153,7 +153,7 @@ def test_a_script_may_use_two_hundred_parameters():
     assert run(text, values)["got"] == [value for value in values.values() for _ in range(2)]
 
 
-def test_a_name_in_the_text_is_never_taken_for_a_place_of_a_parameter():
+def test_a_name_of_the_script_is_never_replaced():
     assert run("_parameter_0_ = 'own'\ngot = _parameter_0_ + '$a'", {"$a": "1"})["got"] == "own1"
 
 

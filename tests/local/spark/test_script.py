@@ -18,14 +18,14 @@ def put(objects: Path, *keys: str) -> None:
         path.write_text("")
 
 
-def test_a_script_path_that_ends_in_py_is_that_object(tmp_path):
+def test_a_script_path_that_ends_in_py_names_the_object(tmp_path):
     put(tmp_path, "scripts/a/daily.py", "scripts/a/other.py")
 
     assert find_script(tmp_path, "scripts/a/daily.py", "other") == tmp_path / "scripts/a/daily.py"
 
 
 @pytest.mark.parametrize("script_path", ["scripts/a/", "scripts/a"])
-def test_in_a_folder_the_script_named_like_the_job_runs(tmp_path, script_path):
+def test_the_script_with_the_jobs_name_is_found_in_a_folder(tmp_path, script_path):
     put(tmp_path, "scripts/a/daily_sales.py", "scripts/a/other.py")
 
     assert find_script(tmp_path, script_path, "daily_sales") == tmp_path / "scripts/a/daily_sales.py"
@@ -37,7 +37,7 @@ def test_a_folder_may_be_a_whole_bucket(tmp_path):
     assert find_script(tmp_path, "scripts/", "daily") == tmp_path / "scripts/daily.py"
 
 
-def test_the_only_script_of_a_folder_runs_whatever_its_name(tmp_path):
+def test_the_only_script_of_a_folder_is_found_under_any_name(tmp_path):
     put(tmp_path, "scripts/a/main.py", "scripts/a/notes.txt", "scripts/a/._main.py", "scripts/a/deeper/x.py")
 
     assert find_script(tmp_path, "scripts/a/", "daily") == tmp_path / "scripts/a/main.py"
@@ -57,7 +57,7 @@ def test_the_only_script_of_a_folder_runs_whatever_its_name(tmp_path):
     ],
     ids=["missing", "no bucket", "empty folder", "ambiguous"],
 )
-def test_a_script_that_cannot_be_found_is_explained_in_one_line(tmp_path, script_path, message):
+def test_a_missing_script_is_reported_in_one_line(tmp_path, script_path, message):
     put(tmp_path, "scripts/none/readme.md", *(f"scripts/many/p{n}.py" for n in range(7)))
 
     with pytest.raises(ScriptProblem) as caught:
@@ -73,7 +73,7 @@ def test_a_job_name_cannot_lead_out_of_the_folder(tmp_path):
         find_script(tmp_path, "scripts/a/", "../secret")
 
 
-def test_the_staged_copy_is_the_script_byte_for_byte_and_its_code_has_the_values(tmp_path):
+def test_the_staged_copy_equals_the_script_and_its_code_has_the_values(tmp_path):
     content = "table = '$table'\r\nprint(table)  # 매출\r\n".encode()
     (tmp_path / "daily.py").write_bytes(content)
     folder = tmp_path / "work" / "script"
@@ -91,7 +91,7 @@ def test_the_staged_copy_is_the_script_byte_for_byte_and_its_code_has_the_values
     assert namespace["table"] == "test.표"
 
 
-def test_a_script_that_names_no_parameter_runs_as_its_text(tmp_path):
+def test_a_script_without_parameters_runs_unchanged(tmp_path):
     (tmp_path / "daily.py").write_text("import sys  # $day\n")
     (tmp_path / "script").mkdir()
 
@@ -100,7 +100,7 @@ def test_a_script_that_names_no_parameter_runs_as_its_text(tmp_path):
     assert staged == StagedScript(tmp_path / "script" / "daily.py", ("--day=2026-11-01",))
 
 
-def test_a_value_may_hold_what_the_declared_encoding_cannot(tmp_path):
+def test_a_value_may_hold_characters_that_the_scripts_encoding_lacks(tmp_path):
     (tmp_path / "daily.py").write_bytes("# coding: euc-kr\nday = '$day 매출'\n".encode("euc-kr"))
     (tmp_path / "script").mkdir()
 
@@ -136,7 +136,7 @@ def test_a_script_with_parameters_is_read_as_python_reads_it(tmp_path, content, 
     assert plain["got"] == got.replace("1", "$day")
 
 
-def test_a_script_that_is_no_text_is_refused(tmp_path):
+def test_a_script_that_is_not_text_is_refused(tmp_path):
     script = tmp_path / "daily.py"
     script.write_bytes(b"\n\nprint('\xb8\xc5')\n")
 

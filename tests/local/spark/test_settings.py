@@ -15,7 +15,7 @@ from dataflow_magic.local.spark.settings import (
 )
 
 
-def test_buckets_hadoop_cannot_name_are_left_out():
+def test_buckets_that_hadoop_cannot_map_are_left_out():
     names = ["lake.eu", "lake", "my_bucket", ".cache", "버킷", "a.b", "a.b.c", "raw-1"]
 
     assert mountable_buckets(names) == ["a.b", "lake", "raw-1"]
@@ -24,7 +24,7 @@ def test_buckets_hadoop_cannot_name_are_left_out():
 @pytest.mark.parametrize(
     ("workers", "cores", "master"),
     [(2, 8, "local[2]"), (10, 4, "local[4]"), (0, 4, "local[1]")],
-    ids=["as asked", "no more than the machine has", "at least one"],
+    ids=["numWorker", "no more than the machine has", "at least one"],
 )
 def test_workers_become_cores(workers, cores, master):
     spec = RunSpec("r1", "daily", "scripts/", "logs/", {}, workers, 60.0, Path("/objects"), Path("/private"))
@@ -34,7 +34,7 @@ def test_workers_become_cores(workers, cores, master):
     assert settings["spark.master"] == master
 
 
-def test_java_17_gets_no_option_that_only_newer_ones_know():
+def test_only_newer_javas_get_the_options_they_introduced():
     newer = {"--sun-misc-unsafe-memory-access=allow", "--enable-native-access=ALL-UNNAMED"}
 
     assert newer.isdisjoint(java_options(17))
@@ -42,7 +42,7 @@ def test_java_17_gets_no_option_that_only_newer_ones_know():
     assert newer <= set(java_options(25))
 
 
-def test_secrets_and_other_sparks_stay_out_of_the_environment():
+def test_a_run_inherits_no_secrets_and_no_spark_variables():
     inherited = {
         "PATH": "/bin",
         "NCLOUD_SECRET_KEY": "s",
@@ -90,12 +90,12 @@ def test_workers_of_a_cluster_are_executors_of_one_core():
         ("yarn", [], False),
     ],
 )
-def test_a_driver_is_reached_from_elsewhere_where_its_cluster_is_elsewhere(master, places, here):
+def test_a_run_stays_on_this_machine_when_all_its_masters_do(master, places, here):
     assert masters(master) == places
     assert is_here(master) is here
 
 
-def test_what_is_set_for_all_runs_wins_and_a_run_for_another_machine_has_no_address_of_this_one():
+def test_settings_of_all_runs_win_and_a_run_on_another_machine_gets_no_loopback_address():
     spec = RunSpec(
         "r1",
         "daily",

@@ -1,4 +1,4 @@
-"""When a JVM is made warm, who gets it, and when it is given up: with JVMs that are only names and a clock that is real but quick."""
+"""When the pool warms, hands out and discards JVMs. Fake JVMs, real but short times."""
 
 import asyncio
 from contextlib import asynccontextmanager
@@ -17,7 +17,7 @@ SECONDS = 20.0
 
 
 class Process:
-    """A process as far as a pool looks at it."""
+    """The attributes of a process that the pool reads."""
 
     def __init__(self, pid: int) -> None:
         self.pid = pid
@@ -26,7 +26,7 @@ class Process:
 
 @dataclass
 class Makers:
-    """Makes JVMs, one after the other, as soon as it is allowed to."""
+    """Makes fake JVMs, one after another, once `may` is set."""
 
     made: list[JvmGateway] = field(default_factory=list)
     begun: int = 0
@@ -83,14 +83,14 @@ async def test_a_warm_jvm_serves_one_run_and_the_next_is_made_after_it():
             assert await pool.take(no_cancel()) is makers.made[0]
             assert await pool.take(no_cancel()) is None
             await asyncio.sleep(0.05)
-            assert len(makers.made) == 1  # the run has the cores for itself
+            assert len(makers.made) == 1  # none is warmed during a run
         await until(lambda: pool.is_warm)
 
         assert len(makers.made) == 2
-    assert makers.discarded == [makers.made[1]]  # the first is its run's to end
+    assert makers.discarded == [makers.made[1]]  # the run ends the first
 
 
-async def test_a_run_that_is_over_before_anybody_looks_is_followed_by_a_new_one_all_the_same():
+async def test_a_run_that_ends_at_once_is_followed_by_a_new_jvm():
     makers = Makers()
     async with makers.pool() as pool:
         await until(lambda: pool.is_warm)
@@ -102,7 +102,7 @@ async def test_a_run_that_is_over_before_anybody_looks_is_followed_by_a_new_one_
         await until(lambda: len(makers.made) == 2)
 
 
-async def test_a_run_waits_for_the_jvm_that_is_being_made_warm():
+async def test_a_run_waits_for_the_jvm_that_is_being_warmed():
     makers = Makers()
     async with makers.pool(quick=False) as pool:
         await until(lambda: makers.begun)
@@ -115,7 +115,7 @@ async def test_a_run_waits_for_the_jvm_that_is_being_made_warm():
         assert await taking is makers.made[0]
 
 
-async def test_no_run_waits_for_what_has_to_be_prepared_before_the_first():
+async def test_no_run_waits_for_the_preparation():
     makers = Makers()
     async with makers.pool(prepared=False) as pool:
         await until(lambda: makers.prepared)
@@ -127,7 +127,7 @@ async def test_no_run_waits_for_what_has_to_be_prepared_before_the_first():
         await until(lambda: pool.is_warm)
 
 
-async def test_a_run_canceled_while_it_waits_takes_none():
+async def test_a_run_canceled_while_it_waits_takes_no_jvm():
     makers, cancel = Makers(), asyncio.Event()
     async with makers.pool(quick=False) as pool:
         await until(lambda: makers.begun)
@@ -141,7 +141,7 @@ async def test_a_run_canceled_while_it_waits_takes_none():
         await until(lambda: pool.is_warm)
 
 
-async def test_one_that_died_meanwhile_is_not_handed_out():
+async def test_a_jvm_that_has_died_is_discarded():
     makers = Makers()
     async with makers.pool() as pool:
         await until(lambda: pool.is_warm)
@@ -152,7 +152,7 @@ async def test_one_that_died_meanwhile_is_not_handed_out():
         assert makers.discarded == [makers.made[0]]
 
 
-async def test_nothing_is_made_warm_beside_a_run():
+async def test_no_jvm_is_warmed_during_a_run():
     makers = Makers()
     async with makers.pool() as pool:
         with pool.busy():
@@ -161,7 +161,7 @@ async def test_nothing_is_made_warm_beside_a_run():
         await until(lambda: pool.is_warm)
 
 
-async def test_one_nobody_wants_for_long_is_given_up_until_the_next_run():
+async def test_an_unused_jvm_is_discarded_until_the_next_run():
     makers = Makers()
     async with makers.pool(keep_seconds=0.02) as pool:
         await until(lambda: makers.discarded == makers.made[:1] != [])
@@ -174,7 +174,7 @@ async def test_one_nobody_wants_for_long_is_given_up_until_the_next_run():
         await until(lambda: len(makers.made) == 2)
 
 
-async def test_what_cannot_be_made_is_tried_after_each_of_a_few_runs_and_then_no_more(caplog):
+async def test_after_a_few_failures_in_a_row_the_pool_stops_trying(caplog):
     makers = Makers(error=ValueError("no room"))
     async with makers.pool() as pool:
         for tried in range(1, MOST_FAILURES + 1):
