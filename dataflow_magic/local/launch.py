@@ -7,10 +7,8 @@ import os
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from collections.abc import Iterable, Mapping
 from pathlib import Path
-from typing import Literal, TypeVar
 
 import platformdirs
 
@@ -23,8 +21,6 @@ __all__ = ["attach", "cache_folder", "default_folder", "peek"]
 NEEDED = ("pyspark", "starlette", "uvicorn")
 ATTACH_TIMEOUT_SECONDS = 30.0
 ATTACH_POLL_SECONDS = 0.02
-
-T = TypeVar("T")
 
 _started: list[subprocess.Popen[bytes]] = []
 """Services this process started; kept, so that each is reaped and Python does not warn of it."""
@@ -68,17 +64,15 @@ def attach(folder: DataFolder, *, wait_seconds: float = ATTACH_TIMEOUT_SECONDS) 
     """
     check_installed()
     folder.make()
-    wait = _Wait(folder, wait_seconds)
-    starting = wait.until(
-        lambda: try_lock(folder.start_lock), "another process has been starting the local service"
+    starting = _lock(
+        folder.start_lock, _Wait(folder, "another process has been starting the local service", wait_seconds)
     )
     try:
         # The service takes this lock exclusively only while it ends.
-        hold = wait.until(
-            lambda: try_lock(folder.users_lock, shared=True), "the local service has been ending"
-        )
+        ending = _Wait(folder, "the local service has been ending", wait_seconds)
+        hold = _lock(folder.users_lock, ending, shared=True)
         try:
-            return _running(folder, wait) or _start(folder, wait), hold
+            return _running(folder, wait_seconds) or _start(folder, wait_seconds), hold
         except BaseException:
             os.close(hold)
             raise
@@ -106,36 +100,36 @@ def check_installed(
         raise ConfigError(f'{what} needs {", ".join(missing)}: pip install "dataflow-magic[{extra}]"')
 
 
-@dataclass(frozen=True, slots=True)
 class _Wait:
-    """Waits for one thing at a time, each with the same timeout."""
+    """One wait with a timeout, for a loop that sleeps between its looks."""
 
-    folder: DataFolder
-    seconds: float
+    def __init__(self, folder: DataFolder, what: str, seconds: float) -> None:
+        self._message = f"{what} for {seconds:g} s; see its log, {folder.log}"
+        self._deadline = time.monotonic() + seconds
 
-    def until(self, look: Callable[[], T | None], what: str) -> T:
-        """Return the first result of ``look`` that is not None; ``what`` describes the wait in the error."""
-        deadline = time.monotonic() + self.seconds
-        while (found := look()) is None:
-            if time.monotonic() >= deadline:
-                raise ConfigError(f"{what} for {self.seconds:g} s; see its log, {self.folder.log}")
-            time.sleep(ATTACH_POLL_SECONDS)
-        return found
+    def sleep(self) -> None:
+        if time.monotonic() >= self._deadline:
+            raise ConfigError(self._message)
+        time.sleep(ATTACH_POLL_SECONDS)
 
 
-def _running(folder: DataFolder, wait: _Wait) -> Address | None:
+def _lock(path: Path, wait: _Wait, *, shared: bool = False) -> int:
+    while (lock := try_lock(path, shared=shared)) is None:
+        wait.sleep()
+    return lock
+
+
+def _running(folder: DataFolder, wait_seconds: float) -> Address | None:
     """Return the address of the service that runs, once it has started; None when none runs, or it has ended."""
-
-    def look() -> Address | Literal["none"] | None:
-        return folder.read_address() if folder.is_served else "none"
-
-    found: Address | Literal["none"] = wait.until(
-        look, "a process has held the data folder without an address"
-    )
-    return None if found == "none" else found
+    wait = _Wait(folder, "a process has held the data folder without an address", wait_seconds)
+    while folder.is_served:
+        if address := folder.read_address():
+            return address
+        wait.sleep()
+    return None
 
 
-def _start(folder: DataFolder, wait: _Wait) -> Address:
+def _start(folder: DataFolder, wait_seconds: float) -> Address:
     _started[:] = [process for process in _started if process.poll() is None]
     with folder.printed.open("wb") as printed:
         process = subprocess.Popen(  # noqa: S603 - our own module
@@ -148,22 +142,18 @@ def _start(folder: DataFolder, wait: _Wait) -> Address:
             start_new_session=True,  # an interrupt of the kernel must not reach it
         )
     _started.append(process)
-
-    def look() -> Address | Literal["ended"] | None:
-        if process.poll() is not None:
-            return "ended"
+    wait = _Wait(folder, "the local service has been starting", wait_seconds)
+    while process.poll() is None:
         address = folder.read_address()
-        return address if address and address.pid == process.pid else None
-
-    found: Address | Literal["ended"] = wait.until(look, "the local service has been starting")
-    if found == "ended":
-        # A service from the command line may have been faster; it serves as well.
-        if other := _running(folder, wait):
-            return other
-        raise ConfigError(
-            f"the local service ended at its start (code {process.returncode}): {_last_line(folder)}"
-        )
-    return found
+        if address and address.pid == process.pid:
+            return address
+        wait.sleep()
+    # A service from the command line may have been faster; it serves as well.
+    if other := _running(folder, wait_seconds):
+        return other
+    raise ConfigError(
+        f"the local service ended at its start (code {process.returncode}): {_last_line(folder)}"
+    )
 
 
 def _is_private(name: str) -> bool:
