@@ -134,8 +134,8 @@ SENTENCES: Final[tuple[tuple[str, str, str], ...]] = (
     ),
     (
         "no answer from {endpoint} ({error})",
-        "응답이 없습니다: {endpoint} ({error})",
-        "{endpoint} から応答がありません ({error})",
+        "{endpoint}의 응답을 받지 못했습니다 ({error})",
+        "{endpoint} の応答を受信できません ({error})",
     ),
     (
         "check that the service is running and the network reaches it",

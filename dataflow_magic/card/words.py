@@ -245,7 +245,7 @@ JAPANESE: Final = Words(
         RunState.FAILED: "失敗",
         RunState.CANCELED: "キャンセル",
         SUBMITTING: "送信中",
-        NOT_STARTED: "開始されていません",
+        NOT_STARTED: "未開始",
         UNCLEAR: "要確認",
         UNSENT: "未送信",
         RETRIED: "再実行済み",
