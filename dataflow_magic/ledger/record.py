@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import NamedTuple
+from typing import Any, NamedTuple
 
 from dataflow_magic.models.request import JobRef, RunRequest
 from dataflow_magic.models.secret import Parameter, Secret
@@ -16,8 +16,15 @@ __all__ = ["RunRecord", "microseconds", "parameters_of", "record_of", "view_of"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
-FLAT = {"workerType", "numWorker", "timeout", "nrn", "scriptPath", "logPath"}
-"""Fields of a job condition that have columns."""
+CONDITION_COLUMNS = {
+    "workers": "numWorker",
+    "timeout_minutes": "timeout",
+    "worker_type": "workerType",
+    "nrn": "nrn",
+    "script_path": "scriptPath",
+    "log_path": "logPath",
+}
+"""Column -> field of the job condition, by its name on the wire."""
 
 
 class RunRecord(NamedTuple):
@@ -74,11 +81,12 @@ class RunRecord(NamedTuple):
 
 def record_of(view: RunView, kernel: str = "") -> RunRecord:
     """Return a run as a row."""
-    condition = view.condition
+    condition = view.condition.to_wire()
+    asked: dict[str, Any] = {column: condition.pop(name, None) for column, name in CONDITION_COLUMNS.items()}
+    asked |= view.request.query
     ended = view.execution.end_date if view.execution else None
     # The service's end has whole seconds, so a short run could end before it began.
     ended = None if ended is None else max(ended, view.running_since or view.submitted_at)
-    more = {name: value for name, value in condition.to_wire().items() if name not in FLAT}
     record = RunRecord(
         key=view.key,
         run_id=view.run_id,
@@ -87,20 +95,14 @@ def record_of(view: RunView, kernel: str = "") -> RunRecord:
         submitted=microseconds(view.submitted_at),
         running=None if view.running_since is None else microseconds(view.running_since),
         ended=None if ended is None else microseconds(ended),
-        workers=condition.num_worker,
-        timeout_minutes=condition.timeout,
         error=view.failure.reason if view.failure else None,
         target=view.target,
         job_id=view.job_id,
-        worker_type=condition.worker_type,
-        nrn=condition.nrn,
-        script_path=condition.script_path,
-        log_path=condition.log_path,
-        **view.request.query,
+        **asked,
         parameters=_json(dict(view.parameters)),
         notebook=view.notebook or None,
         endpoint=view.endpoint,
-        more_condition=_json(more),
+        more_condition=_json(condition),
         phase=_phase(view),
         is_live=int(not (view.is_final or view.settled)),
         story=view.blind_reason,
@@ -143,13 +145,7 @@ def parameters_of(text: str) -> dict[str, Parameter]:
 
 def _request(record: RunRecord) -> RunRequest:
     condition = _condition(
-        record.worker_type,
-        record.workers,
-        record.timeout_minutes,
-        record.nrn,
-        record.script_path,
-        record.log_path,
-        record.more_condition,
+        tuple(getattr(record, column) for column in CONDITION_COLUMNS), record.more_condition
     )
     parameters = parameters_of(record.parameters)
     return RunRequest(
@@ -158,26 +154,11 @@ def _request(record: RunRecord) -> RunRequest:
 
 
 @lru_cache(maxsize=256)
-def _condition(
-    worker_type: str | None,
-    workers: int | None,
-    timeout: int | None,
-    nrn: str | None,
-    script_path: str | None,
-    log_path: str | None,
-    more: str,
-) -> JobCondition:
+def _condition(values: tuple[str | int | None, ...], more: str) -> JobCondition:
     # Cached, so that the thousands of runs of a backfill share one condition.
-    flat = {
-        "workerType": worker_type,
-        "numWorker": workers,
-        "timeout": timeout,
-        "nrn": nrn,
-        "scriptPath": script_path,
-        "logPath": log_path,
-    }
-    given = {name: value for name, value in flat.items() if value is not None}
-    return JobCondition.model_validate(given | (json.loads(more) if more else {}))
+    named = zip(CONDITION_COLUMNS.values(), values, strict=True)
+    fields = {name: value for name, value in named if value is not None}
+    return JobCondition.model_validate(fields | (json.loads(more) if more else {}))
 
 
 def _phase(view: RunView) -> str:

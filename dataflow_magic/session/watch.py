@@ -192,20 +192,26 @@ class Watch:
 
     async def _read(self, reader: RunReader, unseen: set[str]) -> None:
         """Report each run as it is found, and remove it from ``unseen``; what stays got no answer."""
-        # Single calls, where a list would take as many pages as there are runs: the service promises no order.
+        # Single calls alone where a list would take as many pages as there are runs: the service promises no order.
         if len(unseen - self._missing) > self._pages:
-            pages = 0
-            marks = {run_id: self._marks.get(run_id) for run_id in unseen}
-            async for page in reader.deltas(self._job_id, marks):
-                pages += 1
-                for number, delta in enumerate(page, 1):
-                    if number % BATCH == 0:
-                        await asyncio.sleep(0)
-                    if delta.run_id in unseen:
-                        self._take(delta, unseen)
-                if unseen <= self._missing:
-                    break
-            self._pages = pages
+            await self._read_list(reader, unseen)
+        await self._read_each(reader, unseen)
+
+    async def _read_list(self, reader: RunReader, unseen: set[str]) -> None:
+        pages = 0
+        marks = {run_id: self._marks.get(run_id) for run_id in unseen}
+        async for page in reader.deltas(self._job_id, marks):
+            pages += 1
+            for number, delta in enumerate(page, 1):
+                if number % BATCH == 0:
+                    await asyncio.sleep(0)
+                if delta.run_id in unseen:
+                    self._take(delta, unseen)
+            if unseen <= self._missing:
+                break
+        self._pages = pages
+
+    async def _read_each(self, reader: RunReader, unseen: set[str]) -> None:
         for run_id in list(unseen):
             try:
                 execution = await reader.get_execution(self._job_id, run_id)
