@@ -1,1 +1,4 @@
-"""Live runs: the one thread, its event loop, and all that runs on it. Knows no magic and no local service."""
+"""Live runs: started, followed and reconciled on one event loop. Knows neither magics nor the local service's code.
+
+A start goes down once: `Session`, `Tracker`, ledger, client. A snapshot goes down once: `Watch`, `Run`, ledger and card.
+"""
