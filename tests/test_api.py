@@ -115,7 +115,7 @@ def test_a_path_outside_the_objects_is_refused(path):
     "parameters", [["origin"], "origin", [("origin", "JFK")]], ids=["list", "text", "pairs"]
 )
 def test_parameters_must_be_a_mapping(parameters):
-    with pytest.raises(CellError, match="parameters are a mapping of names to values, not"):
+    with pytest.raises(CellError, match="parameters must be a mapping of names to values, not"):
         dataflow_magic.run("daily", parameters)
 
 
