@@ -112,22 +112,24 @@ def stop(folder: DataFolder, seconds: float = STOP_TIMEOUT_SECONDS) -> Address |
         The service has not ended after this time.
     """
     deadline = time.monotonic() + seconds
-    asked: Address | None = None
+    signaled: Address | None = None
     while folder.is_served:
         address = folder.read_address()
-        if address and asked and address.pid != asked.pid:
+        if address and signaled and address.pid != signaled.pid:
             break  # a user has already started the next service
-        if address and not asked:
-            asked = address
+        if address and not signaled:
+            signaled = address
             with suppress(ProcessLookupError):
                 os.kill(address.pid, signal.SIGTERM)
         if time.monotonic() >= deadline:
-            who = f"process {asked.pid}, which got SIGTERM," if asked else "a process without an address"
+            who = (
+                f"process {signaled.pid}, which got SIGTERM," if signaled else "a process without an address"
+            )
             raise ConfigError(
                 f"{who} still serves {folder.path} after {seconds:g} s; see its log, {folder.log}"
             )
         time.sleep(STATUS_POLL_SECONDS)
-    return asked
+    return signaled
 
 
 def check_is_data_folder(folder: DataFolder) -> None:
