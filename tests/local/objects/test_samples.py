@@ -216,29 +216,6 @@ async def test_daily_delays_writes_one_row_per_day_of_january_at_jfk(tmp_path):
     )
 
 
-@pytest.mark.spark
-@pytest.mark.anyio
-async def test_daily_delays_of_an_unknown_airport_fails_and_names_the_known_ones(tmp_path):
-    ended = await run_sample(tmp_path, "daily_delays", origin="SFO", month="1")
-
-    assert ended.outcome == Outcome(
-        "FAILED", "ValueError: no flights from 'SFO' in month 1; the table has EWR, JFK, LGA"
-    )
-    assert ended.lines[-1] == ended.outcome.reason
-    assert not (tmp_path / "objects" / "dataflow-sample" / "results").exists()
-
-
-@pytest.mark.spark
-@pytest.mark.anyio
-async def test_slow_count_reports_each_step_and_ends_by_itself(tmp_path):
-    """474 was counted with hashlib."""
-    ended = await run_sample(tmp_path, "slow_count", seconds="0")
-
-    assert ended.outcome == Outcome("COMPLETED")
-    assert re.fullmatch(r"\d+ of 0 s: 474 hits among 2000000 numbers", ended.lines[0])
-    assert ended.lines[1:] == ["done: one hit in 4219 numbers"]
-
-
 def _csv_shape(text: bytes) -> tuple[int, int]:
     header, *rows = text.decode().splitlines()
     return len(rows), len(header.split(","))
