@@ -2,18 +2,28 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN = $(VENV)/bin
-PYTEST = $(BIN)/python -m pytest --cov --cov-report= --cov-fail-under=0
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
+# Files side by side, in the order of tests/conftest.py: the long ones first.
+PYTEST = $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
+# Fault schedules of make soak.
+SCHEDULES ?= 5000
+SEED ?= $(shell date +%s)
 
-.PHONY: demo test lab lint pictures bench clean
+.PHONY: demo check test soak lab lint pictures bench clean
 
 demo: $(VENV)/.run
 	$(BIN)/dataflow-magic demo notebooks/quickstart.ipynb --out .demo
 
+# Some minutes: all but Spark, the browser and the coverage.
+check: lint
+	$(PYTEST) -m 'not (spark or browser)'
+
 test: $(VENV)/.develop
-	$(PYTEST) -m 'not (spark or browser)' -n auto --maxprocesses 4 --dist loadfile
-	$(PYTEST) -m 'spark or browser' --cov-append
+	$(PYTEST) --cov --cov-report= --cov-fail-under=0
 	$(BIN)/coverage report
+
+soak: $(VENV)/.develop
+	DATAFLOW_FAULT_SEED=$(SEED) DATAFLOW_FAULT_SCHEDULES=$(SCHEDULES) $(PYTEST) -v tests/faults/test_schedules.py
 
 lab: $(VENV)/.run
 	DATAFLOW_MAGIC_HOME=$(CURDIR)/.demo/home $(BIN)/jupyter lab --ServerApp.root_dir=$(CURDIR)/notebooks

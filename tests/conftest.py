@@ -25,10 +25,13 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    for item in items:
-        slow = item.get_closest_marker("spark") or item.get_closest_marker("browser")
-        if slow and not item.get_closest_marker("timeout"):
+    """Run the files with Spark or a browser first, so that no process of pytest-xdist is left alone with one in the end."""
+    long = [item for item in items if item.get_closest_marker("spark") or item.get_closest_marker("browser")]
+    for item in long:
+        if not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(LONG_SECONDS))
+    files = {item.path for item in long}
+    items.sort(key=lambda item: item.path not in files)
 
 
 @pytest.fixture
