@@ -18,7 +18,7 @@ import dataflow_magic
 from dataflow_magic.card.advice import ADVICE, READ_THE_LOG
 from dataflow_magic.card.run.html import line_html, log_html, to_html, to_text
 from dataflow_magic.card.run.state import card_state
-from dataflow_magic.card.sentences import SENTENCES, translated
+from dataflow_magic.card.sentences import sentences, translated
 from dataflow_magic.card.sweep.html import sweep_html, sweep_text
 from dataflow_magic.card.sweep.state import SweepView, sweep_state
 from dataflow_magic.card.words import ENGLISH, words_of
@@ -271,7 +271,9 @@ def test_every_advice_is_translated():
             assert not left_in_english(translated(text, language).replace("show tables in db", "")), text
 
 
-@pytest.mark.parametrize(("english", "korean", "japanese"), SENTENCES, ids=[each[0] for each in SENTENCES])
+@pytest.mark.parametrize(
+    ("english", "korean", "japanese"), sentences(), ids=[each[0] for each in sentences()]
+)
 def test_a_translation_has_the_values_of_its_sentence(english, korean, japanese):
     assert placeholders(korean) == placeholders(japanese) == placeholders(english)
 
@@ -298,7 +300,7 @@ def test_every_reason_in_the_code_is_translated(folder, language):
 
     assert reasons
     english = [text for text in reasons if translated(text, language) == text]
-    assert not english, f"card/sentences.py lacks {english}"
+    assert not english, f"card/sentences.txt lacks {english}"
 
 
 def test_every_sentence_is_one_that_the_package_writes():
@@ -306,11 +308,11 @@ def test_every_sentence_is_one_that_the_package_writes():
     written = "\n".join(text_of(node) for tree in trees(PACKAGE) for node in ast.walk(tree))
     unknown = [
         english
-        for english, *_ in SENTENCES
+        for english, *_ in sentences()
         if not all(part.strip(" (),.:") in written for part in re.split(r"\{\w+\}", english))
     ]
 
-    assert not unknown, f"no code writes these sentences of card/sentences.py: {unknown}"
+    assert not unknown, f"no code writes these sentences of card/sentences.txt: {unknown}"
 
 
 VALUE = "\n"
@@ -319,8 +321,7 @@ VALUE = "\n"
 
 @cache
 def trees(folder: Path) -> list[ast.Module]:
-    files = [file for file in sorted(folder.rglob("*.py")) if file.name != "sentences.py"]
-    return [ast.parse(file.read_text("utf-8")) for file in files]
+    return [ast.parse(file.read_text("utf-8")) for file in sorted(folder.rglob("*.py"))]
 
 
 @cache
