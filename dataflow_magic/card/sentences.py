@@ -32,6 +32,7 @@ def sentences() -> tuple[tuple[str, str, str], ...]:
     return tuple(zip(texts[::3], texts[1::3], texts[2::3], strict=True))
 
 
+@lru_cache(maxsize=1_000)  # a card that is repainted asks for the same texts
 def translated(text: str, language: str) -> str:
     """Return a sentence of this package in a language; other text, and all text in other languages, as it is."""
     if language not in _COLUMNS or len(text) > _LONGEST:
@@ -39,8 +40,6 @@ def translated(text: str, language: str) -> str:
     return _known(text, language) or text
 
 
-# Cached, or a text of many clauses would be matched again for each way to part it.
-@lru_cache(maxsize=10_000)
 def _known(text: str, language: str) -> str | None:
     """Return the translation of a known sentence, or of one and what follows it; None where the text begins otherwise."""
     begun = None
