@@ -56,6 +56,7 @@ class ProcessGroup:
         # Python makes both ends close on exec, so no other child of this process can hold the pipe open.
         self._held, self._kept = os.pipe()
         self._members: list[Process] = []
+        self._is_ended = False
 
     @property
     def lifeline(self) -> int:
@@ -93,11 +94,13 @@ class ProcessGroup:
         await self._reap(seconds)
 
     async def end(self) -> None:
-        """Kill the processes that are left, in the group or outside it, and wait for their end. Call it once."""
+        """Kill the processes that are left, in the group or outside it, and wait for their end."""
         self._signal(signal.SIGKILL)
         self._release()
-        os.close(self._held)
-        os.close(self._lock)
+        if not self._is_ended:  # a second call follows when the first one is cancelled
+            self._is_ended = True
+            os.close(self._held)
+            os.close(self._lock)
         if self._members:
             await asyncio.to_thread(_kill_marked, self._file)
         await self._reap(_REAP_SECONDS)

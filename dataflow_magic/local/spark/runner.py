@@ -46,13 +46,16 @@ from dataflow_magic.local.spark.warm_pool import WarmPool
 from dataflow_magic.local.store import new_id
 from dataflow_magic.models.wire import RunState
 
-__all__ = ["SparkRunner"]
+__all__ = ["SparkRunner", "run_program"]
 
 logger = logging.getLogger(__name__)
 
 _WARMUP = Path(__file__).with_name("programs") / "warmup.py"
 _SEED = Path(__file__).with_name("programs") / "seed.py"
-_OWN_SCRIPT_SECONDS = 120.0
+_PROGRAM_SECONDS = 120.0  # of the warm-up and the seed
+_TRAINING_SECONDS = (
+    600.0  # of the warm-up that makes an archive: it has the lowest priority, and no run waits for it
+)
 _TRAINING_END_SECONDS = 120.0
 _MASTER_CONNECT_SECONDS = 5.0
 # Settings of the warm-up and the seed.
@@ -217,7 +220,7 @@ class SparkRunner:
         gateway = await self._gateway(java, home, options, _SMALL | self._catalog.settings(port), name="seed")
         try:
             # A plain path: Spark would not decode a URL's %20.
-            await _finish(gateway, home, _SEED, str(self._objects / SAMPLE_TABLE))
+            await run_program(gateway, home, _SEED, str(self._objects / SAMPLE_TABLE))
             self._catalog.seeded.touch()
         except NoSpark as error:  # the user may have removed the sample; the catalog works without it
             logger.warning("the sample table test.sample_table2 was not made: %s", error)
@@ -226,7 +229,10 @@ class SparkRunner:
 
     async def _make_archive(self) -> None:
         java, home = await _java(), spark_home()
-        await self._archives.make(java, home, lambda options: self._train(java, home, options))
+        try:
+            await self._archives.make(java, home, lambda options: self._train(java, home, options))
+        except NoSpark as error:  # a JVM is worth warming without the archive too
+            logger.warning("the archive of classes was not made: %s", error)
 
     async def _warm(self) -> JvmGateway:
         java = await _java()
@@ -235,7 +241,9 @@ class SparkRunner:
 
     async def _train(self, java: Java, home: Path, options: Sequence[str]) -> bool:
         """Run the warm-up in a JVM with these options and end the JVM; return whether both succeeded."""
-        gateway = await self._warmed(java, home, [*QUICK_START, *options], prefix=_MODESTLY)
+        gateway = await self._warmed(
+            java, home, [*QUICK_START, *options], prefix=_MODESTLY, seconds=_TRAINING_SECONDS
+        )
         try:
             await gateway.group.close(_TRAINING_END_SECONDS)
             return gateway.process.returncode == 0
@@ -243,13 +251,19 @@ class SparkRunner:
             await _discard(gateway)
 
     async def _warmed(
-        self, java: Java, home: Path, options: Sequence[str], prefix: Sequence[str] = ()
+        self,
+        java: Java,
+        home: Path,
+        options: Sequence[str],
+        *,
+        prefix: Sequence[str] = (),
+        seconds: float = _PROGRAM_SECONDS,
     ) -> JvmGateway:
         # As in a run, with an event log and the catalog. The warm-up reads no table, so no metastore starts.
         settings = _SMALL | self._catalog.settings(self._metastore.port)
         gateway = await self._gateway(java, home, options, settings, prefix=prefix)
         try:
-            await _finish(gateway, home, _WARMUP)
+            await run_program(gateway, home, _WARMUP, seconds=seconds)
         except BaseException:
             await _discard(gateway)
             raise
@@ -291,21 +305,25 @@ class SparkRunner:
         return gateway
 
 
-async def _finish(gateway: JvmGateway, home: Path, script: Path, *arguments: str) -> None:
-    """Run one of the folder's programs with a JVM to its end.
+async def run_program(
+    gateway: JvmGateway, home: Path, program: Path, *arguments: str, seconds: float = _PROGRAM_SECONDS
+) -> None:
+    """Run a program, such as the warm-up, with a JVM to its end.
 
     Raises
     ------
     NoSpark
-        The program failed, or took two minutes.
+        The program failed, or took longer than `seconds`.
     """
-    log = gateway.folder / f"{script.stem}.log"
-    process = await run_beside(gateway, [str(script), *arguments], home=home, log=log)
-    with suppress(TimeoutError):
-        async with asyncio.timeout(_OWN_SCRIPT_SECONDS):
-            if await process.wait() == 0:
-                return
-    raise NoSpark(f"{script.name} {end_of(process)}{last_words(log)}")
+    log = gateway.folder / f"{program.stem}.log"
+    process = await run_beside(gateway, [str(program), *arguments], home=home, log=log)
+    try:
+        async with asyncio.timeout(seconds):
+            code = await process.wait()
+    except TimeoutError:
+        raise NoSpark(f"{program.name} took longer than {seconds:g} s{last_words(log)}") from None
+    if code:
+        raise NoSpark(f"{program.name} {end_of(process)}{last_words(log)}")
 
 
 async def _java() -> Java:

@@ -63,6 +63,21 @@ async def test_members_share_one_group_and_end_with_it(tmp_path):
     assert not is_locked(tmp_path / "run" / "group")
 
 
+async def test_a_group_may_be_ended_again(tmp_path):
+    group = ProcessGroup(tmp_path)
+    await sleeping(group, tmp_path)
+    ending = asyncio.ensure_future(group.end())
+    await asyncio.sleep(0)
+    ending.cancel()
+    await asyncio.gather(ending, return_exceptions=True)
+    reused = os.open(tmp_path / "another", os.O_CREAT | os.O_RDWR)  # likely under a number that the group had
+
+    await group.end()
+
+    os.close(reused)  # raises if the group closed it
+    assert not is_locked(tmp_path / "group")
+
+
 async def test_a_folder_has_one_live_group_at_a_time(tmp_path):
     group = ProcessGroup(tmp_path)
     with pytest.raises(BlockingIOError, match=r"a live process group holds .*/group"):

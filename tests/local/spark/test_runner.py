@@ -9,7 +9,7 @@ from asyncio.subprocess import DEVNULL
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import anyio
 import pytest
@@ -23,8 +23,9 @@ from dataflow_magic.local.options import Options
 from dataflow_magic.local.run import Outcome, RunSpec
 from dataflow_magic.local.spark.class_archive import Archive
 from dataflow_magic.local.spark.java import find_java
-from dataflow_magic.local.spark.jvm import spark_home
-from dataflow_magic.local.spark.runner import SparkRunner
+from dataflow_magic.local.spark.jvm import JvmGateway, NoSpark, spark_home
+from dataflow_magic.local.spark.process_group import ProcessGroup
+from dataflow_magic.local.spark.runner import SparkRunner, run_program
 from dataflow_magic.local.spark.settings import QUICK_START, java_options
 from dataflow_magic.models.wire import Job, JobExecution
 from tests.local.scripted import end_service, eventually, is_served
@@ -105,6 +106,32 @@ async def test_a_run_starts_the_java_that_was_found(tmp_path, monkeypatch):
         "FAILED", "Spark did not start: the JVM exited with code 3: this is the one (see jvm.log)"
     )
     assert calls == ["starting Spark"]
+
+
+@pytest.mark.parametrize(
+    ("program", "reason"),
+    [
+        (
+            "print('warming', flush=True)\nimport time\ntime.sleep(600)",
+            "warmup.py took longer than 3 s: warming",
+        ),
+        ("raise ValueError('no room')", "warmup.py exited with code 1: ValueError: no room"),
+    ],
+    ids=["too slow", "fails"],
+)
+async def test_a_program_that_does_not_finish_is_an_error_with_its_last_line(tmp_path, program, reason):
+    group = ProcessGroup(tmp_path)
+    (tmp_path / "cwd").mkdir()
+    (tmp_path / "warmup.py").write_text(program)
+    gateway = JvmGateway(group, cast(Any, None), tmp_path, tmp_path / "jvm.log", {})
+    try:
+        with pytest.raises(NoSpark) as caught:
+            await run_program(gateway, spark_home(), tmp_path / "warmup.py", seconds=3)
+    finally:
+        await group.end()
+
+    # The first program may not have printed yet on a busy machine.
+    assert str(caught.value) in (reason, reason.removesuffix(": warming"))
 
 
 def run_processes(folder: DataFolder) -> list[str]:
