@@ -9,7 +9,7 @@ from hypothesis import settings
 from tests.helpers import Scene, notebook_with_magics
 from tests.widgets import Outputs
 
-LONG_SECONDS = 400
+LONG_SECONDS = 600
 """Time limit of a test that runs Spark or a browser; `timeout` in pyproject.toml is that of all others."""
 
 # The time an example takes depends on the machine.
@@ -25,7 +25,7 @@ if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Run the files with Spark or a browser first, so that no process of pytest-xdist is left alone with one in the end."""
+    """Run the files with Spark or a browser first, so that no process runs one alone at the end."""
     long = [item for item in items if item.get_closest_marker("spark") or item.get_closest_marker("browser")]
     for item in long:
         if not item.get_closest_marker("timeout"):
@@ -39,7 +39,7 @@ def anyio_backend():
     return "asyncio"
 
 
-# A session with a scripted service, and kernels with the magics in it
+# A session with a scripted service, and kernels with its magics
 
 
 @pytest.fixture
@@ -56,7 +56,7 @@ def terminal(scene):
 
 @pytest.fixture
 def lab(scene):
-    """A kernel with somebody before it."""
+    """A kernel with a user before it."""
     with notebook_with_magics(scene, stdin=True) as notebook:
         yield notebook
 
@@ -73,7 +73,7 @@ def headless(scene):
 
 @pytest.fixture
 def made() -> Iterator[list[ipywidgets.Widget]]:
-    """Every widget that is made during the test; closed after it."""
+    """The widgets made during the test, which are closed after it."""
     widgets: list[ipywidgets.Widget] = []
     ipywidgets.Widget.on_widget_constructed(widgets.append)
     yield widgets

@@ -1,4 +1,4 @@
-"""A real local service inside the session's own loop, and a real IPython shell that remembers what it showed."""
+"""A real local service on the session's own loop, and a real IPython shell that records its output."""
 
 from __future__ import annotations
 
@@ -48,7 +48,7 @@ from dataflow_magic.settings import Target
 from dataflow_magic.signing import SIGNATURE_HEADER
 
 ENDPOINT = "http://127.0.0.1:7001"
-"""Where the scripted service says it is; nothing goes over a socket."""
+"""The scripted service's address; no request uses a socket."""
 ACCESS_KEY = "local-0123456789abcdef"
 SECRET_KEY = "s3cr3t-0f-th3-scr1pt3d-s3rv1c3"
 CONDITION = {
@@ -59,7 +59,7 @@ CONDITION = {
     "logPath": "bucket/logs/",
 }
 PATIENCE = 60.0
-"""Seconds until a test that waits in vain fails."""
+"""Seconds after which a wait fails its test."""
 
 FAILED_LOG = """\
 reading
@@ -71,7 +71,7 @@ ValueError: no such table: test.sales
 
 
 def eventually(claim: Callable[[], object], what: str) -> None:
-    """Return once the claim holds; a test that waits in vain fails with what it waited for."""
+    """Return once the claim holds, or fail with ``what`` after a minute."""
     deadline = time.monotonic() + PATIENCE
     while not claim():
         assert time.monotonic() < deadline, f"not within {PATIENCE:g} s: {what}"
@@ -80,7 +80,7 @@ def eventually(claim: Callable[[], object], what: str) -> None:
 
 @dataclass(frozen=True)
 class Sent:
-    """One request as it left."""
+    """One request as the client sent it."""
 
     method: str
     path: str
@@ -93,10 +93,10 @@ class Sent:
 
 
 class ScriptedService(httpx.AsyncBaseTransport):
-    """The real app, store and engine; what a run does is said by its job's name, and faults are switched on.
+    """The real app, store and engine. The name of a run's job decides what the run does; tests switch faults on.
 
-    ``daily_sales`` completes, ``broken`` fails with a log, ``mute`` fails without one, ``slow`` goes on until
-    `finish` is set or it is canceled; there are two jobs named ``twins``.
+    ``daily_sales`` completes, ``broken`` fails with a log, ``mute`` fails without one, ``slow`` runs until
+    `finish` is set or it is canceled. Two jobs have the name ``twins``.
     """
 
     def __init__(self, folder: Path, contract: Contract = Contract.EXECUTE_JOB) -> None:
@@ -126,7 +126,7 @@ class ScriptedService(httpx.AsyncBaseTransport):
         self._loop: asyncio.AbstractEventLoop | None = None
 
     def seconds(self) -> float:
-        """The time that is right, of which a test can let some pass at once."""
+        """The right time, which a test can advance by ``passed_seconds``."""
         return time.time() + self.passed_seconds
 
     def now(self) -> datetime:
@@ -141,7 +141,7 @@ class ScriptedService(httpx.AsyncBaseTransport):
         log.write_bytes(text)
 
     def write_events(self, run_id: str | None, *lines: bytes) -> None:
-        """Append to a run's event log, as Spark does."""
+        """Append lines to a run's event log, as Spark does."""
         log = self.folder / "objects" / "bucket" / "logs" / str(run_id) / "events" / "eventlog_v2_local-1"
         log.mkdir(parents=True, exist_ok=True)
         with (log / "events_1_local-1").open("ab") as events:
@@ -180,14 +180,14 @@ class ScriptedService(httpx.AsyncBaseTransport):
         return response
 
     def _lagging(self, content: bytes) -> httpx.Response:
-        """Return a list without what is younger than its lag."""
+        """Return a list without the runs younger than the lag."""
         answer = json.loads(content)
         youngest = (self.now() - timedelta(seconds=self.list_lags_seconds)).isoformat(timespec="seconds")
         answer["list"] = [each for each in answer["list"] if each["createdDate"] <= youngest]
         return httpx.Response(200, json=answer)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
-        """Answer as an ASGI application, made anew for each event loop."""
+        """Answer as an ASGI application; each event loop gets its own."""
         headers = {name.decode(): value.decode() for name, value in scope["headers"]}
         self.signatures.add(headers.get(SIGNATURE_HEADER, ""))
         if self._app is None or self._loop is not asyncio.get_running_loop():
@@ -195,7 +195,7 @@ class ScriptedService(httpx.AsyncBaseTransport):
         await self._app(scope, receive, send)
 
     async def restart(self) -> None:
-        """End as a service that is told to stop; the next request meets a new one."""
+        """Stop the service; the next request starts another."""
         assert self._engine is not None
         await self._engine.__aexit__(None, None, None)
         self._app = None
@@ -203,7 +203,7 @@ class ScriptedService(httpx.AsyncBaseTransport):
     async def _start(self) -> ASGIApp:
         self._loop = asyncio.get_running_loop()
         self._engine = Engine(self.store, self.folder, self._run_script, slots=4)
-        await self._engine.__aenter__()  # left with the loop: whoever stops it cancels what runs on it
+        await self._engine.__aenter__()  # stopping the loop cancels the engine's tasks
         return create_app(
             Backend(self.store, self._engine, self.folder, self.now, self.contract),
             self.keys,
@@ -236,7 +236,7 @@ class ScriptedService(httpx.AsyncBaseTransport):
 
 @contextlib.contextmanager
 def at_a_port(service: ScriptedService) -> Iterator[str]:
-    """Serve the service at a real port and give its address; whoever talks to it hangs up before the end."""
+    """Serve at a real port and give its address; clients close their connections before this exits."""
     config = uvicorn.Config(service, port=0, lifespan="off", log_level="critical", date_header=False)
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
@@ -251,7 +251,7 @@ def at_a_port(service: ScriptedService) -> Iterator[str]:
 
 @functools.cache
 def _seeded() -> bytes:
-    """Return the database with the jobs: made once, since each write of it waits for the disk."""
+    """Return the database with the jobs; made once, since each write waits for the disk."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / "state.sqlite3"
         store = Store(path, lambda: datetime.now(KST))
@@ -301,7 +301,7 @@ class Scene:
 
     @property
     def holds(self) -> list[bool]:
-        """For each time the local service was attached to, whether it is still held."""
+        """For each time a session attached to the local service, whether it still holds it."""
         return [not select.select([reader], [], [], 0)[0] for reader in self._holds]
 
     def _attach(self) -> ServiceAddress:
@@ -337,7 +337,7 @@ class Scene:
 
 @dataclass(frozen=True)
 class Shown:
-    """One message to the page."""
+    """One display message."""
 
     data: Mapping[str, Any]
     display_id: str | None
@@ -351,7 +351,7 @@ class Shown:
 
 @dataclass(frozen=True)
 class Ran:
-    """What became of a cell."""
+    """A cell's value, error and output."""
 
     value: Any
     error: BaseException | None
@@ -363,9 +363,9 @@ class Ran:
 class _Recorder(DisplayPublisher):
     shown: list[Shown]
     faults: list[BaseException]
-    """Raised instead of an update."""
+    """Errors that the next updates raise."""
     interrupts: list[BaseException]
-    """Raised once an output was shown."""
+    """Errors raised after an output was shown."""
 
     def publish(self, data: Any, *_: Any, transient: Any = None, update: bool = False, **__: Any) -> None:
         if update and self.faults:
@@ -381,7 +381,7 @@ class _Shell(InteractiveShell):
 
 
 class Notebook:
-    """Cells, one after another."""
+    """Runs cells one after another."""
 
     def __init__(self, shell: Any) -> None:
         self.shell = shell
@@ -401,7 +401,7 @@ class Notebook:
 
 @contextlib.contextmanager
 def open_notebook(folder: Path, *, stdin: bool | None = None) -> Iterator[Notebook]:
-    """Give a shell without our magics: a terminal's, or with ``stdin`` a kernel's; False is where nobody watches."""
+    """Give a shell without our magics: a terminal's, a kernel's (``stdin`` True), or that of nbclient (False)."""
     config = Config()
     config.HistoryManager.enabled = False
     shell: Any = _Shell.instance(config=config, ipython_dir=str(folder / "ipython"), colors="nocolor")
@@ -424,7 +424,7 @@ def notebook_with_magics(scene: Scene, *, stdin: bool | None = None) -> Iterator
 
 
 def execution(status: str, run_id: str = "run000000001", **fields: Any) -> JobExecution:
-    """Return a snapshot as the service would tell it."""
+    """Return a run as the service lists it."""
     return JobExecution.model_validate(
         {"jobExecutionId": run_id, "jobId": "job000000001", "status": status, **fields}
     )

@@ -1,4 +1,4 @@
-"""The local service of a data folder, seen from outside: its runs' processes, and its end."""
+"""The local service of a data folder from outside: the processes of its runs, and its end."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ END_SECONDS = 20.0
 
 @contextmanager
 def service_folder(home: Path) -> Iterator[DataFolder]:
-    """Give the data folder below a ``DATAFLOW_MAGIC_HOME``; a service that was started for it is ended afterwards."""
+    """Give the data folder below a ``DATAFLOW_MAGIC_HOME``; its service is stopped afterwards."""
     folder = DataFolder(home.resolve() / "local")
     try:
         yield folder
@@ -30,7 +30,7 @@ def service_folder(home: Path) -> Iterator[DataFolder]:
 
 
 def processes_of(folder: DataFolder, run_id: str) -> list[int]:
-    """Return every live process of a run: all inherit its private folder as TMPDIR."""
+    """Return the live processes of a run: all inherit its private folder as TMPDIR."""
     mark = f"TMPDIR={folder.path}/runs/{run_id}-".encode()
     found = []
     for process in Path("/proc").iterdir():
@@ -44,7 +44,7 @@ def processes_of(folder: DataFolder, run_id: str) -> list[int]:
 
 
 def no_credentials() -> dict[str, str | None]:
-    """Return the changes to this environment that take away all that decides where runs go."""
+    """Return changes to the environment that remove all variables which choose a target or its keys."""
     return {
         name: None
         for name in os.environ
@@ -54,18 +54,18 @@ def no_credentials() -> dict[str, str | None]:
 
 def _end_service(folder: DataFolder) -> None:
     deadline = time.monotonic() + END_SECONDS
-    told: int | None = None
+    asked: int | None = None
     while not _is_ended(folder):
         address, late = folder.read_address(), time.monotonic() > deadline
-        if address and (late or address.pid != told):
-            told = address.pid
+        if address and (late or address.pid != asked):
+            asked = address.pid
             with suppress(ProcessLookupError):
-                os.kill(told, signal.SIGKILL if late else signal.SIGTERM)
+                os.kill(asked, signal.SIGKILL if late else signal.SIGTERM)
         assert time.monotonic() < deadline + 1, f"the service of {folder.path} does not end"
         time.sleep(0.05)
     for process in launch._started:
-        # A child nobody asked after is warned of when Python ends.
-        if process.pid == told:
+        # Python warns of a child that was never waited for.
+        if process.pid == asked:
             process.wait(END_SECONDS)
 
 

@@ -1,4 +1,4 @@
-"""A service that says what a test dictates, at a real port: for what the local service would never say."""
+"""A service at a real port whose responses a test writes: those the local service never sends."""
 
 from __future__ import annotations
 
@@ -10,12 +10,12 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 __all__ = ["at_a_port_of"]
 
 Answer = Callable[[str, str], tuple[int, bytes]]
-"""Of a method and a path, the status and the body."""
+"""From a method and a path to the status and the body."""
 
 
 @contextmanager
 def at_a_port_of(answer: Answer) -> Iterator[str]:
-    """Answer so, as JSON, at the address that is given."""
+    """Serve the answers as JSON and give the address."""
 
     class Handler(BaseHTTPRequestHandler):
         protocol_version = "HTTP/1.1"
@@ -29,10 +29,10 @@ def at_a_port_of(answer: Answer) -> Iterator[str]:
             self.end_headers()
             self.wfile.write(body)
 
-        do_GET = do_POST = _answer  # noqa: N815  the names http.server asks for
+        do_GET = do_POST = _answer  # noqa: N815  names of http.server
 
         def log_message(self, *_: object) -> None:
-            """Say nothing."""
+            """Print nothing."""
 
     with ThreadingHTTPServer(("127.0.0.1", 0), Handler) as server:
         thread = threading.Thread(target=server.serve_forever)

@@ -1,4 +1,4 @@
-"""A secret parameter from the cell to the service: it arrives there, and is nowhere else."""
+"""A secret parameter reaches the service, and is in no output, file or log."""
 
 import logging
 import os
@@ -23,7 +23,7 @@ SPELLINGS = ("m4rk3r", "rch'ed", "ed-everywhere")
 
 
 class TalkativeService(ScriptedService):
-    """A service whose scripts print what they were given and fail over it."""
+    """A service whose scripts print their parameters and fail with them in the reason."""
 
     async def _run_script(self, spec, *, cancel, waiting, started):  # noqa: ARG002 - the engine's protocol
         started()
@@ -47,11 +47,11 @@ def start(scene: Scene, job: str = "daily_sales", **more):
 
 
 def forget(scene: Scene) -> None:
-    """Leave the ledger as another process would have: what its marks stand for is not known here."""
+    """Change the ledger as if another process had written it: this one knows no value behind its marks."""
     with sqlite3.connect(ledger_path(scene.environment)) as db:
         changed = db.execute(
             "UPDATE runs SET parameters = ? WHERE parameters LIKE '%\"secret\"%'",
-            # One that no other test has learned the value of.
+            # A mark no other test uses.
             (f'{{"$token":{{"secret":"{os.urandom(8).hex()}"}},"$day":"1"}}',),
         )
         assert changed.rowcount >= 1
@@ -72,7 +72,7 @@ def assert_nothing_of_it(text: str) -> None:
 # All of it
 
 
-def test_the_value_reaches_the_service_and_nothing_that_is_shown_or_kept(scene, caplog, monkeypatch):
+def test_the_value_reaches_the_service_and_no_output_file_or_log(scene, caplog, monkeypatch):
     monkeypatch.setenv("MARKER", MARKER)
     caplog.set_level(logging.DEBUG)
     shown: list[str] = []
@@ -104,7 +104,7 @@ def test_the_value_reaches_the_service_and_nothing_that_is_shown_or_kept(scene, 
             "%dataflow_runs --remote broken",
             "_.to_csv()",
             "%dataflow_run --again @last --wait",
-            # What a request of the user's own could quote.
+            # Errors of the user's own expressions, which could quote the value.
             '%%dataflow_run broken\ntoken = secret(int(os.environ["MARKER"]))',
             '%%dataflow_run broken\ntoken = secret(os.environ["MARKER"]) + 1',
             "%%dataflow_run broken --workers {secret}\nday = 1",
@@ -144,7 +144,7 @@ def test_the_ledger_holds_no_value_while_it_is_open_and_after_its_log_is_written
     assert_not_in_files(scene)
 
 
-def test_a_refusal_that_quotes_the_value_is_told_without_it(scene, caplog):
+def test_a_refusal_that_quotes_the_value_is_masked(scene, caplog):
     caplog.set_level(logging.DEBUG)
     scene.service.answers = [
         httpx.Response(400, json={"errorType": "bad-parameter", "detail": "x" * 190 + MARKER})
@@ -157,7 +157,7 @@ def test_a_refusal_that_quotes_the_value_is_told_without_it(scene, caplog):
     assert caught.value.detail.endswith("x••••••")
 
 
-def test_a_lost_answer_that_quotes_the_value_is_told_without_it(scene, caplog):
+def test_a_lost_response_that_quotes_the_value_is_masked(scene, caplog):
     caplog.set_level(logging.DEBUG)
     scene.may_look.clear()
     scene.service.answers = [httpx.Response(502, text=f"upstream said {MARKER}")]
@@ -173,7 +173,7 @@ def test_a_lost_answer_that_quotes_the_value_is_told_without_it(scene, caplog):
 # From Python
 
 
-def test_a_secret_is_given_from_python_and_shown_as_its_mask(scene):
+def test_a_secret_from_python_is_shown_as_its_mask(scene):
     run = start(scene)
 
     assert repr(run.parameters) == "mappingproxy({'$token': ••••••, '$day': '1'})"
@@ -181,7 +181,7 @@ def test_a_secret_is_given_from_python_and_shown_as_its_mask(scene):
     assert run.result().parameters == {"$token": "••••••", "$day": "1"}
 
 
-def test_parameters_of_a_run_start_another_one(scene):
+def test_the_parameters_of_a_run_start_another_with_the_same_secret(scene):
     scene.start("daily_sales", start(scene).parameters)
 
     assert [sent.body["parameters"]["$token"] for sent in scene.service.starts] == [MARKER, MARKER]
@@ -214,13 +214,13 @@ def parsed(block: str, **names) -> dict[str, str]:
     return {name: str(value) for name, value in parse_block(block, {"os": os, **names}).parameters.items()}
 
 
-def test_secret_needs_no_import_and_is_ours_whatever_the_notebook_calls_so():
+def test_secret_needs_no_import_and_hides_a_name_of_the_notebook():
     assert parsed("token = secret(x)", x="value") == {"$token": "••••••"}
     assert parsed("token = secret(x)", x="value", secret=str) == {"$token": "••••••"}
     assert parsed("secret = 1\ntoken = secret(x)", x="value") == {"$secret": "1", "$token": "••••••"}
 
 
-def test_a_later_line_may_use_a_secret_whole():
+def test_a_later_line_may_use_a_whole_secret():
     assert parsed("a = secret(x)\nb = a", x="value") == {"$a": "••••••", "$b": "••••••"}
 
 
@@ -233,7 +233,7 @@ def test_a_later_line_may_use_a_secret_whole():
     ],
 )  # fmt: skip
 @pytest.mark.parametrize("call", ["secret", "dm.secret", "hide"])
-def test_a_secret_that_is_written_in_the_cell_is_refused_with_its_line(call, value):
+def test_a_secret_written_in_the_cell_is_refused_with_its_line(call, value):
     names = {"dm": dataflow_magic, "hide": dataflow_magic.secret, "x": "", "y": ""}
 
     with pytest.raises(CellError) as caught:
@@ -252,7 +252,7 @@ def test_a_secret_that_is_written_in_the_cell_is_refused_with_its_line(call, val
         'f"{user}:{password}"', 'keyring["a", "b"]', "x.strip()", "x or y",
     ],
 )  # fmt: skip
-def test_what_comes_from_elsewhere_is_not_written_out(value):
+def test_a_value_from_elsewhere_is_not_written_in_the_cell(value):
     import ast
 
     assert not is_written_out(ast.parse(value, mode="eval").body)
@@ -274,7 +274,7 @@ def test_what_comes_from_elsewhere_is_not_written_out(value):
         "not closed", "no number", "no such key", "added to", "empty", "inside a text", "not called", "in a list"
     ],
 )  # fmt: skip
-def test_a_line_that_is_wrong_is_told_without_the_value(line, message):
+def test_the_error_of_a_wrong_line_omits_the_value(line, message):
     with pytest.raises(CellError) as caught:
         parsed(line, x="hunter2-value", d={})
 
@@ -292,7 +292,7 @@ def test_a_secret_that_another_parameter_shows_is_refused():
 # After the kernel's end
 
 
-def test_a_run_of_another_kernel_is_masked_though_its_value_is_not_known(scene):
+def test_a_run_of_another_kernel_is_masked_without_its_value(scene):
     run_id = start(scene, "slow").run_id
     restart(scene)
     run = scene.session.find_run(run_id)
@@ -330,7 +330,7 @@ def test_a_run_started_elsewhere_is_masked_where_a_start_of_its_job_was_secret(s
     assert "using ••••••" in run.logs()
 
 
-def test_what_a_service_lists_of_a_job_is_masked_where_a_start_of_it_was_secret(scene):
+def test_listed_runs_are_masked_where_a_start_of_the_job_was_secret(scene):
     start(scene).result()
     scene.start("daily_sales", {"token": "in the clear elsewhere", "day": "2"}).result()
     restart(scene)
@@ -342,7 +342,7 @@ def test_what_a_service_lists_of_a_job_is_masked_where_a_start_of_it_was_secret(
     assert records_frame(records)["param.token"].tolist() == ["••••••", "••••••"]
 
 
-def test_again_sends_the_value_in_its_kernel_and_is_refused_in_another(scene):
+def test_again_sends_the_value_in_its_kernel_and_refuses_in_another(scene):
     run_id = start(scene).run_id
     scene.session.start_again(run_id)
     assert [sent.body["parameters"]["$token"] for sent in scene.service.starts] == [MARKER, MARKER]
@@ -357,7 +357,7 @@ def test_again_sends_the_value_in_its_kernel_and_is_refused_in_another(scene):
     assert len(scene.service.starts) == 2
 
 
-def test_a_lost_start_is_found_by_its_other_parameters_once_its_kernel_is_gone(scene):
+def test_a_lost_start_matches_by_its_other_parameters_after_its_kernel_ended(scene):
     scene.may_look.clear()
     scene.service.lost_answers = 1
     start(scene, "slow")
@@ -370,7 +370,7 @@ def test_a_lost_start_is_found_by_its_other_parameters_once_its_kernel_is_gone(s
     assert len(scene.service.starts) == 1
 
 
-def test_a_failed_run_tells_its_reason_without_the_value(scene):
+def test_the_reason_of_a_failed_run_is_masked(scene):
     run = start(scene, "broken")
 
     with pytest.raises(RunFailed) as caught:

@@ -1,4 +1,4 @@
-"""A JupyterLab and a Chromium for the browser tests. Without a Chromium they are skipped, loudly, or fail if required."""
+"""A JupyterLab and a Chromium for the browser tests. Without a Chromium the tests skip, or fail where it is required."""
 
 from __future__ import annotations
 
@@ -17,7 +17,7 @@ from tests.local_service import no_credentials
 
 @pytest.fixture(scope="session")
 def chromium() -> str:
-    """The path of a Chromium; asked for first, so that nothing is started where there is none."""
+    """The path of a Chromium; other fixtures ask for it first, so that nothing starts without one."""
     names = ("chromium", "chromium-browser", "google-chrome")
     found = next(filter(None, map(shutil.which, names)), None)
     if found is None:
@@ -41,24 +41,24 @@ def browser(chromium: str) -> Iterator[Browser]:
 
 @pytest.fixture
 def page(browser: Browser) -> Iterator[Page]:
-    """A page of its own for one test; an error in its scripts fails the test."""
+    """A page for one test; an error in its scripts fails the test."""
     with open_page(browser) as opened:
         yield opened
 
 
 @pytest.fixture(scope="session")
 def lab(
-    chromium: str,  # noqa: ARG001  # without one, no server is started
+    chromium: str,  # noqa: ARG001  # without one, no server starts
     tmp_path_factory: pytest.TempPathFactory,
 ) -> Iterator[Lab]:
-    """The JupyterLab that tests share; it sees no credentials and no configuration of this machine."""
+    """The JupyterLab that tests share, without credentials or configuration of this machine."""
     with Lab(tmp_path_factory.mktemp("lab"), env=no_credentials()) as shared:
         yield shared
 
 
 @pytest.fixture
 def start_lab(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[..., Lab]]:
-    """Start another JupyterLab, with variables and settings of its own, for one test."""
+    """Start another JupyterLab with other variables and settings, for one test."""
     with ExitStack() as stack:
 
         def start(*, env: dict[str, str | None] | None = None, **options: Any) -> Lab:

@@ -1,4 +1,4 @@
-"""A real JupyterLab for the browser tests: one server with folders of its own, and the notebooks opened in it."""
+"""A real JupyterLab for the browser tests: a server with separate folders, and the notebooks open in it."""
 
 from __future__ import annotations
 
@@ -67,9 +67,9 @@ class Lab:
     Parameters
     ----------
     home
-        An empty folder: settings, logs and, in ``notebooks``, the files that are served.
+        An empty folder: gets settings, logs and, in ``notebooks``, the served files.
     env
-        Variables for the server and its kernels, over this process's own; None takes one away.
+        Variables for the server and its kernels, over those of this process; None removes one.
     settings
         User settings by plugin, ``{"@jupyterlab/apputils-extension/themes": {"theme": "JupyterLab Dark"}}``.
 
@@ -118,7 +118,7 @@ class Lab:
         self.close()
 
     def open(self, page: Page, name: str, *, kernel: bool = True, app: str = LAB) -> OpenNotebook:
-        """Open a notebook of ``root`` in this page, and wait for its kernel unless told otherwise.
+        """Open a notebook of ``root`` in this page, and wait for its kernel unless ``kernel`` is False.
 
         Parameters
         ----------
@@ -176,7 +176,7 @@ class OpenNotebook:
         self.path = path
 
     def await_shown(self, *, kernel: bool = True) -> None:
-        """Wait until the cells are there and, unless told otherwise, a kernel answers."""
+        """Wait until the cells are there and, unless ``kernel`` is False, a kernel answers."""
         self.page.wait_for_selector(".jp-NotebookPanel .jp-Cell", timeout=PATIENCE_MS)
         self._evaluate("await panel.context.ready")
         if kernel:
@@ -200,16 +200,16 @@ class OpenNotebook:
         self._evaluate(_SELECT, index)
 
     def await_idle(self) -> None:
-        """Wait until the kernel has answered all that was sent to it so far."""
+        """Wait until the kernel has answered every request so far."""
         self._evaluate("await panel.sessionContext.session.kernel.requestKernelInfo()")
 
     def output(self, index: int) -> Locator:
-        """Return what a cell shows below itself."""
+        """Return the output area of a cell."""
         cells = self.page.locator(".jp-NotebookPanel:not(.lm-mod-hidden) .jp-Notebook .jp-Cell")
         return cells.nth(index).locator(".jp-Cell-outputArea")
 
     def outputs(self, index: int) -> list[dict[str, Any]]:
-        """Return a cell's outputs as they would be saved now."""
+        """Return a cell's outputs as a save would write them."""
         found = self._evaluate("return panel.content.widgets[index].model.outputs?.toJSON() ?? []", index)
         return list(found)
 
@@ -224,15 +224,15 @@ class OpenNotebook:
         return "".join(parts)
 
     def record(self, index: int, selector: str) -> None:
-        """Note from now on, for `recorded`, each new text of the first element in a cell that matches."""
+        """Record from now on each new text of the first element in a cell that matches; `recorded` returns them."""
         self._evaluate(_RECORD, {"cell": index, "selector": selector, "name": f"{index} {selector}"})
 
     def recorded(self, index: int, selector: str) -> list[str]:
-        """Return what was noted, oldest first."""
+        """Return the recorded texts, oldest first."""
         return list(self._evaluate("return window.recorded[index]", f"{index} {selector}"))
 
     def save(self) -> dict[str, Any]:
-        """Save the notebook and return what is in its file."""
+        """Save the notebook and return the content of its file."""
         self._evaluate("await panel.context.save()")
         notebook: dict[str, Any] = json.loads(self.path.read_text())
         return notebook
@@ -247,7 +247,7 @@ class OpenNotebook:
         self.await_idle()
 
     def reload(self) -> None:
-        """Load the page anew; the kernel lives on."""
+        """Reload the page; the kernel keeps running."""
         self.page.reload()
         self.await_shown()
 
@@ -270,7 +270,7 @@ class OpenNotebook:
         )
 
     def screenshot(self, path: Path, *, cell: int | None = None) -> None:
-        """Write a PNG of the page, or of what one cell shows."""
+        """Write a PNG of the page, or of one cell's output."""
         shown = self.page if cell is None else self.output(cell)
         shown.screenshot(path=path)
 
@@ -285,7 +285,7 @@ class OpenNotebook:
 
 @contextmanager
 def open_page(browser: Browser) -> Iterator[Page]:
-    """Give a page of its own; it must have had no error in its scripts at the end."""
+    """Give a new page; an error in its scripts fails at the end."""
     context = browser.new_context(viewport={"width": 1180, "height": 900})
     shown = context.new_page()
     broken: list[str] = []

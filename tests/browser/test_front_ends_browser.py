@@ -20,7 +20,7 @@ PATIENCE_MS = 30_000
 BROKEN_WIDGET = ("Loading widget", "model not found", "Error displaying widget", "Could not render")
 
 CELLS = ("", LIVE, LIVE, "%%dataflow_run broken\nday = 7", LIVE, "", "%dataflow_attach @last")
-"""An empty one is where the set-up goes."""
+"""The set-up takes the place of empty ones."""
 
 
 class Service(ScriptedService):
@@ -54,7 +54,7 @@ def set_up(service: Service) -> Iterator[str]:
 def opened(
     lab: Lab, browser: Browser, set_up: str, request: pytest.FixtureRequest
 ) -> Iterator[tuple[OpenNotebook, str]]:
-    """A notebook open in a front end, which loads slowly, and its address; each test has cells of its own."""
+    """A notebook open in a front end, and the front end; shared, since it loads slowly, so each test uses other cells."""
     path = lab.root / f"{request.param.replace('/', '-')}.ipynb"
     write_notebook(path, *(cell or set_up for cell in CELLS))
     with open_page(browser) as page:
@@ -70,17 +70,17 @@ def notebook(opened: tuple[OpenNotebook, str], service: Service) -> OpenNotebook
 
 
 def card_of(notebook: OpenNotebook, cell: int = 1) -> Locator:
-    # A card may stand twice for a moment: unseen while its page is reloaded, and within its own frame at its end.
+    # Two cards may exist for a moment: a hidden one while the page reloads, and one within the other at the end.
     return notebook.output(cell).locator(".dfm-card").filter(visible=True).first
 
 
-def expect_told(notebook: OpenNotebook, *words: str, cell: int = 1) -> None:
+def expect_shown(notebook: OpenNotebook, *words: str, cell: int = 1) -> None:
     for word in words:
         expect(card_of(notebook, cell)).to_contain_text(word, timeout=PATIENCE_MS)
 
 
 def expect_html(output: Locator) -> None:
-    """Wait until the output is HTML: that takes the place of widgets which said the same just before."""
+    """Wait until HTML has replaced the widgets, which show the same text."""
     expect(output.locator(".jupyter-widgets")).to_have_count(0)
 
 
@@ -90,63 +90,63 @@ def kinds_of(document: dict[str, object], cell: int = 1) -> list[set[str]]:
     return [set(output["data"]) for output in cells[cell]["outputs"]]
 
 
-def test_a_card_is_alive_ends_and_is_saved_as_html(notebook, service):
+def test_a_live_card_ends_as_html_in_the_saved_file(notebook, service):
     notebook.run_cell(1)
-    expect_told(notebook, "RUNNING", "slow", "day", "7")
+    expect_shown(notebook, "RUNNING", "slow", "day", "7")
     expect(notebook.output(1).get_by_role("button", name="Cancel")).to_be_enabled()
     service.finish.set()
-    expect_told(notebook, "COMPLETED")
+    expect_shown(notebook, "COMPLETED")
     expect_html(notebook.output(1))
 
     expect(notebook.output(1).get_by_role("button", name="Cancel")).to_have_count(0)
     assert kinds_of(notebook.save()) == [{"text/html", "text/plain"}]
 
 
-def test_the_cancel_button_still_works_after_the_page_was_reloaded(notebook, service):
+def test_the_cancel_button_works_after_a_reload_of_the_page(notebook, service):
     notebook.run_cell(2)
-    expect_told(notebook, "RUNNING", cell=2)
+    expect_shown(notebook, "RUNNING", cell=2)
     notebook.save()
     notebook.reload()
-    expect_told(notebook, "RUNNING", cell=2)
+    expect_shown(notebook, "RUNNING", cell=2)
     notebook.output(2).get_by_role("button", name="Cancel").click()
     notebook.output(2).get_by_role("button", name="Yes, cancel it").click()
 
-    expect_told(notebook, "CANCELED", cell=2)
+    expect_shown(notebook, "CANCELED", cell=2)
     (run,) = service.store.runs(service.job_id("slow"), page=0, limit=1)[0]
     assert run.status == "CANCELED"
 
 
 def test_a_saved_notebook_needs_no_kernel(notebook, lab, browser, opened):
     notebook.run_cell(3)
-    expect_told(notebook, "FAILED", cell=3)
+    expect_shown(notebook, "FAILED", cell=3)
     expect_html(notebook.output(3))
     document = notebook.save()
     document["cells"] = [document["cells"][3]]
     assert kinds_of(document, 0) == [{"text/html", "text/plain"}]
     assert "widgets" not in document["metadata"]
-    # No language's kernel: none is started.
+    # Without a kernel specification no kernel starts.
     document["metadata"] = {}
     path = notebook.path.with_name(f"kept-{notebook.path.name}")
     path.write_text(json.dumps(document))
     with open_page(browser) as page:
         kept = lab.open(page, path.name, kernel=False, app=opened[1])
 
-        expect_told(
+        expect_shown(
             kept, "FAILED", "broken", "day", "7", "ValueError: no such table: test.sales", "Traceback", cell=0
         )
         for words in BROKEN_WIDGET:
             expect(kept.output(0)).not_to_contain_text(words)
 
 
-def test_after_a_restart_of_the_kernel_the_run_is_taken_up_with_a_new_card(notebook, service):
+def test_the_run_gets_a_new_card_after_a_restart_of_the_kernel(notebook, service):
     notebook.run_cell(4)
-    expect_told(notebook, "RUNNING", cell=4)
+    expect_shown(notebook, "RUNNING", cell=4)
     notebook.restart()
     notebook.run_cell(5)
     notebook.run_cell(6)
-    expect_told(notebook, "RUNNING", "slow", "day", cell=6)
+    expect_shown(notebook, "RUNNING", "slow", "day", cell=6)
     service.finish.set()
 
-    expect_told(notebook, "COMPLETED", cell=6)
+    expect_shown(notebook, "COMPLETED", cell=6)
     expect_html(notebook.output(6))
     assert kinds_of(notebook.save(), 6) == [{"text/html", "text/plain"}]

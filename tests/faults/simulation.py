@@ -234,7 +234,7 @@ class _Loop(asyncio.SelectorEventLoop):
         return future
 
     def _write_to_self(self) -> None:
-        """Wake nobody: no other thread is there."""
+        """Do nothing: no thread waits in a select."""
 
 
 class _NothingToSelect(selectors.SelectSelector):
