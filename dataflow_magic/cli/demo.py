@@ -57,6 +57,8 @@ def run_demo(
     ------
     ConfigError
         The notebook or a package is missing, or ``out`` cannot be used or is the folder of the notebook.
+    KeyboardInterrupt
+        The user interrupted the demo; it ended its kernel and wrote nothing.
     """
     check_installed(NEEDED, what="the demo", extra="local,notebook")
     document = _read(notebook)
@@ -104,6 +106,13 @@ def _read(notebook: Path) -> Any:
         ) from None
 
 
+class _Loop(asyncio.SelectorEventLoop):
+    """Leaves signals to `asyncio.Runner`: the handlers of nbclient end the kernel under a notebook that continues."""
+
+    def add_signal_handler(self, *_: object) -> None:
+        raise RuntimeError("no handlers")  # as in a thread, where nbclient works without them
+
+
 def _execute(document: Any, folder: Path, environment: Mapping[str, str], cell_seconds: int) -> str:
     """Execute the document's cells in place; return the error that ended it, empty for none."""
     from nbclient import NotebookClient
@@ -120,8 +129,19 @@ def _execute(document: Any, folder: Path, environment: Mapping[str, str], cell_s
         store_widget_state=False,
         resources={"metadata": {"path": str(folder)}},
     )
+
+    async def execution() -> None:
+        task = asyncio.current_task()
+        try:
+            await client.async_execute(env=environment)
+        except DeadKernelError:  # nbclient raises it for a canceled task too
+            if task and task.cancelling():
+                raise asyncio.CancelledError from None
+            raise
+
     try:
-        client.execute(env=environment)
+        with asyncio.Runner(loop_factory=_Loop) as runner:
+            runner.run(execution())
     except (CellExecutionError, CellTimeoutError, DeadKernelError) as error:
         return str(strip_ansi(str(error))).strip()
     return ""
