@@ -1,4 +1,4 @@
-"""A kernel asked over Jupyter's protocol, without a front end: what it says is kept as a front end would keep it."""
+"""A kernel over Jupyter's protocol, without a front end. Keeps outputs and widgets as a front end does."""
 
 from __future__ import annotations
 
@@ -22,27 +22,27 @@ PATIENCE = 60.0
 
 
 class RequestLost(Exception):
-    """The kernel never began a cell that was sent to it while it had nothing to do."""
+    """An idle kernel never started a cell that was sent to it."""
 
 
 class Kernel:
-    """A kernel whose input can be asked for, as JupyterLab and qtconsole say. Outputs are kept by their display id."""
+    """A kernel with an input channel, as under JupyterLab and qtconsole. Keeps outputs by display id."""
 
     def __init__(self, client: BlockingKernelClient) -> None:
         self._client = client
         self.outputs: dict[str, dict[str, Any]] = {}
         self.models: dict[str, dict[str, Any]] = {}
-        """State of each widget, by its id."""
+        """State of each widget, by the id of its model."""
 
     def run(self, cell: str) -> list[dict[str, Any]]:
-        """Run a cell to its end and return what it showed itself, each a bundle by mime type."""
+        """Run a cell to its end and return its own outputs, each a bundle by mime type."""
         sent = self._client.execute(cell, allow_stdin=True)
         shown: list[dict[str, Any]] = []
-        begun = False
+        is_started = False
         while (message := self._next(PATIENCE)) is not None:
             if message["parent_header"].get("msg_id") != sent:
                 continue
-            begun, content = True, message["content"]
+            is_started, content = True, message["content"]
             match message["msg_type"]:
                 case "display_data" | "execute_result":
                     shown.append(content["data"])
@@ -52,12 +52,12 @@ class Kernel:
                     shown.append({"error": content["evalue"]})
                 case "status" if content["execution_state"] == "idle":
                     return shown
-        if not begun:
+        if not is_started:
             raise RequestLost(cell)
         raise AssertionError(f"no end within {PATIENCE:g} s of {cell!r}")
 
     def until_shown(self, text: str) -> dict[str, Any]:
-        """Return the first output whose plain text begins so, waiting for it; the kernel is asked nothing meanwhile."""
+        """Wait for an output whose plain text begins with ``text``, and return it. Sends no request to the kernel."""
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             for output in self.outputs.values():
@@ -67,7 +67,7 @@ class Kernel:
         raise AssertionError(f"nothing begins with {text!r} among {list(self.outputs.values())}")
 
     def until_ticked(self) -> None:
-        """Return once a card's clock has been seen to go on; the kernel is asked nothing meanwhile."""
+        """Wait until the clock of a card has ticked. Sends no request to the kernel."""
         seen: set[str] = set()
         deadline = time.monotonic() + PATIENCE
         while len(seen) < 3:
@@ -78,13 +78,13 @@ class Kernel:
             }
 
     def new_subshell(self) -> str:
-        """Have the kernel begin a second shell, as JupyterLab does for its widgets."""
-        asked = self._client.session.msg("create_subshell_request")
-        self._client.control_channel.send(asked)
+        """Start a subshell of the kernel, as JupyterLab does for its widgets, and return its id."""
+        request = self._client.session.msg("create_subshell_request")
+        self._client.control_channel.send(request)
         return str(self._client.get_control_msg(timeout=PATIENCE)["content"]["subshell_id"])
 
     def click(self, button: str, *, subshell: str | None = None) -> None:
-        """Click a widget's button, by its words."""
+        """Click the button with this description."""
         model = next(name for name, state in self.models.items() if state.get("description") == button)
         clicked = {"comm_id": model, "data": {"method": "custom", "content": {"event": "click"}}}
         message = self._client.session.msg("comm_msg", clicked)
@@ -110,7 +110,7 @@ class Kernel:
 
 
 def kernel_environment(home: Path, address: str, **more: str) -> dict[str, str]:
-    """Return the variables of a kernel whose runs go to the scripted service at an address."""
+    """Return the environment of a kernel whose target is the scripted service at this address."""
     kept = {name: value for name, value in os.environ.items() if name not in no_credentials()}
     return kept | {
         "DATAFLOW_MAGIC_HOME": str(home / "magic"),
@@ -124,7 +124,7 @@ def kernel_environment(home: Path, address: str, **more: str) -> dict[str, str]:
 
 @contextmanager
 def open_kernel(environment: Mapping[str, str]) -> Iterator[Kernel]:
-    """Start a Python kernel with the extension loaded, and end it afterwards."""
+    """Start a Python kernel with the extension loaded, and end it on exit."""
     manager = KernelManager(kernel_name="python3")
     manager.start_kernel(env=dict(environment), extra_arguments=["--log-level=ERROR"])
     client: BlockingKernelClient = manager.blocking_client()

@@ -1,4 +1,4 @@
-"""What would be sent, and where it would go, in words. Sends nothing and starts nothing."""
+"""Text of ``--dry-run``, ``%dataflow_status`` and ``%dataflow_config``. Sends nothing and starts nothing."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from dataflow_magic.local.launch import check_installed, default_folder, peek
 from dataflow_magic.local.spark.java import java_in_words
 from dataflow_magic.models.request import RunRequest
 from dataflow_magic.models.secret import MASK
-from dataflow_magic.models.text import in_lines
+from dataflow_magic.models.text import in_columns, in_lines
 from dataflow_magic.settings import (
     Place,
     Target,
@@ -29,26 +29,26 @@ from dataflow_magic.settings import (
 
 __all__ = ["describe", "describe_settings", "dry_run"]
 
-WAIT_WORDS = {True: "yes", False: "no", None: "auto: where nobody watches"}
+WAIT_WORDS = {True: "yes", False: "no", None: "auto: under nbclient, papermill and nbconvert"}
 NOT_STARTED = "http://127.0.0.1:PORT"
 
 
 def dry_run(request: RunRequest, target: Target, environment: Mapping[str, str], runs: int = 1) -> str:
-    """Return the request as curl, with a comment on what a real run reads first; holds neither secret nor signature.
+    """Return a request as curl, with comments on what a run reads first; without secrets and signature.
 
     Parameters
     ----------
     runs
-        How many the request is the first of.
+        Number of runs of the sweep that begins with this request.
     """
     endpoint, access_key = _where(target, environment)
     condition = request.condition
     whole = None not in (condition.nrn, condition.script_path, condition.log_path)
     notes = [f"# the first of {runs:,} requests of a sweep"] if runs > 1 else []
     if not request.job.may_be_id:
-        notes.append(f"# the job is looked up by its name first: {request.job.text}")
+        notes.append(f"# a run first looks up the job by its name: {request.job.text}")
     if not whole:
-        notes.append("# the job's stored condition is read first; these fields are laid over it")
+        notes.append("# a run first reads the job's stored condition; these fields override it")
     path = f"/jobs/{quote(request.job.text, safe='')}/executions"
     query = {"triggerId": request.trigger_id, "workflowId": request.workflow_id}
     body = execution_body(condition, request.parameters)
@@ -56,23 +56,23 @@ def dry_run(request: RunRequest, target: Target, environment: Mapping[str, str],
 
 
 def describe(target: Target, environment: Mapping[str, str], clock: str = "") -> str:
-    """Return where runs go and with which key, one fact a line; the key masked.
+    """Return the target, its endpoint and the masked access key, one per line.
 
     Parameters
     ----------
     clock
-        How far this machine's clock is off, where it is known to be.
+        The difference of this machine's clock, empty if it is unknown or small.
     """
     endpoint, access_key = _where(target, environment)
     facts = {"target": f"{target.name} ({target.source})"}
     if target.kind == "local":
         folder = default_folder(environment)
         running = peek(folder)
-        facts["endpoint"] = running.endpoint if running else "none yet"
-        facts["access key"] = mask(access_key) if running else "made when the service starts"
+        facts["endpoint"] = running.endpoint if running else "none until the service starts"
+        facts["access key"] = mask(access_key) if running else "created when the service starts"
         facts["service"] = f"running, process {running.pid}" if running else "starts with the first run"
         facts["folder"] = str(folder.path)
-        # A running service keeps the Java it was started with, whatever the variables say now.
+        # A running service keeps the Java it started with, even if the variables have changed.
         facts["java"] = running.java if running else java_in_words(environment)
         try:
             check_installed()
@@ -87,27 +87,23 @@ def describe(target: Target, environment: Mapping[str, str], clock: str = "") ->
 
 
 def describe_settings(config: Mapping[str, str], environment: Mapping[str, str], configure_file: Path) -> str:
-    """Return each setting, its value, where that comes from and what it overrides, one a line; keys masked.
+    """Return each setting, its value, the source of that value and the values it overrides, one per line; keys masked.
 
     Parameters
     ----------
     config
-        What ``%config`` has set, by the trait's name: empty text or ``auto`` for nothing.
+        Values of ``%config`` by the names of the traits; empty or ``auto`` where ``%config`` sets none.
     """
     wait, tongue = config["wait"], config["language"]
     rows = [
-        ("setting", "value", "from", "instead of"),
+        ("setting", "value", "from", "overrides"),
         *_place_rows(config, environment, configure_file),
         _row("wait", wait, "DATAFLOW_WAIT", environment, lambda: WAIT_WORDS[waits(wait, environment)]),
         _row("language", tongue, "DATAFLOW_LANGUAGE", environment, lambda: language(tongue, environment)),
         ("ledger", str(ledger_path(environment)), *_home(environment)),
         ("local service", str(default_folder(environment).path), *_home(environment)),
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)]
-    return "\n".join(
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
+    return in_columns(rows)
 
 
 Cells = tuple[str, str, str, str]
@@ -135,7 +131,7 @@ def _place_rows(
         beneath,
     )
     if target.kind == "local":
-        yield "access key", "made when the service starts", "default", ""
+        yield "access key", "created when the service starts", "default", ""
         return
     yield (
         "endpoint",
@@ -173,7 +169,7 @@ def _source(said: list[tuple[str, Place]], default: str) -> str:
 
 
 def _in_words(place: Place, source: str) -> str:
-    # An address may hold a password, which is refused where it counts.
+    # A URL may contain a password; the client refuses such a URL, and this table hides it.
     shown = [word if "@" not in word else MASK for word in place if word]
     return f"{_source([(source, place)], '')} {' and '.join(map(repr, shown))}"
 

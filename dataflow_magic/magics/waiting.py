@@ -8,6 +8,7 @@ from datetime import datetime
 from dataflow_magic import errors
 from dataflow_magic.card.run.state import card_state
 from dataflow_magic.cell.wait import Wait
+from dataflow_magic.models.text import in_columns
 from dataflow_magic.models.view import KST, RunView
 from dataflow_magic.models.wire import RunState
 from dataflow_magic.session.run import Run
@@ -122,11 +123,7 @@ def in_rows(views: Sequence[RunView], now: datetime) -> str:
         (state.state, state.job, state.run_id or view.key, state.elapsed, state.reason or state.blind)
         for view, state in zip(views, states, strict=True)
     ]
-    widths = [max(len(row[column]) for row in rows) for column in range(4)] + [0]
-    return "\n".join(
-        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
-        for row in rows
-    )
+    return in_columns(rows)
 
 
 def way_back(names: Sequence[str]) -> str:

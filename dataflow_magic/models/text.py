@@ -3,10 +3,10 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Final
 
-__all__ = ["clean", "in_lines", "without_colours"]
+__all__ = ["clean", "in_columns", "in_lines", "without_colours"]
 
 # Escape sequences of a terminal: CSI, OSC with its end, and the two-character ones.
 _COLOUR: Final = re.compile(
@@ -35,6 +35,15 @@ def clean(text: str) -> str:
 def without_colours(text: str) -> str:
     """Return text without terminal escape sequences."""
     return _COLOUR.sub("", text)
+
+
+def in_columns(rows: Sequence[Sequence[str]]) -> str:
+    """Return rows of cells as lines, each column as wide as its widest cell."""
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return "\n".join(
+        "  ".join(f"{cell:<{width}}" for cell, width in zip(row, widths, strict=True)).rstrip()
+        for row in rows
+    )
 
 
 def in_lines(facts: Mapping[str, str]) -> str:

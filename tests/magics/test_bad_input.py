@@ -1,4 +1,4 @@
-"""What goes wrong most often: each is one clear line that says what to do, and nothing is lost."""
+"""The most common errors: each is one line that says what to do, and nothing is lost."""
 
 import subprocess
 import sys
@@ -28,7 +28,7 @@ def line(ran: Ran) -> str:
     return said.strip()
 
 
-def test_an_unknown_job_is_answered_with_the_nearest_name(scene, notebook):
+def test_an_unknown_job_is_refused_with_the_nearest_name(scene, notebook):
     ran = notebook.run("%%dataflow_run dialy_sales\na = 1\n")
 
     assert isinstance(ran.error, NotFound)
@@ -38,7 +38,7 @@ def test_an_unknown_job_is_answered_with_the_nearest_name(scene, notebook):
     assert scene.service.starts == []
 
 
-def test_wrong_keys_are_refused_and_the_keys_named_as_what_to_check(scene, notebook):
+def test_wrong_keys_are_refused_with_a_hint_to_check_them(scene, notebook):
     scene.environment |= {"DATAFLOW_LOCAL_ACCESS_KEY": ACCESS_KEY, "DATAFLOW_LOCAL_SECRET_KEY": "another"}
     ran = notebook.run(f"%%dataflow_run daily_sales --target {scene.service.endpoint}\na = 1\n")
 
@@ -52,7 +52,7 @@ def test_wrong_keys_are_refused_and_the_keys_named_as_what_to_check(scene, noteb
     [(-3600, "60 minutes ahead of the service's"), (3600, "60 minutes behind the service's")],
     ids=["ours is ahead", "ours is behind"],
 )
-def test_a_run_goes_on_under_a_clock_an_hour_off_and_knows_by_how_much(scene, notebook, ahead, says):
+def test_a_run_completes_with_a_clock_an_hour_off_and_shows_the_difference(scene, notebook, ahead, says):
     scene.service.clock_ahead_seconds = ahead
     ran = notebook.run(CELL)
 
@@ -62,7 +62,7 @@ def test_a_run_goes_on_under_a_clock_an_hour_off_and_knows_by_how_much(scene, no
     assert len(scene.service.store.runs(scene.service.job_id("daily_sales"), page=0, limit=9)[0]) == 1
 
 
-def test_a_service_that_is_not_there_is_named_with_its_address(scene, notebook):
+def test_the_error_of_an_unreachable_service_names_its_address(scene, notebook):
     scene.service.is_down = True
     ran = notebook.run(CELL)
 
@@ -71,7 +71,7 @@ def test_a_service_that_is_not_there_is_named_with_its_address(scene, notebook):
     assert scene.session.runs == []
 
 
-def test_a_service_that_stops_while_a_run_goes_on_is_waited_for_and_nothing_is_lost(scene, notebook):
+def test_a_run_survives_a_service_that_stops_for_a_while(scene, notebook):
     run = notebook.run("%%dataflow_run slow -o run\na = 1\n").value
     scene.service.is_down = True
     eventually(lambda: run.view.blind_since, "blind")
@@ -84,16 +84,16 @@ def test_a_service_that_stops_while_a_run_goes_on_is_waited_for_and_nothing_is_l
     assert run.result(60).status == "COMPLETED"
 
 
-def test_a_service_that_was_restarted_tells_that_the_run_did_not_survive_it(scene, notebook):
+def test_a_restarted_service_reports_its_interrupted_run_as_failed(scene, notebook):
     run = notebook.run("%%dataflow_run slow\na = 1\n").value
-    eventually(lambda: run.status == "RUNNING", "the run goes on")
+    eventually(lambda: run.status == "RUNNING", "the run is RUNNING")
     scene.session.ask(scene.local(), lambda _: scene.service.restart())
 
     with pytest.raises(RunFailed, match="ended FAILED: the local service stopped while it ran"):
         run.result(60)
 
 
-def test_a_machine_without_the_extra_is_told_what_to_install(scene):
+def test_a_missing_extra_is_refused_with_the_command_that_installs_it(scene):
     def attach() -> ServiceAddress:
         check_installed(["pyspark_that_is_not_there"])
         raise AssertionError("refused above")
@@ -109,8 +109,8 @@ def test_a_machine_without_the_extra_is_told_what_to_install(scene):
     )
 
 
-def test_a_process_without_the_extra_can_still_load_the_extension_and_use_the_cloud(tmp_path):
-    """In a process of its own, whose finder knows neither pyspark nor a web server."""
+def test_a_process_without_the_extra_loads_the_extension_and_uses_the_cloud(tmp_path):
+    """In a separate process, whose finder finds neither pyspark nor a web server."""
     program = """
 import sys
 from importlib.machinery import PathFinder
@@ -185,7 +185,7 @@ def test_a_cell_run_twice_quickly_is_two_runs_that_both_end(scene, notebook):
     assert len(scene.service.starts) == 2
 
 
-def test_half_a_key_pair_is_no_reason_to_go_elsewhere(scene, notebook):
+def test_half_a_key_pair_is_an_error_and_not_the_local_service(scene, notebook):
     scene.environment["NCLOUD_ACCESS_KEY"] = "ACCESS-KEY-1234"
     ran = notebook.run(CELL)
 

@@ -1,4 +1,4 @@
-"""What would be sent and where, told without sending or starting anything, and without a secret."""
+"""Text of --dry-run, %dataflow_status and %dataflow_config, which send and start nothing and contain no secret."""
 
 import os
 import re
@@ -52,7 +52,7 @@ def facts(text: str) -> dict[str, str]:
     return {line[:12].strip(): line[12:].strip() for line in text.splitlines()}
 
 
-def test_the_cloud_is_told_with_its_source_and_its_key_masked(environment):
+def test_the_cloud_is_described_with_its_source_and_its_masked_key(environment):
     assert describe(CLOUD, environment) == (
         "target      cloud (NCLOUD_ACCESS_KEY and NCLOUD_SECRET_KEY)\n"
         "endpoint    https://dataflow.test\n"
@@ -60,24 +60,24 @@ def test_the_cloud_is_told_with_its_source_and_its_key_masked(environment):
     )
 
 
-def test_a_local_service_that_does_not_run_is_told_and_not_started(environment):
-    told = facts(describe(LOCAL, environment))
+def test_a_local_service_that_does_not_run_is_described_and_not_started(environment):
+    text = facts(describe(LOCAL, environment))
 
-    assert told["target"] == "local (no credentials found)"
-    assert told["endpoint"] == "none yet"
-    assert told["access key"] == "made when the service starts"
-    assert told["service"] == "starts with the first run"
-    assert told["folder"] == f"{Path(environment['DATAFLOW_MAGIC_HOME']).resolve()}/local"
+    assert text["target"] == "local (no credentials found)"
+    assert text["endpoint"] == "none until the service starts"
+    assert text["access key"] == "created when the service starts"
+    assert text["service"] == "starts with the first run"
+    assert text["folder"] == f"{Path(environment['DATAFLOW_MAGIC_HOME']).resolve()}/local"
     assert not Path(environment["DATAFLOW_MAGIC_HOME"]).exists()
 
 
-def test_a_local_service_that_runs_is_told_with_its_process(environment, served):
-    told = facts(describe(LOCAL, environment))
+def test_a_running_local_service_is_described_with_its_process(environment, served):
+    text = facts(describe(LOCAL, environment))
 
-    assert told["endpoint"] == "http://127.0.0.1:7001"
-    assert told["access key"] == "loca****"
-    assert told["service"] == "running, process 4711"
-    assert told["folder"] == str(served.path)
+    assert text["endpoint"] == "http://127.0.0.1:7001"
+    assert text["access key"] == "loca****"
+    assert text["service"] == "running, process 4711"
+    assert text["folder"] == str(served.path)
 
 
 class WithoutUvicorn:
@@ -88,30 +88,30 @@ class WithoutUvicorn:
         return None if name == "uvicorn" else PathFinder.find_spec(name, path, target)
 
 
-def test_an_extra_that_is_missing_is_told_with_the_command_that_installs_it(environment):
+def test_a_missing_extra_is_described_with_the_command_that_installs_it(environment):
     finders, loaded = sys.meta_path[:], sys.modules.pop("uvicorn", None)
     sys.meta_path[:] = [WithoutUvicorn]
     try:
-        told = facts(describe(LOCAL, environment))
+        text = facts(describe(LOCAL, environment))
     finally:
         sys.meta_path[:] = finders
         if loaded:
             sys.modules["uvicorn"] = loaded
 
-    assert told["service"] == 'the local service needs uvicorn: pip install "dataflow-magic[local]"'
+    assert text["service"] == 'the local service needs uvicorn: pip install "dataflow-magic[local]"'
 
 
-def test_a_java_that_is_not_there_is_told_in_its_place(environment):
+def test_a_missing_java_is_named_as_the_java(environment):
     assert "no-java" in facts(describe(LOCAL, environment))["java"]
 
 
-def test_the_java_is_told_with_its_version_and_source(environment):
-    told = facts(describe(LOCAL, {**environment, "DATAFLOW_JAVA": "wheel"}))
+def test_the_java_is_described_with_its_version_and_source(environment):
+    text = facts(describe(LOCAL, {**environment, "DATAFLOW_JAVA": "wheel"}))
 
-    assert re.fullmatch(r"\d+ from DATAFLOW_JAVA", told["java"])
+    assert re.fullmatch(r"\d+ from DATAFLOW_JAVA", text["java"])
 
 
-def test_a_dry_run_is_the_request_as_curl_with_placeholders_for_what_is_signed():
+def test_a_dry_run_is_the_request_as_curl_with_placeholders_for_the_signature():
     whole = make_request(
         "id:job000000001",
         {"table": "it's"},
@@ -148,15 +148,15 @@ def test_a_dry_run_is_the_request_as_curl_with_placeholders_for_what_is_signed()
         (
             "daily sales",
             [
-                "# the job is looked up by its name first: daily sales",
-                "# the job's stored condition is read first; these fields are laid over it",
+                "# a run first looks up the job by its name: daily sales",
+                "# a run first reads the job's stored condition; these fields override it",
             ],
         ),
-        ("job000000001", ["# the job's stored condition is read first; these fields are laid over it"]),
+        ("job000000001", ["# a run first reads the job's stored condition; these fields override it"]),
     ],
     ids=["a name", "an id"],
 )
-def test_a_dry_run_says_what_a_real_run_reads_first(job, notes):
+def test_a_dry_run_names_what_a_run_reads_first(job, notes):
     lines = dry_run(make_request(job), CLOUD, {}).splitlines()
 
     assert [line for line in lines if line.startswith("#")] == notes
@@ -167,13 +167,13 @@ def test_a_name_is_escaped_in_the_address():
 
 
 def test_a_dry_run_for_a_local_service_that_does_not_run_has_a_placeholder_for_its_port(environment):
-    told = dry_run(make_request("daily"), LOCAL, environment)
+    text = dry_run(make_request("daily"), LOCAL, environment)
 
-    assert "http://127.0.0.1:PORT/api/v1/jobs/daily/executions" in told
-    assert "x-ncp-iam-access-key: ****'" in told
+    assert "http://127.0.0.1:PORT/api/v1/jobs/daily/executions" in text
+    assert "x-ncp-iam-access-key: ****'" in text
 
 
-def test_nothing_told_holds_the_secret(environment, served):
+def test_no_text_contains_the_secret(environment, served):
     request = make_request("daily", {"a": 1})
 
     for target in (CLOUD, LOCAL):
@@ -191,21 +191,21 @@ def rows(text: str) -> list[list[str]]:
     return [re.split(r"  +", line) for line in text.splitlines()]
 
 
-def test_settings_nobody_set_are_told_with_their_defaults(tmp_path):
-    told = describe_settings(NOTHING_SET, {"DATAFLOW_MAGIC_HOME": str(tmp_path)}, tmp_path / "configure")
+def test_settings_without_a_value_have_their_defaults(tmp_path):
+    text = describe_settings(NOTHING_SET, {"DATAFLOW_MAGIC_HOME": str(tmp_path)}, tmp_path / "configure")
 
-    assert rows(told) == [
-        ["setting", "value", "from", "instead of"],
+    assert rows(text) == [
+        ["setting", "value", "from", "overrides"],
         ["target", "local", "default (no credentials found)"],
-        ["access key", "made when the service starts", "default"],
-        ["wait", "auto: where nobody watches", "default"],
+        ["access key", "created when the service starts", "default"],
+        ["wait", "auto: under nbclient, papermill and nbconvert", "default"],
         ["language", "en", "default"],
         ["ledger", str(tmp_path / "ledger.sqlite3"), "DATAFLOW_MAGIC_HOME"],
         ["local service", str(tmp_path / "local"), "DATAFLOW_MAGIC_HOME"],
     ]
 
 
-def test_each_setting_tells_where_it_comes_from_and_what_it_overrides(tmp_path):
+def test_each_setting_names_its_source_and_what_it_overrides(tmp_path):
     file = tmp_path / "configure"
     file.write_text(
         "".join(
@@ -222,30 +222,30 @@ def test_each_setting_tells_where_it_comes_from_and_what_it_overrides(tmp_path):
         "NCLOUD_ACCESS_KEY": "ENVIRONMENT-KEY",
         "NCLOUD_SECRET_KEY": SECRET,
     }
-    told = describe_settings(config, environment, file)
+    text = describe_settings(config, environment, file)
 
     others = f"NCLOUD_ACCESS_KEY and NCLOUD_SECRET_KEY, profile 'DEFAULT' of {file}"
-    assert rows(told)[1:6] == [
+    assert rows(text)[1:6] == [
         ["target", "prod", "%config", "DATAFLOW_TARGET '••••••'"],
         ["endpoint", "https://dataflow.apigw.ntruss.com", "default"],
         ["access key", "prod****", f"profile 'prod' of {file}", others],
         ["secret key", "••••••", f"profile 'prod' of {file}", others],
         ["wait", "yes", "%config", "DATAFLOW_WAIT 'no'"],
     ]
-    assert rows(told)[6] == ["language", "ko", "LANG"]
-    assert SECRET not in told
-    assert "password" not in told
+    assert rows(text)[6] == ["language", "ko", "LANG"]
+    assert SECRET not in text
+    assert "password" not in text
 
 
-def test_a_setting_that_is_wrong_is_told_with_what_is_wrong(tmp_path):
+def test_a_wrong_setting_is_shown_with_its_error(tmp_path):
     environment = {"DATAFLOW_TARGET": "dev", "DATAFLOW_WAIT": "maybe"}
-    told = rows(describe_settings(NOTHING_SET, environment, tmp_path / "configure"))
+    text = rows(describe_settings(NOTHING_SET, environment, tmp_path / "configure"))
 
-    assert told[1][1:] == [
+    assert text[1][1:] == [
         f"none: no profile 'dev' in {tmp_path / 'configure'} (profiles: none)",
         "DATAFLOW_TARGET",
     ]
-    assert told[2][1:] == [
+    assert text[2][1:] == [
         "none: DATAFLOW_WAIT says 'maybe', which is none of auto, yes, no",
         "DATAFLOW_WAIT",
     ]

@@ -1,4 +1,4 @@
-"""The cells people write, in a real IPython shell, against the real local service with scripted runs."""
+"""Cells in a real IPython shell, against the real local service with scripted runs."""
 
 import logging
 import os
@@ -56,7 +56,7 @@ def ours(shell: Any) -> dict[str, set[str]]:
     return {kind: {name for name in magics[kind] if name.startswith("dataflow")} for kind in ("line", "cell")}
 
 
-def test_loading_brings_the_magics_and_prints_nothing(tmp_path):
+def test_loading_registers_the_magics_and_prints_nothing(tmp_path):
     with open_notebook(tmp_path) as notebook:
         ran = notebook.run("%load_ext dataflow_magic")
 
@@ -64,7 +64,7 @@ def test_loading_brings_the_magics_and_prints_nothing(tmp_path):
         assert ours(notebook.shell) == MAGICS
 
 
-def test_unloading_leaves_nothing_behind(tmp_path):
+def test_unloading_removes_everything(tmp_path):
     with open_notebook(tmp_path) as notebook:
         notebook.run("%load_ext dataflow_magic")
         session = api.get_session()
@@ -78,7 +78,7 @@ def test_unloading_leaves_nothing_behind(tmp_path):
         api.close_session()
 
 
-def test_loading_twice_and_reloading_leave_one_set_of_magics_that_config_reaches(tmp_path):
+def test_loading_twice_and_reloading_leave_one_instance_that_config_reaches(tmp_path):
     with open_notebook(tmp_path) as notebook:
         notebook.run("%load_ext dataflow_magic")
         for again in (load_ipython_extension, lambda _: notebook.run("%reload_ext dataflow_magic")):
@@ -105,7 +105,7 @@ def test_loading_twice_and_reloading_leave_one_set_of_magics_that_config_reaches
         ("profile = 'local'", "", "DataflowMagic.profile: no profile 'local' in {file} (profiles: prod)"),
     ],
 )
-def test_a_setting_that_cannot_be_is_refused_at_once(scene, terminal, caplog, setting, kept, said):
+def test_a_wrong_setting_is_refused_at_once(scene, terminal, caplog, setting, kept, said):
     scene.configure_file.write_text("[prod]\n")
     terminal.run(f"%config DataflowMagic.{setting}")
 
@@ -115,7 +115,7 @@ def test_a_setting_that_cannot_be_is_refused_at_once(scene, terminal, caplog, se
     assert len(caplog.text.splitlines()) == 1
 
 
-def test_a_setting_of_a_configuration_file_that_cannot_be_is_one_line(tmp_path):
+def test_a_wrong_setting_of_a_configuration_file_is_one_line(tmp_path):
     with open_notebook(tmp_path) as notebook:
         notebook.shell.config.DataflowMagic.wait = "maybe"
         ran = notebook.run("%load_ext dataflow_magic")
@@ -124,12 +124,12 @@ def test_a_setting_of_a_configuration_file_that_cannot_be_is_one_line(tmp_path):
     assert "Traceback" not in ran.out + ran.err
 
 
-def test_the_words_of_config_are_those_of_the_settings():
+def test_config_accepts_the_words_of_the_settings():
     assert DataflowMagic.wait.values == list(WAITS)
     assert DataflowMagic.language.values == list(LANGUAGES)
 
 
-def test_config_says_whether_cells_wait_and_their_options_say_otherwise(scene, lab):
+def test_config_sets_whether_cells_wait_and_their_options_override_it(scene, lab):
     lab.run("%config DataflowMagic.wait = 'yes'")
 
     assert lab.run("%dataflow_run daily_sales").value.status == "COMPLETED"
@@ -140,14 +140,14 @@ def test_config_says_whether_cells_wait_and_their_options_say_otherwise(scene, l
     assert lab.run("%dataflow_run slow").value.status != "COMPLETED"
 
 
-def test_the_environment_turns_the_wait_off_where_nobody_watches(scene, headless):
+def test_the_environment_turns_off_the_headless_wait(scene, headless):
     scene.environment["DATAFLOW_WAIT"] = "no"
 
     assert headless.run("%dataflow_run slow").value.status != "COMPLETED"
 
 
 @pytest.mark.parametrize("variable", ["DATAFLOW_WAIT", "DATAFLOW_LANGUAGE"])
-def test_a_variable_that_is_wrong_starts_no_run(scene, terminal, variable):
+def test_a_wrong_variable_starts_no_run(scene, terminal, variable):
     scene.environment[variable] = "maybe"
     ran = terminal.run("%dataflow_run slow")
 
@@ -155,7 +155,7 @@ def test_a_variable_that_is_wrong_starts_no_run(scene, terminal, variable):
     assert scene.service.starts == []
 
 
-def test_a_target_of_the_cell_is_taken_before_that_of_config(scene, terminal):
+def test_the_target_of_a_cell_overrides_that_of_config(scene, terminal):
     scene.configure_file.write_text("[prod]\n")
     terminal.run("%config DataflowMagic.profile = 'prod'")
 
@@ -171,12 +171,12 @@ def test_cards_are_written_in_the_language_of_config_or_of_the_locale(scene, ter
     assert "COMPLETED (완료)  daily_sales  실행 " in terminal.run("%dataflow_status @last").out
 
 
-def test_config_is_told_as_a_table(terminal):
+def test_dataflow_config_prints_a_table(terminal):
     terminal.run("%config DataflowMagic.language = 'ja'")
-    told = terminal.run("%dataflow_config").out.splitlines()
+    shown = terminal.run("%dataflow_config").out.splitlines()
 
-    assert told[0].split() == ["setting", "value", "from", "instead", "of"]
-    assert "language       ja" in [line[:17] for line in told]
+    assert shown[0].split() == ["setting", "value", "from", "overrides"]
+    assert "language       ja" in [line[:17] for line in shown]
     assert "unexpected word 'prod'; write %dataflow_config" in str(
         terminal.run("%dataflow_config prod").error
     )
@@ -198,7 +198,7 @@ def completions(notebook: Notebook, text: str) -> list[str]:
         return [each.text for each in notebook.shell.Completer.completions(text, len(text))]
 
 
-def test_the_tab_key_offers_what_is_known_and_asks_no_service(scene, terminal):
+def test_the_tab_key_offers_known_names_and_sends_no_request(scene, terminal):
     terminal.run("%dataflow_jobs")
     run = terminal.run("%dataflow_run slow -o run").value
     asked = len(scene.service.sent)
@@ -209,11 +209,11 @@ def test_the_tab_key_offers_what_is_known_and_asks_no_service(scene, terminal):
     assert completions(terminal, f"%dataflow_status {run.run_id[:4]}") == [run.run_id]
     assert "print" in completions(terminal, "%%dataflow_run slow\nx = prin")
     assert completions(terminal, f"%dataflow_wait {run.key[:5]}") == [run.key]
-    # All that goes out meanwhile is the watch over the run.
+    # Meanwhile only the watch of the run sends requests.
     assert all(sent.path.endswith(f"/executions/{run.run_id}") for sent in scene.service.sent[asked:])
 
 
-def test_what_earlier_kernels_started_is_completed(scene, terminal):
+def test_the_tab_key_offers_runs_and_parameters_of_earlier_kernels(scene, terminal):
     run = scene.start("daily_sales", {"table": "a", "day": 1})
     run.wait()
     scene.session.close()
@@ -228,7 +228,7 @@ def test_what_earlier_kernels_started_is_completed(scene, terminal):
     assert len(scene.service.sent) == sent, "no service is asked"
 
 
-def test_parameters_a_job_has_stored_are_completed_once_it_was_read(scene, terminal):
+def test_the_tab_key_offers_the_stored_parameters_of_a_job_that_was_read(scene, terminal):
     scene.service.store.add_job(
         "stored",
         "SCRIPT",
@@ -241,22 +241,22 @@ def test_parameters_a_job_has_stored_are_completed_once_it_was_read(scene, termi
     assert completions(terminal, "%%dataflow_run stored\nre") == ["region"]
 
 
-def test_nothing_is_offered_where_the_ledger_cannot_be_read(scene, terminal):
+def test_the_tab_key_offers_nothing_from_a_ledger_that_cannot_be_read(scene, terminal):
     (scene.folder / "home").mkdir()
     (scene.folder / "home" / "ledger.sqlite3").write_text(
-        "this is no database, and long enough to be told so" * 9
+        "this is not a database, and long enough to be recognized" * 9
     )
 
     assert completions(terminal, "%dataflow_wait ") == ["@last"]
     assert "table" not in completions(terminal, "%%dataflow_run x\nta")
 
 
-def test_a_name_that_is_nearly_one_used_before_is_told_and_the_run_is_started(scene, terminal):
+def test_a_parameter_that_resembles_an_earlier_one_is_noted_and_the_run_starts(scene, terminal):
     assert "Note" not in terminal.run("%%dataflow_run daily_sales\ntable_name = 1\nday = 2").out
-    told = terminal.run("%%dataflow_run daily_sales\ntabel_name = 1\nday = 2").out
+    shown = terminal.run("%%dataflow_run daily_sales\ntabel_name = 1\nday = 2").out
 
     note = "Note: no earlier run of daily_sales has a parameter 'tabel_name'; did you mean 'table_name'?"
-    assert told.splitlines()[0] == note
+    assert shown.splitlines()[0] == note
     assert len(scene.service.starts) == 2
     assert "Note" not in terminal.run("%%dataflow_run daily_sales\ntabel_name = 1").out, "it was used by now"
     assert "Note" not in terminal.run("%%dataflow_run daily_sales\nregion = 1").out, (
@@ -265,7 +265,7 @@ def test_a_name_that_is_nearly_one_used_before_is_told_and_the_run_is_started(sc
     assert "Note" not in terminal.run("%%dataflow_run slow\ntable_nam = 1").out, "that job has no runs yet"
 
 
-def test_a_filter_that_is_nearly_a_word_there_is_says_so(terminal):
+def test_a_filter_that_resembles_a_known_word_is_noted(terminal):
     terminal.run("%dataflow_run daily_sales;")
 
     assert terminal.run("%dataflow_runs --job daily_sale").out.startswith(
@@ -290,7 +290,7 @@ def test_the_documentation_of_a_magic_names_every_option(terminal):
     assert "--script-path" in documentation(terminal, "dataflow_script")
 
 
-def test_the_tab_key_forgets_us_with_the_magics(tmp_path):
+def test_unloading_removes_the_completion(tmp_path):
     with open_notebook(tmp_path) as notebook:
         notebook.run("%load_ext dataflow_magic")
         notebook.run("%reload_ext dataflow_magic")
@@ -310,7 +310,7 @@ def changes(scene: Scene) -> list[tuple[str, Any]]:
     return [(sent.method, sent.body) for sent in scene.service.sent if sent.method != "GET"]
 
 
-def test_a_cell_becomes_the_script_of_a_new_job_and_says_how_to_run_it(scene, terminal):
+def test_a_cell_becomes_the_script_of_a_new_job_and_prints_how_to_run_it(scene, terminal):
     ran = terminal.run('%%dataflow_script my_job -w 4\nmonth = int("$month")\nprint("매출")\n')
 
     job_id = scene.service.job_id("my_job")
@@ -333,15 +333,15 @@ def test_a_cell_becomes_the_script_of_a_new_job_and_says_how_to_run_it(scene, te
     assert completions(terminal, "%%dataflow_script my") == ["my_job"]
 
 
-def test_a_script_is_changed_and_run_again_and_again(scene, terminal):
-    told = [
+def test_a_script_is_written_only_when_it_changes(scene, terminal):
+    shown = [
         terminal.run(f"%%dataflow_script daily_sales {options}\nprint({number})\n").out
         for number, options in [(1, ""), (1, ""), (2, "--timeout 45"), (2, "--timeout 45")]
     ]
 
     job_id = scene.service.job_id("daily_sales")
     key = "s3a://bucket/scripts/daily_sales.py"
-    assert [line.partition("; run it")[0] for line in told] == [
+    assert [line.partition("; run it")[0] for line in shown] == [
         f"wrote 9 bytes to {key}; job daily_sales ({job_id}) unchanged on local",
         f"{key} is unchanged (9 bytes); job daily_sales ({job_id}) unchanged on local",
         f"wrote 9 bytes to {key}; job daily_sales ({job_id}) updated on local",
@@ -352,7 +352,7 @@ def test_a_script_is_changed_and_run_again_and_again(scene, terminal):
     assert scene.service.store.jobs(name="daily_sales", page=0, limit=1)[0][0].condition["timeout"] == 45
 
 
-def test_a_script_may_be_run_at_once(scene, terminal):
+def test_a_script_can_be_run_at_once(scene, terminal):
     ran = terminal.run("%%dataflow_script slow --run --workers 3\nprint(1)\n")
 
     assert isinstance(ran.value, Run)
@@ -362,7 +362,7 @@ def test_a_script_may_be_run_at_once(scene, terminal):
     assert f"slow  run {ran.value.run_id}" in ran.out
 
 
-def test_a_run_of_a_new_script_is_waited_for_where_nobody_watches(headless):
+def test_a_headless_cell_waits_for_the_run_of_a_new_script(headless):
     assert (
         headless.run("%%dataflow_script daily_sales --run --target local\nprint(1)\n").value.status
         == "COMPLETED"
@@ -392,7 +392,7 @@ def test_a_run_of_a_new_script_is_waited_for_where_nobody_watches(headless):
     ],
     ids=["no Python", "a command", "no script", "a name that is none"],
 )
-def test_what_is_no_script_is_one_line_and_changes_nothing(scene, terminal, cell, said):
+def test_a_wrong_script_is_one_line_and_changes_nothing(scene, terminal, cell, said):
     ran = terminal.run(cell)
 
     assert (ran.out + ran.err).startswith(said)
@@ -401,7 +401,7 @@ def test_what_is_no_script_is_one_line_and_changes_nothing(scene, terminal, cell
     assert not (scene.service.folder / "objects").exists()
 
 
-def test_the_script_of_somebody_else_is_kept(scene, terminal):
+def test_a_script_that_another_program_wrote_is_kept(scene, terminal):
     path = scene.service.folder / "objects" / "bucket" / "scripts" / "daily_sales.py"
     path.parent.mkdir(parents=True)
     path.write_text("theirs")
@@ -414,7 +414,7 @@ def test_the_script_of_somebody_else_is_kept(scene, terminal):
     assert path.read_text() == "print(1)\n"
 
 
-def test_the_place_a_script_went_to_is_in_the_line_that_runs_it(terminal):
+def test_the_line_that_runs_a_script_names_its_target(terminal):
     ran = terminal.run("%%dataflow_script my_job --target local\nprint(1)\n")
 
     assert ran.out.endswith("; run it: %dataflow_run my_job --target local\n")
@@ -514,7 +514,7 @@ def test_a_job_is_named_by_its_name_or_its_id(scene, terminal, job, reads_jobs):
 # Shown once
 
 
-def test_a_run_is_shown_once_and_again_when_it_is_asked_for(lab):
+def test_a_run_is_shown_once_and_once_more_per_display(lab):
     lab.run("%%dataflow_run slow -o run\na = 1\n")
     assert [shown.is_update for shown in lab.shown] == [False]
 
@@ -524,7 +524,7 @@ def test_a_run_is_shown_once_and_again_when_it_is_asked_for(lab):
     assert again.shown[0].display_id != lab.shown[0].display_id
 
 
-def test_a_run_that_is_waited_for_is_shown_once_and_again_when_it_is_asked_for(lab):
+def test_a_run_with_a_wait_is_shown_once_and_once_more_per_display(lab):
     waited = lab.run("%%dataflow_run daily_sales --wait -o run\na = 1\n")
     assert isinstance(waited.value, Run)
     assert len({shown.display_id for shown in waited.shown}) == 1
@@ -540,7 +540,7 @@ def test_cells_outside_the_history_show_their_runs_as_well(lab):
     assert len(lab.run("run", store_history=False).shown) == 1
 
 
-def test_a_run_bound_by_assignment_and_waited_for_is_shown_by_its_wait(lab):
+def test_a_run_bound_by_assignment_is_shown_by_its_wait(lab):
     waited = lab.run("run = %dataflow_run daily_sales --wait")
     assert len({shown.display_id for shown in waited.shown}) == 1
 
@@ -574,14 +574,14 @@ def test_a_semicolon_mutes(lab, cell):
     ],
     ids=["a bracket", "a quote", "digits"],
 )
-def test_an_option_line_that_is_no_python_starts_its_run_all_the_same(terminal, line):
+def test_an_option_line_need_not_be_python(terminal, line):
     assert terminal.run(f"%dataflow_run {line}").value.job == "daily_sales"
 
 
 # Waiting
 
 
-def test_waiting_for_a_run_that_completes_gives_the_run(terminal):
+def test_a_wait_for_a_run_that_completes_returns_the_run(terminal):
     ran = terminal.run("%%dataflow_run daily_sales --wait\na = 1\n")
 
     assert ran.value.status == "COMPLETED"
@@ -601,13 +601,13 @@ def test_a_failed_run_fails_the_cell_in_one_line_without_a_traceback(terminal):
     assert "run.py" not in ran.out
 
 
-def test_the_traceback_of_a_failed_run_stays_one_line_when_it_is_asked_for_again(terminal):
+def test_tb_shows_a_failed_run_in_one_line(terminal):
     terminal.run("%%dataflow_run broken --wait\na = 1\n")
 
     assert re.fullmatch(r"RunFailed: run \w+ of broken ended FAILED: .*\n", terminal.run("%tb").out)
 
 
-def test_a_failed_run_is_bound_and_its_log_is_one_call_away(terminal):
+def test_a_failed_run_is_bound_and_the_error_names_its_log(terminal):
     ran = terminal.run("%%dataflow_run broken --wait -o run\na = 1\n")
 
     assert str(ran.error).endswith("; run.logs() has its log")
@@ -621,10 +621,10 @@ def test_a_canceled_run_fails_the_cell_too(scene, terminal):
         )
         scene.session.runs[0].cancel()
 
-    somebody_else = threading.Thread(target=cancel)
-    somebody_else.start()
+    other = threading.Thread(target=cancel)
+    other.start()
     ran = terminal.run("%%dataflow_run slow --wait\na = 1\n")
-    somebody_else.join(60)
+    other.join(60)
 
     assert isinstance(ran.error, RunFailed)
     assert str(ran.error).endswith("ended CANCELED: canceled on request")
@@ -633,7 +633,7 @@ def test_a_canceled_run_fails_the_cell_too(scene, terminal):
 @pytest.mark.parametrize(
     "option", ["--wait --wait-timeout 0", "--wait-timeout 0"], ids=["with --wait", "alone"]
 )
-def test_a_wait_ends_after_its_minutes_and_the_run_goes_on(scene, terminal, option):
+def test_a_wait_times_out_and_the_run_continues(scene, terminal, option):
     ran = terminal.run(f"%%dataflow_run slow {option} -o run\na = 1\n")
 
     assert isinstance(ran.error, WaitTimeout)
@@ -643,7 +643,7 @@ def test_a_wait_ends_after_its_minutes_and_the_run_goes_on(scene, terminal, opti
     assert terminal.shell.user_ns["run"].result(60).status == "COMPLETED"
 
 
-def test_no_wait_with_a_time_to_wait_does_not_wait(terminal):
+def test_no_wait_overrides_wait_timeout(terminal):
     assert terminal.run("%%dataflow_run slow --no-wait --wait-timeout 0\na = 1\n").error is None
 
 
@@ -669,7 +669,7 @@ def test_in_a_terminal_the_value_of_a_cell_that_waited_is_one_line(scene, termin
     assert out.endswith(f"Out[1]: <Run {scene.session.runs[0].run_id} of daily_sales on local: COMPLETED>\n")
 
 
-def test_an_interrupt_of_a_wait_detaches_says_so_and_cancels_nothing(scene, lab):
+def test_an_interrupt_of_a_wait_detaches_and_cancels_nothing(scene, lab):
     main = threading.get_ident()
     sent_signal: list[bool] = []
 
@@ -696,7 +696,7 @@ def test_an_interrupt_of_a_wait_detaches_says_so_and_cancels_nothing(scene, lab)
     eventually(lambda: lab.shown[-1].text.startswith("COMPLETED"), "the card is painted on")
 
 
-def test_an_interrupt_while_a_lost_run_is_looked_for_names_it_by_its_key(scene, terminal):
+def test_an_interrupt_while_a_lost_start_is_reconciled_names_the_key(scene, terminal):
     scene.may_look.clear()
     scene.service.lost_requests = 1
     main = threading.get_ident()
@@ -721,7 +721,7 @@ def test_an_interrupt_while_a_lost_run_is_looked_for_names_it_by_its_key(scene, 
     )
 
 
-def test_an_interrupt_while_the_run_is_being_submitted_says_where_to_look(scene, terminal):
+def test_an_interrupt_while_sending_names_the_table_of_runs(scene, terminal):
     main, caught = threading.get_ident(), threading.Event()
 
     def interrupt(sent: Sent) -> None:
@@ -739,7 +739,7 @@ def test_an_interrupt_while_the_run_is_being_submitted_says_where_to_look(scene,
     eventually(lambda: scene.session.runs[0].run_id, "it was sent, and is known")
 
 
-def test_waiting_for_a_run_nobody_can_find_ends_with_what_is_known(scene, terminal):
+def test_a_wait_for_a_run_that_was_not_started_fails(scene, terminal):
     scene.service.lost_requests = 1
     ran = terminal.run("%%dataflow_run daily_sales --wait -o run\na = 1\n")
 
@@ -752,10 +752,10 @@ def test_waiting_for_a_run_nobody_can_find_ends_with_what_is_known(scene, termin
     assert run.status == "NOT_STARTED"
 
 
-# Where nobody watches
+# Without a person at the front end
 
 
-def test_where_nobody_watches_a_cell_waits_and_says_once_that_the_local_service_is_used(headless):
+def test_a_headless_cell_waits_and_notes_the_local_service_once(headless):
     first = headless.run("%%dataflow_run daily_sales\na = 1\n")
     second = headless.run("%%dataflow_run broken\na = 1\n")
 
@@ -767,11 +767,11 @@ def test_where_nobody_watches_a_cell_waits_and_says_once_that_the_local_service_
     assert all(shown.thread == "MainThread" for shown in headless.shown)
 
 
-def test_where_nobody_watches_no_wait_still_means_no_wait(headless):
+def test_a_headless_cell_with_no_wait_does_not_wait(headless):
     assert headless.run("%%dataflow_run slow --no-wait\na = 1\n").value.status in {"READY", "RUNNING"}
 
 
-def test_where_the_local_service_was_asked_for_nothing_is_said(headless):
+def test_a_headless_cell_with_an_explicit_target_prints_no_note(headless):
     assert "No credentials" not in headless.run("%%dataflow_run daily_sales --target local\na = 1\n").out
 
 
@@ -793,7 +793,7 @@ def test_a_dry_run_prints_the_request_and_sends_nothing(scene, terminal):
     ran = terminal.run("%%dataflow_run daily_sales --dry-run --workers 3\na = 1\n")
 
     assert ran.value is None
-    assert ran.out.startswith("# the job is looked up by its name first: daily_sales\n")
+    assert ran.out.startswith("# a run first looks up the job by its name: daily_sales\n")
     assert '"numWorker": 3' in ran.out
     assert '"$a": "1"' in ran.out
     assert scene.service.sent == []
@@ -821,7 +821,7 @@ def test_a_dry_run_prints_the_request_and_sends_nothing(scene, terminal):
         "undefined name", "an expression that fails", "bad JSON", "bad id", "bad name",
     ],
 )  # fmt: skip
-def test_a_cell_that_cannot_be_read_is_one_line_and_sends_nothing(scene, terminal, cell):
+def test_a_wrong_cell_is_one_line_and_sends_nothing(scene, terminal, cell):
     ran = terminal.run(cell)
 
     assert type(ran.error).__name__ == "UsageError"
@@ -832,13 +832,13 @@ def test_a_cell_that_cannot_be_read_is_one_line_and_sends_nothing(scene, termina
     assert scene.holds == []
 
 
-def test_force_sends_what_is_outside_the_documented_ranges(scene, terminal):
+def test_force_sends_values_outside_the_documented_ranges(scene, terminal):
     terminal.run("%%dataflow_run daily_sales --workers 11 --force\na = 1\n")
 
     assert scene.service.starts[0].body["jobCondition"]["numWorker"] == 11
 
 
-def test_a_refusal_fails_the_cell_in_one_line_and_binds_nothing(terminal):
+def test_a_refused_start_fails_the_cell_in_one_line_and_binds_nothing(terminal):
     ran = terminal.run("%%dataflow_run daily_sale -o run\na = 1\n")
 
     assert isinstance(ran.error, NotFound)
@@ -860,7 +860,7 @@ def test_several_jobs_of_one_name_are_one_line_with_their_ids(scene, terminal):
 # Where runs go
 
 
-def test_a_cells_target_goes_before_config_which_goes_before_the_environment(scene, terminal):
+def test_the_target_of_a_cell_overrides_config_which_overrides_the_environment(scene, terminal):
     scene.environment["DATAFLOW_TARGET"] = "from-environment"
     scene.configure_file.write_text("[from-config]\n")
     assert "'from-environment'" in terminal.run("%dataflow_run daily_sales").out
@@ -872,7 +872,7 @@ def test_a_cells_target_goes_before_config_which_goes_before_the_environment(sce
     assert terminal.run("%dataflow_run daily_sales --target local").value.job == "daily_sales"
 
 
-def test_naming_the_cloud_without_credentials_never_starts_a_local_service(scene, terminal):
+def test_the_cloud_without_credentials_never_starts_a_local_service(scene, terminal):
     ran = terminal.run("%%dataflow_run daily_sales --target cloud\na = 1\n")
 
     assert isinstance(ran.error, ConfigError)
@@ -893,7 +893,7 @@ def test_with_credentials_status_names_the_cloud_and_masks_the_key(scene, termin
 # The other magics
 
 
-def test_runs_are_a_table_of_what_was_started_here(terminal):
+def test_dataflow_runs_returns_a_table_of_the_runs_of_this_kernel(terminal):
     terminal.run("%%dataflow_run daily_sales --wait\nday = 1\n")
     terminal.run("%%dataflow_run broken --wait\nday = 2\n")
     table = terminal.run("%dataflow_runs").value
@@ -904,7 +904,7 @@ def test_runs_are_a_table_of_what_was_started_here(terminal):
     assert table["error"].tolist()[1] == "ValueError: no such table: test.sales"
 
 
-def test_jobs_are_a_table_of_the_target(terminal):
+def test_dataflow_jobs_returns_a_table_of_the_jobs_of_a_target(terminal):
     expected = ["daily_sales", "broken", "mute", "slow", "twins", "twins", "twelvechars1"]
 
     assert terminal.run("%dataflow_jobs").value["name"].tolist() == expected
@@ -922,7 +922,7 @@ def test_status_shows_a_run_by_the_beginning_of_its_id(terminal):
 
 
 @pytest.mark.parametrize("which", ["@last", "id"])
-def test_cancel_ends_a_run_and_says_so(terminal, which):
+def test_cancel_asks_the_service_to_end_a_run(terminal, which):
     run = terminal.run("%dataflow_run slow").value
     ran = terminal.run(f"%dataflow_cancel {run.run_id if which == 'id' else which}")
 
@@ -961,7 +961,7 @@ def test_cancel_ends_a_run_and_says_so(terminal, which):
         ("%dataflow_jobs a b", "unexpected word 'b'; write %dataflow_jobs [TARGET]"),
     ],
 )
-def test_a_line_that_is_not_understood_is_one_line_that_helps(terminal, line, message):
+def test_a_wrong_line_is_one_line_that_says_what_to_do(terminal, line, message):
     terminal.run("%dataflow_run slow;")
     ran = terminal.run(line)
 
@@ -990,7 +990,7 @@ def test_by_default_runs_go_to_the_session_of_the_process(tmp_path, monkeypatch)
 # Secrets
 
 
-def test_neither_secret_nor_signature_is_ever_told(tmp_path, caplog):
+def test_neither_secret_nor_signature_is_ever_shown(tmp_path, caplog):
     """Everything a cell, a traceback, a log, the history or a repr says, with requests over a real port."""
     caplog.set_level(logging.DEBUG)
     with Scene(tmp_path) as scene, at_a_port(scene.service) as address:
@@ -1002,7 +1002,7 @@ def test_neither_secret_nor_signature_is_ever_told(tmp_path, caplog):
         scene.session = Session(
             scene.environment, scene.configure_file, NotImplemented, pace=Pace(0.01, 0.01)
         )
-        told: list[object] = []
+        shown: list[object] = []
         with notebook_with_magics(scene, stdin=False) as notebook:
             shell = notebook.shell
             for cell in (
@@ -1021,25 +1021,27 @@ def test_neither_secret_nor_signature_is_ever_told(tmp_path, caplog):
                 "%history",
             ):
                 ran = notebook.run(cell)
-                told += [ran.out, ran.err, repr(ran.value), repr(ran.error), ran.shown]
+                shown += [ran.out, ran.err, repr(ran.value), repr(ran.error), ran.shown]
             scene.service.clock_ahead_seconds = 3600
-            told.append(notebook.run("%%dataflow_run daily_sales\na = 1\n"))
-            # A bug far down, once the request is signed: every frame and its variables are shown.
+            shown.append(notebook.run("%%dataflow_run daily_sales\na = 1\n"))
+            # A bug below the signing of the request: the traceback shows every frame and its variables.
             bug = notebook.run(
                 "http = client._sender._http\ntransport, http._transport = http._transport, None\n%dataflow_jobs"
             )
             assert "Sender._send_once(self" in bug.out
             notebook.run("http._transport = transport")
-            told.append(bug)
+            shown.append(bug)
             scene.environment["NCLOUD_SECRET_KEY"] = f"not-{SECRET_KEY}"
-            told.append(notebook.run("%%dataflow_run daily_sales\na = 1\n"))
+            shown.append(notebook.run("%%dataflow_run daily_sales\na = 1\n"))
             scene.environment["NCLOUD_SECRET_KEY"] = SECRET_KEY
             session, target = scene.session, scene.session.target()
-            told += [shell.user_ns["In"], shell.user_ns["Out"], session, target, session.runs]
+            shown += [shell.user_ns["In"], shell.user_ns["Out"], session, target, session.runs]
         session.close()
 
-    assert ACCESS_KEY not in "".join(str(part) for part in told[:10]), "the key is masked where it is told"
-    text = "\n".join([*(repr(part) for part in told), *(str(part) for part in told), caplog.text])
+    assert ACCESS_KEY not in "".join(str(part) for part in shown[:10]), (
+        "the key is masked wherever it is shown"
+    )
+    text = "\n".join([*(repr(part) for part in shown), *(str(part) for part in shown), caplog.text])
     assert "RunFailed" in text
     assert "NotSignedIn" in text
     assert "no job is named" in text
@@ -1051,7 +1053,7 @@ def test_neither_secret_nor_signature_is_ever_told(tmp_path, caplog):
 # Beyond the kernel
 
 
-def test_a_run_of_a_kernel_that_is_gone_is_attached_and_shown(scene, terminal):
+def test_attach_shows_a_run_of_an_earlier_kernel(scene, terminal):
     run = terminal.run("%dataflow_run daily_sales").value
     run.result(60)
     scene.session.close()
@@ -1068,7 +1070,7 @@ def test_a_run_of_a_kernel_that_is_gone_is_attached_and_shown(scene, terminal):
     assert terminal.run("%dataflow_runs").value["run_id"].tolist() == [run.run_id]
 
 
-def test_a_run_this_machine_never_saw_is_attached_by_the_service_s_id(scene, terminal):
+def test_attach_finds_a_run_of_another_machine_by_its_id(scene, terminal):
     job = scene.service.store.jobs(name="daily_sales", page=0, limit=1)[0][0]
     stranger = scene.service.store.add_run(
         job, condition=CONDITION, parameters={}, trigger_id=None, workflow_id=None
@@ -1081,7 +1083,7 @@ def test_a_run_this_machine_never_saw_is_attached_by_the_service_s_id(scene, ter
     assert isinstance(terminal.run("%dataflow_attach AAAA00000001").error, NotFound)
 
 
-def test_the_service_s_own_list_is_a_table_of_the_same_columns(terminal):
+def test_remote_runs_have_the_same_columns(terminal):
     for _ in range(3):
         terminal.run("%dataflow_run daily_sales").value.result(60)
     here = terminal.run("%dataflow_runs --status completed").value
@@ -1092,7 +1094,7 @@ def test_the_service_s_own_list_is_a_table_of_the_same_columns(terminal):
     assert set(remote["run_id"]) <= set(here["run_id"])
 
 
-def test_a_run_is_started_again_as_it_was(scene, terminal):
+def test_again_sends_the_same_request(scene, terminal):
     first = terminal.run("%%dataflow_run daily_sales --workers 4\na = 1\n").value
     again = terminal.run(f"%dataflow_run --again {first.key}").value
 
@@ -1110,7 +1112,7 @@ def test_a_run_is_started_again_as_it_was(scene, terminal):
         ("%%dataflow_run --again @last\na = 1\n", "the block"),
     ],
 )
-def test_nothing_stands_beside_a_run_that_is_started_again(scene, terminal, line, what):
+def test_again_refuses_everything_that_would_change_the_request(scene, terminal, line, what):
     terminal.run("%dataflow_run daily_sales;")
     ran = terminal.run(line)
 
@@ -1120,7 +1122,7 @@ def test_nothing_stands_beside_a_run_that_is_started_again(scene, terminal, line
     assert len(scene.service.starts) == 1
 
 
-def test_the_table_s_help_lists_its_options(terminal):
+def test_the_help_of_the_table_lists_its_options(terminal):
     out = terminal.run("%dataflow_runs --help").out
 
     assert all(

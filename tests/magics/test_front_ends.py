@@ -111,7 +111,7 @@ def test_nbconvert_executes_and_its_page_says_what_the_card_says(environment, tm
     )
     page = (tmp_path / "some.html").read_text()
 
-    assert_told(text_of(page))
+    assert_shown(text_of(page))
     assert "widget-view+json" not in page
 
 
@@ -119,7 +119,7 @@ def test_the_page_of_a_saved_notebook_needs_no_kernel_and_says_what_its_file_say
     exporter: Any = HTMLExporter
     page, _ = exporter().from_filename(executed["path"])
 
-    assert_told(text_of(page))
+    assert_shown(text_of(page))
     assert "COMPLETED" in page
     assert "widget-view+json" not in page
 
@@ -132,8 +132,8 @@ def test_what_github_strips_takes_no_word_of_the_card_and_glues_none_to_another(
     assert "class=" not in shown
     assert "style=" not in shown
     assert "{" not in words  # of a style sheet nothing is left as text
-    assert_told(words)
-    assert_told_in_order(words, ("FAILED", "broken", run_id_of(saved[2])))
+    assert_shown(words)
+    assert_shown_in_order(words, ("FAILED", "broken", run_id_of(saved[2])))
 
 
 def test_a_text_front_end_gets_the_card_as_text_at_once_and_again_when_asked(environment):
@@ -194,18 +194,18 @@ def sanitised(html: str) -> str:
     )
 
 
-def assert_told(text: str) -> None:
-    assert_told_in_order(text, (*HEAD, *WHY))
-    assert_told_in_order(text, (*HEAD, *SENT))
-    assert_told_in_order(text, (*HEAD, "workers", "4"))
+def assert_shown(text: str) -> None:
+    assert_shown_in_order(text, (*HEAD, *WHY))
+    assert_shown_in_order(text, (*HEAD, *SENT))
+    assert_shown_in_order(text, (*HEAD, "workers", "4"))
 
 
-def assert_told_in_order(text: str, said: tuple[str, ...]) -> None:
+def assert_shown_in_order(text: str, said: tuple[str, ...]) -> None:
     begin = 0
     for words in said:
         # Neither glued to a word before it nor to one after it.
         found = re.compile(rf"(?<!\w){re.escape(words)}(?!\w)").search(text, begin)
-        assert found, f"{words!r} is not told in its place:\n{text[-3000:]}"
+        assert found, f"{words!r} is not shown in its place:\n{text[-3000:]}"
         begin = found.end()
 
 

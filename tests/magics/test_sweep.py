@@ -41,7 +41,7 @@ def test_the_card_ends_as_plain_html_and_text(lab):
     assert last.thread == "dataflow-magic"
 
 
-def test_a_sweep_is_told_in_the_language_of_config_or_of_the_locale(scene, terminal):
+def test_a_sweep_is_shown_in_the_language_of_config_or_of_the_locale(scene, terminal):
     scene.environment["LANG"] = "ja_JP.UTF-8"
     ran = terminal.run(f"%%dataflow_run daily_sales --wait -o sweep\n{BLOCK}")
     assert "COMPLETED (完了)  daily_sales  実行 2 件中 2 件終了  " in ran.out
@@ -59,14 +59,14 @@ def test_a_mistake_in_any_combination_starts_nothing(scene, lab):
     assert scene.service.sent == []
 
 
-def test_a_job_that_is_not_there_fails_the_cell(lab):
+def test_an_unknown_job_fails_the_cell(lab):
     ran = lab.run(f"%%dataflow_run nothing\n{BLOCK}")
 
     assert "no job is named 'nothing'" in str(ran.error)
     assert ran.shown == []
 
 
-def test_waiting_blocks_until_all_are_over_and_shows_the_card_once(lab):
+def test_a_wait_blocks_until_all_runs_end_and_shows_the_card_once(lab):
     ran = lab.run(f"%%dataflow_run daily_sales --wait\n{BLOCK}")
 
     assert ran.value.is_completed
@@ -75,7 +75,7 @@ def test_waiting_blocks_until_all_are_over_and_shows_the_card_once(lab):
     assert ran.shown[-1].text.startswith("COMPLETED")
 
 
-def test_a_failed_sweep_fails_the_cell_in_one_line_and_is_bound_all_the_same(lab):
+def test_a_failed_sweep_fails_the_cell_in_one_line_and_is_bound(lab):
     ran = lab.run(f"%%dataflow_run broken --wait -o sweep\n{BLOCK}")
 
     assert isinstance(ran.error, SweepFailed)
@@ -83,14 +83,14 @@ def test_a_failed_sweep_fails_the_cell_in_one_line_and_is_bound_all_the_same(lab
     assert lab.shell.user_ns["sweep"].counts == {"FAILED": 2}
 
 
-def test_a_wait_that_is_bounded_ends_and_the_runs_go_on(lab):
+def test_a_wait_times_out_and_the_runs_continue(lab):
     ran = lab.run(f"%%dataflow_run slow --wait-timeout 0.002\n{BLOCK}")
 
     assert isinstance(ran.error, WaitTimeout)
     assert "runs of slow are still active after" in str(ran.error)
 
 
-def test_an_interrupt_ends_the_waiting_alone(scene, lab):
+def test_an_interrupt_ends_only_the_wait(scene, lab):
     def interrupt() -> None:
         eventually(
             lambda: lab.shown and len(scene.service.starts) == 2, "the card is there, both were started"
@@ -109,14 +109,14 @@ def test_an_interrupt_ends_the_waiting_alone(scene, lab):
     eventually(lambda: lab.shown[-1].text.startswith("COMPLETED"), "the card is painted on")
 
 
-def test_headless_waits_by_itself(headless):
+def test_a_headless_cell_waits_by_default(headless):
     ran = headless.run(f"%%dataflow_run daily_sales\n{BLOCK}")
 
     assert ran.value.is_completed
     assert set(ran.shown[-1].data) == {"text/html", "text/plain"}
 
 
-def test_headless_without_waiting_has_everything_sent_when_the_cell_is_done(scene, headless):
+def test_a_headless_cell_with_no_wait_sends_all_requests_before_it_ends(scene, headless):
     ran = headless.run("%%dataflow_run slow --no-wait\nmonth = each(range(9))\n")
 
     assert len(scene.service.starts) == 9
@@ -139,7 +139,7 @@ def test_a_dry_run_shows_the_first_request_and_how_many_there_are(scene, lab):
     assert scene.service.sent == []
 
 
-def test_a_terminal_is_told_each_change_while_it_waits_and_the_failed_at_the_end(terminal):
+def test_a_terminal_prints_each_change_while_it_waits_and_the_failed_runs_at_the_end(terminal):
     ran = terminal.run(f"%%dataflow_run broken --wait\n{BLOCK}")
 
     first, *_ = ran.out.splitlines()
@@ -154,7 +154,7 @@ def test_a_terminal_is_told_each_change_while_it_waits_and_the_failed_at_the_end
     assert ran.shown == []
 
 
-def test_a_terminal_that_does_not_wait_is_told_how_far_it_is_and_nothing_later(scene, terminal):
+def test_a_terminal_without_a_wait_prints_the_state_once(scene, terminal):
     ran = terminal.run(f"%%dataflow_run slow -o sweep\n{BLOCK}")
     assert "of 2 runs over" in ran.out
     scene.service.finish.set()
@@ -165,7 +165,7 @@ def test_a_terminal_that_does_not_wait_is_told_how_far_it_is_and_nothing_later(s
     assert repr(sweep) == "<Sweep of 2 runs of slow: 2 COMPLETED>"
 
 
-def test_again_takes_no_block_of_a_sweep(lab):
+def test_again_refuses_a_block_with_a_sweep(lab):
     lab.run("%dataflow_run daily_sales --wait")
     ran = lab.run("%%dataflow_run --again @last\nmonth = each(1, 2)\n")
 
@@ -250,7 +250,7 @@ def test_secrets_of_a_sweep_are_sent_and_shown_nowhere(scene, lab):
     assert shown.count("token=••••••") >= 4
 
 
-def test_a_mistake_beside_a_secret_that_is_swept_does_not_tell_it(lab):
+def test_an_error_in_a_sweep_of_secrets_shows_none(lab):
     lab.run("given = ['first-hidden-4f1d', 'second-hidden-77ab']")
     ran = lab.run(
         "%%dataflow_run broken\ntoken = each(secret(given[0]), secret(given[1]))\nday = 1 / len(token)\n"

@@ -111,9 +111,9 @@ def terminal(folder: DataFolder, tmp_path_factory: pytest.TempPathFactory) -> It
     assert "Traceback" not in opened.shown
 
 
-def run_id_of(told: str) -> str:
-    found = re.search(r" run (\w{12}) ", told)
-    assert found, told
+def run_id_of(printed: str) -> str:
+    found = re.search(r" run (\w{12}) ", printed)
+    assert found, printed
     return found[1]
 
 
@@ -148,12 +148,12 @@ def test_a_bad_block_is_one_line(terminal):
 
 @pytest.mark.spark
 def test_a_run_that_is_waited_for_is_a_line_per_change_and_its_repr(terminal):
-    told = terminal.run("%%dataflow_run slow_count --wait -o run\nseconds = 1")
-    *changes, value = (line for line in told.splitlines() if not line.startswith(" "))
+    printed = terminal.run("%%dataflow_run slow_count --wait -o run\nseconds = 1")
+    *changes, value = (line for line in printed.splitlines() if not line.startswith(" "))
 
     assert [line.split()[0] for line in changes] == ["READY", "RUNNING", "COMPLETED"]
-    assert "  seconds  1\n" in told
-    assert value.endswith(f": <Run {run_id_of(told)} of slow_count on local: COMPLETED>")
+    assert "  seconds  1\n" in printed
+    assert value.endswith(f": <Run {run_id_of(printed)} of slow_count on local: COMPLETED>")
     # Counted with hashlib.
     assert "474 hits among 2000000 numbers" in terminal.run("print(run.logs())")
 
