@@ -20,7 +20,7 @@ from tests.local_service import no_credentials, service_folder
 
 WIDTH, HEIGHT, SCALE = 1000, 1600, 2
 """CSS pixels of the page, and device pixels per CSS pixel."""
-SPARK_MS = 300_000
+SPARK_MS = 600_000
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
 MOST_BYTES = 1_500_000
 """Of all pictures together."""
