@@ -182,6 +182,14 @@ def test_a_notebook_that_fails_is_reported_and_still_written(notebook, tmp_path,
     assert (tmp_path / "out" / "some.html").is_file()
 
 
+def test_an_interrupt_ends_the_demo_and_writes_no_notebook(notebook, tmp_path):
+    file = notebook("import os, signal, time\nos.kill(os.getppid(), signal.SIGINT)\ntime.sleep(60)")
+
+    with pytest.raises(KeyboardInterrupt):
+        run_demo(file, tmp_path / "out", list[str]().append)
+    assert list((tmp_path / "out").iterdir()) == []
+
+
 def test_a_notebook_runs_locally_in_its_folder_and_changes_nothing(notebook, tmp_path, monkeypatch):
     file = notebook(
         "import os\nfor name in 'DATAFLOW_TARGET', 'DATAFLOW_MAGIC_HOME': print(os.environ[name])\nprint(os.getcwd())"

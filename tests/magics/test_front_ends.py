@@ -1,4 +1,4 @@
-"""What each front end without a browser makes of a run: its card in files, pages and plain text. No Spark."""
+"""A run in every front end without a browser: its card in files, pages and plain text. No Spark."""
 
 from __future__ import annotations
 
@@ -81,7 +81,7 @@ def card_of(cell: dict[str, Any], mime: str = "text/html") -> str:
     return "".join(data[mime])
 
 
-def test_papermill_stops_at_the_run_that_failed_and_says_why_in_one_line(executed, saved):
+def test_papermill_stops_at_the_failed_run_with_its_reason_in_one_line(executed, saved):
     (error,) = (output for output in saved[2]["outputs"] if output["output_type"] == "error")
 
     assert executed["code"] == 1
@@ -91,7 +91,7 @@ def test_papermill_stops_at_the_run_that_failed_and_says_why_in_one_line(execute
     assert saved[3]["outputs"] == []
 
 
-def test_papermill_leaves_both_cards_with_their_end_and_no_widget(saved):
+def test_papermill_saves_both_cards_in_their_final_state_without_widgets(saved):
     kinds = [set(output.get("data", ())) for cell in saved for output in cell["outputs"]]
 
     assert card_of(saved[1], "text/plain").startswith("COMPLETED  daily_sales  run ")
@@ -99,7 +99,7 @@ def test_papermill_leaves_both_cards_with_their_end_and_no_widget(saved):
     assert kinds == [{"text/html", "text/plain"}, {"text/html", "text/plain"}, set()]
 
 
-def test_nbconvert_executes_and_its_page_says_what_the_card_says(environment, tmp_path):
+def test_the_page_of_nbconvert_has_the_text_of_the_card(environment, tmp_path):
     write_notebook(tmp_path / "some.ipynb", LOAD, BROKEN)
     subprocess.run(
         [sys.executable, "-m", "nbconvert", "--to", "html", "--execute", "--allow-errors", "some.ipynb"],
@@ -115,7 +115,7 @@ def test_nbconvert_executes_and_its_page_says_what_the_card_says(environment, tm
     assert "widget-view+json" not in page
 
 
-def test_the_page_of_a_saved_notebook_needs_no_kernel_and_says_what_its_file_says(executed):
+def test_the_page_of_a_saved_notebook_needs_no_kernel(executed):
     exporter: Any = HTMLExporter
     page, _ = exporter().from_filename(executed["path"])
 
@@ -124,7 +124,7 @@ def test_the_page_of_a_saved_notebook_needs_no_kernel_and_says_what_its_file_say
     assert "widget-view+json" not in page
 
 
-def test_what_github_strips_takes_no_word_of_the_card_and_glues_none_to_another(saved):
+def test_github_strips_no_word_of_the_card_and_joins_none(saved):
     shown = sanitised(card_of(saved[2]))
     words = text_of(shown)
 
@@ -136,7 +136,7 @@ def test_what_github_strips_takes_no_word_of_the_card_and_glues_none_to_another(
     assert_shown_in_order(words, ("FAILED", "broken", run_id_of(saved[2])))
 
 
-def test_a_text_front_end_gets_the_card_as_text_at_once_and_again_when_asked(environment):
+def test_a_text_front_end_shows_the_card_as_text_at_once_and_on_display(environment):
     # As qtconsole and the console do: input can be asked for, of a bundle the plain text is shown, and no later
     # message to an output that is there already.
     with open_kernel(environment) as kernel:

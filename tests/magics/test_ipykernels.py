@@ -69,7 +69,7 @@ def installed(
         yield Installed(wanted, kernel_environment(folder, address, PYTHONPATH=path))
 
 
-def test_a_run_goes_on_after_its_cell_and_its_output_ends_as_html(installed):
+def test_the_output_of_a_run_is_updated_after_its_cell_and_ends_as_html(installed):
     def scene(kernel: Kernel) -> tuple[Any, ...]:
         (said,) = kernel.run("import ipykernel; print(ipykernel.__version__)")
         (live,) = kernel.run("%%dataflow_run slow -o run\nday = 1")
@@ -98,7 +98,7 @@ def test_the_cancel_button_ends_the_run(installed):
     assert installed.play_in_kernel(scene) == [{"text/plain": "'CANCELED'"}]
 
 
-def test_nbclient_waits_and_the_notebook_has_the_end(installed, tmp_path):
+def test_nbclient_waits_and_the_notebook_has_the_final_state(installed, tmp_path):
     path = tmp_path / "some.ipynb"
     write_notebook(path, "%load_ext dataflow_magic", "%%dataflow_run daily_sales\nday = 1")
 

@@ -51,7 +51,7 @@ def test_a_sweep_is_shown_in_the_language_of_config_or_of_the_locale(scene, term
     assert "COMPLETED (완료)  daily_sales  실행 2개 중 2개 종료  " in terminal.run("sweep.show()").out
 
 
-def test_a_mistake_in_any_combination_starts_nothing(scene, lab):
+def test_an_error_in_any_combination_starts_nothing(scene, lab):
     ran = lab.run("%%dataflow_run daily_sales\nday = each(1, 0)\npart = 1 / day\n")
 
     assert isinstance(ran.error, UsageError)
@@ -179,7 +179,7 @@ def test_the_runs_of_a_sweep_are_in_the_table_of_runs(lab):
     assert list(frame["param.month"]) == ["1", "7"]
 
 
-def test_the_cards_button_ends_all_and_gives_itself_back_where_it_could_not(scene, lab, caplog):
+def test_the_button_of_the_card_cancels_all_runs_and_is_enabled_again_on_an_error(scene, lab, caplog):
     buttons: list[Button] = []
     Widget.on_widget_constructed(
         lambda widget: buttons.append(widget) if isinstance(widget, Button) else None
@@ -207,14 +207,14 @@ def test_the_cards_button_ends_all_and_gives_itself_back_where_it_could_not(scen
     assert lab.shown[-1].text.startswith("CANCELED  slow  2 of 2 runs over")
 
 
-def test_a_sweep_that_was_waited_for_is_shown_again_when_it_is_asked_for(lab):
+def test_a_sweep_with_a_wait_is_shown_once_more_per_display(lab):
     lab.run(f"%%dataflow_run daily_sales --wait -o sweep\n{BLOCK}")
 
     assert len(lab.run("sweep").shown) == 1
     assert len(lab.run("display(sweep, sweep)").shown) == 2
 
 
-def test_a_wait_that_is_bounded_leaves_the_card_alive(scene, lab):
+def test_a_wait_that_times_out_leaves_a_live_card(scene, lab):
     lab.run(f"%%dataflow_run slow --wait-timeout 0.002 -o sweep\n{BLOCK}")
     scene.service.finish.set()
     lab.shell.user_ns["sweep"].wait(60)
