@@ -128,7 +128,7 @@ def watched(session: Session, service: ServiceProcess, runs: int) -> dict[str, f
         run = session.start(RunRequest(JobRef(job_id(0), "id"), CONDITION, parameters(number)), target)
         make_card = partial(LiveCard, display=display)
         presenter = Presenter(RUN_CARD, Actions(), FrontEnd.WIDGETS, make_card=make_card)
-        run._painter = Painter(run, presenter, run._home.submit)  # noqa: SLF001
+        run._painter = Painter(run, presenter, run._tracker.submit)  # noqa: SLF001
         run.show()
         service.change(str(run.run_id), "RUNNING")
     time.sleep(SETTLE_SECONDS)

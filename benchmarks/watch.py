@@ -510,7 +510,7 @@ def one(run: Run, service: ServiceProcess, number: int, to_view: list[float], to
     card = NotingCard()
     # Set before it is shown, so that this card is the one that is shown.
     presenter = Presenter(RUN_CARD, Actions(), FrontEnd.WIDGETS, make_card=lambda *_, **__: card)
-    run._painter = Painter(run, presenter, run._home.submit)  # noqa: SLF001
+    run._painter = Painter(run, presenter, run._tracker.submit)  # noqa: SLF001
     run.show()
     waiter = threading.Thread(
         target=run.wait,
