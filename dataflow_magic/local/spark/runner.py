@@ -321,7 +321,7 @@ async def run_program(
         async with asyncio.timeout(seconds):
             code = await process.wait()
     except TimeoutError:
-        raise NoSpark(f"{program.name} took longer than {seconds:g} s{last_words(log)}") from None
+        raise NoSpark(f"{program.name} took longer than {seconds:g} s") from None
     if code:
         raise NoSpark(f"{program.name} {end_of(process)}{last_words(log)}")
 
