@@ -1,4 +1,4 @@
-"""What the card of a run costs: from the cell to its first card, and a kernel's work while cards of living runs are shown.
+"""The cost of a run's card: the time from the cell to the card, and a kernel's work while live cards are shown.
 
 First card: `%%dataflow_run` in an IPython shell, against the real local service in a process of its own whose runs are
 scripted, over real HTTP. Counted from the cell's begin until its card is published, less the time the service took to answer;
@@ -87,8 +87,8 @@ def first_cards(address: str, home: Path) -> list[float]:
     transport = TimingTransport()
     session = new_session(home, transport)  # type: ignore[arg-type]
     api.get_session = lambda: session
-    shell = InteractiveShell.instance()
-    shell.display_pub = Publisher()
+    shell: Any = InteractiveShell.instance()
+    shell.display_pub = Publisher()  # type: ignore[no-untyped-call]
     shell.kernel = SimpleNamespace(_allow_stdin=True)
     shell.run_cell("%load_ext dataflow_magic")
     took = []

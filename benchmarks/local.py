@@ -70,7 +70,7 @@ shutil.rmtree(parts)
 """
 KEYS = Keys("AK_BENCH", "SK_BENCH")
 CONNECTIONS = 8
-READY_SECONDS = 180.0
+READY_SECONDS = 600.0
 RUN_SECONDS = 600.0
 
 

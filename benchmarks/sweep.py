@@ -63,7 +63,7 @@ WIRE = Wire()
 class WiredComm(comm.base_comm.BaseComm):
     """A widget's comm that ends at the wire."""
 
-    def publish_msg(self, msg_type: str, data: Any = None, **_: Any) -> None:
+    def publish_msg(self, msg_type: str, data: Any = None, *_: Any, **__: Any) -> None:
         WIRE.send(msg_type, {"comm_id": self.comm_id, "data": data or {}})
 
 

@@ -1,4 +1,4 @@
-"""What watching N live runs costs a kernel, beside asking for each by itself; and how long after a change its card shows it.
+"""The cost of watching N live runs, beside one request per run; and the time from a change to its card.
 
 Watching: the ledger holds N live runs of a kernel that is gone, over ten jobs (fewer for few runs); a new session takes
 them over, as a kernel restarted beside them does. The runs are real ones of the real local service in a process of its own,
@@ -40,7 +40,7 @@ from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import httpx
 import psutil
@@ -509,7 +509,7 @@ def one(run: Run, service: ServiceProcess, number: int, to_view: list[float], to
     seen: dict[str, float] = {}
     card = NotingCard()
     # Set before it is shown, so that this card is the one that is shown.
-    presenter = Presenter(RUN_CARD, Actions(), FrontEnd.WIDGETS, make_card=lambda *_, **__: card)
+    presenter = Presenter(RUN_CARD, Actions(), FrontEnd.WIDGETS, make_card=cast(Any, lambda *_, **__: card))
     run._painter = Painter(run, presenter, run._tracker.submit)  # noqa: SLF001
     run.show()
     waiter = threading.Thread(
