@@ -43,6 +43,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/ledger.py
 	$(BIN)/python benchmarks/watch.py
 	$(BIN)/python benchmarks/sweep.py
+	$(BIN)/python benchmarks/card.py
 	$(BIN)/python benchmarks/local.py
 
 clean:
