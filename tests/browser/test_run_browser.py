@@ -148,8 +148,8 @@ def test_the_table_has_the_runs(run_all):
     rows = run_all.output(TABLE).locator("tbody tr")
 
     expect(rows).to_have_count(2)
-    states = {rows.nth(row).locator("td").all_inner_texts()[1] for row in range(2)}
-    assert states == {"COMPLETED", "FAILED"}
+    runs = {tuple(rows.nth(row).locator("td").all_inner_texts()[1:3]) for row in range(2)}
+    assert runs == {("slow_count", "COMPLETED"), ("daily_delays", "FAILED")}
 
 
 def test_a_saved_notebook_opened_without_a_kernel_shows_the_same(run_all, spark_lab, page):
