@@ -4,17 +4,29 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import os
 import sys
 import threading
 from collections.abc import Coroutine
 from contextvars import Context
 from typing import Any, TypeVar
 
-__all__ = ["LoopThread"]
+from dataflow_magic import errors
+
+__all__ = ["LoopThread", "check_process"]
 
 T = TypeVar("T")
 
 STOP_SECONDS = 5.0
+
+
+def check_process(pid: int) -> None:
+    """Raise a `DataflowError` in any process but the one with this id: a forked process has no thread of its parent."""
+    if pid != os.getpid():
+        raise errors.DataflowError(
+            f"this run belongs to process {pid}, which started it, and this process was forked from it: wait, cancel and "
+            "read logs there, or start a run here with dataflow_magic.run"
+        )
 
 
 class LoopThread:
@@ -28,14 +40,36 @@ class LoopThread:
         self._lock = threading.Lock()
         self._loop: asyncio.AbstractEventLoop | None = None
         self._thread: threading.Thread | None = None
+        self._pid = 0
 
     @property
     def is_running(self) -> bool:
         """Whether the thread was started and not stopped since."""
         return self._loop is not None
 
+    @property
+    def is_foreign(self) -> bool:
+        """Whether this process was forked from the one that started the thread."""
+        return self.is_running and self._pid != os.getpid()
+
+    def check_process(self) -> None:
+        """Raise a `DataflowError` where this process was forked from the one that started the thread."""
+        if self.is_running:
+            check_process(self._pid)
+
     def submit(self, coroutine: Coroutine[Any, Any, T]) -> concurrent.futures.Future[T]:
-        """Run a coroutine on the loop, in a new context that belongs to no cell; callable from any thread."""
+        """Run a coroutine on the loop, in a new context that belongs to no cell; callable from any thread.
+
+        Raises
+        ------
+        DataflowError
+            This process was forked from the one whose thread it is.
+        """
+        try:
+            self.check_process()  # before the lock, which a thread of the other process may have held
+        except errors.DataflowError:
+            coroutine.close()
+            raise
         context = _new_context()
         # The lock is held until the coroutine is scheduled, so that a concurrent stop cancels it.
         with self._lock:
@@ -61,6 +95,7 @@ class LoopThread:
 
     def _started(self) -> asyncio.AbstractEventLoop:
         if self._loop is None:
+            self._pid = os.getpid()
             self._loop = asyncio.new_event_loop()
             self._thread = threading.Thread(
                 target=_run, args=(self._loop,), name="dataflow-magic", daemon=True

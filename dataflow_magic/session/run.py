@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import logging
+import os
 import threading
 import time
 from collections.abc import Callable, Coroutine, Generator, Mapping
@@ -29,6 +30,7 @@ from dataflow_magic.models.secret import Parameter, is_any_unknown, masked
 from dataflow_magic.models.view import KST, Failure, Past, Progress, RunView
 from dataflow_magic.models.wire import JobCondition, JobExecution, RunState
 from dataflow_magic.session.diagnosis import diagnose
+from dataflow_magic.session.loop import check_process
 from dataflow_magic.session.service import Service
 
 __all__ = ["Run", "Tracking"]
@@ -48,6 +50,8 @@ REASON_LENGTH = 300
 
 CHANGED = threading.Condition()
 """Wakes threads that wait, after a change of any run. Shared by all runs: one condition per run would cost too much memory."""
+# No thread holds it in a forked process, where that thread would not exist and never release it.
+os.register_at_fork(before=CHANGED.acquire, after_in_parent=CHANGED.release, after_in_child=CHANGED.release)
 
 
 class Tracking(Protocol):
@@ -86,6 +90,7 @@ class Run:
         self._view = view
         self._service = service
         self._tracker = tracker
+        self._pid = os.getpid()
         self._on_change = on_change
         self._waiters: tuple[concurrent.futures.Future[None], ...] = ()
         self._given_up: errors.DataflowError | None = None
@@ -159,6 +164,8 @@ class Run:
             The wait timed out; the run is still active.
         OutcomeUnknown
             The response to its start was lost, and reconciling did not find the run.
+        DataflowError
+            The run is active, and this process was forked from the one that started it.
         """
         self.wait(timeout)
         return self._ended()
@@ -177,7 +184,7 @@ class Run:
         ------
         WaitTimeout
             The wait timed out; the run is still active.
-        OutcomeUnknown
+        OutcomeUnknown, DataflowError
             As `result`.
         """
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -189,6 +196,7 @@ class Run:
                 return
             if self._given_up:
                 raise self._given_up
+            check_process(self._pid)
             pause = fmt.tick_seconds(view.elapsed_seconds(_now()))
             if deadline is not None:
                 pause = min(pause, deadline - time.monotonic())
@@ -451,6 +459,7 @@ class Run:
         with CHANGED:
             if self.is_over:
                 return self._ended()
+            check_process(self._pid)
             self._waiters += (waiter,)
         await asyncio.wrap_future(waiter)
         return self._ended()

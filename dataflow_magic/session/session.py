@@ -342,7 +342,8 @@ class Session:
 
     def close(self) -> None:
         """Stop following runs, for good; the runs continue, and every wait for one ends with an error."""
-        if not self._services.close():
+        # A forked process closes nothing that belongs to its parent.
+        if self._loop.is_foreign or not self._services.close():
             return
         try:
             if self._loop.is_running:
@@ -359,6 +360,7 @@ class Session:
     # Work
 
     def _connect(self, target: Target) -> Service:
+        self._loop.check_process()
         service = self._services.connect(target)
         self._tracker.recover_soon()
         return service

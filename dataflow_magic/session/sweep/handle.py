@@ -6,6 +6,7 @@ import asyncio
 import concurrent.futures
 import contextlib
 import logging
+import os
 import time
 from collections import Counter
 from collections.abc import Callable, Coroutine, Generator, Mapping
@@ -25,6 +26,7 @@ from dataflow_magic.card.words import UNSENT, words_of
 from dataflow_magic.models.request import SweepRequest
 from dataflow_magic.models.view import KST
 from dataflow_magic.models.wire import JobExecution, RunState
+from dataflow_magic.session.loop import check_process
 from dataflow_magic.session.run import CHANGED, Run
 from dataflow_magic.session.sweep.sending import AT_ONCE, Sending, Start
 
@@ -53,6 +55,7 @@ class Sweep:
         self._request = request
         self._total = len(request.requests)
         self._submit = submit
+        self._pid = os.getpid()
         self._language = language
         self._sending = Sending(request.requests, submit, self._changed)
         self._painter: Painter[SweepState] | None = None
@@ -115,6 +118,8 @@ class Sweep:
             Not every run completed.
         WaitTimeout
             The wait timed out; the runs are still active.
+        DataflowError
+            The sweep is active, and this process was forked from the one that started it.
         """
         self.wait(timeout)
         return self._results()
@@ -141,6 +146,7 @@ class Sweep:
                 watch()
             if is_over:
                 return
+            check_process(self._pid)
             pause = PAINT_SECONDS if watch else None
             if deadline is not None:
                 left = deadline - time.monotonic()
@@ -152,6 +158,8 @@ class Sweep:
 
     def wait_sent(self) -> None:
         """Wait until every run is started, or will not be."""
+        if self.is_sending:
+            check_process(self._pid)
         self._sending.wait()
 
     def __await__(self) -> Generator[Any, None, tuple[JobExecution, ...]]:
@@ -231,6 +239,7 @@ class Sweep:
 
     async def _await(self) -> tuple[JobExecution, ...]:
         while not self.is_over:
+            check_process(self._pid)
             await self._sending.join()
             for run in self.runs:
                 with contextlib.suppress(errors.DataflowError):

@@ -1,0 +1,134 @@
+"""A process that was forked from a kernel: it never hangs, and it neither ends nor keeps what belongs to its parent."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from tests.helpers import ACCESS_KEY, SECRET_KEY, ScriptedService, at_a_port
+
+PROGRAM = """
+import asyncio, multiprocessing, os, sys, time, warnings
+warnings.simplefilter("ignore", DeprecationWarning)  # of forking beside a thread, which is what is tried
+import dataflow_magic
+from dataflow_magic import api
+from dataflow_magic.errors import DataflowError
+from tests.helpers import make_request
+
+def refused(call):
+    try:
+        call()
+    except DataflowError as error:
+        print(error, flush=True)
+    else:
+        print("not refused", flush=True)
+
+async def awaited(run):
+    await run
+
+run = dataflow_magic.run("slow")
+"""
+IN_A_FORK = """
+def child():
+    {calls}
+
+process = multiprocessing.get_context("fork").Process(target=child)
+process.start()
+process.join(30)
+print("ended", process.exitcode)
+process.kill()
+print(run.status in ("READY", "RUNNING"))
+"""
+
+
+@pytest.fixture
+def environment(tmp_path):
+    service = ScriptedService(tmp_path / "service")
+    with at_a_port(service) as address:
+        kept = {n: v for n, v in os.environ.items() if not n.startswith(("NCLOUD_", "DATAFLOW_"))}
+        yield kept | {
+            "DATAFLOW_MAGIC_HOME": str(tmp_path / "home"),
+            "DATAFLOW_TARGET": address,
+            "DATAFLOW_LOCAL_ACCESS_KEY": ACCESS_KEY,
+            "DATAFLOW_LOCAL_SECRET_KEY": SECRET_KEY,
+        }
+        service.finish.set()
+
+
+def program(environment, more: str) -> subprocess.Popen[str]:
+    return subprocess.Popen(
+        [sys.executable, "-c", PROGRAM + more],
+        cwd=Path(__file__).parents[2],
+        env=environment,
+        stdout=subprocess.PIPE,
+        stdin=subprocess.PIPE,
+        text=True,
+    )
+
+
+def output_of(environment, more: str) -> list[str]:
+    with program(environment, more) as process:
+        try:
+            return process.communicate(timeout=60)[0].splitlines()
+        finally:
+            process.kill()
+
+
+def test_what_needs_the_parent_of_a_fork_is_refused_in_one_line(environment):
+    calls = [
+        "run.result",
+        "run.wait",
+        "run.logs",
+        "run.cancel",
+        "lambda: asyncio.run(awaited(run))",
+        "lambda: session.start(make_request('slow', {}), session.target())",
+        "lambda: session.wait_for([run])",
+    ]
+    more = "session = api.get_session()\n" + IN_A_FORK.format(
+        calls=f"for c in [{', '.join(calls)}]: refused(c)"
+    )
+    *refusals, ended, is_active = output_of(environment, more)
+
+    assert len(refusals) == len(calls)
+    for refusal in refusals:
+        assert refusal.startswith("this run belongs to process ")
+        assert refusal.endswith(
+            ", which started it, and this process was forked from it: wait, cancel and read logs there, or start a run "
+            "here with dataflow_magic.run"
+        )
+    assert (ended, is_active) == ("ended 0", "True")
+
+
+def test_a_sweep_of_the_parent_is_refused_as_well(environment):
+    calls = [
+        "sweep.result",
+        "sweep.wait",
+        "sweep.cancel",
+        "lambda: asyncio.run(awaited(sweep))",
+    ]
+    more = """
+from dataflow_magic.models.request import SweepRequest
+session = api.get_session()
+requests = tuple(make_request("slow", {"a": a}) for a in (1, 2))
+sweep = session.sweep(SweepRequest(("$a",), requests), session.target())
+sweep.wait_sent()
+""" + IN_A_FORK.format(calls=f"for c in [{', '.join(calls)}]: refused(c)")
+    *refusals, ended, is_active = output_of(environment, more)
+
+    assert [refusal.startswith("this run belongs to process ") for refusal in refusals] == [True] * 4
+    assert (ended, is_active) == ("ended 0", "True")
+
+
+def test_a_fork_starts_runs_of_its_own_and_leaves_those_of_its_parent(environment):
+    more = IN_A_FORK.format(
+        calls="print(dataflow_magic.run('daily_sales').result().status, len(dataflow_magic.runs()), flush=True); "
+        "api.close_session(); session.close()"
+    )
+
+    assert output_of(environment, "session = api.get_session()\n" + more) == [
+        "COMPLETED 1",
+        "ended 0",
+        "True",
+    ]
