@@ -12,6 +12,7 @@ import os
 import secrets
 import sqlite3
 import threading
+import weakref
 from collections.abc import Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -156,7 +157,7 @@ class Ledger:
     Notes
     -----
     Any thread may call. While open, the ledger holds a lock file, which shows other kernels that the owner of its runs
-    lives.
+    lives. A forked process does not keep it: there the ledger is one of another kernel, without runs.
     """
 
     def __init__(self, path: Path) -> None:
@@ -165,6 +166,23 @@ class Ledger:
         self._lock = threading.RLock()
         self._db: sqlite3.Connection | None = None
         self._alive: int | None = None
+        _ledgers.add(self)
+
+    def before_fork(self) -> None:
+        """Close the file, since SQLite may not be used across a fork, and keep other threads out until `after_fork`."""
+        self._lock.acquire()
+        if self._db is not None:
+            self._db.close()
+            self._db = None
+
+    def after_fork(self, *, in_child: bool = False) -> None:
+        """Let threads in again; a child releases what its parent holds, and owns no run."""
+        if in_child:
+            self.kernel = secrets.token_hex(8)
+            if self._alive is not None:
+                os.close(self._alive)
+                self._alive = None
+        self._lock.release()
 
     def add(self, view: RunView) -> None:
         """Insert a run that is about to be started; it is on disk when this returns."""
@@ -384,6 +402,33 @@ class Ledger:
                 db.execute(statement)
         db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         db.execute("COMMIT")
+
+
+_ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()
+_forking: list[Ledger] = []
+_fork = threading.Lock()
+"""Held while a thread forks, so that no other thread's fork changes what it closes."""
+
+
+def _before_fork() -> None:
+    _fork.acquire()
+    _forking[:] = _ledgers
+    for ledger in _forking:
+        ledger.before_fork()
+
+
+def _after_fork(*, in_child: bool) -> None:
+    for ledger in _forking:
+        ledger.after_fork(in_child=in_child)
+    _forking.clear()
+    _fork.release()
+
+
+os.register_at_fork(
+    before=_before_fork,
+    after_in_parent=lambda: _after_fork(in_child=False),
+    after_in_child=lambda: _after_fork(in_child=True),
+)
 
 
 def _version(db: sqlite3.Connection) -> int:

@@ -7,7 +7,8 @@ from pathlib import Path
 
 import pytest
 
-from tests.helpers import ACCESS_KEY, SECRET_KEY, ScriptedService, at_a_port
+from dataflow_magic.ledger.ledger import Ledger
+from tests.helpers import ACCESS_KEY, SECRET_KEY, ScriptedService, at_a_port, eventually
 
 PROGRAM = """
 import asyncio, multiprocessing, os, sys, time, warnings
@@ -132,3 +133,50 @@ def test_a_fork_starts_runs_of_its_own_and_leaves_those_of_its_parent(environmen
         "ended 0",
         "True",
     ]
+
+
+def test_a_fork_that_outlives_a_killed_kernel_does_not_keep_its_runs(environment, tmp_path):
+    more = """
+child = os.fork()
+if child == 0:
+    print("forked", os.getpid(), flush=True)
+    sys.stdin.read()
+    os._exit(0)
+sys.stdin.read()
+"""
+    with program(environment, more) as killed:
+        assert killed.stdout is not None
+        fork = int(killed.stdout.readline().split()[1])
+        other = Ledger(tmp_path / "home" / "ledger.sqlite3")
+        assert other.orphans() == []
+        killed.kill()
+        killed.wait()
+
+        os.kill(fork, 0)  # it lives
+        eventually(lambda: [record.job for record in other.orphans()] == ["slow"], "its run has no owner")
+        other.close()
+        assert killed.stdin is not None
+        killed.stdin.close()
+
+
+def test_a_kernel_that_was_forked_keeps_its_runs(environment, tmp_path):
+    more = """
+for _ in range(2):
+    if os.fork() == 0:
+        os._exit(0)
+    os.wait()
+run.cancel()
+run.wait()
+print(run.status, len(api.get_session().records()), flush=True)
+sys.stdin.read()
+"""
+    with program(environment, more) as process:
+        assert process.stdout is not None
+        assert process.stdout.readline() == "CANCELED 1\n"
+        other = Ledger(tmp_path / "home" / "ledger.sqlite3")
+        eventually(lambda: other.records()[0].status == "CANCELED", "the end is in the ledger")
+        assert [path.name for path in (tmp_path / "home" / "kernels").iterdir()].count(
+            other.records()[0].kernel
+        )
+        other.close()
+        process.stdin.close() if process.stdin else None
