@@ -7,14 +7,14 @@ stored run but not its value.
 
 from __future__ import annotations
 
-import json
 import secrets
 import threading
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from re import Pattern
 from typing import Any, Final
-from urllib.parse import quote
 
+from dataflow_magic.models.spelling import any_spelling, in_base64, unescaped_letters
 from dataflow_magic.models.wire import JobExecution, Scalar
 
 __all__ = ["MASK", "Parameter", "Secret", "is_any_unknown", "masked", "masked_text", "secret_names"]
@@ -96,9 +96,7 @@ def is_any_unknown(parameters: Mapping[str, Parameter]) -> bool:
 
 def masked_text(text: str, parameters: Mapping[str, Parameter]) -> str:
     """Return a text with the values of secret parameters masked, as far as this process knows them."""
-    for word in _words(value for value in parameters.values() if isinstance(value, Secret)):
-        text = text.replace(word, MASK)
-    return text
+    return _mask(text, _patterns(value for value in parameters.values() if isinstance(value, Secret)))
 
 
 def masked(execution: JobExecution, parameters: Mapping[str, Parameter]) -> JobExecution:
@@ -111,8 +109,8 @@ def masked(execution: JobExecution, parameters: Mapping[str, Parameter]) -> JobE
     wire = execution.to_wire()
     rest = {name: part for name, part in wire.items() if name not in PLAIN_FIELDS}
     _learn(rest, hidden)
-    words = _words(hidden.values())
-    hidden_rest = {name: _hide(part, hidden, words) for name, part in rest.items()}
+    patterns = _patterns(hidden.values())
+    hidden_rest = {name: _hide(part, hidden, patterns) for name, part in rest.items()}
     return execution if hidden_rest == rest else JobExecution.model_validate(wire | hidden_rest)
 
 
@@ -130,18 +128,15 @@ def _learn(part: Any, hidden: Mapping[str, Secret]) -> None:
             _learn(value, hidden)
 
 
-def _hide(part: Any, hidden: Mapping[str, Secret], words: list[str]) -> Any:
+def _hide(part: Any, hidden: Mapping[str, Secret], patterns: Sequence[Pattern[str]]) -> Any:
     if isinstance(part, dict):
         return {
-            name: MASK if _secret_at(name, part, hidden) else _hide(value, hidden, words)
+            name: MASK if _secret_at(name, part, hidden) else _hide(value, hidden, patterns)
             for name, value in part.items()
         }
     if isinstance(part, list):
-        return [_hide(each, hidden, words) for each in part]
-    if isinstance(part, str):
-        for word in words:
-            part = part.replace(word, MASK)
-    return part
+        return [_hide(each, hidden, patterns) for each in part]
+    return _mask(part, patterns) if isinstance(part, str) else part
 
 
 def _secret_at(name: str, fields: Mapping[str, Any], hidden: Mapping[str, Secret]) -> Secret | None:
@@ -152,20 +147,31 @@ def _secret_at(name: str, fields: Mapping[str, Any], hidden: Mapping[str, Secret
     return hidden.get(name.removeprefix("$"))
 
 
-def _words(hidden: Iterable[Secret]) -> list[str]:
-    """Return the spellings of secrets in other text, the longest first."""
-    words: set[str] = set()
+def _patterns(hidden: Iterable[Secret]) -> list[Pattern[str]]:
+    """Return what finds secrets in other text."""
+    texts: set[str] = set()
     for secret in set(hidden):
         with _lock:
             values = {_values.get(secret.mark, ""), *_seen.get(secret.mark, ())}
         for value in values:
             # A log shows a key of several lines line by line.
-            for text in {value, value.strip(), *map(str.strip, value.splitlines())}:
-                words |= _spellings(text) if len(text) >= SHORTEST else set()
-    return sorted(words, key=lambda word: (-len(word), word))
+            texts |= {value, value.strip(), *map(str.strip, value.splitlines()), *in_base64(value)}
+    return [any_spelling(text) for text in sorted(texts) if len(text) >= SHORTEST]
 
 
-def _spellings(text: str) -> set[str]:
-    """Return a text as it is, and as JSON, a Python repr and a URL spell it."""
-    quoted = json.dumps(text, ensure_ascii=False), json.dumps(text), repr(text)
-    return {text, quote(text, safe=""), quote(text), *(each[1:-1] for each in quoted)}
+def _mask(text: str, patterns: Sequence[Pattern[str]]) -> str:
+    """Return a text without what the patterns find, also where letters and digits are escaped without need."""
+    text = _replaced(text, patterns)
+    plain = unescaped_letters(text)
+    hidden = _replaced(plain, patterns) if plain != text else plain
+    return hidden if hidden != plain else text
+
+
+def _replaced(text: str, patterns: Sequence[Pattern[str]]) -> str:
+    """Return a text with one mask for each stretch of overlapping matches."""
+    kept, end = [], 0
+    for start, stop in sorted(match.span() for pattern in patterns for match in pattern.finditer(text)):
+        if start >= end:
+            kept += [text[end:start], MASK]
+        end = max(end, stop)
+    return "".join([*kept, text[end:]])
