@@ -45,7 +45,7 @@ from dataflow_magic.client.client import Client
 from dataflow_magic.local.engine import Engine
 from dataflow_magic.local.folder import DataFolder
 from dataflow_magic.local.http.app import Backend, create_app
-from dataflow_magic.local.http.gateway import Keys
+from dataflow_magic.local.keys import Keys
 from dataflow_magic.local.launch import attach
 from dataflow_magic.local.run import Outcome
 from dataflow_magic.local.spark.java import find_java

@@ -67,7 +67,6 @@ from dataflow_magic.models.wire import KST, JobCondition, JobExecution, RunState
 from dataflow_magic.session.run import Run
 from dataflow_magic.session.service import ServiceAddress
 from dataflow_magic.session.session import Session
-from dataflow_magic.settings import LOCAL_ACCESS_KEY, LOCAL_SECRET_KEY
 
 SIZES = (10, 100, 1000, 10_000)
 MOST_JOBS = 10
@@ -88,6 +87,7 @@ LAG_SECONDS = 6.0
 NAP_SECONDS = 0.005
 
 HOST = "127.0.0.1"
+LOCAL_ACCESS_KEY, LOCAL_SECRET_KEY = "BENCHMARK-ACCESS", "BENCHMARK-SECRET"
 CONDITION = {
     "workerType": "DEFAULT",
     "numWorker": 2,

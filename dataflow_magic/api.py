@@ -12,7 +12,7 @@ from pydantic import SecretStr
 
 from dataflow_magic.cell.run import make_request
 from dataflow_magic.errors import CellError, ConfigError
-from dataflow_magic.local.launch import attach, default_folder
+from dataflow_magic.local.launch import attach, default_folder, peek_at
 from dataflow_magic.local.objects.paths import find
 from dataflow_magic.session.run import Run
 from dataflow_magic.session.service import ServiceAddress
@@ -36,7 +36,12 @@ def get_session() -> Session:
         pid = os.getpid()
         if pid not in _sessions:
             _sessions.clear()
-            _sessions[pid] = Session(os.environ, Path.home() / ".ncloud" / "configure", _attach)
+            _sessions[pid] = Session(
+                os.environ,
+                Path.home() / ".ncloud" / "configure",
+                _attach,
+                find_local=lambda endpoint: peek_at(default_folder(os.environ), endpoint),
+            )
         return _sessions[pid]
 
 

@@ -13,6 +13,7 @@ from typing import BinaryIO
 
 __all__ = [
     "InvalidKey",
+    "create_private",
     "is_locked",
     "object_path",
     "remove_checksums",
@@ -71,6 +72,16 @@ def write_whole(path: Path, content: BinaryIO) -> int:
     finally:
         part.unlink(missing_ok=True)
     return size
+
+
+def create_private(path: Path, text: str) -> None:
+    """Write a file that only this user can read, at no moment anyone else; readers see the old file or the new one."""
+    new = path.with_suffix(".new")
+    new.unlink(missing_ok=True)
+    descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600)
+    with os.fdopen(descriptor, "w", encoding="utf-8") as file:
+        file.write(text)
+    new.replace(path)
 
 
 def remove_checksums(path: Path) -> None:

@@ -15,10 +15,10 @@ from __future__ import annotations
 import configparser
 import ipaddress
 import re
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Literal, NamedTuple
+from typing import Literal, NamedTuple, Protocol
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -28,9 +28,9 @@ from dataflow_magic.errors import ConfigError, suggestion
 __all__ = [
     "CLOUD_ENDPOINT",
     "LANGUAGES",
-    "LOCAL_ACCESS_KEY",
-    "LOCAL_SECRET_KEY",
     "WAITS",
+    "FindLocal",
+    "LocalAddress",
     "Place",
     "Target",
     "check_place",
@@ -47,15 +47,12 @@ __all__ = [
 
 CLOUD_ENDPOINT = "https://dataflow.apigw.ntruss.com"
 
-LOCAL_ACCESS_KEY = "LOCAL-ACCESS-KEY"
-LOCAL_SECRET_KEY = "LOCAL-SECRET-KEY"  # noqa: S105 - documented, and only a service on loopback accepts it
-"""The keys of ``dataflow-magic local`` where its environment names none."""
-
 WAITS = ("auto", "yes", "no")
 LANGUAGES = ("auto", "en", "ko", "ja")
 Language = Literal["en", "ko", "ja"]
 
 ACCESS_VARIABLE, SECRET_VARIABLE = "NCLOUD_ACCESS_KEY", "NCLOUD_SECRET_KEY"
+LOCAL_VARIABLES = "DATAFLOW_LOCAL_ACCESS_KEY", "DATAFLOW_LOCAL_SECRET_KEY"
 BOTH_VARIABLES = f"{ACCESS_VARIABLE} and {SECRET_VARIABLE}"
 
 
@@ -107,11 +104,32 @@ class Target:
     profile: str | None = None
 
 
+class LocalAddress(Protocol):
+    """The URL of a local service of this user, and its keys."""
+
+    @property
+    def endpoint(self) -> str:
+        """Base address without a path."""
+
+    @property
+    def access_key(self) -> str:
+        """The key that requests name."""
+
+    @property
+    def secret_key(self) -> str:
+        """The key that signs requests."""
+
+
+FindLocal = Callable[[str], LocalAddress | None]
+
+
 def resolve_target(
     choice: str | None,
     profile: str | None,
     environment: Mapping[str, str],
     configure_file: Path,
+    *,
+    find_local: FindLocal = lambda _: None,
 ) -> Target:
     """Return the target that the layers of settings choose.
 
@@ -124,6 +142,8 @@ def resolve_target(
         A profile of the configure file; alone it chooses the cloud.
     configure_file
         ``~/.ncloud/configure``, which need not exist.
+    find_local
+        Returns the local service of this user that listens at a URL, if there is one.
 
     Raises
     ------
@@ -136,7 +156,7 @@ def resolve_target(
             raise ConfigError(f"--target local takes no --profile ({profile!r}); leave one of them out")
         return _local("chosen")
     if wanted and "://" in wanted:
-        return _address(wanted, profile, environment, configure_file)
+        return _address(wanted, profile, environment, configure_file, find_local)
     if wanted and wanted != "cloud":
         if profile and profile != wanted:
             raise ConfigError(
@@ -189,19 +209,44 @@ def _local(source: str) -> Target:
     return Target("local", "local", "", "", SecretStr(""), source)
 
 
-def _address(url: str, profile: str | None, environment: Mapping[str, str], configure_file: Path) -> Target:
+def _address(
+    url: str,
+    profile: str | None,
+    environment: Mapping[str, str],
+    configure_file: Path,
+    find_local: FindLocal,
+) -> Target:
     endpoint = _checked_endpoint(url, "--target")
     if is_loopback(endpoint) and not profile:
         # Any program may listen on this machine, so it does not get the cloud's keys.
-        access_key = environment.get("DATAFLOW_LOCAL_ACCESS_KEY") or LOCAL_ACCESS_KEY
-        secret_key = environment.get("DATAFLOW_LOCAL_SECRET_KEY") or LOCAL_SECRET_KEY
-        return Target(
-            endpoint, "address", endpoint, access_key, SecretStr(secret_key), "keys of the local service"
-        )
+        return Target(endpoint, "address", *_local_keys(endpoint, environment, find_local))
     keys = _keys(profile, environment, configure_file)
     if keys is None:
         raise ConfigError(f"no credentials for {endpoint}: set {BOTH_VARIABLES}")
     return Target(endpoint, "address", endpoint, *keys, profile)
+
+
+def _local_keys(
+    endpoint: str, environment: Mapping[str, str], find_local: FindLocal
+) -> tuple[str, str, SecretStr, str]:
+    """Return the URL of a service on this machine, its keys and their source."""
+    access_key, secret_key = (environment.get(name, "") for name in LOCAL_VARIABLES)
+    _check_both(LOCAL_VARIABLES, access_key, secret_key)
+    if access_key:
+        return endpoint, access_key, SecretStr(secret_key), "keys of the local service"
+    found = find_local(endpoint)
+    if found is None:
+        raise ConfigError(
+            f"no keys for {endpoint}: no service of the default data folder listens there; start it with "
+            f"dataflow-magic local, or set {' and '.join(LOCAL_VARIABLES)} to the keys in its keys.env"
+        )
+    return found.endpoint, found.access_key, SecretStr(found.secret_key), "keys of the local service"
+
+
+def _check_both(names: tuple[str, str], access_key: str, secret_key: str) -> None:
+    if bool(access_key) != bool(secret_key):
+        present, missing = names if access_key else reversed(names)
+        raise ConfigError(f"{present} is set and {missing} is not; set both or neither")
 
 
 def _checked_endpoint(url: str, name: str) -> str:
@@ -263,10 +308,7 @@ def _keys(profile: str | None, environment: Mapping[str, str], configure_file: P
         access_key, secret_key = _environment_keys(environment)
         if access_key and secret_key:
             return _Keys(access_key, SecretStr(secret_key), BOTH_VARIABLES)
-        if access_key or secret_key:
-            pair = ACCESS_VARIABLE, SECRET_VARIABLE
-            present, missing = pair if access_key else reversed(pair)
-            raise ConfigError(f"{present} is set and {missing} is not; set both or neither")
+        _check_both((ACCESS_VARIABLE, SECRET_VARIABLE), access_key, secret_key)
     name = profile or "DEFAULT"
     values = _read_configure(configure_file).get(name, {})
     keys = {field: values.get(field, "") for field in ("ncloud_access_key_id", "ncloud_secret_access_key")}

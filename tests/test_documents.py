@@ -31,8 +31,8 @@ PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").g
 LOCAL = "http://127.0.0.1:8970"
 """The address that pages give the local service; tests serve at a free port."""
 LOCAL_KEYS = {
-    "DATAFLOW_LOCAL_ACCESS_KEY": "LOCAL-ACCESS-KEY",
-    "DATAFLOW_LOCAL_SECRET_KEY": "LOCAL-SECRET-KEY",
+    "DATAFLOW_LOCAL_ACCESS_KEY": "DOCUMENTS-ACCESS",
+    "DATAFLOW_LOCAL_SECRET_KEY": "DOCUMENTS-SECRET",
 }
 SERVE = ["dataflow-magic", "local", "--port", "0"]
 SECONDS = 60
@@ -223,6 +223,8 @@ def check_command(words: list[str], environment: dict[str, str], folder: Path) -
             assert not extra or extra in project["optional-dependencies"]
         case [".venv/bin/python", "-m", "pytest", tests, *_]:
             assert list((ROOT / tests).glob("test_*.py"))
+        case ["export", *settings]:
+            assert {setting.partition("=")[0] for setting in settings} == set(LOCAL_KEYS)
         case ["dataflow-magic", "local"] | ["dataflow-magic", "local", "--port", *_]:
             serve_and_end(["0" if word == "8970" else word for word in words], environment, folder)
         case ["dataflow-magic", "local", "reset", *_]:
@@ -272,6 +274,7 @@ def program(name: str) -> str:
 @pytest.mark.spark
 @of_pages([page for page in PAGES if any(snippet.is_test for snippet in snippets(page))])
 def test_the_tests_a_page_shows_pass_at_a_local_service(page, shell, tmp_path):
+    shell |= LOCAL_KEYS
     with subprocess.Popen(
         [program(SERVE[0]), *SERVE[1:]],
         env=shell,

@@ -6,10 +6,9 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflow_magic.errors import ConfigError
+from dataflow_magic.local.folder import Address
 from dataflow_magic.settings import (
     CLOUD_ENDPOINT,
-    LOCAL_ACCESS_KEY,
-    LOCAL_SECRET_KEY,
     Place,
     Target,
     check_place,
@@ -379,16 +378,30 @@ def test_an_address_has_the_credentials_of_the_cloud(configure):
 
 
 @pytest.mark.parametrize("url", ["http://127.0.0.1:8000", "http://localhost:8000", "http://[::1]:8000"])
-def test_an_address_on_this_machine_has_the_local_keys(url):
+def test_an_address_on_this_machine_has_the_local_keys_of_the_environment(url):
     mine = {**ENVIRONMENT, "DATAFLOW_LOCAL_ACCESS_KEY": "MINE", "DATAFLOW_LOCAL_SECRET_KEY": "my-secret"}
 
-    assert facts(resolve_target(url, None, ENVIRONMENT, NOWHERE)) == (
-        url,
-        "address",
-        LOCAL_ACCESS_KEY,
-        LOCAL_SECRET_KEY,
-    )
     assert facts(resolve_target(url, None, mine, NOWHERE)) == (url, "address", "MINE", "my-secret")
+
+
+def test_without_them_an_address_on_this_machine_has_the_keys_of_the_service_found_there():
+    found = Address("http://127.0.0.1:8000", "KEPT", "kept-secret", 1)
+
+    target = resolve_target("http://localhost:8000", None, {}, NOWHERE, find_local=lambda _: found)
+
+    assert (target.name, target.endpoint) == ("http://localhost:8000", "http://127.0.0.1:8000")
+    assert (target.access_key, target.secret_key.get_secret_value()) == ("KEPT", "kept-secret")
+
+
+def test_an_address_on_this_machine_without_a_known_service_has_no_keys():
+    with pytest.raises(ConfigError, match=r"no keys for http://127\.0\.0\.1:8000: .* start it with"):
+        resolve_target("http://127.0.0.1:8000", None, ENVIRONMENT, NOWHERE)
+
+
+@pytest.mark.parametrize("present", ["DATAFLOW_LOCAL_ACCESS_KEY", "DATAFLOW_LOCAL_SECRET_KEY"])
+def test_one_local_key_alone_is_refused(present):
+    with pytest.raises(ConfigError, match=f"{present} is set and .* is not; set both or neither"):
+        resolve_target("http://127.0.0.1:8000", None, {present: "x"}, NOWHERE)
 
 
 def test_an_address_on_this_machine_has_the_keys_of_a_named_profile(configure):

@@ -34,7 +34,7 @@ def add_local(commands: Any) -> None:
         allow_abbrev=False,
         help="serve a local Data Flow service until interrupted, or manage one",
         description="Serve a local Data Flow service until interrupted. DATAFLOW_LOCAL_ACCESS_KEY and "
-        "DATAFLOW_LOCAL_SECRET_KEY set its keys (default: LOCAL-ACCESS-KEY and LOCAL-SECRET-KEY). "
+        "DATAFLOW_LOCAL_SECRET_KEY set its keys (default: those in keys.env of the data folder, made at its first start). "
         "With an ACTION, manage the service of a data folder instead.",
     )
     _add_serving(local)
@@ -69,7 +69,7 @@ def _add_serving(local: argparse.ArgumentParser) -> None:
         type=_host,
         default="127.0.0.1",
         metavar="ADDRESS",
-        help="IP address to listen at (default %(default)s); an address other machines reach requires your own keys",
+        help="IP address to listen at (default %(default)s); nothing is encrypted there",
     )
     local.add_argument(
         "--port",
@@ -159,23 +159,14 @@ def _serve(options: argparse.Namespace) -> int:
     from dataflow_magic.local.launch import cache_folder, check_installed
 
     check_installed()
-    from dataflow_magic.local.http.app import Keys
+    from dataflow_magic.local.keys import ACCESS_VARIABLE, given_keys
     from dataflow_magic.local.server import serve
     from dataflow_magic.local.spark.runner import SparkRunner
-    from dataflow_magic.settings import LOCAL_ACCESS_KEY, LOCAL_SECRET_KEY
 
-    keys = Keys(
-        os.environ.get("DATAFLOW_LOCAL_ACCESS_KEY") or LOCAL_ACCESS_KEY,
-        os.environ.get("DATAFLOW_LOCAL_SECRET_KEY") or LOCAL_SECRET_KEY,
-    )
-    are_public = keys.access_key == LOCAL_ACCESS_KEY or keys.secret_key == LOCAL_SECRET_KEY
-    if are_public and not options.host.is_loopback:
-        raise ConfigError(
-            f"other machines reach {options.host}, and the default keys are public; set both "
-            "DATAFLOW_LOCAL_ACCESS_KEY and DATAFLOW_LOCAL_SECRET_KEY to your own keys"
-        )
+    keys = given_keys(os.environ)
     contract = Contract(options.contract) if options.contract else contract_of(os.environ)
     folder = _folder(options)
+    where = f"keys of {ACCESS_VARIABLE}" if keys else f"keys in {folder.keys}"
     serve(
         folder,
         keys,
@@ -183,7 +174,7 @@ def _serve(options: argparse.Namespace) -> int:
         host=options.host,
         port=options.port,
         contract=contract,
-        ready=lambda endpoint: _say(f"Data Flow service at {endpoint}, data in {folder.path}"),
+        ready=lambda endpoint: _say(f"Data Flow service at {endpoint}, data in {folder.path}, {where}"),
     )
     return 0
 

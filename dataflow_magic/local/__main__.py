@@ -1,4 +1,4 @@
-"""The process that `attach` starts: it serves a data folder until nobody uses it, with keys that only the folder holds."""
+"""The process that `attach` starts: it serves a data folder until nobody uses it, with the folder's own keys."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from dataflow_magic.errors import ConfigError
 from dataflow_magic.local.folder import DataFolder
 from dataflow_magic.local.launch import cache_folder
 from dataflow_magic.local.options import Options, contract_of
-from dataflow_magic.local.server import GRACE_SECONDS, random_keys, serve
+from dataflow_magic.local.server import GRACE_SECONDS, serve
 from dataflow_magic.local.spark.runner import SparkRunner
 
 
@@ -21,7 +21,7 @@ def main(data: str) -> int:
         runner = SparkRunner(folder, cache_folder(os.environ), Options.from_environment(os.environ))
         serve(
             folder,
-            random_keys(),
+            None,
             runner,
             contract=contract_of(os.environ),
             grace_seconds=GRACE_SECONDS,

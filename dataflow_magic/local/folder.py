@@ -7,14 +7,13 @@ that lock exclusively, its last user is gone.
 from __future__ import annotations
 
 import json
-import os
 import time
 from dataclasses import asdict, dataclass
 from datetime import datetime
 from pathlib import Path
 
 from dataflow_magic.errors import ConfigError
-from dataflow_magic.files import is_locked, try_lock
+from dataflow_magic.files import create_private, is_locked, try_lock
 from dataflow_magic.models.wire import KST
 
 __all__ = ["Address", "DataFolder"]
@@ -74,6 +73,11 @@ class DataFolder:
         return self.path / "service.err"
 
     @property
+    def keys(self) -> Path:
+        """The service's own keys; they outlive a reset, so that programs which know them continue to work."""
+        return self.path / "keys.env"
+
+    @property
     def service_lock(self) -> Path:
         """Held exclusively by the process that serves the folder."""
         return self.path / "service.lock"
@@ -90,7 +94,7 @@ class DataFolder:
 
     @property
     def contents(self) -> tuple[Path, ...]:
-        """All files and folders a service makes, but the locks."""
+        """All files and folders a service makes, but the locks and the keys."""
         database, address = self.database, self._address
         return (
             *(database.with_name(database.name + end) for end in ("", "-wal", "-shm", "-journal")),
@@ -144,12 +148,7 @@ class DataFolder:
 
     def write_address(self, address: Address) -> None:
         """Publish the address in a file that only this user can read."""
-        new = self._address.with_suffix(".new")
-        new.unlink(missing_ok=True)
-        descriptor = os.open(new, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
-        with os.fdopen(descriptor, "w", encoding="utf-8") as file:
-            json.dump(asdict(address), file)
-        new.replace(self._address)
+        create_private(self._address, json.dumps(asdict(address)))
 
     def read_address(self) -> Address | None:
         """Return the address of the service; None without a valid file."""

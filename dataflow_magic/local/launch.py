@@ -9,6 +9,7 @@ import sys
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
+from urllib.parse import urlsplit
 
 import platformdirs
 
@@ -16,7 +17,7 @@ from dataflow_magic.errors import ConfigError
 from dataflow_magic.files import try_lock
 from dataflow_magic.local.folder import Address, DataFolder
 
-__all__ = ["attach", "cache_folder", "default_folder", "peek"]
+__all__ = ["attach", "cache_folder", "default_folder", "peek", "peek_at"]
 
 NEEDED = ("pyspark", "starlette", "uvicorn")
 ATTACH_TIMEOUT_SECONDS = 30.0
@@ -83,6 +84,19 @@ def attach(folder: DataFolder, *, wait_seconds: float = ATTACH_TIMEOUT_SECONDS) 
 def peek(folder: DataFolder) -> Address | None:
     """Return the address of the folder's service; None when none runs. Starts nothing."""
     return folder.read_address() if folder.is_served else None
+
+
+def peek_at(folder: DataFolder, endpoint: str) -> Address | None:
+    """Return the address of the folder's service if it listens at an endpoint, which may name it ``localhost``.
+
+    Another program may listen at any other endpoint, and would get signatures that this service accepts.
+    """
+    address = peek(folder)
+    if address is None:
+        return None
+    asked, known = urlsplit(endpoint), urlsplit(address.endpoint)
+    is_same = (asked.scheme, asked.port) == (known.scheme, known.port)
+    return address if is_same and asked.hostname in {"localhost", known.hostname} else None
 
 
 def check_installed(

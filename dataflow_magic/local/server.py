@@ -7,7 +7,6 @@ import contextlib
 import functools
 import logging
 import os
-import secrets
 import signal
 import socket
 import time
@@ -23,7 +22,8 @@ from dataflow_magic.errors import ConfigError
 from dataflow_magic.files import try_lock
 from dataflow_magic.local.engine import Engine, Runner
 from dataflow_magic.local.folder import Address, DataFolder
-from dataflow_magic.local.http.app import Backend, Keys, create_app
+from dataflow_magic.local.http.app import Backend, create_app
+from dataflow_magic.local.keys import Keys, kept_keys
 from dataflow_magic.local.log import event, logged_to
 from dataflow_magic.local.objects.samples import install_samples, sample_jobs
 from dataflow_magic.local.options import Contract
@@ -31,7 +31,7 @@ from dataflow_magic.local.spark.java import java_in_words
 from dataflow_magic.local.store import Store
 from dataflow_magic.models.wire import KST
 
-__all__ = ["GRACE_SECONDS", "random_keys", "serve"]
+__all__ = ["GRACE_SECONDS", "serve"]
 
 logger = logging.getLogger(__name__)
 
@@ -45,14 +45,9 @@ CHECKS_PER_GRACE = 6
 START_POLL_SECONDS = 0.01
 
 
-def random_keys() -> Keys:
-    """Return new keys; only readers of the service's data folder learn them."""
-    return Keys("local-" + secrets.token_hex(8), secrets.token_urlsafe(32))
-
-
 def serve(
     folder: DataFolder,
-    keys: Keys,
+    keys: Keys | None,
     runner: AbstractAsyncContextManager[Runner],
     *,
     host: IPv4Address | IPv6Address = LOOPBACK,
@@ -68,6 +63,8 @@ def serve(
 
     Parameters
     ----------
+    keys
+        None takes those the folder keeps, made at its first start.
     runner
         Entered while the service runs; gives what runs one script.
     host
@@ -82,10 +79,11 @@ def serve(
     Raises
     ------
     ConfigError
-        The port is in use, or another process serves the folder.
+        The port is in use, another process serves the folder, or its keys cannot be used.
     """
     folder.make()
     with _owned(folder), _listening(host, port) as listener, logged_to(folder.log):
+        keys = keys or kept_keys(folder.keys)
         signal.signal(signal.SIGINT, signal.default_int_handler)
         asyncio.run(
             _serve(

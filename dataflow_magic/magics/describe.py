@@ -10,7 +10,7 @@ from dataflow_magic.client.client import execution_body
 from dataflow_magic.client.sending import as_curl
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.ledger.ledger import ledger_path
-from dataflow_magic.local.launch import check_installed, default_folder, peek
+from dataflow_magic.local.launch import check_installed, default_folder, peek, peek_at
 from dataflow_magic.local.spark.java import java_in_words
 from dataflow_magic.models.request import RunRequest
 from dataflow_magic.models.secret import MASK
@@ -120,7 +120,12 @@ def _place_rows(
     place = said[0][1] if said else Place()
     beneath = ", ".join(_in_words(lower, source) for source, lower in said[1:])
     try:
-        target = resolve_target(*place, environment, configure_file)
+        target = resolve_target(
+            *place,
+            environment,
+            configure_file,
+            find_local=lambda endpoint: peek_at(default_folder(environment), endpoint),
+        )
     except ConfigError as error:
         yield "target", f"none: {error}", _source(said, "default"), beneath
         return

@@ -30,7 +30,7 @@ from dataflow_magic.session.service import Service, ServiceAddress, ServicePool
 from dataflow_magic.session.sweep.handle import Sweep
 from dataflow_magic.session.tracker import Tracker
 from dataflow_magic.session.watch import Pace
-from dataflow_magic.settings import Target, language, profiles, resolve_target
+from dataflow_magic.settings import FindLocal, Target, language, profiles, resolve_target
 
 __all__ = ["Session"]
 
@@ -57,6 +57,8 @@ class Session:
         ``~/.ncloud/configure``; need not exist.
     attach
         Finds or starts the local service; called before each use, since the service may have ended.
+    find_local
+        As in `settings.resolve_target`.
     transport
         Replaces the network.
     pace
@@ -81,6 +83,7 @@ class Session:
         configure_file: Path,
         attach: Callable[[], ServiceAddress],
         *,
+        find_local: FindLocal = lambda _: None,
         transport: Transport | None = None,
         pace: Pace | None = None,
         now: Callable[[], float] = time.time,
@@ -92,6 +95,7 @@ class Session:
         self.language_choice = "auto"
         """The language of cards, as `settings.language` takes it."""
         self._configure_file = configure_file
+        self._find_local = find_local
         self._loop = loop or LoopThread()
         self._ledger = Ledger(ledger_path(environment))
         self._notebook = environment.get("JPY_SESSION_NAME", "")
@@ -120,7 +124,9 @@ class Session:
 
     def target(self, choice: str | None = None, profile: str | None = None) -> Target:
         """Choose the target; see `settings.resolve_target`."""
-        return resolve_target(choice, profile, self.environment, self._configure_file)
+        return resolve_target(
+            choice, profile, self.environment, self._configure_file, find_local=self._find_local
+        )
 
     def new_client(self, target: Target) -> Client:
         """Return a client for a target; the caller uses it on another loop, and closes it."""

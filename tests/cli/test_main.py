@@ -19,6 +19,7 @@ from dataflow_magic import Client, JobCondition
 from dataflow_magic.cli.main import main
 from dataflow_magic.errors import BadParameter, NotSignedIn
 from dataflow_magic.local.folder import DataFolder
+from dataflow_magic.local.keys import kept_keys
 from tests.local_service import no_credentials
 
 COMMAND = Path(sys.executable).with_name("dataflow-magic")
@@ -69,17 +70,35 @@ async def job_names(endpoint: str, access_key: str, secret_key: str) -> list[str
 
 
 @pytest.mark.anyio
-async def test_local_prints_its_address_once_it_serves_and_accepts_the_documented_keys(tmp_path):
+async def test_local_prints_its_address_and_the_file_of_its_keys_once_it_serves(tmp_path):
     async with command("local", "--port", "0", "--data", tmp_path) as process:
         line = await first_line(process)
-        printed = re.fullmatch(r"Data Flow service at (http://127\.0\.0\.1:\d+), data in (.+)\n", line)
+        printed = re.fullmatch(
+            r"Data Flow service at (http://127\.0\.0\.1:\d+), data in (.+), keys in (.+)\n", line
+        )
 
         assert printed
         assert printed[2] == str(tmp_path)
-        assert await job_names(printed[1], "LOCAL-ACCESS-KEY", "LOCAL-SECRET-KEY") == [
-            "daily_delays",
-            "slow_count",
-        ]
+        assert printed[3] == str(tmp_path / "keys.env")
+        keys = kept_keys(tmp_path / "keys.env")
+        assert keys.access_key not in line
+        assert keys.secret_key not in line
+        assert await job_names(printed[1], keys.access_key, keys.secret_key) == ["daily_delays", "slow_count"]
+        with pytest.raises(NotSignedIn):
+            await job_names(printed[1], "LOCAL-ACCESS-KEY", "LOCAL-SECRET-KEY")
+
+
+@pytest.mark.anyio
+async def test_a_later_start_of_a_folder_accepts_the_same_keys(tmp_path):
+    async with command("local", "--port", "0", "--data", tmp_path) as process:
+        await endpoint_of(process)
+        first = kept_keys(tmp_path / "keys.env")
+        process.terminate()
+        await ended(process)
+    async with command("local", "--port", "0", "--data", tmp_path) as process:
+        endpoint = await endpoint_of(process)
+
+        assert await job_names(endpoint, first.access_key, first.secret_key) == ["daily_delays", "slow_count"]
 
 
 @pytest.mark.anyio
@@ -108,7 +127,8 @@ async def test_local_follows_the_given_version_of_the_api_reference(tmp_path, ar
     async with command("local", "--port", "0", "--data", tmp_path, *arguments, **environment) as process:
         endpoint = await endpoint_of(process)
 
-        async with Client("LOCAL-ACCESS-KEY", "LOCAL-SECRET-KEY", endpoint) as client:
+        keys = kept_keys(tmp_path / "keys.env")
+        async with Client(keys.access_key, keys.secret_key, endpoint) as client:
             job = (await client.list_jobs(name="slow_count")).items[0]
             # Nothing else than the newest pages refuses this one.
             with pytest.raises(BadParameter, match="timeout: Input should be greater than or equal to 1"):
@@ -128,7 +148,7 @@ async def test_an_unknown_contract_is_one_line_and_code_3(tmp_path):
 @pytest.mark.anyio
 async def test_local_keeps_its_data_in_the_home_by_default(tmp_path):
     async with command("local", "--port", "0", DATAFLOW_MAGIC_HOME=str(tmp_path)) as process:
-        assert (await first_line(process)).endswith(f", data in {tmp_path / 'local'}\n")
+        assert f", data in {tmp_path / 'local'}, " in await first_line(process)
 
 
 @pytest.mark.anyio
@@ -169,22 +189,18 @@ async def test_an_interrupt_ends_a_command_that_was_started_with_sigint_ignored(
 
 @pytest.mark.anyio
 @pytest.mark.parametrize(
-    "keys",
+    ("present", "missing"),
     [
-        {},
-        {"DATAFLOW_LOCAL_ACCESS_KEY": "mine-4f1d09"},
-        {"DATAFLOW_LOCAL_SECRET_KEY": "hush-77ab21"},
-        {"DATAFLOW_LOCAL_ACCESS_KEY": "mine-4f1d09", "DATAFLOW_LOCAL_SECRET_KEY": "LOCAL-SECRET-KEY"},
+        ("DATAFLOW_LOCAL_ACCESS_KEY", "DATAFLOW_LOCAL_SECRET_KEY"),
+        ("DATAFLOW_LOCAL_SECRET_KEY", "DATAFLOW_LOCAL_ACCESS_KEY"),
     ],
-    ids=["none", "access key alone", "secret key alone", "the documented secret key"],
 )
-async def test_local_refuses_public_keys_on_an_address_that_other_machines_reach(tmp_path, keys):
-    async with command("local", "--host", "0.0.0.0", "--data", tmp_path, **keys) as process:  # noqa: S104
+async def test_local_refuses_one_key_alone(tmp_path, present, missing):
+    async with command("local", "--data", tmp_path, **{present: "mine-4f1d09"}) as process:
         assert await ended(process) == (
             3,
             "",
-            "dataflow-magic: other machines reach 0.0.0.0, and the default keys are public; set both "
-            "DATAFLOW_LOCAL_ACCESS_KEY and DATAFLOW_LOCAL_SECRET_KEY to your own keys\n",
+            f"dataflow-magic: {present} is set and {missing} is not; set both or neither\n",
         )
 
 

@@ -228,7 +228,7 @@ def test_an_address_left_by_a_killed_service_is_replaced(folder):
 
         with served(folder) as address:
             assert address.pid != killed.pid
-            assert address.secret_key != killed.secret_key
+            assert address.secret_key == killed.secret_key
             assert folder.read_address() == address
             # The killed child is reaped too.
             assert killed.pid not in [process.pid for process in module._started]

@@ -24,7 +24,7 @@ from dataflow_magic.files import try_lock
 from dataflow_magic.local.__main__ import main
 from dataflow_magic.local.folder import Address, DataFolder
 from dataflow_magic.local.http.app import Keys
-from dataflow_magic.local.server import _url, random_keys, serve
+from dataflow_magic.local.server import _url, serve
 from dataflow_magic.local.store import Store
 from dataflow_magic.models.view import KST
 from dataflow_magic.signing import sign
@@ -137,14 +137,6 @@ def free_port() -> int:
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         port: int = listener.getsockname()[1]
         return port
-
-
-def test_random_keys_differ():
-    first, second = random_keys(), random_keys()
-
-    assert first.access_key != second.access_key
-    assert first.secret_key != second.secret_key
-    assert len(first.secret_key) >= 40
 
 
 @pytest.fixture(scope="module")

@@ -21,7 +21,7 @@ from starlette.types import ASGIApp
 
 from dataflow_magic.local.http import responses
 from dataflow_magic.local.http.faults import FaultPlan, Faults
-from dataflow_magic.local.http.gateway import Gateway, HangUp, Keys, cut, gateway_error
+from dataflow_magic.local.http.gateway import Gateway, HangUp, cut, gateway_error
 from dataflow_magic.local.http.handlers import Backend, Handlers
 from dataflow_magic.local.http.operations import Operation
 from dataflow_magic.local.http.requests import (
@@ -32,6 +32,7 @@ from dataflow_magic.local.http.requests import (
     PageExecution,
     SettingsExecution,
 )
+from dataflow_magic.local.keys import Keys
 from dataflow_magic.local.options import Contract
 from dataflow_magic.local.run import Refusal, RefusalKind
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from email.utils import formatdate
 from types import MappingProxyType
 from typing import NoReturn
@@ -14,9 +13,10 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
 from dataflow_magic.local.http.faults import NO_EFFECTS, Faults
 from dataflow_magic.local.http.responses import GatewayResponse
+from dataflow_magic.local.keys import Keys
 from dataflow_magic.signing import ACCESS_KEY_HEADER, MAX_SKEW_MS, SIGNATURE_HEADER, TIMESTAMP_HEADER, verify
 
-__all__ = ["Gateway", "HangUp", "Keys", "cut", "gateway_error"]
+__all__ = ["Gateway", "HangUp", "cut", "gateway_error"]
 
 HangUp = Callable[[Scope, Receive], Awaitable[None]]
 
@@ -38,17 +38,6 @@ ERRORS = MappingProxyType(
     }
 )
 """Code and message of each status. Source: the vendor's table of gateway errors."""
-
-
-@dataclass(frozen=True, slots=True)
-class Keys:
-    """The key pair the service takes."""
-
-    access_key: str
-    secret_key: str
-
-    def __repr__(self) -> str:
-        return "Keys(...)"
 
 
 class Gateway:
