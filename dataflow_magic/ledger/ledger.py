@@ -13,7 +13,7 @@ import secrets
 import sqlite3
 import threading
 import weakref
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from statistics import median
@@ -82,6 +82,8 @@ MIGRATIONS = (
 )
 """Each brings a file from one version to the next; ``PRAGMA user_version`` is the version of a file."""
 
+OLDEST_SQLITE = (3, 24)
+"""The first with ``ON CONFLICT DO UPDATE``, the newest syntax of this module."""
 BUSY_SECONDS = 30.0
 """How long a writer waits for other writers; one transaction takes milliseconds."""
 MOST_PAST = 20
@@ -96,10 +98,11 @@ CHANGING = (
     "run_id", "job", "status", "running", "ended", "error", "phase", "is_live", "story", "endpoint", "execution"
 )  # fmt: skip
 COUNT = (
-    "INSERT INTO names VALUES (?, ?, ?, 1, ?) ON CONFLICT DO UPDATE SET "
+    "INSERT INTO names VALUES (?, ?, ?, 1, ?) ON CONFLICT (job_id, name) DO UPDATE SET "
     "uses = uses + 1, job = excluded.job, is_secret = max(is_secret, excluded.is_secret)"
 )
 INSERT = f"INSERT INTO runs ({FIELDS}) VALUES ({', '.join('?' * len(RunRecord._fields))})"  # noqa: S608 - fixed text
+INSERT_UNLESS_THERE = INSERT.replace("INSERT", "INSERT OR IGNORE", 1)
 UPDATE = (
     f"UPDATE runs SET {', '.join(f'{name} = :{name}' for name in CHANGING)} WHERE key = :key "  # noqa: S608 - fixed text
     # Several kernels may follow a run, and one may know less than another: an update never removes knowledge.
@@ -166,6 +169,10 @@ class Ledger:
         self._lock = threading.RLock()
         self._db: sqlite3.Connection | None = None
         self._alive: int | None = None
+        self._opened: list[tuple[int, int] | None] = []
+        """What `_files` returned when the file was opened."""
+        self._size = 0
+        self._is_reopened = False
         _ledgers.add(self)
 
     def before_fork(self) -> None:
@@ -184,14 +191,25 @@ class Ledger:
                 self._alive = None
         self._lock.release()
 
-    def add(self, view: RunView) -> None:
-        """Insert a run that is about to be started; it is on disk when this returns."""
+    def add(self, view: RunView, known: Callable[[], Iterable[RunView]] = tuple) -> None:
+        """Insert a run that is about to be started; it is on disk when this returns.
+
+        Parameters
+        ----------
+        known
+            Returns the runs of this kernel. They are inserted too where the file was deleted or replaced since the last
+            call.
+        """
         hidden = secret_names(view.parameters)
         # The empty name counts the job's runs.
         names = ["", *(name.removeprefix("$") for name in view.parameters)]
         with self._writing() as db:
+            if self._is_reopened:
+                runs = [record_of(run, self.kernel) for run in known() if run.key]
+                db.executemany(INSERT_UNLESS_THERE, runs)
             db.execute(INSERT, record_of(view, self.kernel))
             db.executemany(COUNT, [(view.job_id, name, view.job_name, name in hidden) for name in names])
+        self._is_reopened = False
 
     def update(self, views: Iterable[RunView]) -> None:
         """Update runs in one transaction; ignore a run that is not in the ledger.
@@ -215,9 +233,8 @@ class Ledger:
     def remove(self, key: str) -> None:
         """Delete a run that was certainly not started."""
         with self._writing() as db:
-            gone = db.execute(
-                "DELETE FROM runs WHERE key = ? RETURNING job_id, parameters", (key,)
-            ).fetchall()
+            gone = db.execute("SELECT job_id, parameters FROM runs WHERE key = ?", (key,)).fetchall()
+            db.execute("DELETE FROM runs WHERE key = ?", (key,))
             for job_id, parameters in gone:
                 names = ["", *(name.removeprefix("$") for name in parameters_of(parameters))]
                 db.executemany(
@@ -355,11 +372,12 @@ class Ledger:
     def _transaction(self, begin: str, done: str) -> Iterator[sqlite3.Connection]:
         with self._lock:
             try:
-                db = self._db or self._open()
+                db = self._current()
                 db.execute(begin)
                 try:
                     yield db
                     db.execute("COMMIT")
+                    self._check_place()
                 finally:
                     if db.in_transaction:
                         db.execute("ROLLBACK")
@@ -370,7 +388,48 @@ class Ledger:
                     "DATAFLOW_MAGIC_HOME to a writable folder: a run starts only once it is in a ledger"
                 ) from None
 
+    def _current(self) -> sqlite3.Connection:
+        """Return a connection to the file that is at the path now."""
+        if self._db is not None and self._files() != self._opened:
+            self._leave(self._db)
+        db = self._db or self._open()
+        self._check_place()
+        return db
+
+    def _check_place(self) -> None:
+        if self._files() != self._opened:
+            raise sqlite3.OperationalError("it was deleted or replaced meanwhile")
+        size = self.path.stat().st_size
+        if size < self._size:  # this package never shrinks it
+            raise sqlite3.DatabaseError(f"it was cut from {self._size:,} to {size:,} bytes; delete it")
+        self._size = size
+
+    def _leave(self, db: sqlite3.Connection) -> None:
+        """Close a file of which a part was deleted or replaced."""
+        self._db = None
+        with contextlib.suppress(sqlite3.Error):
+            db.close()
+        now = self._files()
+        if now[0] != self._opened[0]:
+            # SQLite would read the log of the old file as one of the new file.
+            for path, before, after in zip(self._paths, self._opened[:3], now[:3], strict=False):
+                if before == after:
+                    path.unlink(missing_ok=True)
+        if now[3] != self._opened[3] and self._alive is not None:
+            os.close(self._alive)
+            self._alive = None
+
+    @property
+    def _paths(self) -> tuple[Path, ...]:
+        log, index = (self.path.with_name(self.path.name + end) for end in ("-wal", "-shm"))
+        return self.path, log, index, self._kernel_file(self.kernel)
+
+    def _files(self) -> list[tuple[int, int] | None]:
+        """Return device and inode of the file, its log, the log's index and the lock; None for one that is missing."""
+        return [_identity(path) for path in self._paths]
+
     def _open(self) -> sqlite3.Connection:
+        check_sqlite(sqlite3.sqlite_version_info)
         # Readable by this user only: parameters and paths may be private.
         self.path.parent.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._kernel_file("").mkdir(mode=0o700, exist_ok=True)
@@ -383,9 +442,13 @@ class Ledger:
             # Each commit is on disk when it returns; the default in WAL mode waits for the next checkpoint.
             db.execute("PRAGMA synchronous = FULL")
             self._migrate(db)
+            # The log and its index exist from the first transaction on.
+            db.execute("SELECT count(*) FROM names").fetchone()
         except BaseException:
             db.close()
             raise
+        self._is_reopened = bool(self._opened)
+        self._opened, self._size = self._files(), 0
         self._db = db
         return db
 
@@ -402,6 +465,28 @@ class Ledger:
                 db.execute(statement)
         db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         db.execute("COMMIT")
+
+
+def check_sqlite(version: tuple[int, ...]) -> None:
+    """Raise where SQLite is older than 3.24.
+
+    Raises
+    ------
+    sqlite3.NotSupportedError
+        It is older; the message has both versions.
+    """
+    if version < OLDEST_SQLITE:
+        raise sqlite3.NotSupportedError(
+            f"this Python has SQLite {'.'.join(map(str, version))}, and the ledger needs 3.24 or newer"
+        )
+
+
+def _identity(path: Path) -> tuple[int, int] | None:
+    try:
+        found = path.stat()
+    except OSError:
+        return None
+    return found.st_dev, found.st_ino
 
 
 _ledgers: weakref.WeakSet[Ledger] = weakref.WeakSet()

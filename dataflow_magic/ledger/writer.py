@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+from collections.abc import Callable, Iterable
 
 from dataflow_magic import errors
 from dataflow_magic.ledger.ledger import Ledger
@@ -22,10 +23,18 @@ BATCH_SECONDS = 0.25
 
 
 class LedgerWriter:
-    """What this process writes to a ledger."""
+    """What this process writes to a ledger.
 
-    def __init__(self, ledger: Ledger) -> None:
+    Parameters
+    ----------
+    known
+        Returns the runs of this process, which a start inserts too where the ledger was deleted or replaced; any thread
+        may call.
+    """
+
+    def __init__(self, ledger: Ledger, known: Callable[[], Iterable[RunView]] = tuple) -> None:
         self._ledger = ledger
+        self._known = known
         self._changed: dict[str, RunView] = {}
         """By key: the newest view of each run that changed."""
         self._unwritten: dict[str, RunView] = {}
@@ -40,7 +49,7 @@ class LedgerWriter:
         ConfigError
             The ledger cannot be written, so the start must not be sent.
         """
-        await asyncio.to_thread(self._ledger.add, view)
+        await asyncio.to_thread(self._ledger.add, view, self._known)
 
     async def settle(self, view: RunView) -> None:
         """Write the outcome of a start; it is on disk when this returns, unless the ledger cannot be written."""

@@ -78,7 +78,7 @@ class Tracker:
         self._loop = loop
         self._services = services
         self._ledger = ledger
-        self._writer = LedgerWriter(ledger)
+        self._writer = LedgerWriter(ledger, lambda: [run.view for run in self.listed])
         self._notebook = notebook
         self._now = now
         self._sleep = sleep

@@ -1,6 +1,8 @@
 """The ledger loses no write, however many kernels write and however one ends; no run has two owners."""
 
 import ctypes
+import os
+import shutil
 import sqlite3
 import subprocess
 import sys
@@ -12,7 +14,7 @@ from typing import Any
 import pytest
 
 from dataflow_magic.errors import ConfigError
-from dataflow_magic.ledger.ledger import MIGRATIONS, Ledger, ledger_path, new_key
+from dataflow_magic.ledger.ledger import MIGRATIONS, Ledger, check_sqlite, ledger_path, new_key
 from dataflow_magic.ledger.record import view_of
 from dataflow_magic.models.request import JobRef, RunRequest
 from dataflow_magic.models.secret import Secret
@@ -494,3 +496,119 @@ def test_the_newest_runs_come_first(ledger):
 
     assert ledger.newest(5) == [("k2", None), ("k1", "run000000001")]
     assert ledger.newest(1) == [("k2", None)]
+
+
+# A file that changes under a living kernel
+
+
+def delete(path: Path) -> None:
+    path.unlink()
+
+
+def delete_all(path: Path) -> None:
+    for each in path.parent.glob("ledger*"):
+        each.unlink()
+
+
+def delete_folder(path: Path) -> None:
+    shutil.rmtree(path.parent)
+
+
+def delete_locks(path: Path) -> None:
+    shutil.rmtree(path.parent / "kernels")
+
+
+def delete_log(path: Path) -> None:
+    path.with_name(path.name + "-wal").unlink()
+
+
+def delete_index(path: Path) -> None:
+    path.with_name(path.name + "-shm").unlink()
+
+
+def replace_by_nothing(path: Path) -> None:
+    (path.parent / "new").touch()
+    (path.parent / "new").replace(path)
+
+
+def replace_by_another(path: Path) -> None:
+    other = Ledger(path.parent / "other" / "ledger.sqlite3")
+    other.add(a_view("other"))
+    other.close()
+    other.path.replace(path)
+
+
+def move_folder(path: Path) -> None:
+    path.parent.rename(path.parent.with_name("elsewhere"))
+
+
+REPLACED = [
+    delete,
+    delete_all,
+    delete_folder,
+    delete_locks,
+    delete_log,
+    delete_index,
+    replace_by_nothing,
+    replace_by_another,
+    move_folder,
+]
+
+
+@pytest.mark.parametrize("change", REPLACED)
+def test_the_next_start_is_in_the_file_that_is_at_the_path(ledger, path, change):
+    before = [started(ledger, f"k{number}", f"run00000000{number}", number) for number in range(3)]
+    change(path)
+
+    ledger.add(a_view("next", 9), lambda: before)
+
+    third = Ledger(path)
+    keys = {record.key for record in third.records()}
+    assert keys == {"k0", "k1", "k2", "next"} | ({"other"} if change is replace_by_another else set())
+    orphans = {record.key for record in third.orphans()}
+    assert orphans == keys - {"k0", "k1", "k2", "next"}, "other kernels see that this one lives"
+    ledger.update([replace(a_view("next"), execution=execution("READY", "run000000009"))])
+    assert "run000000009" in {record.run_id for record in third.records()}
+    third.close()
+
+
+def replace_by_a_folder(path: Path) -> None:
+    path.unlink()
+    path.mkdir()
+
+
+def replace_by_text(path: Path) -> None:
+    path.unlink()
+    path.write_bytes(b"no database at all, but long enough to look like one" * 40)
+
+
+def cut_to_nothing(path: Path) -> None:
+    os.truncate(path, 0)
+
+
+def cut_in_the_middle(path: Path) -> None:
+    os.truncate(path, 100)
+
+
+@pytest.mark.parametrize("change", [replace_by_a_folder, replace_by_text, cut_to_nothing, cut_in_the_middle])
+def test_a_start_is_refused_once_the_file_is_no_ledger(ledger, path, change):
+    ledger.add(a_view("before"))
+    change(path)
+
+    for _ in range(2):
+        with pytest.raises(ConfigError, match=r"ledger\.sqlite3 cannot be written"):
+            ledger.add(a_view("next"))
+    path.rmdir() if path.is_dir() else path.unlink()
+    ledger.add(a_view("next"))
+    assert [record.key for record in Ledger(path).records()] == ["next"]
+
+
+@pytest.mark.parametrize("version", [(3, 24, 0), (3, 34, 1), (3, 50, 2), (4, 0, 0)])
+def test_sqlite_of_this_version_is_used(version):
+    check_sqlite(version)
+
+
+@pytest.mark.parametrize("version", [(3, 23, 1), (3, 7, 15)])
+def test_an_older_sqlite_is_refused_with_its_version(version):
+    with pytest.raises(sqlite3.NotSupportedError, match=".".join(map(str, version))):
+        check_sqlite(version)
