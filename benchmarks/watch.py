@@ -322,10 +322,13 @@ def no_local_service() -> ServiceAddress:
 
 
 def new_session(home: Path, transport: CountingTransport) -> Session:
-    """Return a session as a kernel has one; the address of a service on this machine has the keys of the local service."""
-    return Session(
-        {"DATAFLOW_MAGIC_HOME": str(home)}, home / "configure", no_local_service, transport=transport
-    )
+    """Return a session as a kernel has one, with the keys of the service here."""
+    environment = {
+        "DATAFLOW_MAGIC_HOME": str(home),
+        "DATAFLOW_LOCAL_ACCESS_KEY": LOCAL_ACCESS_KEY,
+        "DATAFLOW_LOCAL_SECRET_KEY": LOCAL_SECRET_KEY,
+    }
+    return Session(environment, home / "configure", no_local_service, transport=transport)
 
 
 async def lags(seconds: float) -> list[float]:

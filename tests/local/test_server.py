@@ -280,7 +280,7 @@ def test_a_service_ends_while_a_request_hangs(folder):
     with running(folder) as service:
         host, _, port = service.endpoint.removeprefix("http://").partition(":")
         target = "/api/v1/jobs"
-        head = [f"POST {target} HTTP/1.1", "host: x", "content-length: 100"]
+        head = [f"POST {target} HTTP/1.1", "host: localhost", "content-length: 100"]
         head += [f"{name}: {value}" for name, value in signed("POST", target).items()]
         with socket.create_connection((host, int(port)), timeout=20) as connection:
             connection.sendall("\r\n".join([*head, "", "{"]).encode())

@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import re
 from collections.abc import Awaitable, Callable
 from email.utils import formatdate
+from ipaddress import IPv4Address, IPv4Network, IPv6Address
 from types import MappingProxyType
 from typing import NoReturn
 
@@ -16,12 +18,17 @@ from dataflow_magic.local.http.responses import GatewayResponse
 from dataflow_magic.local.keys import Keys
 from dataflow_magic.signing import ACCESS_KEY_HEADER, MAX_SKEW_MS, SIGNATURE_HEADER, TIMESTAMP_HEADER, verify
 
-__all__ = ["Gateway", "HangUp", "cut", "gateway_error"]
+__all__ = ["Gateway", "HangUp", "cut", "gateway_error", "names_this_service"]
 
 HangUp = Callable[[Scope, Receive], Awaitable[None]]
 
 PUBLIC = frozenset({b"/local/v1/health", b"/local/v1/openapi.json"})
 """Addresses that need no signature: they hold nothing private, and the tools that read them cannot sign."""
+
+HOST = re.compile(
+    r"(?:(?P<name>localhost)|(?P<v4>[0-9.]+)|\[(?P<v6>[0-9a-f:.]+)\])(?::(?P<port>[0-9]{1,5}))?", re.ASCII
+)
+LOOPBACK = IPv4Network("127.0.0.0/8")
 
 MAX_HEAD = 16 << 10
 """Limit of a request's target and headers, bytes; more is a 413, as for a body."""
@@ -29,6 +36,7 @@ MAX_HEAD = 16 << 10
 ERRORS = MappingProxyType(
     {
         401: ("200", "Authentication Failed"),
+        403: ("210", "Permission Denied"),
         404: ("300", "Not Found Exception"),
         413: ("430", "Request Entity Too Large"),
         429: ("400", "Quota Exceeded"),
@@ -62,6 +70,10 @@ class Gateway:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         """Respond as an ASGI application, to requests only: there is no lifespan and no web socket."""
+        if not names_this_service(scope):
+            wrong_host = gateway_error(403, "The Host header names no address of this service.")
+            await wrong_host(scope, receive, _dated(send, self._clock()))
+            return
         request = scope["method"], scope["path"]
         has_faults = scope["path"].startswith("/api/")
         now = self._clock() + (self._faults.skew_seconds(*request) if has_faults else 0)
@@ -107,6 +119,27 @@ class Gateway:
             and verify(signature, scope["method"], target, int(timestamp), access_key, self._keys.secret_key)
         )
         return "" if is_valid else "Invalid authentication information."
+
+
+def names_this_service(scope: Scope) -> bool:
+    """Return whether a request has one Host header, with a loopback name or the address and port that took the request.
+
+    A page of a browser may reach the service by a name of its own that leads to this machine (DNS rebinding); its requests
+    then have that name. No user name, zone, final dot or empty port is accepted.
+    """
+    hosts = [value.decode("latin-1").lower() for name, value in scope["headers"] if name == b"host"]
+    found = HOST.fullmatch(hosts[0]) if len(hosts) == 1 else None
+    if found is None:
+        return False
+    port = int(found["port"] or 80)
+    if found["name"]:
+        return port < 65536
+    try:
+        address = IPv6Address(found["v6"]) if found["v6"] else IPv4Address(found["v4"])
+    except ValueError:
+        return False
+    is_loopback = address in LOOPBACK if address.version == 4 else address == IPv6Address("::1")
+    return (port < 65536 and is_loopback) or (str(address), port) == tuple(scope["server"] or ())
 
 
 def gateway_error(status: int, details: str) -> Response:

@@ -23,6 +23,8 @@ PATH_PARAMETERS = ("jobId", "executionId")
 Key = tuple[str, str]
 """An operation's name, or an empty one, and what of it a schema describes."""
 
+WRONG_HOST = "The gateway: the Host header names no address of the service"
+
 
 def document(operations: Sequence[Operation], title: str, version: str) -> dict[str, Any]:
     """Return the OpenAPI document of these operations."""
@@ -87,6 +89,7 @@ def _operation(each: Operation, schemas: Mapping[Key, Any]) -> dict[str, Any]:
         body = _content("", schemas[each.name, "body"])
         described["requestBody"] = {"required": each.body_required, **body}
     if not each.signed:
+        described["responses"]["403"] = _content(WRONG_HOST, schemas["", "gateway"])
         return {**described, "security": []}
     described["responses"].update(_refusals(each, schemas["", "service"], schemas["", "gateway"]))
     return described
@@ -95,6 +98,7 @@ def _operation(each: Operation, schemas: Mapping[Key, Any]) -> dict[str, Any]:
 def _refusals(each: Operation, service: Any, gateway: Any) -> dict[str, Any]:
     found = {
         "401": _content("The gateway: the signature is missing or wrong", gateway),
+        "403": _content(WRONG_HOST, gateway),
         "500": _content("The gateway: the service failed", gateway),
     }
     if each.body or each.query or each.method in {"POST", "DELETE"}:
