@@ -13,7 +13,9 @@ from typing import BinaryIO
 
 __all__ = [
     "InvalidKey",
+    "check_key",
     "create_private",
+    "is_inside",
     "is_locked",
     "object_path",
     "remove_checksums",
@@ -38,17 +40,44 @@ class InvalidKey(ValueError):
 def object_path(objects: Path, key: str) -> Path:
     """Return where the object or folder ``bucket/key`` lies below `objects`; it need not exist.
 
+    Symbolic links may lead from one place below `objects` to another.
+
     Raises
     ------
     InvalidKey
-        The key has a scheme or would leave `objects` (``..``, a leading slash), or no file can have its name.
+        The key has a scheme or would leave `objects` (``..``, a leading slash, symbolic links), or no file can have its
+        name.
+    """
+    check_key(key)
+    path = objects / key
+    if not is_inside(objects, path):
+        raise InvalidKey(
+            f"{key!r} leads out of {objects} by a symbolic link: remove the link or copy its target"
+        )
+    return path
+
+
+def check_key(key: str) -> None:
+    """Check the form of ``bucket/key``.
+
+    Raises
+    ------
+    InvalidKey
+        The key has a scheme, ``..`` or a leading slash, or no file can have its name.
     """
     segments = key.removesuffix("/").split("/")
     if len(_encoded(key)) > LONGEST_KEY or not all(map(_is_file_name, segments)):
         raise InvalidKey(
             f"{key!r} is not a path in object storage: write bucket/key, without a scheme, .. or a leading slash"
         )
-    return objects.joinpath(*segments)
+
+
+def is_inside(folder: Path, path: Path) -> bool:
+    """Return whether a path stays below a folder when its symbolic links are followed; it need not exist.
+
+    A link made between this check and the use of the path is not noticed: it takes a process that may write below `folder`.
+    """
+    return Path(os.path.realpath(path)).is_relative_to(os.path.realpath(folder))
 
 
 def write_whole(path: Path, content: BinaryIO) -> int:

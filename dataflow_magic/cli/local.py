@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.local.options import CONTRACT_VARIABLE, Contract, contract_of
-from dataflow_magic.models.text import in_lines
+from dataflow_magic.models.text import clean, in_lines
 
 if TYPE_CHECKING:
     from dataflow_magic.local.folder import DataFolder
@@ -288,7 +288,7 @@ def _put(options: argparse.Namespace) -> int:
     folder = _folder(options)
     folder.make()
     for key, size in put(folder.objects, options.sources, options.destination, sys.stdin.buffer):
-        _say(f"s3a://{key}  {_size(size)}")
+        _say(f"s3a://{clean(key)}  {_size(size)}")
     return 0
 
 
@@ -298,7 +298,7 @@ def _ls(options: argparse.Namespace) -> int:
     for entry in list_objects(_folder(options).objects, options.path, recursive=options.recursive):
         modified = f"{entry.modified:%Y-%m-%d %H:%M:%S}" if entry.modified else ""
         size = "" if entry.size is None else entry.size
-        _say(f"{modified:19}  {size:>12}  {entry.key}")
+        _say(f"{modified:19}  {size:>12}  {clean(entry.key)}")
     return 0
 
 

@@ -356,3 +356,15 @@ def test_the_command_line_overrides_the_environment(monkeypatch):
     assert _run_options(_parser().parse_args(["local"])) == Options(
         warm=True, memory="1g", master="yarn", conf={"spark.a": "1", "spark.b": "1"}
     )
+
+
+def test_a_listing_prints_no_control_character(folder, tmp_path, capsys):
+    name = "a\x1b[2J\rb\n\u202e.csv"
+    (tmp_path / name).write_text("x")
+
+    assert local("put", folder, str(tmp_path / name), "bucket/") == 0
+    assert local("ls", folder, "bucket") == 0
+
+    shown = capsys.readouterr().out
+    assert "bucket/a␛[2J␍b␊�.csv" in shown
+    assert not {"\x1b", "\r", "\u202e"} & set(shown)

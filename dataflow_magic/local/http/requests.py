@@ -9,7 +9,6 @@ import json
 import math
 import re
 from collections.abc import Mapping
-from pathlib import Path
 from typing import Annotated, Any, Literal, NoReturn, TypeVar
 
 from pydantic import (
@@ -25,7 +24,7 @@ from pydantic import (
 )
 from pydantic_core import ErrorDetails
 
-from dataflow_magic.files import object_path
+from dataflow_magic.files import check_key
 from dataflow_magic.local.run import DEFAULT_TIMEOUT_MINUTES, Refusal
 from dataflow_magic.local.store import StoredJob
 
@@ -67,7 +66,7 @@ def _check_text(text: str) -> str:
 
 
 def _check_path(path: str) -> str:
-    object_path(Path(), path)
+    check_key(path)
     return path
 
 

@@ -11,8 +11,8 @@ from pathlib import Path
 from typing import BinaryIO
 
 from dataflow_magic.errors import ConfigError
-from dataflow_magic.files import remove_checksums, write_whole
-from dataflow_magic.local.objects.paths import bare_path, find
+from dataflow_magic.files import is_inside, remove_checksums, write_whole
+from dataflow_magic.local.objects.paths import bare_path, find, find_entry
 from dataflow_magic.models.wire import KST
 
 __all__ = ["STDIN", "Entry", "list_objects", "put", "remove"]
@@ -100,7 +100,7 @@ def remove(objects: Path, path: str, *, recursive: bool = False) -> None:
     ConfigError
         The path is a folder and `recursive` is False, or no object or folder has the path.
     """
-    place = find(objects, path)
+    place = find_entry(objects, path)
     if place.is_dir() and not place.is_symlink():
         if not recursive:
             raise ConfigError(f"{path!r} is a folder; -r removes it with its content")
@@ -136,7 +136,9 @@ def _below(objects: Path, folder: Path, *, recursive: bool) -> Iterator[Entry]:
     for path in sorted(folder.iterdir()):
         if path.name.startswith("."):
             continue
-        if path.is_file():
+        if path.is_symlink() and not is_inside(objects, path):  # a name that leads nowhere here
+            yield Entry(path.relative_to(objects).as_posix())
+        elif path.is_file():
             yield _entry(objects, path)
         elif recursive and not path.is_symlink():  # a link may lead to a folder above
             yield from _below(objects, path, recursive=True)

@@ -1,4 +1,4 @@
-"""Where objects lie in a data folder, and the keys of a run's logs. Pure: reads and writes nothing."""
+"""Where objects lie in a data folder, and the keys of a run's logs. Reads symbolic links and writes nothing."""
 
 from __future__ import annotations
 
@@ -6,9 +6,9 @@ import re
 from pathlib import Path
 
 from dataflow_magic.errors import ConfigError
-from dataflow_magic.files import InvalidKey, object_path
+from dataflow_magic.files import InvalidKey, check_key, object_path
 
-__all__ = ["bare_path", "console_log_key", "event_log_key", "find", "jvm_log_key", "log_key"]
+__all__ = ["bare_path", "console_log_key", "event_log_key", "find", "find_entry", "jvm_log_key", "log_key"]
 
 
 def bare_path(path: str) -> str:
@@ -22,12 +22,29 @@ def find(objects: Path, path: str) -> Path:
     Raises
     ------
     ConfigError
-        The path leads out of `objects`, or no file can have its name.
+        The path leads out of `objects`, also by symbolic links, or no file can have its name.
     """
     try:
         return object_path(objects, bare_path(path))
     except InvalidKey as error:
         raise ConfigError(str(error)) from None
+
+
+def find_entry(objects: Path, path: str) -> Path:
+    """Return where an object, a folder or a symbolic link itself lies, which may lead out of `objects`.
+
+    Raises
+    ------
+    ConfigError
+        The folder above leads out of `objects`, or no file can have the name.
+    """
+    bare = bare_path(path).removesuffix("/")
+    try:
+        check_key(bare)
+    except InvalidKey as error:
+        raise ConfigError(str(error)) from None
+    above, _, name = bare.rpartition("/")
+    return (find(objects, above) if above else objects) / name
 
 
 def console_log_key(log_path: str, run_id: str) -> str:

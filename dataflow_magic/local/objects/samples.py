@@ -10,7 +10,7 @@ from importlib.resources import files
 from pathlib import Path
 from typing import Any
 
-from dataflow_magic.files import write_whole
+from dataflow_magic.files import is_inside, write_whole
 
 __all__ = ["SAMPLE_TABLE", "install_samples", "sample_jobs"]
 
@@ -22,7 +22,7 @@ SAMPLES = files("dataflow_magic.local") / "samples"
 def install_samples(objects: Path) -> None:
     """Write the sample scripts and data that are missing under ``objects``, each file atomically.
 
-    An existing file is not changed, so an edited script is kept.
+    An existing file is not changed, so an edited script is kept. Nothing is written through a symbolic link out of `objects`.
 
     Parameters
     ----------
@@ -36,7 +36,7 @@ def install_samples(objects: Path) -> None:
     """
     for key, name in _manifest()["objects"].items():
         path = objects / key
-        if not path.exists():
+        if is_inside(objects, path) and not path.exists():
             with (SAMPLES / name).open("rb") as file:
                 write_whole(path, file)
 

@@ -14,7 +14,7 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
 
-from dataflow_magic.files import InvalidKey, object_path
+from dataflow_magic.files import InvalidKey, is_inside, object_path
 from dataflow_magic.local.objects.paths import log_key
 from dataflow_magic.local.run import Outcome, RunSpec
 from dataflow_magic.local.spark.java import Java
@@ -152,16 +152,16 @@ def _plan(spec: RunSpec) -> _Plan:
         home = spark_home()
     except NoSpark as error:
         raise ScriptProblem(f"Spark did not start: {error}") from None
+    folders = [each for each in spec.objects.iterdir() if each.is_dir() and is_inside(spec.objects, each)]
     settings = spark_settings(
         spec,
-        buckets=mountable_buckets(folder.name for folder in spec.objects.iterdir() if folder.is_dir()),
+        buckets=mountable_buckets(folder.name for folder in folders),
         logs=logs,
         cores=_cores(),
     )
     make_work_folder(spec.work)
-    for folder in spec.objects.iterdir():
-        if folder.is_dir():  # so that bucket/key without a scheme finds the object too
-            (spec.work / "cwd" / folder.name).symlink_to(folder)
+    for folder in folders:  # so that bucket/key without a scheme finds the object too
+        (spec.work / "cwd" / folder.name).symlink_to(folder)
     staged = stage_script(script, spec.parameters, spec.work / "script")
     (logs / "events").mkdir(parents=True, exist_ok=True)
     return _Plan(spec, staged, logs, home, settings)

@@ -12,6 +12,7 @@ from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from dataflow_magic.errors import ConfigError
+from dataflow_magic.files import is_inside
 from dataflow_magic.local.folder import DataFolder
 from dataflow_magic.local.spark.java import Java
 from dataflow_magic.local.spark.jvm import make_work_folder, spark_command, spark_home
@@ -121,7 +122,11 @@ def _end(server: subprocess.Popen[bytes]) -> None:
 def _link(objects: Path, links: Path) -> None:
     """Link each event log below `objects` into one folder: the History Server does not read folders below it."""
     for place, folders, _ in os.walk(objects):
-        logs = [name for name in folders if name.startswith("eventlog_v2_")]
+        logs = [
+            name
+            for name in folders
+            if name.startswith("eventlog_v2_") and is_inside(objects, Path(place, name))
+        ]
         for name in logs:
             folders.remove(name)
             with suppress(FileExistsError):

@@ -59,7 +59,7 @@ def find_script(objects: Path, script_path: str, job_name: str) -> Path:
     Raises
     ------
     InvalidKey
-        No object can have the path.
+        No object can have the path, or a symbolic link leads out of the objects.
     ScriptProblem
         No script has this path, or several are in the folder and none has the job's name.
     """
@@ -71,7 +71,7 @@ def find_script(objects: Path, script_path: str, job_name: str) -> Path:
     named = f"{job_name}.py"
     scripts = _scripts_in(place)
     if named in scripts:
-        return place / named
+        return object_path(objects, f"{script_path.removesuffix('/')}/{named}")
     if not scripts:
         raise ScriptProblem(f"no script in {script_path}: upload {named} there, or correct scriptPath")
     if len(scripts) > 1:
@@ -79,7 +79,7 @@ def find_script(objects: Path, script_path: str, job_name: str) -> Path:
             f"several scripts in {script_path} ({_listing(scripts)}) and none is {named}: "
             "set scriptPath to the one to run"
         )
-    return place / scripts[0]
+    return object_path(objects, f"{script_path.removesuffix('/')}/{scripts[0]}")
 
 
 def stage_script(script: Path, parameters: Mapping[str, str], folder: Path) -> StagedScript:
