@@ -355,7 +355,7 @@ class DataflowMagic(Magics):
                 return session.start_again(options.again)
             return session.start(options.request, target)
         except KeyboardInterrupt:
-            from dataflow_magic.magics.waiting import Detached
+            from dataflow_magic.session.detached import Detached
 
             raise Detached(
                 "interrupted while sending the run; %dataflow_runs lists it if the service received it"

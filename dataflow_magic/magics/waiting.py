@@ -11,21 +11,12 @@ from dataflow_magic.cell.wait import Wait
 from dataflow_magic.models.text import in_columns
 from dataflow_magic.models.view import KST, RunView
 from dataflow_magic.models.wire import RunState
+from dataflow_magic.session.detached import SWEEP_WAY_BACK, Detached, way_back
 from dataflow_magic.session.run import Run
 from dataflow_magic.session.session import Session
 from dataflow_magic.session.sweep.handle import Sweep
 
-__all__ = ["Detached", "in_rows", "name_of", "wait_for_run", "wait_for_runs", "way_back"]
-
-MOST_NAMED = 10
-"""A line with more names would not be read."""
-
-
-class Detached(KeyboardInterrupt):
-    """The user interrupted a wait; the runs continue. IPython shows only the message."""
-
-    def _render_traceback_(self) -> list[str]:
-        return [str(self)]
+__all__ = ["in_rows", "name_of", "wait_for_run", "wait_for_runs"]
 
 
 def wait_for_run(
@@ -57,7 +48,7 @@ def wait_for_run(
             run.show_and_wait(seconds)
     except KeyboardInterrupt:
         raise Detached(
-            f"stopped waiting; {_sweep_way_back() if isinstance(run, Sweep) else way_back([name_of(run)])}"
+            f"stopped waiting; {SWEEP_WAY_BACK if isinstance(run, Sweep) else way_back([name_of(run)])}"
         ) from None
     if isinstance(run, Sweep):
         if not run.is_completed:
@@ -124,25 +115,6 @@ def in_rows(views: Sequence[RunView], now: datetime) -> str:
         for view, state in zip(views, states, strict=True)
     ]
     return in_columns(rows)
-
-
-def way_back(names: Sequence[str]) -> str:
-    """Return that these runs continue after a wait, and the magics that come back to them."""
-    if len(names) == 1:
-        return (
-            f"run {names[0]} continues: %dataflow_wait {names[0]} waits again, %dataflow_status {names[0]} shows it, "
-            f"%dataflow_cancel {names[0]} cancels it"
-        )
-    # Without names the magic waits for all active runs.
-    again = f" {' '.join(names)}" if len(names) <= MOST_NAMED else ""
-    return f"{len(names)} runs continue: %dataflow_wait{again} waits again"
-
-
-def _sweep_way_back() -> str:
-    return (
-        "the sweep continues: %dataflow_wait waits for its runs, %dataflow_runs lists them, "
-        ".cancel() of the sweep cancels them"
-    )
 
 
 def _log_hint(run: Run) -> str:

@@ -29,6 +29,7 @@ from dataflow_magic.client.objects import NoObject
 from dataflow_magic.models.secret import Parameter, is_any_unknown, masked
 from dataflow_magic.models.view import KST, Failure, Past, Progress, RunView
 from dataflow_magic.models.wire import JobCondition, JobExecution, RunState
+from dataflow_magic.session.detached import Detached, way_back
 from dataflow_magic.session.diagnosis import diagnose
 from dataflow_magic.session.loop import check_process
 from dataflow_magic.session.service import Service
@@ -162,6 +163,8 @@ class Run:
             The run ended other than COMPLETED.
         WaitTimeout
             The wait timed out; the run is still active.
+        Detached
+            The user interrupted the wait; it is a `KeyboardInterrupt`, and the run continues.
         OutcomeUnknown
             The response to its start was lost, and reconciling did not find the run.
         DataflowError
@@ -184,9 +187,17 @@ class Run:
         ------
         WaitTimeout
             The wait timed out; the run is still active.
+        Detached
+            The user interrupted the wait; it is a `KeyboardInterrupt`, and the run continues.
         OutcomeUnknown, DataflowError
             As `result`.
         """
+        try:
+            self._wait(timeout, watch)
+        except KeyboardInterrupt:
+            raise Detached(f"stopped waiting; {way_back([self.run_id or self.key])}") from None
+
+    def _wait(self, timeout: float | None, watch: Callable[[RunView], None] | None) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             view = self._view

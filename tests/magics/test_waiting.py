@@ -5,9 +5,13 @@ import threading
 from dataclasses import replace
 from datetime import datetime, timedelta
 
+import pytest
+
 from dataflow_magic.errors import RunFailed, WaitTimeout
-from dataflow_magic.magics.waiting import in_rows, way_back
+from dataflow_magic.magics.waiting import in_rows
 from dataflow_magic.models.view import KST, Failure
+from dataflow_magic.session.detached import way_back
+from dataflow_magic.session.run import CHANGED
 from tests.helpers import eventually, execution
 from tests.views import run_view
 
@@ -158,3 +162,32 @@ def test_help_and_errors_are_plain_lines(terminal):
     assert terminal.run("%dataflow_wait nosuchrun").err == (
         "UsageError: no run 'nosuchrun' was started here; %dataflow_runs --all lists them\n"
     )
+
+
+@pytest.mark.parametrize("call", ["run.result()", "run.wait()", "run.wait(50)"])
+@pytest.mark.parametrize(
+    ("block", "continues"),
+    [
+        ("", "run {id} continues: %dataflow_wait {id} "),
+        ("a = each(1, 2)", "the sweep continues: %dataflow_wait "),
+    ],
+    ids=["run", "sweep"],
+)
+def test_an_interrupted_call_that_waits_ends_in_one_line(scene, terminal, call, block, continues):
+    terminal.run(f"%%dataflow_run slow -o run\n{block or 'a = 1'}\n")
+    terminal.run("getattr(run, 'wait_sent', print)()")
+    main = threading.get_ident()
+
+    def interrupt() -> None:
+        eventually(lambda: CHANGED._waiters, "the cell waits")
+        signal.pthread_kill(main, signal.SIGINT)
+
+    interrupter = threading.Thread(target=interrupt)
+    interrupter.start()
+    ran = terminal.run(call)
+    interrupter.join()
+
+    assert isinstance(ran.error, KeyboardInterrupt)
+    (line,) = ran.out.splitlines()
+    assert line.startswith("stopped waiting; " + continues.format(id=scene.session.runs[0].run_id))
+    assert not any(sent.path.endswith("/cancel") for sent in scene.service.sent)

@@ -26,6 +26,7 @@ from dataflow_magic.card.words import UNSENT, words_of
 from dataflow_magic.models.request import SweepRequest
 from dataflow_magic.models.view import KST
 from dataflow_magic.models.wire import JobExecution, RunState
+from dataflow_magic.session.detached import SWEEP_WAY_BACK, Detached
 from dataflow_magic.session.loop import check_process
 from dataflow_magic.session.run import CHANGED, Run
 from dataflow_magic.session.sweep.sending import AT_ONCE, Sending, Start
@@ -138,7 +139,15 @@ class Sweep:
         ------
         WaitTimeout
             Some runs are still active.
+        Detached
+            The user interrupted the wait; it is a `KeyboardInterrupt`, and the sweep continues.
         """
+        try:
+            self._wait(timeout, watch)
+        except KeyboardInterrupt:
+            raise Detached(f"stopped waiting; {SWEEP_WAY_BACK}") from None
+
+    def _wait(self, timeout: float | None, watch: Callable[[], None] | None) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout
         while True:
             is_over = self.is_over
