@@ -92,7 +92,9 @@ def write_whole(path: Path, content: BinaryIO) -> int:
     # After a crash, Spark and listings ignore the part for its leading dot.
     part = path.with_name(f".{uuid.uuid4().hex}")
     try:
-        with part.open("xb") as file:
+        with os.fdopen(
+            os.open(part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | os.O_CLOEXEC, 0o600), "wb"
+        ) as file:
             shutil.copyfileobj(content, file, 1 << 20)
             size = file.tell()
         if not path.is_dir():  # a folder is not replaced

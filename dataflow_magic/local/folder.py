@@ -7,6 +7,8 @@ that lock exclusively, its last user is gone.
 from __future__ import annotations
 
 import json
+import os
+import stat
 import time
 from dataclasses import asdict, dataclass
 from datetime import datetime
@@ -130,16 +132,19 @@ class DataFolder:
         )
 
     def make(self) -> None:
-        """Create the folder, for this user only, since results and logs may be private.
+        """Create the folder for this user only, since results and logs may be private; close an existing one to others.
 
         Raises
         ------
         ConfigError
-            The folder cannot be created.
+            The folder cannot be created, another user owns it or a part of it, or a mode cannot be set.
         """
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            self.objects.mkdir(exist_ok=True)
+            _close_to_others(self.path)
+            self.objects.mkdir(mode=0o700, exist_ok=True)
+            for path in (*self.contents, *self.path.glob("*.lock"), self.printed):
+                _close_to_others(path)
         except OSError as error:
             raise ConfigError(
                 f"the data folder {self.path} cannot be used ({error.strerror}); "
@@ -171,3 +176,20 @@ class DataFolder:
     @property
     def _address(self) -> Path:
         return self.path / "service.json"
+
+
+def _close_to_others(path: Path) -> None:
+    """Leave a file or folder to this user alone; what lies below a closed folder is closed too."""
+    try:
+        found = path.lstat()
+        if found.st_uid != os.geteuid():
+            raise ConfigError(
+                f"user {found.st_uid} owns {path}, not the user of the service, {os.geteuid()}; "
+                "give another --data, or set DATAFLOW_MAGIC_HOME to a folder of your own"
+            )
+        if found.st_mode & stat.S_ISVTX:
+            raise ConfigError(f"users share the folder {path}; give another --data, a folder of your own")
+        if found.st_mode & 0o077 and not stat.S_ISLNK(found.st_mode):
+            path.chmod(0o700 if stat.S_ISDIR(found.st_mode) else 0o600)
+    except FileNotFoundError:  # a running service removes files
+        return

@@ -81,6 +81,7 @@ def serve(
     ConfigError
         The port is in use, another process serves the folder, or its keys cannot be used.
     """
+    os.umask(0o077)  # what this process and its runs create is private
     folder.make()
     with _owned(folder), _listening(host, port) as listener, logged_to(folder.log):
         keys = keys or kept_keys(folder.keys)

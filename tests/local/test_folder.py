@@ -40,14 +40,55 @@ def test_only_this_user_can_open_a_new_folder(tmp_path):
     assert folder.objects.is_dir()
 
 
-def test_an_existing_folder_stays_as_it_is(folder):
-    folder.path.chmod(0o750)
+@pytest.mark.parametrize("wide", [0o750, 0o755, 0o701, 0o777])
+def test_an_existing_folder_keeps_its_files_and_is_closed_to_others(folder, wide):
     (folder.objects / "bucket").mkdir()
+    files = [folder.database.with_name(folder.database.name + end) for end in ("", "-wal", "-shm")]
+    files += [folder.log, folder.log.with_name("service.log.1"), folder.printed, folder.service_lock]
+    other = folder.path / "notes.txt"
+    for file in (*files, other):
+        file.touch()
+        file.chmod(0o666)
+    for path in (folder.path, folder.objects):
+        path.chmod(wide)
 
     folder.make()
 
-    assert mode(folder.path) == 0o750
+    assert [mode(folder.path), mode(folder.objects)] == [0o700, 0o700]
+    assert {mode(file) for file in files} == {0o600}
+    assert mode(other) == 0o666  # not the service's
     assert (folder.objects / "bucket").is_dir()
+
+
+def test_a_folder_that_users_share_is_refused_and_left_as_it_is(tmp_path):
+    tmp_path.chmod(0o1777)
+
+    with pytest.raises(ConfigError, match=r"users share the folder .*; give another --data"):
+        DataFolder(tmp_path).make()
+    assert mode(tmp_path) == 0o1777
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root gives files away")
+@pytest.mark.parametrize("name", [".", "objects", "state.sqlite3"])
+def test_what_another_user_owns_is_refused(folder, name):
+    folder.database.touch()
+    os.chown(folder.path / name, 12345, -1)
+
+    with pytest.raises(
+        ConfigError, match=r"user 12345 owns .*, not the user of the service, \d+; give another"
+    ):
+        folder.make()
+
+
+def test_a_link_among_the_files_is_left_alone(folder, tmp_path):
+    target = tmp_path / "target"
+    target.touch()
+    target.chmod(0o644)
+    folder.log.symlink_to(target)
+
+    folder.make()
+
+    assert mode(target) == 0o644
 
 
 @pytest.mark.parametrize("blocked", ["home", "home/local", "home/local/objects"])

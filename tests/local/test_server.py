@@ -133,6 +133,17 @@ def signed(method: str, target: str) -> dict[str, str]:
     }
 
 
+def test_all_that_a_service_creates_is_private_under_any_umask(folder):
+    add_runs(folder, 1)
+    with running(folder, parent=("sh", "-c", 'umask 000; exec "$@"', "sh")) as service:
+        eventually(lambda: (folder.path / "ignored_by_a_script").exists())
+        modes = {path: path.stat().st_mode & 0o077 for path in (folder.path, *folder.path.rglob("*"))}
+        service.end(signal.SIGTERM)
+
+    assert {folder.database, folder.log, folder.path / "ignored_by_a_script"} < set(modes)
+    assert {str(path) for path, mode in modes.items() if mode} == set()
+
+
 def free_port() -> int:
     with closing(socket.create_server(("127.0.0.1", 0))) as listener:
         port: int = listener.getsockname()[1]
