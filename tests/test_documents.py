@@ -35,7 +35,7 @@ LOCAL_KEYS = {
     "DATAFLOW_LOCAL_SECRET_KEY": "DOCUMENTS-SECRET",
 }
 SERVE = ["dataflow-magic", "local", "--port", "0"]
-SECONDS = 60
+SECONDS = 180
 
 SNIPPET = re.compile(
     r"(?:^<!-- fails: (?P<fails>.+?) -->\n)?^```(?P<language>\w*)\n(?P<text>.*?)^```$",
