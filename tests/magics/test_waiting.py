@@ -179,7 +179,7 @@ def test_an_interrupted_call_that_waits_ends_in_one_line(scene, terminal, call, 
     main = threading.get_ident()
 
     def interrupt() -> None:
-        eventually(lambda: CHANGED._waiters, "the cell waits")
+        eventually(lambda: vars(CHANGED)["_waiters"], "the cell waits")
         signal.pthread_kill(main, signal.SIGINT)
 
     interrupter = threading.Thread(target=interrupt)
