@@ -74,6 +74,9 @@ CREATE TRIGGER IF NOT EXISTS run_deleted AFTER DELETE ON runs BEGIN
 END;
 """
 
+CHECK_SECONDS = 1.0
+"""How long `Store.check` waits for a lock; other calls wait longer."""
+
 NEXT_STATES = MappingProxyType(
     {
         # A run may fail before it runs: no script, no Java.
@@ -391,6 +394,13 @@ class Store:
 
     def _stamp(self) -> str:
         return self._now().isoformat()
+
+    def check(self) -> None:
+        """Raise `sqlite3.Error` unless the runs can be read and written, within about a second. Changes nothing."""
+        # A connection of its own: a locked database keeps all others waiting for longer.
+        with closing(sqlite3.connect(self._path, timeout=CHECK_SECONDS, isolation_level=None)) as db:
+            db.execute("BEGIN IMMEDIATE")
+            db.execute("SELECT 1 FROM runs LIMIT 1")
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

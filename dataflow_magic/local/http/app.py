@@ -11,8 +11,8 @@ from collections.abc import Awaitable, Callable, Mapping
 from types import MappingProxyType
 from typing import Any, Literal
 
+from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
-from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import JSONResponse, Response
@@ -56,6 +56,7 @@ PAGING = {
 JobList = responses.ListResponse[responses.JobResponse]
 RunList = responses.ListResponse[responses.ExecutionResponse]
 
+UNSIGNED_THREADS = 16
 MAX_BODY = 1 << 20
 """Limit of a request body, bytes; more is the gateway's 413."""
 REFUSAL_STATUS: Mapping[RefusalKind, int] = MappingProxyType(
@@ -113,9 +114,12 @@ def create_app(
     """
     faults = Faults()
     table = operations(backend.contract)
+    threads = CapacityLimiter(UNSIGNED_THREADS)
     handlers = Handlers(backend, faults, table)
     app = Starlette(
-        routes=[Route(each.path, _endpoint(handlers, each), methods=[each.method]) for each in table],
+        routes=[
+            Route(each.path, _endpoint(handlers, each, threads), methods=[each.method]) for each in table
+        ],
         exception_handlers={
             Refusal: _respond_to_refusal,
             HTTPException: _respond_as_gateway,
@@ -126,14 +130,18 @@ def create_app(
     return Gateway(app, keys, clock, faults, hang_up)
 
 
-def _endpoint(handlers: Handlers, operation: Operation) -> Callable[[Request], Awaitable[Response]]:
+def _endpoint(
+    handlers: Handlers, operation: Operation, unsigned_threads: CapacityLimiter
+) -> Callable[[Request], Awaitable[Response]]:
     def respond(request: Request, body: bytes) -> Response:
         content = json.dumps(handlers.handle(operation, request, body), ensure_ascii=False)
         return Response(content, media_type="application/json")
 
     async def endpoint(request: Request) -> Response:
         body = await _body(request) if operation.body else b""
-        return await run_in_threadpool(respond, request, body)
+        # Signed requests may all wait for a locked database; the others have threads of their own, to say so.
+        threads = None if operation.signed else unsigned_threads
+        return await to_thread.run_sync(respond, request, body, limiter=threads)
 
     return endpoint
 

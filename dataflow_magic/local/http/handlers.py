@@ -6,6 +6,7 @@ from __future__ import annotations
 import functools
 import logging
 import os
+import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -223,7 +224,10 @@ class Handlers:
         }
 
     def get_health(self, _: Request) -> HealthResponse:
-        self._store.count_in(RunState.READY)  # fails when the database does
+        try:
+            self._store.check()
+        except sqlite3.Error as error:
+            raise HTTPException(503, f"The database cannot be used: {error}.") from None
         return {"status": "ok", "version": _version()}
 
     def describe_api(self, _: Request) -> dict[str, Any]:

@@ -90,6 +90,9 @@ def _operation(each: Operation, schemas: Mapping[Key, Any]) -> dict[str, Any]:
         described["requestBody"] = {"required": each.body_required, **body}
     if not each.signed:
         described["responses"]["403"] = _content(WRONG_HOST, schemas["", "gateway"])
+        described["responses"]["503"] = _content(
+            "The gateway: the database cannot be used", schemas["", "gateway"]
+        )
         return {**described, "security": []}
     described["responses"].update(_refusals(each, schemas["", "service"], schemas["", "gateway"]))
     return described

@@ -1054,7 +1054,24 @@ async def test_the_health_of_the_service_needs_no_signature(world):
 
     with hidden(world.folder, "runs"):
         ill = await world.http.get(f"{BASE}/local/v1/health")
-    assert (ill.status_code, ill.json()["error"]["details"]) == (500, "OperationalError")
+    assert (ill.status_code, ill.json()["error"]["details"]) == (
+        503,
+        "The database cannot be used: no such table: runs.",
+    )
+
+
+@pytest.mark.parametrize("lock", ["BEGIN IMMEDIATE", "BEGIN EXCLUSIVE"])
+async def test_health_says_within_two_seconds_that_the_database_is_locked(world, lock):
+    with closing(sqlite3.connect(world.folder / "state.sqlite3", isolation_level=None)) as db:
+        db.execute(lock)
+        with anyio.fail_after(2):
+            ill = await world.http.get(f"{BASE}/local/v1/health")
+
+    assert (ill.status_code, ill.json()["error"]["details"]) == (
+        503,
+        "The database cannot be used: database is locked.",
+    )
+    assert (await world.http.get(f"{BASE}/local/v1/health")).status_code == 200
 
 
 async def test_events_are_logged_with_ids_and_nothing_private(world, caplog):
