@@ -7,7 +7,7 @@ import concurrent.futures
 import os
 import sys
 import threading
-from collections.abc import Coroutine
+from collections.abc import Callable, Coroutine
 from contextvars import Context
 from typing import Any, TypeVar
 
@@ -97,11 +97,32 @@ class LoopThread:
         if self._loop is None:
             self._pid = os.getpid()
             self._loop = asyncio.new_event_loop()
+            self._loop.set_default_executor(_DaemonThreads())
             self._thread = threading.Thread(
                 target=_run, args=(self._loop,), name="dataflow-magic", daemon=True
             )
             self._thread.start()
         return self._loop
+
+
+class _DaemonThreads(concurrent.futures.ThreadPoolExecutor):
+    """Runs each call on a daemon thread of its own.
+
+    The executor of the standard library refuses calls once the main thread has ended, while runs are still followed.
+    """
+
+    def submit(self, fn: Callable[..., T], /, *args: Any, **kwargs: Any) -> concurrent.futures.Future[T]:
+        future: concurrent.futures.Future[T] = concurrent.futures.Future()
+
+        def work() -> None:
+            if future.set_running_or_notify_cancel():
+                try:
+                    future.set_result(fn(*args, **kwargs))
+                except BaseException as error:  # noqa: BLE001 - the caller's
+                    future.set_exception(error)
+
+        threading.Thread(target=work, name="dataflow-magic-work", daemon=True).start()
+        return future
 
 
 def _run(loop: asyncio.AbstractEventLoop) -> None:
