@@ -395,12 +395,16 @@ class Store:
     def _stamp(self) -> str:
         return self._now().isoformat()
 
-    def check(self) -> None:
-        """Raise `sqlite3.Error` unless the runs can be read and written, within about a second. Changes nothing."""
-        # A connection of its own: a locked database keeps all others waiting for longer.
-        with closing(sqlite3.connect(self._path, timeout=CHECK_SECONDS, isolation_level=None)) as db:
-            db.execute("BEGIN IMMEDIATE")
-            db.execute("SELECT 1 FROM runs LIMIT 1")
+    def fault(self) -> str:
+        """Return why the runs cannot be read and written, within about a second; empty where they can. Changes nothing."""
+        try:
+            # A connection of its own: a locked database keeps all others waiting for longer.
+            with closing(sqlite3.connect(self._path, timeout=CHECK_SECONDS, isolation_level=None)) as db:
+                db.execute("BEGIN IMMEDIATE")
+                db.execute("SELECT 1 FROM runs LIMIT 1")
+        except sqlite3.Error as error:
+            return str(error)
+        return ""
 
     @contextmanager
     def _transaction(self) -> Iterator[sqlite3.Connection]:

@@ -6,7 +6,6 @@ from __future__ import annotations
 import functools
 import logging
 import os
-import sqlite3
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from datetime import datetime
@@ -224,10 +223,8 @@ class Handlers:
         }
 
     def get_health(self, _: Request) -> HealthResponse:
-        try:
-            self._store.check()
-        except sqlite3.Error as error:
-            raise HTTPException(503, f"The database cannot be used: {error}.") from None
+        if fault := self._store.fault():
+            raise HTTPException(503, f"The database cannot be used: {fault}.")
         return {"status": "ok", "version": _version()}
 
     def describe_api(self, _: Request) -> dict[str, Any]:
