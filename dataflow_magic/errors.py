@@ -140,7 +140,7 @@ class TooManyRequests(RequestRejected):
     Parameters
     ----------
     retry_after
-        Seconds until the next request, as the service asks; None where it does not.
+        Seconds until the next request, as the service asks, 300 at most; None where it does not.
     """
 
     def __init__(
@@ -156,9 +156,9 @@ class ServiceBroken(ServiceError):
     Parameters
     ----------
     status
-        HTTP status of the response.
+        HTTP status of the response; 0 for a response that did not end in time.
     retry_after
-        Seconds until the next request, as the service asks; None where it does not.
+        Seconds until the next request, as the service asks, 300 at most; None where it does not.
     """
 
     def __init__(self, message: str, *, status: int, retry_after: float | None = None) -> None:

@@ -16,6 +16,7 @@ import httpx
 from pydantic import BaseModel, SecretStr
 
 from dataflow_magic import errors
+from dataflow_magic.client.bounds import OverBound, check_items, read_json
 from dataflow_magic.client.sending import API, Sender, Transport, given
 from dataflow_magic.models.secret import Parameter, masked
 from dataflow_magic.models.view import Progress
@@ -25,6 +26,9 @@ from dataflow_magic.settings import CLOUD_ENDPOINT
 __all__ = ["Client", "execution_body"]
 
 M = TypeVar("M", bound=BaseModel)
+
+NO_IDS = frozenset({"", ".", ".."})
+"""Texts that no address can have for an id."""
 
 
 class Client:
@@ -45,7 +49,7 @@ class Client:
     now
         This machine's clock, in seconds since the epoch.
     timeout
-        Seconds of one attempt until the request is sent, and again until its response arrives.
+        Seconds of one attempt until the request is sent, again until its response arrives, and again until that is whole.
     clock_offset
         The initial `clock_offset`, as an earlier client of the same service measured it.
 
@@ -57,7 +61,7 @@ class Client:
     RequestRejected
         In every call: the service refused; the subclass says who has to act.
     ServiceBroken
-        In every call: the service failed, or its response breaks the contract.
+        In every call: the service failed, or its response breaks the contract or a limit of `dataflow_magic.client.bounds`.
     Unreachable
         In every call: the request did not arrive.
     OutcomeUnknown
@@ -153,6 +157,8 @@ class Client:
         query = {"triggerId": trigger_id, "workflowId": workflow_id}
         body = execution_body(condition, parameters)
         execution = await self._create(JobExecution, f"{_job(job_id)}/executions", body, query)
+        if execution.job_execution_id in NO_IDS:
+            raise self._sender.lost_response(f"its run has the id {execution.job_execution_id!r}")
         return masked(execution, parameters or {})
 
     async def get_execution(self, job_id: str, execution_id: str) -> JobExecution:
@@ -161,7 +167,7 @@ class Client:
 
     async def list_executions(self, job_id: str, *, page: int = 0, limit: int = 1000) -> Page[JobExecution]:
         """Return one page of a job's runs; the vendor documents no order."""
-        return _read(Page[JobExecution], await self._execution_page(job_id, page, limit))
+        return _read(Page[JobExecution], await self._execution_page(job_id, page, limit), limit=limit)
 
     async def cancel_execution(self, job_id: str, execution_id: str) -> bool:
         """Request the cancellation of a run: ``POST .../cancel``. The run's state shows when it has ended.
@@ -182,7 +188,7 @@ class Client:
     async def list_jobs(self, *, name: str | None = None, page: int = 0, limit: int = 1000) -> Page[Job]:
         """Return one page of jobs. ``name`` filters them; the vendor does not document whether by equality."""
         query = {"name": name, "page": page, "limit": limit}
-        return _read(Page[Job], await self._repeat("GET", f"{API}/jobs", query))
+        return _read(Page[Job], await self._repeat("GET", f"{API}/jobs", query), limit=limit)
 
     async def create_job(
         self,
@@ -270,12 +276,15 @@ class Client:
                 return fields
             if run_id not in marks:
                 return None
+            found.append(run_id)
+            check_items(len(found), limit)  # a run may be repeated, and each is parsed
             mark = hash(repr(fields))
             is_new = mark != marks[run_id]
             return ExecutionDelta(run_id, mark, JobExecution.model_validate(fields) if is_new else None)
 
         for number in range(most):
-            page = _read(Page[Any], await self._execution_page(job_id, number, limit), read)
+            found: list[str] = []
+            page = _read(Page[Any], await self._execution_page(job_id, number, limit), read, limit=limit)
             yield [item for item in page.items if isinstance(item, ExecutionDelta)]
             if page.is_last(limit):
                 return
@@ -284,7 +293,7 @@ class Client:
         """Return the folder in which a local service keeps its objects; None for any other service."""
         try:
             response = await self._repeat("GET", "/local/v1/service")
-            return Path(response.json()["objects"])
+            return Path(read_json(response.content)["objects"])
         except (errors.RequestRejected, ValueError, TypeError, KeyError, RecursionError):
             return None
 
@@ -298,7 +307,7 @@ class Client:
         """
         path = _execution(job_id, execution_id, api="/local/v1")
         try:
-            fields = (await self._repeat("GET", f"{path}/progress")).json()
+            fields = read_json((await self._repeat("GET", f"{path}/progress")).content)
             return Progress(
                 stages_done=int(fields["stagesDone"]),
                 stages_total=int(fields["stagesTotal"]),
@@ -357,20 +366,29 @@ def _execution(job_id: str, execution_id: str, api: str = API) -> str:
 
 def _segment(text: str) -> str:
     """Return an id escaped for a path, so that no id can change which address is called."""
-    if not text or text in {".", ".."}:
+    if text in NO_IDS:
         raise errors.CellError(f"{text!r} is not an id")
     return quote(text, safe="")
 
 
 def _read(
-    model: type[M], response: httpx.Response, hook: Callable[[dict[str, Any]], object] | None = None
+    model: type[M],
+    response: httpx.Response,
+    hook: Callable[[dict[str, Any]], object] | None = None,
+    *,
+    limit: int = 0,
 ) -> M:
     """Return the JSON of a response as a model; `hook` may replace each object while it is parsed."""
+    status = response.status_code
     try:
-        return model.model_validate(response.json(object_hook=hook))
+        fields = read_json(response.content, hook)
+        if isinstance(fields, dict) and isinstance(items := fields.get("list"), list):
+            check_items(len(items), limit)
+        return model.model_validate(fields)
+    except OverBound as error:
+        raise errors.ServiceBroken(str(error), status=status) from None
     except (ValueError, RecursionError) as error:  # pydantic's ValidationError is a ValueError
         raise errors.ServiceBroken(
-            f"the service answered {response.status_code} with something that is not a {model.__name__} "
-            f"({type(error).__name__})",
-            status=response.status_code,
+            f"the service answered {status} with something that is not a {model.__name__} ({type(error).__name__})",
+            status=status,
         ) from None

@@ -17,12 +17,26 @@ from urllib.parse import urlsplit
 import httpx
 
 from dataflow_magic import errors
+from dataflow_magic.client.bounds import MOST_RETRY_AFTER, read_json
 from dataflow_magic.signing import MAX_SKEW_MS
 
-__all__ = ["clock_offset", "clock_words", "raise_for", "vendor_error"]
+__all__ = ["clock_offset", "clock_words", "is_refusal", "raise_for", "vendor_error"]
 
 MOST_WORDS = 200
 """Characters of the vendor's words in a message."""
+MOST_TEXT = 10_000
+"""Characters of a body in which those words are looked for."""
+REFUSALS = {
+    400: "the service's checks of a request, before it does anything",
+    401: "the gateway's check of the signature, before the service",
+    403: "the check of the key's rights",
+    404: "no such address at the gateway, or no such job",
+    413: "the gateway's limit of a body, before the service",
+    429: "the gateway's limits of rate and quota, before the service",
+}
+"""The statuses by which the vendor's pages refuse a request, and what refuses it; each leaves the request undone."""
+REFUSAL_CODES = frozenset({"bad-parameter", "bad-state", "not-found"})
+"""The service's own words for a refusal, whatever 4xx carries them."""
 
 
 def raise_for(response: httpx.Response, now: float) -> NoReturn:
@@ -47,6 +61,27 @@ def raise_for(response: httpx.Response, now: float) -> NoReturn:
         )
     kind, message = _refusal(status, code, said, response, now)
     raise kind(message, status=status, code=code, detail=words)
+
+
+def is_refusal(status: int, code: str = "") -> bool:
+    """Return whether a response certainly means that the service did not carry out the request.
+
+    =============  ======================================================================================
+    status         meaning for a start
+    =============  ======================================================================================
+    2xx            carried out; where the body does not describe the run, its outcome is unknown
+    3xx            unknown: of something between, before or after the service had the request
+    `REFUSALS`     refused
+    another 4xx    refused with one of `REFUSAL_CODES`; else unknown, such as a 408 of a proxy or a 409
+    5xx, others    unknown: the service or what is before it failed, perhaps after the run was created
+    =============  ======================================================================================
+
+    Parameters
+    ----------
+    code
+        The vendor's code in the body, as `vendor_error` returns it.
+    """
+    return status in REFUSALS or (400 <= status < 500 and code in REFUSAL_CODES)
 
 
 def _refusal(
@@ -111,7 +146,7 @@ def clock_words(offset: float) -> str:
 def vendor_error(response: httpx.Response) -> tuple[str, str]:
     """Return the vendor's code and words from a body of any shape and content type."""
     try:
-        body = response.json()
+        body = read_json(response.content)
     except (ValueError, RecursionError):
         return "", _one_line(re.sub(r"<[^>]*>", " ", _text(response)[:2000]))
     if not isinstance(body, dict):
@@ -139,16 +174,17 @@ def _words(*parts: object) -> str:
 
 
 def _one_line(text: str) -> str:
-    return " ".join(text.split())[:MOST_WORDS]
+    return " ".join(text[:MOST_TEXT].split())[:MOST_WORDS]
 
 
 def _retry_after(response: httpx.Response) -> float | None:
+    """Return the seconds to wait as the service asks, up to `MOST_RETRY_AFTER`; None for anything but seconds or a date."""
     text = response.headers.get("retry-after", "")
-    if re.fullmatch(r"[0-9]{1,9}", text):
-        return float(text)
+    if re.fullmatch(r"[0-9]+", text):
+        return min(float(text), MOST_RETRY_AFTER)
     date = _date(text)
     own = _date(response.headers.get("date", ""))
-    return max(0.0, date - own) if date is not None and own is not None else None
+    return None if date is None or own is None else min(max(0.0, date - own), MOST_RETRY_AFTER)
 
 
 def _skew_seconds(response: httpx.Response, now: float) -> float | None:

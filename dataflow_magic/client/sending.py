@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
 import logging
 import os
@@ -16,7 +17,8 @@ from pydantic import SecretStr
 
 from dataflow_magic import errors
 from dataflow_magic.client.auth import SignedAuth
-from dataflow_magic.client.responses import raise_for
+from dataflow_magic.client.bounds import CONNECT_SECONDS, OverBound, bound, most_seconds
+from dataflow_magic.client.responses import is_refusal, raise_for
 from dataflow_magic.models.secret import Secret, masked_text, secret_names
 from dataflow_magic.settings import is_loopback, mask
 from dataflow_magic.signing import ACCESS_KEY_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
@@ -56,6 +58,7 @@ class Sender:
         clock_offset: float,
     ) -> None:
         self.endpoint = endpoint.rstrip("/")
+        self._seconds = most_seconds(timeout)
         self.auth = SignedAuth(access_key, secret_key, now=now, clock_offset=clock_offset)
         is_local = is_loopback(self.endpoint)
         if is_local and httpx.URL(self.endpoint).scheme == "http":
@@ -67,8 +70,13 @@ class Sender:
             self._http = httpx.AsyncClient(
                 base_url=self.endpoint,
                 auth=self.auth,
-                headers={"accept": "application/json", "user-agent": "dataflow-magic"},
-                timeout=httpx.Timeout(connect=10.0, read=timeout, write=timeout, pool=10.0),
+                headers={
+                    "accept": "application/json",
+                    "accept-encoding": "gzip",
+                    "user-agent": "dataflow-magic",
+                },
+                timeout=httpx.Timeout(timeout, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS),
+                event_hooks={"response": [bound]},
                 transport=transport,
                 verify=verify,
                 trust_env=not is_local,  # a proxy cannot reach this machine's loopback
@@ -120,18 +128,18 @@ class Sender:
             content=None if body is None else _encoded(body),
             headers={} if body is None else {"content-type": "application/json"},
         )
-        async for attempt in stamina.retry_context(on=_retry_after, attempts=ATTEMPTS, timeout=RETRY_SECONDS):
-            with attempt:
-                try:
-                    return await self._send_once(request, body)
-                except httpx.RequestError as error:
-                    if is_repeatable or isinstance(error, _NOT_SENT):
-                        raise errors.Unreachable(self._no_answer(error)) from error
-                    raise self.lost_response(type(error).__name__) from error
-                except errors.ServiceBroken as error:
-                    if is_repeatable:
-                        raise
-                    raise self.lost_response(str(error)) from error
+        try:
+            async for attempt in stamina.retry_context(
+                on=_retry_after, attempts=ATTEMPTS, timeout=RETRY_SECONDS
+            ):
+                with attempt:
+                    return await self._attempt(request, body, is_repeatable=is_repeatable)
+        except OverBound as error:  # not retried: the next response would be no smaller
+            if not is_repeatable:
+                raise self.lost_response(str(error)) from error
+            raise errors.ServiceBroken(
+                f"{error}; check that {self.endpoint} is a Data Flow service", status=error.status
+            ) from error
         raise AssertionError("a retry loop returns or raises")  # pragma: no cover
 
     def lost_response(self, reason: str) -> errors.OutcomeUnknown:
@@ -141,9 +149,28 @@ class Sender:
             "request. It is not sent again automatically; check the job's runs before you send it again."
         )
 
+    async def _attempt(
+        self, request: httpx.Request, body: Mapping[str, Any] | None, *, is_repeatable: bool
+    ) -> httpx.Response:
+        """Send the request once; raise OutcomeUnknown where it may not be repeated and may have been carried out."""
+        try:
+            return await self._send_once(request, body)
+        except httpx.RequestError as error:
+            if is_repeatable or isinstance(error, _NOT_SENT):
+                raise errors.Unreachable(self._no_answer(error)) from error
+            raise self.lost_response(type(error).__name__) from error
+        except (errors.ServiceBroken, errors.RequestRejected) as error:
+            code = error.code if isinstance(error, errors.RequestRejected) else ""
+            if is_repeatable or is_refusal(error.status, code):
+                raise
+            raise self.lost_response(str(error)) from error
+
     async def _send_once(self, request: httpx.Request, body: Mapping[str, Any] | None) -> httpx.Response:
         try:
-            response = await self._http.send(request)
+            async with asyncio.timeout(self._seconds):
+                response = await self._http.send(request)
+        except TimeoutError:  # the timeouts of httpx are per read, and a body may arrive byte by byte
+            raise OverBound(f"the response did not end within {self._seconds:g} s, the limit") from None
         except httpx.InvalidURL as error:
             # httpx parses the address of a redirect even where it does not follow it.
             raise httpx.RemoteProtocolError(str(error), request=request) from error

@@ -10,10 +10,11 @@ import asyncio
 import random
 from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
 from dataclasses import dataclass
+from datetime import datetime, timedelta
 from typing import Protocol
 
 from dataflow_magic import errors
-from dataflow_magic.models.wire import ExecutionDelta, JobExecution
+from dataflow_magic.models.wire import KST, ExecutionDelta, JobExecution
 
 __all__ = ["CLOUD_PACE", "LOCAL_PACE", "Pace", "RunReader", "Watch", "next_delay"]
 
@@ -88,7 +89,7 @@ def next_delay(
     misses
         Polls in a row without an answer; each doubles the interval, up to the last.
     retry_after
-        Seconds the service asked for; the delay is never shorter.
+        Seconds the service asked for, which the client bounds; the delay is never shorter.
     jitter
         0 to 1; spreads the interval from 80 to 120 percent.
     took_seconds
@@ -109,8 +110,8 @@ class Watch:
         Returns the client to poll with; called before each poll, since a local service may have moved.
     on_silence
         Called when the service gives no answer about a run.
-    sleep, clock, jitter
-        Seconds asleep, seconds on a steady clock, and a number from 0 to 1.
+    sleep, clock, jitter, now
+        Seconds asleep, seconds on a steady clock, a number from 0 to 1, and the time of day.
     """
 
     def __init__(
@@ -122,6 +123,7 @@ class Watch:
         clock: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         jitter: Callable[[], float] = random.random,
+        now: Callable[[], datetime] = lambda: datetime.now(KST),
         on_silence: Callable[[], None] = lambda: None,
     ) -> None:
         self._reader = reader
@@ -130,6 +132,7 @@ class Watch:
         self._clock = clock
         self._sleep = sleep
         self._jitter = jitter
+        self._now = now
         self._on_silence = on_silence
         self._live: dict[str, tuple[Listener, float]] = {}
         self._marks: dict[str, int] = {}
@@ -177,10 +180,18 @@ class Watch:
             await self._read(reader, unseen)
         except errors.DataflowError as error:
             failed = error
+            reason = str(error) + self._wait_words(getattr(error, "retry_after", None))
             for run_id in unseen:
-                self._blind(run_id, str(error))
+                self._blind(run_id, reason)
         self._misses = 0 if len(unseen) < asked else self._misses + 1
         return failed
+
+    def _wait_words(self, retry_after: float | None) -> str:
+        """Return until when the service holds polling back; empty where that is not for longer than usual."""
+        if retry_after is None or retry_after <= self._pace.last:
+            return ""
+        until = (self._now() + timedelta(seconds=retry_after)).astimezone(KST)
+        return f"; the service asks for no request before {until:%H:%M:%S} KST"
 
     async def _pause(self, refused: RunReader, error: errors.DataflowError) -> None:
         """Poll no more with refused keys until there are others, or the pause is over; `on_silence` may find them."""

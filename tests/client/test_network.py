@@ -420,7 +420,7 @@ async def test_nothing_is_sent_to_the_address_of_a_redirect():
             service(redirect.encode()) as here,
             Client(ACCESS, SECRET, f"http://127.0.0.1:{here.port}") as client,
         ):
-            with pytest.raises(errors.RequestRejected, match=r"redirected to 127\.0\.0\.1 \(307\)"):
+            with pytest.raises(errors.OutcomeUnknown, match=r"redirected to 127\.0\.0\.1 \(307\)"):
                 await client.execute_job("gqigvH000000")
 
     assert here.lines == [POST]

@@ -10,7 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflow_magic import errors
-from dataflow_magic.client.responses import clock_offset, clock_words, raise_for, vendor_error
+from dataflow_magic.client.responses import clock_offset, clock_words, is_refusal, raise_for, vendor_error
 
 NOON = 1_762_000_000.0
 REFUSED = {
@@ -176,10 +176,15 @@ def test_a_body_in_an_unusable_encoding_is_read_as_utf_8(charset):
         ("-1", None),
         ("1.5", None),
         ("\u00b2", None),
-        ("9" * 400, None),
+        ("300", 300.0),
+        ("301", 300.0),
+        ("999999999", 300.0),
+        ("9" * 5000, 300.0),
+        ("Fri, 01 Jan 2999 00:00:00 GMT", 300.0),
+        ("Fri, 01 Jan 99999 00:00:00 GMT", None),
         ("", None),
     ],
-    ids=["at once", "seconds", "a date", "a date gone by", "words", "negative", "a fraction", "a superscript", "endless", "nothing"],
+    ids=["at once", "seconds", "a date", "a date gone by", "words", "negative", "a fraction", "a superscript", "the longest", "a second longer", "a life", "endless", "in 2999", "no date", "nothing"],
 )  # fmt: skip
 def test_retry_after_is_read_as_seconds_or_a_date(status, header, seconds):
     headers = {"retry-after": header.encode(), "date": formatdate(NOON, usegmt=True).encode()}
@@ -262,6 +267,15 @@ def test_repeated_words_are_shown_once():
     response = httpx.Response(400, json={"error": {"errorCode": "100", "message": "No.", "details": "No"}})
 
     assert vendor_error(response) == ("100", "No")
+
+
+def test_only_documented_refusals_leave_a_request_undone():
+    statuses = range(200, 600)
+
+    assert {status for status in statuses if is_refusal(status)} == {400, 401, 403, 404, 413, 429}
+    for code in "bad-parameter", "bad-state", "not-found":
+        assert {status for status in statuses if is_refusal(status, code)} == set(range(400, 500))
+    assert not is_refusal(409, "novel")
 
 
 @given(

@@ -31,19 +31,73 @@ pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("_no_pauses")]
 
 @pytest.mark.parametrize("status", [301, 302, 303, 307, 308])
 @pytest.mark.parametrize(
-    "call", [lambda c: c.get_job("J"), lambda c: c.execute_job("J", CONDITION)], ids=["read", "start"]
+    ("call", "kind", "begin", "end"),
+    [
+        (lambda c: c.get_job("J"), errors.RequestRejected, "", ""),
+        (
+            lambda c: c.execute_job("J", CONDITION),
+            errors.OutcomeUnknown,
+            "the response from https://dataflow.apigw.ntruss.com was lost (",
+            "): the service may or may not have carried out the request. It is not sent again automatically; "
+            "check the job's runs before you send it again.",
+        ),
+    ],
+    ids=["read", "start"],
 )
-async def test_a_redirect_is_refused_and_not_followed(call, status):
+async def test_a_redirect_is_not_followed(call, kind, begin, end, status):
     fake = server(httpx.Response(status, headers={"location": "https://elsewhere.example.com/x?y"}))
 
-    with pytest.raises(errors.RequestRejected) as caught:
+    with pytest.raises(kind) as caught:
         await call(client(fake))
 
     assert str(caught.value) == (
-        f"redirected to elsewhere.example.com ({status}), and nothing was sent there; "
-        "check the target's address and the sign-in of the network"
+        f"{begin}redirected to elsewhere.example.com ({status}), and nothing was sent there; "
+        f"check the target's address and the sign-in of the network{end}"
     )
     assert len(fake.requests) == 1
+
+
+GARBAGE = {
+    "nothing": b"",
+    "HTML": b"<html>oh",
+    "another object": b'{"a": 1}',
+    "a list": b"[]",
+    "half a JSON": b'{"jobExecutionId": "p4Y5P',
+    "no id": b'{"jobExecutionId": ""}',
+    "an id of no address": b'{"jobExecutionId": ".."}',
+    "not packed": b"\x1f\x8b\x00",
+    "an unknown code": b'{"detail": "x", "errorType": "novel"}',
+}
+
+
+@pytest.mark.parametrize("content", GARBAGE.values(), ids=GARBAGE)
+async def test_a_start_with_garbage_for_a_response_is_certainly_refused_by_six_statuses_alone(content):
+    ended: dict[int, type[Exception]] = {}
+    # Each status once over all kinds of garbage; with each kind those that refuse.
+    drawn = range(200 + list(GARBAGE.values()).index(content), 600, len(GARBAGE))
+    for status in {*drawn, 400, 401, 403, 404, 413, 429}:
+        fake = server(httpx.Response(status, content=content))
+        with pytest.raises(errors.ServiceError) as caught:
+            await client(fake).execute_job("J", CONDITION)
+        ended[status] = caught.type
+        assert len(fake.requests) == (4 if status == 429 else 1)
+
+    refused = {status: kind for status, kind in ended.items() if kind is not errors.OutcomeUnknown}
+    assert refused == {
+        400: errors.RequestRejected,
+        401: errors.NotSignedIn,
+        403: errors.NotAllowed,
+        404: errors.NotFound,
+        413: errors.RequestRejected,
+        429: errors.TooManyRequests,
+    }
+
+
+async def test_a_refusal_in_the_service_s_own_words_is_certain_with_any_4xx():
+    fake = server(httpx.Response(409, json={"detail": "is running", "errorType": "bad-state"}))
+
+    with pytest.raises(errors.BadState):
+        await client(fake).execute_job("J", CONDITION)
 
 
 @pytest.mark.parametrize("location", ["https://x:port/", "javascript:alert(1)"])
@@ -260,7 +314,7 @@ async def test_a_retry_after_beyond_the_time_of_a_call_is_left_to_the_caller():
     with pytest.raises(errors.TooManyRequests) as caught:
         await client(fake).get_job("J")
 
-    assert caught.value.retry_after == 600.0
+    assert caught.value.retry_after == 300.0
     assert len(fake.requests) == 1
 
 

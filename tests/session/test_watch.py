@@ -1,6 +1,7 @@
 import asyncio
 from collections.abc import AsyncIterator, Callable, Mapping
 from dataclasses import dataclass, field
+from datetime import datetime, timedelta
 from typing import Any
 
 import pytest
@@ -8,7 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflow_magic import errors
-from dataflow_magic.models.wire import ExecutionDelta, JobExecution
+from dataflow_magic.models.wire import KST, ExecutionDelta, JobExecution
 from dataflow_magic.session.watch import CLOUD_PACE, LOCAL_PACE, Pace, Watch, next_delay
 
 pytestmark = pytest.mark.anyio
@@ -88,6 +89,9 @@ class FakeTime:
     def clock(self) -> float:
         return self.now
 
+    def of_day(self) -> datetime:
+        return datetime(2026, 11, 1, 12, 0, tzinfo=KST) + timedelta(seconds=self.now - 100)
+
     async def sleep(self, seconds: float) -> None:
         assert len(self.naps) < 10_000, "this would never end"
         self.naps.append(round(seconds, 6))
@@ -99,7 +103,13 @@ def watch(service: FakeService, time: FakeTime, **options: Any) -> Watch:
         lambda: service,
         "job",
         PACE,
-        **{"clock": time.clock, "sleep": time.sleep, "jitter": lambda: 0.5, **options},
+        **{
+            "clock": time.clock,
+            "sleep": time.sleep,
+            "jitter": lambda: 0.5,
+            "now": time.of_day,
+            **options,
+        },
     )
 
 
@@ -245,7 +255,18 @@ async def test_retry_after_is_honoured():
     said, time = await follow(service)
 
     assert time.naps == [30.0, 30.0]
-    assert said == {"a": [*["blind: too many requests (429)"] * 2, "COMPLETED"]}
+    words = "blind: too many requests (429); the service asks for no request before"
+    assert said == {"a": [f"{words} 12:00:30 KST", f"{words} 12:01:00 KST", "COMPLETED"]}
+
+
+@pytest.mark.parametrize("error", [errors.TooManyRequests, errors.ServiceBroken])
+async def test_a_wait_no_longer_than_usual_is_not_announced(error):
+    service = FakeService({"a": [error("m", status=503, retry_after=10.0), "COMPLETED"]})
+
+    said, time = await follow(service)
+
+    assert time.naps == [10.0]
+    assert said == {"a": ["blind: m", "COMPLETED"]}
 
 
 async def test_a_failed_list_blinds_every_run_and_sends_no_single_calls():
@@ -254,7 +275,8 @@ async def test_a_failed_list_blinds_every_run_and_sends_no_single_calls():
     said, time = await follow(service)
 
     assert service.calls == ["page 0"] * 3
-    assert said["a"] == said["b"] == ["blind: too many requests (429)", "blind: no answer", "COMPLETED"]
+    asked = "blind: too many requests (429); the service asks for no request before 12:00:30 KST"
+    assert said["a"] == said["b"] == [asked, "blind: no answer", "COMPLETED"]
     assert time.naps == [30.0, 10.0]
 
 
