@@ -23,7 +23,7 @@ from dataflow_magic.models.view import Progress
 from dataflow_magic.models.wire import ExecutionDelta, Job, JobCondition, JobExecution, Page
 from dataflow_magic.settings import CLOUD_ENDPOINT
 
-__all__ = ["Client", "execution_body"]
+__all__ = ["Client", "execution_body", "execution_query"]
 
 M = TypeVar("M", bound=BaseModel)
 
@@ -154,7 +154,7 @@ class Client:
             The request left, and its response was lost or does not describe the run. The request is not sent again,
             since that could start a second run.
         """
-        query = {"triggerId": trigger_id, "workflowId": workflow_id}
+        query = execution_query(trigger_id=trigger_id, workflow_id=workflow_id)
         body = execution_body(condition, parameters)
         execution = await self._create(JobExecution, f"{_job(job_id)}/executions", body, query)
         if execution.job_execution_id in NO_IDS:
@@ -354,6 +354,11 @@ def execution_body(
     if parameters:
         body["parameters"] = dict(parameters)
     return body
+
+
+def execution_query(*, trigger_id: str | None, workflow_id: str | None) -> dict[str, str | None]:
+    """Return the query of executeJob by the page's names."""
+    return {"triggerId": trigger_id, "workflowId": workflow_id}
 
 
 def _job(job_id: str, api: str = API) -> str:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 from urllib.parse import quote
 
-from dataflow_magic.client.client import execution_body
+from dataflow_magic.client.client import execution_body, execution_query
 from dataflow_magic.client.sending import as_curl
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.ledger.ledger import ledger_path
@@ -50,8 +50,8 @@ def dry_run(request: RunRequest, target: Target, environment: Mapping[str, str],
     if not whole:
         notes.append("# a run first reads the job's stored condition; these fields override it")
     path = f"/jobs/{quote(request.job.text, safe='')}/executions"
-    query = {"triggerId": request.trigger_id, "workflowId": request.workflow_id}
     body = execution_body(condition, request.parameters)
+    query = execution_query(**request.query)
     return "\n".join([*notes, as_curl(endpoint, path, body, query, access_key)])
 
 
