@@ -85,8 +85,9 @@ class SignedAuth(httpx.Auth):
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Yield the signed request, and once more after a correction of the clock; see `httpx.Auth`."""
+        signed_with = self.clock_offset
         response, offset = yield from self._attempt(request)
-        if response.status_code != 401 or not self._correct_clock(offset):
+        if response.status_code != 401 or not self._correct_clock(offset, signed_with):
             return
         if not request.extensions.get(CORRECTED):
             request.extensions[CORRECTED] = True
@@ -110,9 +111,12 @@ class SignedAuth(httpx.Auth):
         self._measured = self._measured if offset is None else offset
         return response, offset
 
-    def _correct_clock(self, offset: float | None) -> bool:
-        """Adopt a measured offset that differs from the one in use; return whether it did."""
-        if offset is None or abs(offset - self.clock_offset) <= SKEW_SECONDS:
+    def _correct_clock(self, offset: float | None, signed_with: float) -> bool:
+        """Adopt a measured offset that differs from the one that signed; return whether it did.
+
+        Another request may have corrected the clock meanwhile, so the offset in use does not count.
+        """
+        if offset is None or abs(offset - signed_with) <= SKEW_SECONDS:
             return False
         self.clock_offset = offset if abs(offset) > SKEW_SECONDS else 0.0
         return True

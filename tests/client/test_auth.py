@@ -1,3 +1,4 @@
+import asyncio
 from email.utils import formatdate
 
 import httpx
@@ -92,6 +93,25 @@ async def test_a_start_refused_for_its_clock_is_sent_again():
 
     assert run.job_execution_id
     assert len(fake.requests) == 2
+
+
+async def test_each_of_two_requests_refused_at_once_for_the_clock_is_signed_again():
+    refused, both = [], asyncio.Event()
+
+    async def answer(request: httpx.Request) -> httpx.Response:
+        if abs(int(request.headers["x-ncp-apigw-timestamp"]) / 1000 - NOW) < 300:
+            return httpx.Response(200, json=JOB)
+        refused.append(request)
+        if len(refused) == 2:
+            both.set()
+        await both.wait()
+        return refused_at(NOW)
+
+    transport = httpx.MockTransport(answer)
+    async with Client(ACCESS, SECRET, transport=transport, now=lambda: NOW + 3600) as ours:
+        jobs = await asyncio.gather(ours.get_job("J"), ours.get_job("J"))
+
+    assert [job.name for job in jobs] == ["daily_sales", "daily_sales"]
 
 
 async def test_the_clock_is_measured_at_the_middle_of_the_request():
