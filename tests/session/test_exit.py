@@ -1,13 +1,10 @@
 """A script that ends while a run is active prints nothing of this package's."""
 
-import os
 import subprocess
 import sys
 from pathlib import Path
 
 import pytest
-
-from tests.helpers import ACCESS_KEY, SECRET_KEY, ScriptedService, at_a_port
 
 SCRIPT = """
 import sys, time, dataflow_magic
@@ -23,20 +20,6 @@ def wait():
     print(run.cancel(), run.wait(30), run.status, flush=True)
 threading.Thread(target=wait).start()
 """
-
-
-@pytest.fixture
-def environment(tmp_path):
-    service = ScriptedService(tmp_path / "service")
-    with at_a_port(service) as address:
-        kept = {n: v for n, v in os.environ.items() if not n.startswith(("NCLOUD_", "DATAFLOW_"))}
-        yield kept | {
-            "DATAFLOW_MAGIC_HOME": str(tmp_path / "home"),
-            "DATAFLOW_TARGET": address,
-            "DATAFLOW_LOCAL_ACCESS_KEY": ACCESS_KEY,
-            "DATAFLOW_LOCAL_SECRET_KEY": SECRET_KEY,
-        }
-        service.finish.set()
 
 
 def output_of(environment, script: str, *arguments: str) -> tuple[str, int]:

@@ -5,10 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
-import pytest
-
 from dataflow_magic.ledger.ledger import Ledger
-from tests.helpers import ACCESS_KEY, SECRET_KEY, ScriptedService, at_a_port, eventually
+from tests.helpers import eventually
 
 PROGRAM = """
 import asyncio, multiprocessing, os, sys, time, warnings
@@ -42,20 +40,6 @@ print("ended", process.exitcode)
 process.kill()
 print(run.status in ("READY", "RUNNING"))
 """
-
-
-@pytest.fixture
-def environment(tmp_path):
-    service = ScriptedService(tmp_path / "service")
-    with at_a_port(service) as address:
-        kept = {n: v for n, v in os.environ.items() if not n.startswith(("NCLOUD_", "DATAFLOW_"))}
-        yield kept | {
-            "DATAFLOW_MAGIC_HOME": str(tmp_path / "home"),
-            "DATAFLOW_TARGET": address,
-            "DATAFLOW_LOCAL_ACCESS_KEY": ACCESS_KEY,
-            "DATAFLOW_LOCAL_SECRET_KEY": SECRET_KEY,
-        }
-        service.finish.set()
 
 
 def program(environment, more: str) -> subprocess.Popen[str]:
