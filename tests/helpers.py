@@ -32,6 +32,7 @@ from traitlets.config import Config
 
 from dataflow_magic.cell.run import make_request
 from dataflow_magic.errors import ConfigError
+from dataflow_magic.files import try_lock
 from dataflow_magic.local.engine import Engine
 from dataflow_magic.local.http.app import Backend, Keys, create_app
 from dataflow_magic.local.options import Contract
@@ -100,7 +101,7 @@ class ScriptedService(httpx.AsyncBaseTransport):
     """
 
     def __init__(self, folder: Path, contract: Contract = Contract.EXECUTE_JOB) -> None:
-        folder.mkdir(parents=True, exist_ok=True)
+        (folder / "objects").mkdir(parents=True, exist_ok=True)
         self.folder = folder
         self.contract = contract
         (folder / "state.sqlite3").write_bytes(_seeded())
@@ -241,12 +242,19 @@ def at_a_port(service: ScriptedService) -> Iterator[str]:
     server = uvicorn.Server(config)
     thread = threading.Thread(target=server.run)
     thread.start()
+    lock = None
     try:
         eventually(lambda: server.started, "the server accepts requests")
-        yield f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        endpoint = f"http://127.0.0.1:{server.servers[0].sockets[0].getsockname()[1]}"
+        if folder := getattr(service, "folder", None):  # as a local service does beside its objects
+            (folder / "service.json").write_text(json.dumps({"endpoint": endpoint}))
+            lock = try_lock(folder / "service.lock")
+        yield endpoint
     finally:
         server.should_exit = True
         thread.join(PATIENCE)
+        if lock is not None:
+            os.close(lock)
 
 
 @functools.cache

@@ -8,20 +8,22 @@ from __future__ import annotations
 
 import asyncio
 import io
+import json
 import os
 import re
 from pathlib import Path
 from typing import TYPE_CHECKING, Protocol
+from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
 from dataflow_magic.errors import DataflowError
-from dataflow_magic.files import InvalidKey, object_path, write_whole
+from dataflow_magic.files import InvalidKey, is_locked, object_path, write_whole
 
 if TYPE_CHECKING:
     from obstore.store import S3Store
 
-__all__ = ["CloudObjects", "FolderObjects", "NoObject", "Objects"]
+__all__ = ["CloudObjects", "FolderObjects", "NoObject", "Objects", "folder_of_service"]
 
 CLOUD_ENDPOINT = "https://kr.object.ncloudstorage.com"
 CLOUD_REGION = "kr-standard"
@@ -101,6 +103,38 @@ class FolderObjects:
             raise _failed(path, "written", error) from None
 
 
+def folder_of_service(folder: Path, endpoint: str) -> FolderObjects:
+    """Return the objects in the folder that the service at an endpoint names as its own.
+
+    Any program may listen on this machine and name any folder. A local service of this user has published its address beside
+    its object folder, and holds the folder's lock while it runs.
+
+    Raises
+    ------
+    DataflowError
+        The folder is no object folder of this user, or belongs to a service at another address.
+    """
+    published = folder.parent / "service.json"
+    try:
+        is_whole = (
+            folder.name == "objects" and folder.is_absolute() and folder.is_dir() and published.is_file()
+        )
+        if not is_whole or not is_locked(folder.parent / "service.lock"):
+            why = "that is no object folder of a running local service"
+        elif {path.stat().st_uid for path in (folder, folder.parent, published)} != {os.getuid()}:
+            why = "that belongs to another user"
+        elif not _is_same(endpoint, json.loads(published.read_text(encoding="utf-8"))["endpoint"]):
+            why = "a service at another address has that folder"
+        else:
+            return FolderObjects(folder)
+    except (OSError, ValueError, TypeError, KeyError, AttributeError, RecursionError) as error:
+        why = f"that cannot be checked ({type(error).__name__})"
+    raise DataflowError(
+        f"the service at {endpoint} names {str(folder)!r} as its object folder, but {why}; "
+        "its objects are neither read nor written: start it as this user with dataflow-magic local"
+    )
+
+
 class CloudObjects:
     """Objects in the cloud's object storage.
 
@@ -175,6 +209,11 @@ class CloudObjects:
             retry_config={"max_retries": 2},
         )
         return store, key
+
+
+def _is_same(endpoint: str, published: str) -> bool:
+    asked, known = urlsplit(endpoint), urlsplit(published)
+    return asked.port == known.port and asked.hostname in {"localhost", known.hostname}
 
 
 def _tail(file: Path, most: int) -> bytes:

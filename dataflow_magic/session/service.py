@@ -14,7 +14,7 @@ from pydantic import SecretStr
 
 from dataflow_magic import errors
 from dataflow_magic.client.client import Client
-from dataflow_magic.client.objects import CloudObjects, FolderObjects, Objects
+from dataflow_magic.client.objects import CloudObjects, FolderObjects, Objects, folder_of_service
 from dataflow_magic.models.view import Progress
 from dataflow_magic.session.watch import CLOUD_PACE, LOCAL_PACE, Listener, Pace, Watch
 from dataflow_magic.settings import Target, is_loopback
@@ -122,16 +122,23 @@ class Service:
             watch.add(run_id, listener)
 
     async def objects(self) -> Objects:
-        """Return the store of this target's objects."""
+        """Return the store of this target's objects.
+
+        Raises
+        ------
+        DataflowError
+            A service names a folder that is not its own; see `folder_of_service`.
+        """
         if self._objects is None:
-            folder = self._address.objects
-            if folder is None and is_loopback(self.endpoint):
-                folder = await self.client.local_objects()
-            self._objects = (
-                FolderObjects(folder)
-                if folder
-                else CloudObjects(self._address.access_key, self._address.secret_key)
-            )
+            named = None
+            if self._address.objects is None and is_loopback(self.endpoint):
+                named = await self.client.local_objects()
+            if self._address.objects is not None:
+                self._objects = FolderObjects(self._address.objects)
+            elif named is not None:
+                self._objects = await asyncio.to_thread(folder_of_service, named, self.endpoint)
+            else:
+                self._objects = CloudObjects(self._address.access_key, self._address.secret_key)
         return self._objects
 
     async def progress(self, job_id: str, run_id: str) -> Progress | None:

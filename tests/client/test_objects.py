@@ -1,15 +1,19 @@
+import json
+import os
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from pathlib import Path
 
 import pytest
 from pydantic import SecretStr
 
-from dataflow_magic.client.objects import CloudObjects, FolderObjects, NoObject
+from dataflow_magic.client.objects import CloudObjects, FolderObjects, NoObject, folder_of_service
 from dataflow_magic.errors import DataflowError
+from dataflow_magic.files import try_lock
 
 pytestmark = pytest.mark.anyio
 
@@ -90,6 +94,76 @@ async def test_a_path_that_no_object_can_have_is_refused(tmp_path, path):
         assert str(refused.value) == refusal
     assert (tmp_path / "outside.log").read_text() == "outside"
     assert list((tmp_path / "objects" / "bucket").iterdir()) == []
+
+
+@pytest.fixture
+def locked(tmp_path):
+    """The lock that the service of the folder ``data`` holds."""
+    (tmp_path / "data").mkdir()
+    lock = try_lock(tmp_path / "data" / "service.lock")
+    assert lock is not None
+    yield lock
+    os.close(lock)
+
+
+def published(folder: Path, endpoint: str = "http://127.0.0.1:8970") -> Path:
+    (folder / "objects" / "bucket").mkdir(parents=True)
+    (folder / "service.json").write_text(json.dumps({"endpoint": endpoint}))
+    return folder / "objects"
+
+
+@pytest.mark.usefixtures("locked")
+@pytest.mark.parametrize(
+    "endpoint", ["http://127.0.0.1:8970", "http://localhost:8970", "http://127.0.0.1:8970/"]
+)
+async def test_a_local_service_of_this_user_names_its_folder(tmp_path, endpoint):
+    objects = folder_of_service(published(tmp_path / "data"), endpoint)
+
+    await objects.put("bucket/x", b"x")
+    assert (tmp_path / "data" / "objects" / "bucket" / "x").read_bytes() == b"x"
+
+
+@pytest.mark.usefixtures("locked")
+@pytest.mark.parametrize(
+    ("named", "content", "why"),
+    [
+        ("objects", '{"endpoint": "http://127.0.0.1:8971"}', "a service at another address has that folder"),
+        ("objects", '{"endpoint": "http://127.0.0.2:8970"}', "a service at another address has that folder"),
+        ("objects", "", r"that cannot be checked \(JSONDecodeError\)"),
+        ("objects", "[]", r"that cannot be checked \(TypeError\)"),
+        ("objects", "{}", r"that cannot be checked \(KeyError\)"),
+        ("objects", '{"endpoint": 1}', r"that cannot be checked \(AttributeError\)"),
+        ("objects/bucket", "{}", "that is no object folder of a running local service"),
+        ("none/objects", "{}", "that is no object folder of a running local service"),
+        (".", "{}", "that is no object folder of a running local service"),
+        ("objects\0", "{}", "that is no object folder of a running local service"),
+    ],
+)
+def test_a_folder_that_is_not_the_service_s_own_is_refused(tmp_path, named, content, why):
+    published(tmp_path / "data")
+    (tmp_path / "data" / "service.json").write_text(content)
+
+    with pytest.raises(DataflowError, match=f"^the service at http://127.0.0.1:8970 names .*, but {why}; "):
+        folder_of_service(tmp_path / "data" / named, "http://127.0.0.1:8970")
+
+
+def test_the_folder_of_a_killed_service_is_refused(tmp_path):
+    objects = published(tmp_path / "data")
+    (tmp_path / "data" / "service.lock").touch()
+
+    with pytest.raises(DataflowError, match="but that is no object folder of a running local service; "):
+        folder_of_service(objects, "http://127.0.0.1:8970")
+
+
+@pytest.mark.usefixtures("locked")
+@pytest.mark.skipif(os.getuid() != 0, reason="only root may give a file away")
+@pytest.mark.parametrize("given", ["objects", "service.json", "."])
+def test_a_folder_of_another_user_is_refused(tmp_path, given):
+    objects = published(tmp_path / "data")
+    os.chown(tmp_path / "data" / given, 12345, -1)
+
+    with pytest.raises(DataflowError, match="but that belongs to another user; "):
+        folder_of_service(objects, "http://127.0.0.1:8970")
 
 
 IN_A_FORK = """

@@ -398,7 +398,7 @@ def test_a_wrong_script_is_one_line_and_changes_nothing(scene, terminal, cell, s
     assert (ran.out + ran.err).startswith(said)
     assert (ran.out + ran.err).count("\n") == 1
     assert changes(scene) == []
-    assert not (scene.service.folder / "objects").exists()
+    assert list((scene.service.folder / "objects").iterdir()) == []
 
 
 def test_a_script_that_another_program_wrote_is_kept(scene, terminal):

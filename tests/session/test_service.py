@@ -12,6 +12,7 @@ from pydantic import SecretStr
 from dataflow_magic.client import Client
 from dataflow_magic.client.objects import CloudObjects, FolderObjects
 from dataflow_magic.errors import ConfigError, DataflowError
+from dataflow_magic.files import try_lock
 from dataflow_magic.models.view import Progress
 from dataflow_magic.models.wire import JobExecution
 from dataflow_magic.session.service import Service, ServiceAddress, ServicePool
@@ -145,8 +146,14 @@ async def test_a_watch_follows_a_service_that_moved():
     ],
     ids=["a folder that is known", "a local service", "a stranger on this machine", "another machine"],
 )
-async def test_objects_are_where_the_target_keeps_them(endpoint, folder, answer, kind, asked):
+async def test_objects_are_where_the_target_keeps_them(endpoint, folder, answer, kind, asked, tmp_path):
     requests: list[httpx.Request] = []
+    (tmp_path / "objects").mkdir()
+    (tmp_path / "service.json").write_text('{"endpoint": "http://127.0.0.1:1"}')
+    lock = try_lock(tmp_path / "service.lock")
+    assert lock is not None
+    if "objects" in answer:
+        answer = {"objects": str(tmp_path / "objects")}
 
     def answer_folder(request: httpx.Request) -> httpx.Response:
         requests.append(request)
@@ -155,10 +162,18 @@ async def test_objects_are_where_the_target_keeps_them(endpoint, folder, answer,
     made = service(answer_folder, endpoint, objects=Path(folder) if folder else None)
 
     first, second = await made.objects(), await made.objects()
+    os.close(lock)
 
     assert type(first) is kind
     assert first is second
     assert len(requests) == asked
+
+
+async def test_a_folder_that_a_stranger_names_is_refused(tmp_path):
+    made = service(lambda _: httpx.Response(200, json={"objects": str(tmp_path)}), "http://127.0.0.1:1")
+
+    with pytest.raises(DataflowError, match=r"names .* as its object folder, but that is no object folder"):
+        await made.objects()
 
 
 async def test_the_repr_and_attributes_of_a_service_contain_no_secret():
