@@ -92,6 +92,12 @@ class Kernel:
             message["header"]["subshell_id"] = subshell
         self._client.shell_channel.send(message)
 
+    def refuse_widgets(self) -> None:
+        """Close the connection of every widget, as a front end does that has none."""
+        for model in self.models:
+            closed = self._client.session.msg("comm_close", {"comm_id": model, "data": {}})
+            self._client.shell_channel.send(closed)
+
     def _next(self, seconds: float) -> dict[str, Any] | None:
         try:
             message: dict[str, Any] = self._client.get_iopub_msg(timeout=seconds)

@@ -5,20 +5,26 @@ No timer and no thread: the painter calls `LiveCard.update`, from any thread.
 
 from __future__ import annotations
 
+import logging
 import threading
 from collections import deque
 from collections.abc import Callable
-from typing import Any, Final, Generic
+from typing import TYPE_CHECKING, Any, Final, Generic
 from uuid import uuid4
 
 from IPython.display import display as ipython_display
-from ipywidgets import VBox
 
 from dataflow_magic.card.actions import Actions
 from dataflow_magic.card.look import Look, S
-from dataflow_magic.card.widgets import Widgets
+
+if TYPE_CHECKING:
+    from ipywidgets import VBox
+
+    from dataflow_magic.card.widgets import Widgets
 
 __all__ = ["Display", "LiveCard"]
+
+logger = logging.getLogger(__name__)
 
 MOST_RETIRED: Final = 50
 """Outputs of finished cards that keep a widget; each holds five models in the kernel and in every open page."""
@@ -29,6 +35,9 @@ Display = Callable[..., object]
 
 class LiveCard(Generic[S]):
     """One card, in as many outputs as it was shown in: core widgets while it lives, plain HTML and text after that.
+
+    Where ipywidgets is missing or raises, or where the front end closes the widgets' connection because it has no
+    widgets, the card falls back to HTML and text, also in the outputs it is shown in already.
 
     Parameters
     ----------
@@ -66,25 +75,18 @@ class LiveCard(Generic[S]):
     def show(self, state: S) -> None:
         """Show the card below the running cell, and keep that output up to date from now on."""
         with self._lock:
-            self._show_state(state)
-            self._outputs.show()
+            self._outputs.attempt(lambda: self._show_state(state), self._outputs.show)
 
     def show_below(self, state: S) -> None:
         """Show the card below the other one, in its outputs."""
         with self._lock:
-            self._show_state(state)
-            self._outputs.refresh()
+            self._outputs.attempt(lambda: self._show_state(state), self._outputs.refresh)
 
     def update(self, state: S, *, whole: bool = True) -> None:
         """Repaint what has changed, all of it or the small parts only; after `finish` repaint nothing."""
         with self._lock:
-            if self._is_finished:
-                return
-            if self._widgets is not None:
-                self._paint(state, whole=whole)
-            elif whole and self._state is not None and self._state.timeless() != state.timeless():
-                self._state = state
-                self._outputs.refresh()
+            if not self._is_finished:
+                self._outputs.attempt(lambda: self._update(state, whole=whole))
 
     def finish(self, state: S) -> None:
         """Replace every output by HTML and text that need no kernel, then close the widgets but one.
@@ -96,16 +98,22 @@ class LiveCard(Generic[S]):
         with self._lock:
             self._is_finished = True
             self._state = state
-            if self._widgets is not None:
-                self._widgets.retire(state)
-            self._outputs.refresh()
+            self._outputs.attempt(lambda: self._finish(state))
 
     def offer(self) -> None:
         """Enable the buttons again, after their work is done or has failed."""
         with self._lock:
-            if self._widgets is not None and self._state is not None and not self._is_finished:
-                self._widgets.offer()
-                self._paint(self._state, whole=False)
+            self._outputs.attempt(self._offer)
+
+    @property
+    def fault(self) -> BaseException | None:
+        """Why the card has no widgets although it should have; None while it has them, or should have none."""
+        return self._outputs.fault
+
+    @property
+    def is_interactive(self) -> bool:
+        """Whether the card has widgets while it lives."""
+        return self._outputs.interactive
 
     # For `_Outputs`
 
@@ -129,6 +137,10 @@ class LiveCard(Generic[S]):
         """Its widgets, None where there are none."""
         return self._widgets
 
+    def drop_widgets(self) -> None:
+        """Continue without widgets."""
+        self._widgets = None
+
     def bundle(self) -> tuple[str, str]:
         """Return the card as HTML and as plain text; both are empty before it is shown."""
         return (self._look.html(self._state), self._look.text(self._state)) if self._state else ("", "")
@@ -137,10 +149,28 @@ class LiveCard(Generic[S]):
         is_live = self._outputs.interactive and not self._is_finished and not state.is_final
         if is_live and self._widgets is None:
             self._widgets = self._look.widgets(state, self._actions, self._click)
+            self._widgets.on_refused(self._outputs.refused)
         if not self._is_finished:
             self._paint(state, whole=True)
         self._state = state
         self._is_finished = self._is_finished or state.is_final
+
+    def _update(self, state: S, *, whole: bool) -> None:
+        if self._widgets is not None:
+            self._paint(state, whole=whole)
+        elif whole and self._state is not None and self._state.timeless() != state.timeless():
+            self._state = state
+            self._outputs.refresh()
+
+    def _finish(self, state: S) -> None:
+        if self._widgets is not None:
+            self._widgets.retire(state)
+        self._outputs.refresh()
+
+    def _offer(self) -> None:
+        if self._widgets is not None and self._state is not None and not self._is_finished:
+            self._widgets.offer()
+            self._paint(self._state, whole=False)
 
     def _click(self, button: str) -> None:
         with self._lock:
@@ -166,6 +196,7 @@ class _Outputs:
 
     def __init__(self, display: Display, *, interactive: bool) -> None:
         self.interactive = interactive
+        self.fault: BaseException | None = None
         self.lock = threading.RLock()
         self.cards: list[LiveCard[Any]] = []
         self._display = display
@@ -173,6 +204,25 @@ class _Outputs:
         self._shown: dict[str, tuple[object, ...] | None] = {}
         self._frame: VBox | None = None
         self._is_retired = False
+
+    def attempt(self, *steps: Callable[[], None]) -> None:
+        """Do the steps; if one fails with widgets, do all again without."""
+        try:
+            for step in steps:
+                step()
+        except Exception as error:
+            if not self.interactive:
+                raise
+            self.fault = error
+            self._drop_widgets()
+            for step in steps:
+                step()
+
+    def refused(self) -> None:
+        """Continue without widgets: the front end has closed their connection."""
+        with self.lock:
+            if self.interactive and not all(card.is_finished for card in self.cards):
+                self._drop_widgets()
 
     def show(self) -> None:
         """Show the cards in one more output."""
@@ -211,10 +261,20 @@ class _Outputs:
         if not boxes or all(card.is_finished for card in self.cards):
             return None
         if self._frame is None:
+            from ipywidgets import VBox  # late: a card without widgets does without the package
+
             self._frame = VBox(boxes, layout=boxes[0].layout).add_class("dfm-pile")
         elif len(self._frame.children) != len(boxes):
             self._frame.children = boxes
         return self._frame
+
+    def _drop_widgets(self) -> None:
+        logger.debug("cards continue without widgets", exc_info=self.fault)
+        self.interactive = False
+        self._frame = None
+        for card in self.cards:
+            card.drop_widgets()
+        self._freeze()
 
     def _freeze(self) -> None:
         states = self._states()

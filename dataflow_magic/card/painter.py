@@ -15,7 +15,7 @@ from typing import Any, Final, Generic, Protocol, TypeVar
 
 from dataflow_magic.card.front_end import FrontEnd, current_shell, front_end
 from dataflow_magic.card.look import S, State
-from dataflow_magic.card.presenter import Presenter
+from dataflow_magic.card.presenter import Presenter, named
 
 __all__ = ["PAINT_SECONDS", "Painted", "Painter", "Submit"]
 
@@ -80,9 +80,8 @@ class Painter(Generic[S]):
         """Show the card below the running cell, or below another card, and keep it up to date there."""
         self._is_waited_on = False
         self._shown_in = None
-        self._presenter.show(self._painted.card_state(), above=above.presenter if above else None)
+        self._show(above=above)
         self._paint_in_background()
-        self._was_shown()
 
     def show_and_wait(self, wait: Callable[[Callable[[], None]], None]) -> None:
         """Show the card below the running cell and block in `wait`; if that raises, the loop repaints from then on.
@@ -96,8 +95,7 @@ class Painter(Generic[S]):
         self._shown_in = _execution_count()
         self._is_waited_on = True
         try:
-            self._presenter.show(self._painted.card_state(kernel_waits=True))
-            self._was_shown()
+            self._show(kernel_waits=True)
             wait(self._paint_waiting)
         except BaseException:
             self._is_waited_on = False
@@ -129,12 +127,22 @@ class Painter(Generic[S]):
             logger.debug("the card of %r could not be painted", self._painted, exc_info=True)
             return 1.0
 
-    def _was_shown(self) -> None:
-        if self._presenter.is_shown:
-            self._on_show()
+    def _show(self, *, above: Painter[S] | None = None, kernel_waits: bool = False) -> None:
+        """Show the card, or say what prevents it: the cell that shows it has started a run and must not fail for it."""
+        try:
+            state = self._painted.card_state(kernel_waits=kernel_waits)
+            self._presenter.show(state, above=above.presenter if above else None)
+            if self._presenter.is_shown:
+                self._on_show()
+        except Exception as error:
+            logger.debug("the card of %r could not be shown", self._painted, exc_info=True)
+            self._presenter.say(f"{self._painted!r} (its card could not be shown: {named(error)})")
 
     def _paint_waiting(self) -> None:
-        self._presenter.update(self._painted.card_state(kernel_waits=True), kernel_waits=True)
+        try:
+            self._presenter.update(self._painted.card_state(kernel_waits=True), kernel_waits=True)
+        except Exception:
+            logger.debug("the card of %r could not be painted", self._painted, exc_info=True)
 
     def _paint_in_background(self) -> None:
         if not self._presenter.is_shown:

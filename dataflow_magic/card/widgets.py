@@ -55,6 +55,11 @@ class Widgets(ABC, Generic[S]):
     def offer(self) -> None:
         """Forget the clicks, so that the buttons can be used again."""
 
+    def on_refused(self, work: Callable[[], None]) -> None:
+        """Call `work` when a front end closes the connection of the card, as one does that knows no widgets."""
+        if self.box.comm is not None:
+            self.box.comm.on_close(lambda _: work())
+
     def retire(self, state: S) -> None:
         """Show the whole card in one widget and close the others."""
         self._set(self._last, "value", self._html(state))

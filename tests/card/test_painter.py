@@ -43,8 +43,15 @@ class Presenter:
     def __init__(self) -> None:
         self.painted: asyncio.Queue[tuple[str, float]] = asyncio.Queue()
         self.faults: list[Exception] = []
+        self.faults_of_showing: list[Exception] = []
+        self.said: list[str] = []
 
-    def show(self, state: State, *, above: object = None) -> None: ...
+    def show(self, state: State, *, above: object = None) -> None:  # noqa: ARG002
+        if self.faults_of_showing:
+            raise self.faults_of_showing.pop()
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
 
     def update(self, state: State, *, kernel_waits: bool = False) -> float:  # noqa: ARG002
         if self.faults:
@@ -109,6 +116,30 @@ async def test_without_a_change_the_card_is_painted_by_its_tick():
     await stage.end()
 
     assert min(later - earlier for earlier, later in pairwise(times)) >= 0.99 * 0.7
+
+
+@pytest.mark.parametrize("fault", [TypeError("a bug"), OSError(5, "Input/output error"), ImportError("no")])
+async def test_a_card_that_cannot_be_shown_or_painted_fails_no_cell_and_no_wait(fault):
+    stage = Stage()
+    stage.presenter.faults_of_showing = [fault, fault]
+    stage.painter.show()
+    waited = []
+
+    def wait(paint: Callable[[], None]) -> None:
+        stage.presenter.faults = [fault]
+        paint()
+        paint()
+        waited.append(True)
+
+    stage.painter.show_and_wait(wait)
+    await stage.end()
+
+    assert waited == [True]
+    assert len(stage.presenter.said) == 2
+    assert all(
+        line.endswith(f"could not be shown: {type(fault).__name__}: {fault})")
+        for line in stage.presenter.said
+    )
 
 
 async def test_a_card_that_could_not_be_painted_is_painted_later():

@@ -7,6 +7,8 @@ from types import SimpleNamespace
 from typing import Any
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dataflow_magic.card.actions import Actions
 from dataflow_magic.card.front_end import FrontEnd, front_end, is_headless
@@ -79,7 +81,8 @@ class Card:
     """Records its calls."""
 
     def __init__(self, *, interactive: bool) -> None:
-        self.interactive = interactive
+        self.interactive = self.is_interactive = interactive
+        self.fault: Exception | None = None
         self.calls: list[tuple[str, object]] = []
 
     def show(self, state: Any) -> None:
@@ -102,6 +105,9 @@ class Stage:
         self.now = 0.0
         self.lines: list[str] = []
         self.cards: list[Card] = []
+        self.no_card: Exception | None = None
+        self.fault: Exception | None = None
+        self.noted: set[str] = set()
         self.presenter = Presenter[Any](
             look,
             Actions(),
@@ -109,10 +115,14 @@ class Stage:
             make_card=self._make_card,
             write=self.lines.append,
             clock=lambda: self.now,
+            noted=self.noted,
         )
 
     def _make_card(self, _look: Look[Any], _actions: Actions, *, interactive: bool) -> Any:
+        if self.no_card is not None:
+            raise self.no_card
         self.cards.append(Card(interactive=interactive))
+        self.cards[-1].fault = self.fault
         return self.cards[-1]
 
 
@@ -218,3 +228,48 @@ def test_a_terminal_prints_to_standard_output_by_default(capsys):
     Presenter(RUN_CARD, Actions(), FrontEnd.TERMINAL).show(run_state("COMPLETED"))
 
     assert capsys.readouterr().out.startswith("COMPLETED  daily")
+
+
+FAULTS = st.builds(
+    lambda kind, text: kind(text),
+    st.sampled_from(
+        [ImportError, ModuleNotFoundError, TypeError, RuntimeError, OSError, KeyError, ValueError]
+    ),
+    st.text(max_size=300),
+)
+
+
+@given(FAULTS)
+def test_a_card_that_no_output_takes_is_written_as_text_instead(fault):
+    stage = Stage(RUN_CARD, FrontEnd.WIDGETS)
+    stage.no_card = fault
+    stage.presenter.show(run_state("READY"))
+    stage.presenter.update(run_state("RUNNING"), kernel_waits=True)
+    stage.presenter.update(run_state("COMPLETED"), kernel_waits=True)
+
+    assert stage.lines[0] == to_text(run_state("READY"))
+    assert stage.lines[-1] == to_text(run_state("COMPLETED"))
+    assert not stage.presenter.is_live
+
+
+@given(FAULTS)
+def test_a_card_that_lost_its_widgets_says_so_once_with_the_remedy(fault):
+    stage = Stage(RUN_CARD, FrontEnd.WIDGETS)
+    stage.fault = fault
+    for _ in range(2):
+        stage.presenter.show(run_state("READY"))
+
+    (note,) = stage.lines
+    assert note.startswith(
+        "Note: cards have no buttons here, because ipywidgets does not work in this kernel ("
+    )
+    assert note.endswith("). Run %pip install -U ipywidgets and restart the kernel.")
+    assert len(note.splitlines()) == 1
+    assert len(note) < 500
+
+
+def test_a_note_that_cannot_be_written_fails_no_cell():
+    def write(_: str) -> None:
+        raise OSError(5, "Input/output error")
+
+    Presenter[Any](RUN_CARD, Actions(), FrontEnd.STATIC, write=write).say("a note")

@@ -17,6 +17,7 @@ from hypothesis import strategies as st
 
 from dataflow_magic.card.actions import Actions
 from dataflow_magic.card.format import Kind, Row, tick_seconds
+from dataflow_magic.card.look import Look
 from dataflow_magic.card.output import MOST_RETIRED, LiveCard
 from dataflow_magic.card.run import RUN_CARD
 from dataflow_magic.card.run.html import to_html, to_text
@@ -874,3 +875,82 @@ class TestWithoutWidgets:
         static_card.update(at(12, RUNNING))
         assert "as of 12:00:12 KST" in read_outputs(outputs)[0]
         assert outputs.calls == 2
+
+
+class TestWidgetsThatFail:
+    """ipywidgets may be missing, may not fit the kernel, and may fail at any moment; the run has started already."""
+
+    @given(
+        steps=st.lists(
+            st.sampled_from(["show", "update", "update part", "offer", "finish"]), min_size=1, max_size=8
+        ),
+        works_for=st.integers(0, 12),
+        fault=st.sampled_from(
+            [ModuleNotFoundError("No module named 'ipywidgets'"), TypeError("x"), OSError(5)]
+        ),
+    )
+    def test_the_card_goes_on_as_html_in_every_output_it_has(self, steps, works_for, fault):
+        outputs, left = Outputs(), [works_for]
+        card = LiveCard(failing(left, fault), Actions(), display=outputs)
+        card.show(at(4, READY))
+        is_finished = False
+        for second, step in enumerate(steps, 5):
+            match step:
+                case "show":
+                    card.show(at(second, RUNNING if not is_finished else COMPLETED))
+                case "update" | "update part":
+                    card.update(at(second, RUNNING), whole=step == "update")
+                case "offer":
+                    card.offer()
+                case "finish":
+                    is_finished = True
+                    card.finish(at(190, COMPLETED))
+        card.finish(at(190, COMPLETED))
+
+        assert outputs.kinds == [{"text/html", "text/plain"}] * (1 + steps.count("show"))
+        assert all(text.startswith("✓ COMPLETED") for text in read_outputs(outputs))
+        assert card.fault is (fault if left[0] < 0 else None)
+        assert card.is_interactive is (card.fault is None)
+
+    def test_an_output_that_fails_without_widgets_too_is_reported(self):
+        def no_display(*_: object, **__: object) -> None:
+            raise OSError(5, "Input/output error")
+
+        with pytest.raises(OSError, match="Input/output error"):
+            LiveCard(RUN_CARD, Actions(), display=no_display).show(at(4, READY))
+
+    def test_a_front_end_that_closes_the_connection_gets_html_from_then_on(self, made, outputs):
+        card = LiveCard(RUN_CARD, Actions(), display=outputs)
+        card.show(at(4, READY))
+        card.update(at(5, RUNNING))
+        refused = [widget.comm for widget in made if widget.comm is not None]
+        for connection in refused:
+            connection.handle_close({"content": {"data": {}}})
+
+        assert outputs.kinds == [{"text/html", "text/plain"}]
+        card.update(at(6, FAILED))
+        assert read_outputs(outputs)[0].startswith("✕ FAILED")
+        assert card.fault is None
+
+
+def failing(left: list[int], fault: Exception) -> Look[CardState]:
+    """Return the card of a run whose widgets raise once they were used ``left[0]`` times."""
+
+    def count() -> None:
+        left[0] -= 1
+        if left[0] < 0:
+            raise fault
+
+    class Failing:
+        def __init__(self, widgets: Any) -> None:
+            self._widgets = widgets
+
+        def __getattr__(self, name: str) -> Any:
+            count()
+            return getattr(self._widgets, name)
+
+    def widgets(state: CardState, actions: Actions, on_click: Callable[[str], None]) -> Any:
+        count()
+        return Failing(RUN_CARD.widgets(state, actions, on_click))
+
+    return replace(RUN_CARD, widgets=widgets)

@@ -136,6 +136,46 @@ def test_github_strips_no_word_of_the_card_and_joins_none(saved):
     assert_shown_in_order(words, ("FAILED", "broken", run_id_of(saved[2])))
 
 
+@pytest.mark.parametrize(
+    ("source", "why"),
+    [
+        (None, "ModuleNotFoundError: No module named 'ipywidgets'"),
+        ("import no_such_package", "ModuleNotFoundError: No module named 'no_such_package'"),
+        ("raise RuntimeError('built for another kernel')", "RuntimeError: built for another kernel"),
+        ("", "ImportError: cannot import name 'HTML' from 'ipywidgets'"),
+    ],
+    ids=["missing", "half installed", "broken", "an empty module"],
+)
+def test_a_kernel_without_working_ipywidgets_starts_the_run_and_says_so_once(
+    environment, tmp_path, source, why
+):
+    (tmp_path / "ipywidgets.py").write_text(
+        source if source is not None else "raise ModuleNotFoundError(\"No module named 'ipywidgets'\")"
+    )
+    with open_kernel(environment | {"PYTHONPATH": str(tmp_path)}) as kernel:
+        first = kernel.run("%%dataflow_run daily_sales\nday = 1")
+        again = kernel.run("%%dataflow_run daily_sales --wait\nday = 2")
+        listed = kernel.run("runs = %dataflow_runs\nprint(len(runs))")
+
+    (card,) = (shown for shown in first if "text/html" in shown)
+    (note,) = (shown["stdout"] for shown in first if "stdout" in shown)
+    assert set(card) == {"text/html", "text/plain"}
+    assert note.startswith("Note: cards have no buttons here")
+    assert why in note
+    assert [set(shown) for shown in again] == [{"text/html", "text/plain"}]
+    assert listed == [{"stdout": "2\n"}]
+
+
+def test_a_front_end_without_widgets_sees_the_end_of_the_run(environment):
+    with open_kernel(environment) as kernel:
+        kernel.run("%%dataflow_run slow -o run\nday = 7")
+        kernel.refuse_widgets()
+        kernel.run("run.cancel()")
+        last = kernel.until_shown("CANCELED  slow")
+
+    assert set(last) == {"text/html", "text/plain"}
+
+
 def test_a_text_front_end_shows_the_card_as_text_at_once_and_on_display(environment):
     # As qtconsole and the console do: input can be asked for, of a bundle the plain text is shown, and no later
     # message to an output that is there already.
