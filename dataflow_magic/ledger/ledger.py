@@ -15,6 +15,7 @@ import threading
 import weakref
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
+from dataclasses import astuple, fields
 from pathlib import Path
 from statistics import median
 from typing import NamedTuple
@@ -24,6 +25,7 @@ import platformdirs
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.files import is_locked, try_lock
 from dataflow_magic.ledger.record import RunRecord, parameters_of, record_of
+from dataflow_magic.models.attempt import Attempt
 from dataflow_magic.models.secret import secret_names
 from dataflow_magic.models.view import UNCLEAR, Past, RunView
 from dataflow_magic.models.wire import RunState
@@ -79,6 +81,25 @@ MIGRATIONS = (
       FROM runs, json_each(coalesce(nullif(parameters, ''), '{}')) AS each GROUP BY job_id, name
       UNION ALL SELECT job_id, '', job, count(*), 0 FROM runs GROUP BY job_id;
     """,
+    """
+    ALTER TABLE runs ADD COLUMN marker TEXT;
+    ALTER TABLE runs ADD COLUMN found_by TEXT NOT NULL DEFAULT '';
+    ALTER TABLE runs ADD COLUMN keeps_attempts INTEGER NOT NULL DEFAULT 0;
+    CREATE TABLE attempts (
+      key TEXT NOT NULL,
+      number INTEGER NOT NULL,
+      signed_ms INTEGER NOT NULL,
+      sent_us INTEGER NOT NULL,
+      sent_steady_us INTEGER NOT NULL,
+      boot TEXT NOT NULL,
+      offset_us INTEGER,
+      uncertainty_us INTEGER,
+      ended_us INTEGER,
+      ended_steady_us INTEGER,
+      outcome TEXT NOT NULL,
+      PRIMARY KEY (key, number)
+    ) WITHOUT ROWID;
+    """,
 )
 """Each brings a file from one version to the next; ``PRAGMA user_version`` is the version of a file."""
 
@@ -97,6 +118,11 @@ TABLE_FIELDS = FIELDS.replace("execution", "''")
 CHANGING = (
     "run_id", "job", "status", "running", "ended", "error", "phase", "is_live", "story", "endpoint", "execution"
 )  # fmt: skip
+ATTEMPT_FIELDS = tuple(field.name for field in fields(Attempt))
+KEEP = (
+    f"INSERT OR REPLACE INTO attempts (key, {', '.join(ATTEMPT_FIELDS)}) "  # noqa: S608 - fixed text
+    f"VALUES (?{', ?' * len(ATTEMPT_FIELDS)})"
+)
 COUNT = (
     "INSERT INTO names VALUES (?, ?, ?, 1, ?) ON CONFLICT (job_id, name) DO UPDATE SET "
     "uses = uses + 1, job = excluded.job, is_secret = max(is_secret, excluded.is_secret)"
@@ -104,7 +130,8 @@ COUNT = (
 INSERT = f"INSERT INTO runs ({FIELDS}) VALUES ({', '.join('?' * len(RunRecord._fields))})"  # noqa: S608 - fixed text
 INSERT_UNLESS_THERE = INSERT.replace("INSERT", "INSERT OR IGNORE", 1)
 UPDATE = (
-    f"UPDATE runs SET {', '.join(f'{name} = :{name}' for name in CHANGING)} WHERE key = :key "  # noqa: S608 - fixed text
+    f"UPDATE runs SET {', '.join(f'{name} = :{name}' for name in CHANGING)}, "  # noqa: S608 - fixed text
+    "found_by = coalesce(nullif(:found_by, ''), found_by) WHERE key = :key "
     # Several kernels may follow a run, and one may know less than another: an update never removes knowledge.
     "AND (run_id IS NULL OR run_id = :run_id) "
     "AND (is_live OR NOT :is_live OR (run_id IS NULL AND :run_id IS NOT NULL))"
@@ -207,9 +234,26 @@ class Ledger:
             if self._is_reopened:
                 runs = [record_of(run, self.kernel) for run in known() if run.key]
                 db.executemany(INSERT_UNLESS_THERE, runs)
-            db.execute(INSERT, record_of(view, self.kernel))
+            db.execute(INSERT, record_of(view, self.kernel)._replace(keeps_attempts=1))
             db.executemany(COUNT, [(view.job_id, name, view.job_name, name in hidden) for name in names])
         self._is_reopened = False
+
+    def keep(self, key: str, attempts: Iterable[Attempt]) -> None:
+        """Write attempts of a start, each in place of what is known of it; they are on disk when this returns."""
+        with self._writing() as db:
+            db.executemany(KEEP, [(key, *astuple(attempt)) for attempt in attempts])
+
+    def attempts(self, keys: Iterable[str]) -> dict[str, tuple[Attempt, ...]]:
+        """Return the attempts of starts by their keys, in the order of sending; none for a key without any."""
+        query = (
+            f"SELECT key, {', '.join(ATTEMPT_FIELDS)} FROM attempts "  # noqa: S608 - fixed text
+            "WHERE key IN (SELECT value FROM json_each(?)) ORDER BY number"
+        )
+        found: dict[str, tuple[Attempt, ...]] = dict.fromkeys(keys, ())
+        with self._reading() as db:
+            for key, *values in db.execute(query, (json.dumps(list(found)),)):
+                found[key] += (Attempt(*values),)
+        return found
 
     def update(self, views: Iterable[RunView]) -> None:
         """Update runs in one transaction; ignore a run that is not in the ledger.
@@ -235,6 +279,7 @@ class Ledger:
         with self._writing() as db:
             gone = db.execute("SELECT job_id, parameters FROM runs WHERE key = ?", (key,)).fetchall()
             db.execute("DELETE FROM runs WHERE key = ?", (key,))
+            db.execute("DELETE FROM attempts WHERE key = ?", (key,))
             for job_id, parameters in gone:
                 names = ["", *(name.removeprefix("$") for name in parameters_of(parameters))]
                 db.executemany(

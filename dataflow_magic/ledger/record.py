@@ -5,11 +5,11 @@ from __future__ import annotations
 import json
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, cast
 
 from dataflow_magic.models.request import JobRef, RunRequest
 from dataflow_magic.models.secret import Parameter, Secret
-from dataflow_magic.models.view import Failure, RunView
+from dataflow_magic.models.view import Failure, FoundBy, RunView
 from dataflow_magic.models.wire import KST, JobCondition, JobExecution
 
 __all__ = ["RunRecord", "microseconds", "parameters_of", "record_of", "view_of"]
@@ -48,6 +48,13 @@ class RunRecord(NamedTuple):
         Why the run's state is unknown, in words.
     kernel
         Id of the process that owns the run.
+    marker
+        Where the request has the run's key; None in rows of versions that knew no marker.
+    found_by
+        How the run of a lost start was found; see `FoundBy`.
+    keeps_attempts
+        1 where the ledger has each attempt of the start, so that a start without one was certainly not sent; 0 for runs
+        of older versions, and for those written anew after the ledger was deleted.
     """
 
     key: str
@@ -77,6 +84,9 @@ class RunRecord(NamedTuple):
     story: str
     kernel: str
     execution: str
+    marker: str | None = None
+    found_by: str = ""
+    keeps_attempts: int = 0
 
 
 def record_of(view: RunView, kernel: str = "") -> RunRecord:
@@ -108,6 +118,8 @@ def record_of(view: RunView, kernel: str = "") -> RunRecord:
         story=view.blind_reason,
         kernel=kernel,
         execution=_json(view.execution.to_wire()) if view.execution else "",
+        marker="off",
+        found_by=view.found_by,
     )
     # JSON may contain half of a surrogate pair; neither SQLite nor Arrow can store one.
     return RunRecord._make(
@@ -130,6 +142,7 @@ def view_of(record: RunRecord) -> RunView:
         running_since=None if record.running is None else _moment(record.running),
         blind_reason=record.story,
         is_lost=record.phase == "lost",
+        found_by=cast(FoundBy, record.found_by),
         settled=record.status if record.phase == "settled" else "",
         failure=Failure(record.error) if record.error else None,
     )

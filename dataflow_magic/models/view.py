@@ -8,6 +8,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import datetime
+from typing import Literal
 
 from dataflow_magic.models.request import RunRequest
 from dataflow_magic.models.secret import Parameter, masked, masked_text, secret_names
@@ -21,6 +22,7 @@ __all__ = [
     "WAITS_FOR_ANSWER",
     "WAITS_FOR_START",
     "Failure",
+    "FoundBy",
     "Past",
     "Progress",
     "RunView",
@@ -32,6 +34,10 @@ NOT_STARTED = "NOT_STARTED"
 """State of a run whose response was lost and which no list contains; never on the wire."""
 UNCLEAR = "UNCLEAR"
 """State of a run whose response was lost and which several listed runs may be; never on the wire."""
+
+FoundBy = Literal["", "marker", "parameters", "user"]
+"""How the run of a lost start was found: it carries the start's key; it is the one run that the request describes, which an
+identical run of somebody else could be; a user named it. Empty where the service itself answered the start."""
 
 WAITS_FOR_ANSWER = "the service's answer"
 WAITS_FOR_START = "the service to start it"
@@ -122,6 +128,8 @@ class RunView:
         Why the run's state is unknown, in words; empty where it is known.
     is_lost
         Whether the response to the start was lost. Until there is a snapshot, the run is being reconciled.
+    found_by
+        How the run of a lost start was found; empty otherwise.
     settled
         ``NOT_STARTED`` or ``UNCLEAR`` where reconciling ended without a run; empty otherwise.
     clock
@@ -152,6 +160,7 @@ class RunView:
     blind_since: datetime | None = None
     blind_reason: str = ""
     is_lost: bool = False
+    found_by: FoundBy = ""
     settled: str = ""
     clock: str = ""
     cancel_requested: bool = False

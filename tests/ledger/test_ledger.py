@@ -16,6 +16,7 @@ import pytest
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.ledger.ledger import MIGRATIONS, Ledger, check_sqlite, ledger_path, new_key
 from dataflow_magic.ledger.record import view_of
+from dataflow_magic.models.attempt import Attempt
 from dataflow_magic.models.request import JobRef, RunRequest
 from dataflow_magic.models.secret import Secret
 from dataflow_magic.models.view import NOT_STARTED, UNCLEAR, Past, RunView
@@ -226,7 +227,7 @@ def test_a_ledger_of_a_newer_version_is_left_alone(path):
         db.execute("PRAGMA user_version = 99")
     db.close()
 
-    with pytest.raises(ConfigError, match="its version is 99; this package knows 2"):
+    with pytest.raises(ConfigError, match="its version is 99; this package knows 3"):
         Ledger(path).records()
 
 
@@ -487,7 +488,58 @@ def test_a_ledger_of_version_0_1_opens_with_all_it_knows(path):
     )
     assert (ledger.job_names(), ledger.parameter_names("daily")) == (["daily"], ["a", "token"])
     assert ledger.secret_names("job000000001") == ["token"]
+    assert (orphan.marker, orphan.found_by, orphan.keeps_attempts) == (None, "", 0)
+    assert ledger.attempts(["k2345678"]) == {"k2345678": ()}
     ledger.close()
+
+
+# Attempts
+
+
+ATTEMPT = Attempt(1, 1_793_581_200_123, 1_793_581_200_123_456, 77_000_000, "boot-1", -1_500_000, 600_000)
+
+
+def test_attempts_of_a_start_come_back_in_the_order_of_sending(ledger):
+    ledger.add(a_view("k1"))
+    second = replace(ATTEMPT, number=2, offset_us=None, uncertainty_us=None)
+    ledger.keep("k1", [second])
+    ledger.keep("k1", [ATTEMPT])
+
+    assert ledger.attempts(["k1", "k2"]) == {"k1": (ATTEMPT, second), "k2": ()}
+
+
+def test_an_attempt_that_ended_replaces_what_was_known_of_it(ledger):
+    ledger.keep("k1", [ATTEMPT])
+    ended = replace(ATTEMPT, ended_us=1_793_581_201_000_000, ended_steady_us=78_000_000, outcome="lost")
+    ledger.keep("k1", [ended])
+
+    assert ledger.attempts(["k1"]) == {"k1": (ended,)}
+
+
+def test_a_deleted_start_leaves_no_attempt(ledger):
+    ledger.add(a_view("k1"))
+    ledger.keep("k1", [ATTEMPT])
+    ledger.remove("k1")
+
+    assert ledger.attempts(["k1"]) == {"k1": ()}
+
+
+def test_only_a_start_that_is_about_to_be_sent_counts_as_one_whose_attempts_are_kept(ledger, path):
+    ledger.add(a_view("k1"))
+    path.unlink()
+    ledger.add(a_view("k2"), lambda: [a_view("k1")])
+
+    assert {record.key: record.keeps_attempts for record in ledger.records()} == {"k1": 0, "k2": 1}
+
+
+def test_how_a_run_was_found_stays_known_when_a_kernel_that_does_not_know_it_writes(ledger):
+    ledger.add(a_view("k1"))
+    found = replace(a_view("k1"), execution=execution("RUNNING", "run000000001"), found_by="parameters")
+    assert ledger.adopt(found)
+    ledger.update([replace(found, execution=execution("COMPLETED", "run000000001"), found_by="")])
+
+    (record,) = ledger.records()
+    assert (record.status, record.found_by) == ("COMPLETED", "parameters")
 
 
 def test_the_newest_runs_come_first(ledger):

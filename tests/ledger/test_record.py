@@ -46,12 +46,13 @@ def a_view(**fields: Any) -> RunView:
         a_view(is_lost=True, settled="NOT_STARTED", blind_reason="not started"),
         a_view(is_lost=True, settled="UNCLEAR", blind_reason="two may be it"),
         a_view(execution=execution("RUNNING"), running_since=SUBMITTED),
+        a_view(execution=execution("RUNNING"), found_by="parameters"),
         a_view(
             execution=execution("FAILED", endDate="2026-11-02T10:00:20+09:00", unknown={"a": [1]}),
             failure=Failure("no such table"),
         ),
     ],
-    ids=["sent", "bare", "lost", "not started", "unclear", "running", "failed"],
+    ids=["sent", "bare", "lost", "not started", "unclear", "running", "found", "failed"],
 )
 def test_a_view_survives_its_row(view):
     back = view_of(record_of(view))
