@@ -9,7 +9,7 @@ PYTEST = $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --n
 SCHEDULES ?= 5000
 SEED ?= $(shell date +%s)
 
-.PHONY: demo check test soak lab lint pictures bench clean
+.PHONY: demo check test soak lab lint pictures bench s3a clean
 
 demo: $(VENV)/.run
 	$(BIN)/dataflow-magic demo notebooks/quickstart.ipynb --out .demo
@@ -45,6 +45,10 @@ bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/sweep.py
 	$(BIN)/python benchmarks/card.py
 	$(BIN)/python benchmarks/local.py
+
+# The classes that make s3a:// a folder. After a change of their sources; needs a JDK of 17 or newer.
+s3a: $(VENV)/.develop
+	$(BIN)/python -m tests.local.spark.build_s3a
 
 clean:
 	rm -rf .venv .demo .coverage*

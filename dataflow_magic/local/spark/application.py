@@ -41,7 +41,6 @@ from dataflow_magic.local.spark.script import (
 from dataflow_magic.local.spark.settings import (
     QUICK_START,
     is_here,
-    mountable_buckets,
     spark_settings,
 )
 
@@ -155,7 +154,6 @@ def _plan(spec: RunSpec) -> _Plan:
     folders = [each for each in spec.objects.iterdir() if each.is_dir() and is_inside(spec.objects, each)]
     settings = spark_settings(
         spec,
-        buckets=mountable_buckets(folder.name for folder in folders),
         logs=logs,
         cores=_cores(),
     )

@@ -24,7 +24,7 @@ from pathlib import Path
 from dataflow_magic.files import try_lock, write_whole
 from dataflow_magic.local.log import event
 from dataflow_magic.local.spark.java import Java
-from dataflow_magic.local.spark.settings import QUICK_START, java_options
+from dataflow_magic.local.spark.settings import OBJECT_STORAGE, QUICK_START, java_options
 
 __all__ = ["Archive", "ServiceArchives", "why_unused"]
 
@@ -78,6 +78,7 @@ class Archive:
             self.java.home / "release",
             self.java.executable,
             *sorted((self.home / "jars").glob("*.jar")),
+            OBJECT_STORAGE,
         ):
             with suppress(OSError):
                 found = file.stat()

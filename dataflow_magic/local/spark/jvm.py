@@ -17,7 +17,7 @@ from typing import Any
 
 from dataflow_magic.local.spark.java import Java
 from dataflow_magic.local.spark.process_group import ProcessGroup
-from dataflow_magic.local.spark.settings import QUICK_START, java_options, run_environment
+from dataflow_magic.local.spark.settings import OBJECT_STORAGE, QUICK_START, java_options, run_environment
 
 __all__ = [
     "JvmGateway",
@@ -135,7 +135,9 @@ def gateway_command(
         *options,
         *(f"-D{name}={value}" for name, value in (settings or {}).items()),
         "-cp",
-        os.pathsep.join([*sorted(str(jar) for jar in (home / "jars").glob("*.jar")), *class_path]),
+        os.pathsep.join(
+            [*sorted(str(jar) for jar in (home / "jars").glob("*.jar")), str(OBJECT_STORAGE), *class_path]
+        ),
         "org.apache.spark.api.python.PythonGatewayServer",
     ]
 

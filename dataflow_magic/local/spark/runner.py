@@ -40,7 +40,6 @@ from dataflow_magic.local.spark.settings import (
     hadoop_settings,
     is_here,
     masters,
-    mountable_buckets,
 )
 from dataflow_magic.local.spark.warm_pool import WarmPool
 from dataflow_magic.local.store import new_id
@@ -96,7 +95,6 @@ class SparkRunner:
         self._archives = ServiceArchives(cache)
         self._options = options
         self._catalog = Catalog(folder.path)
-        self._buckets: list[str] = []
         self._pool = WarmPool(self._make_archive, self._warm, _discard)
         self._metastore = OnDemand(self._start_metastore, _discard)
         self._entered = AsyncExitStack()
@@ -139,8 +137,6 @@ class SparkRunner:
         if reason := await self._no_cluster(waiting):
             return Outcome(RunState.FAILED, reason)
         spec = replace(spec, settings=self._settings(spec.workers), master=self._options.master)
-        if self._metastore.is_running and self._buckets != await asyncio.to_thread(self._mountable):
-            await self._metastore.end_if_idle()  # it maps the buckets that existed at its start
         with self._pool.busy():
             warm = None if spec.is_long else await self._pool.take(cancel)
             try:
@@ -195,14 +191,10 @@ class SparkRunner:
         with suppress(NoSpark):
             await asyncio.to_thread(self._archives.check, java, spark_home(), folder)
 
-    def _mountable(self) -> list[str]:
-        return mountable_buckets(folder.name for folder in self._objects.iterdir() if folder.is_dir())
-
     async def _start_metastore(self) -> tuple[JvmGateway, int]:
         java, home, port = await _java(), spark_home(), free_port()
         options = [*await asyncio.to_thread(self._java_options, java, is_long=False), *_IDLE]
-        self._buckets = await asyncio.to_thread(self._mountable)
-        hadoop = hadoop_settings(self._objects, self._buckets)
+        hadoop = hadoop_settings(self._objects)
         class_path = await asyncio.to_thread(self._catalog.prepare, hadoop)
         gateway = await self._gateway(
             java, home, options, self._catalog.properties(), class_path, name="metastore"

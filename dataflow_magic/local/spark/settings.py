@@ -2,27 +2,28 @@
 
 from __future__ import annotations
 
-import re
 import sys
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 from pathlib import Path
 
 from dataflow_magic.local.run import RunSpec
 
 __all__ = [
+    "OBJECT_STORAGE",
     "QUICK_START",
     "cluster_settings",
     "hadoop_settings",
     "is_here",
     "java_options",
     "masters",
-    "mountable_buckets",
     "run_environment",
     "spark_settings",
 ]
 
 LOOPBACK = "127.0.0.1"
 _SCHEMES = ("s3a", "s3", "s3n")
+OBJECT_STORAGE = Path(__file__).with_name("programs") / "s3a.jar"
+"""The classes that make ``s3a://`` a folder, on the class path of every JVM. ``make s3a`` compiles them."""
 
 _PACKAGE_OPENS = (
     "java.lang",
@@ -42,29 +43,13 @@ _PACKAGE_OPENS = (
 )
 
 
-def mountable_buckets(names: Iterable[str]) -> list[str]:
-    """Return, in order, the buckets Spark can reach as ``s3a://bucket/``.
-
-    Left out are names that a URL cannot have as its host, and ``a.b`` beside ``a``: Hadoop would read the setting
-    ``mounttable.a.b.linkFallback`` as a broken one of ``a`` and open neither.
-    """
-    buckets: list[str] = []
-    for name in sorted(names):
-        prefixes = (name[: dot.start()] for dot in re.finditer(r"\.", name))
-        if re.fullmatch(r"[A-Za-z0-9][A-Za-z0-9.-]*", name) and not any(p in buckets for p in prefixes):
-            buckets.append(name)
-    return buckets
-
-
-def spark_settings(spec: RunSpec, *, buckets: Iterable[str], logs: Path, cores: int) -> dict[str, str]:
+def spark_settings(spec: RunSpec, *, logs: Path, cores: int) -> dict[str, str]:
     """Return the run's settings of Spark and Java, all as Java system properties.
 
     Parameters
     ----------
     spec
         Its folders must be absolute.
-    buckets
-        From `mountable_buckets`.
     logs
         The run's log folder.
     cores
@@ -83,14 +68,14 @@ def spark_settings(spec: RunSpec, *, buckets: Iterable[str], logs: Path, cores: 
         "spark.sql.warehouse.dir": str(spec.work / "warehouse"),
         "derby.system.home": str(spec.work / "derby"),
         "java.io.tmpdir": str(spec.work / "scratch"),
-        # The default manager needs Hadoop's newer file system interface, which a mapped file system does not have.
-        "spark.sql.streaming.checkpointFileManagerClass": (
-            "org.apache.spark.sql.execution.streaming.checkpointing.FileSystemBasedCheckpointFileManager"
-        ),
+        # A folder has no block locations worth a request per file.
+        "spark.sql.sources.ignoreDataLocality": "true",
     }
+    if spec.master:
+        settings["spark.jars"] = str(OBJECT_STORAGE)  # the executors' copy
     if is_here(spec.master):
         settings |= {"spark.driver.host": LOOPBACK, "spark.driver.bindAddress": LOOPBACK}
-    return settings | hadoop_settings(spec.objects, buckets, prefix="spark.hadoop.") | dict(spec.settings)
+    return settings | hadoop_settings(spec.objects, prefix="spark.hadoop.") | dict(spec.settings)
 
 
 QUICK_START = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
@@ -191,25 +176,18 @@ def _is_withheld(name: str) -> bool:
     )
 
 
-def hadoop_settings(objects: Path, buckets: Iterable[str], *, prefix: str = "") -> dict[str, str]:
+def hadoop_settings(objects: Path, *, prefix: str = "") -> dict[str, str]:
     """Return the settings that map ``s3a://bucket/key`` to the folder of objects: PySpark brings no S3 client.
+
+    The classes of `OBJECT_STORAGE` have the names of the S3 client's, so a script that sets those changes nothing.
 
     Parameters
     ----------
     prefix
         Of each setting's name; Spark passes ``spark.hadoop.*`` on to Hadoop.
     """
-    viewfs = "org.apache.hadoop.fs.viewfs"
-    settings = {f"{prefix}fs.viewfs.overload.scheme.target.file.impl": "org.apache.hadoop.fs.LocalFileSystem"}
+    settings = {f"{prefix}fs.dataflow.objects": str(objects)}
     for scheme in _SCHEMES:
-        settings[f"{prefix}fs.{scheme}.impl"] = f"{viewfs}.ViewFileSystemOverloadScheme"
-        # For an unknown bucket. This file system cannot be opened, so the script gets an error that names the bucket;
-        # a local file system here would read and write below the machine's root folder.
-        settings[f"{prefix}fs.viewfs.overload.scheme.target.{scheme}.impl"] = f"{viewfs}.ViewFileSystem"
-        # PySpark brings no committer for s3a either; without one, text, CSV and JSON cannot be written.
-        settings[f"{prefix}mapreduce.outputcommitter.factory.scheme.{scheme}"] = (
-            "org.apache.hadoop.mapreduce.lib.output.FileOutputCommitterFactory"
-        )
-    for bucket in buckets:
-        settings[f"{prefix}fs.viewfs.mounttable.{bucket}.linkFallback"] = (objects / bucket).as_uri()
+        settings[f"{prefix}fs.{scheme}.impl"] = "org.apache.hadoop.fs.s3a.S3AFileSystem"
+        settings[f"{prefix}fs.AbstractFileSystem.{scheme}.impl"] = "org.apache.hadoop.fs.s3a.S3A"
     return settings

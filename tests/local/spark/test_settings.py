@@ -9,16 +9,9 @@ from dataflow_magic.local.spark.settings import (
     is_here,
     java_options,
     masters,
-    mountable_buckets,
     run_environment,
     spark_settings,
 )
-
-
-def test_buckets_that_hadoop_cannot_map_are_left_out():
-    names = ["lake.eu", "lake", "my_bucket", ".cache", "버킷", "a.b", "a.b.c", "raw-1"]
-
-    assert mountable_buckets(names) == ["a.b", "lake", "raw-1"]
 
 
 @pytest.mark.parametrize(
@@ -29,7 +22,7 @@ def test_buckets_that_hadoop_cannot_map_are_left_out():
 def test_workers_become_cores(workers, cores, master):
     spec = RunSpec("r1", "daily", "scripts/", "logs/", {}, workers, 60.0, Path("/objects"), Path("/private"))
 
-    settings = spark_settings(spec, buckets=[], logs=spec.objects / "logs", cores=cores)
+    settings = spark_settings(spec, logs=spec.objects / "logs", cores=cores)
 
     assert settings["spark.master"] == master
 
@@ -110,7 +103,7 @@ def test_settings_of_all_runs_win_and_a_run_on_another_machine_gets_no_loopback_
         master="yarn",
     )
 
-    settings = spark_settings(spec, buckets=[], logs=spec.objects / "logs", cores=2)
+    settings = spark_settings(spec, logs=spec.objects / "logs", cores=2)
 
     assert settings["spark.ui.enabled"] == "true"
     assert "spark.driver.host" not in settings
