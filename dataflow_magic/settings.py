@@ -3,16 +3,12 @@
 The nearest layer with a value wins: an option of the cell > ``%config DataflowMagic`` > the environment (``DATAFLOW_TARGET``,
 ``DATAFLOW_PROFILE``, ``DATAFLOW_WAIT``, ``DATAFLOW_LANGUAGE``) > the default. Target and profile are one setting: a layer that
 names either decides both. The default target is ``cloud`` where there are credentials, else ``local``; a named cloud or profile
-never falls back to ``local``. Credentials come from ``NCLOUD_ACCESS_KEY`` and ``NCLOUD_SECRET_KEY``, then from a profile of
-``~/.ncloud/configure``. Only keys are read from that file: its ``ncloud_api_url`` is the address of another service.
-
-Sources: the variables of the vendor's Terraform provider; the file of its CLI and Python SDK
-(``NaverCloudPlatform/ncloud-sdk-python``, README), with or without a ``[DEFAULT]`` line.
+never falls back to ``local``. Only keys are read from ``~/.ncloud/configure``: its ``ncloud_api_url`` is the address of
+another service.
 """
 
 from __future__ import annotations
 
-import configparser
 import ipaddress
 import re
 from collections.abc import Callable, Mapping
@@ -23,7 +19,8 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from dataflow_magic.errors import ConfigError, suggestion
+from dataflow_magic.credentials import BOTH_VARIABLES, check_profile, checked_pair, find_keys, with_tilde
+from dataflow_magic.errors import ConfigError
 
 __all__ = [
     "CLOUD_ENDPOINT",
@@ -35,12 +32,9 @@ __all__ = [
     "Target",
     "check_place",
     "is_loopback",
-    "key_sources",
     "language",
     "locale_variable",
-    "mask",
     "place_of",
-    "profiles",
     "resolve_target",
     "waits",
 ]
@@ -51,9 +45,7 @@ WAITS = ("auto", "yes", "no")
 LANGUAGES = ("auto", "en", "ko", "ja")
 Language = Literal["en", "ko", "ja"]
 
-ACCESS_VARIABLE, SECRET_VARIABLE = "NCLOUD_ACCESS_KEY", "NCLOUD_SECRET_KEY"
 LOCAL_VARIABLES = "DATAFLOW_LOCAL_ACCESS_KEY", "DATAFLOW_LOCAL_SECRET_KEY"
-BOTH_VARIABLES = f"{ACCESS_VARIABLE} and {SECRET_VARIABLE}"
 
 
 # The target
@@ -66,9 +58,17 @@ class Place(NamedTuple):
     profile: str | None = None
 
     @classmethod
+    def of(cls, target: str | None, profile: str | None) -> Place:
+        """Return the place of an option or a variable: without white space around it, ``cloud`` and ``local`` in any case."""
+        target = (target or "").strip()
+        word = target.lower()
+        return cls((word if word in {"cloud", "local"} else target) or None, (profile or "").strip() or None)
+
+    @classmethod
     def of_layer(cls, target: str, profile: str) -> Place:
         """Return the place of a layer that holds for many cells, where ``local`` ignores the profile."""
-        return cls(target or None, profile or None) if target != "local" else cls(target)
+        place = cls.of(target, profile)
+        return place if place.target != "local" else cls(place.target)
 
     def over(self, lower: Place) -> Place:
         """Return this place if it names a target or a profile, else the lower one."""
@@ -150,7 +150,7 @@ def resolve_target(
     ConfigError
         A key pair is incomplete, a profile or its keys do not exist, or an address is not http(s).
     """
-    wanted, profile = Place(choice or None, profile or None).over(place_of(environment))
+    wanted, profile = Place.of(choice, profile).over(place_of(environment))
     if wanted == "local":
         if profile:
             raise ConfigError(f"--target local takes no --profile ({profile!r}); leave one of them out")
@@ -163,13 +163,14 @@ def resolve_target(
                 f"--target {wanted!r} and --profile {profile!r} name two profiles; leave one of them out"
             )
         profile = wanted
-    keys = _keys(profile, environment, configure_file)
+    profile = profile and check_profile(profile, configure_file)
+    keys = find_keys(profile, environment, configure_file)
     if keys:
-        address = environment.get("DATAFLOW_ENDPOINT") or CLOUD_ENDPOINT
+        address = environment.get("DATAFLOW_ENDPOINT", "").strip() or CLOUD_ENDPOINT
         return Target(profile or "cloud", "cloud", _checked_endpoint(address, "DATAFLOW_ENDPOINT"), *keys)
     if wanted == "cloud":
         raise ConfigError(
-            f"no credentials for the cloud: set {BOTH_VARIABLES}, or write them to {_tilde(configure_file)}; "
+            f"no credentials for the cloud: set {BOTH_VARIABLES}, or write them to {with_tilde(configure_file)}; "
             "--target local needs none"
         )
     return _local("no credentials found")
@@ -188,12 +189,13 @@ def check_place(place: Place, configure_file: Path) -> None:
     ConfigError
         As `resolve_target`.
     """
+    place = Place.of(*place)
     if place.target and "://" in place.target:
         _checked_endpoint(place.target, "target")
     elif place.target not in {None, "", "cloud", "local"}:
-        _check_known(str(place.target), configure_file)
+        check_profile(str(place.target), configure_file)
     if place.profile:
-        _check_known(place.profile, configure_file)
+        check_profile(place.profile, configure_file)
 
 
 def is_loopback(endpoint: str) -> bool:
@@ -220,7 +222,8 @@ def _address(
     if is_loopback(endpoint) and not profile:
         # Any program may listen on this machine, so it does not get the cloud's keys.
         return Target(endpoint, "address", *_local_keys(endpoint, environment, find_local))
-    keys = _keys(profile, environment, configure_file)
+    profile = profile and check_profile(profile, configure_file)
+    keys = find_keys(profile, environment, configure_file)
     if keys is None:
         raise ConfigError(f"no credentials for {endpoint}: set {BOTH_VARIABLES}")
     return Target(endpoint, "address", endpoint, *keys, profile)
@@ -230,9 +233,8 @@ def _local_keys(
     endpoint: str, environment: Mapping[str, str], find_local: FindLocal
 ) -> tuple[str, str, SecretStr, str]:
     """Return the URL of a service on this machine, its keys and their source."""
-    access_key, secret_key = (environment.get(name, "") for name in LOCAL_VARIABLES)
-    _check_both(LOCAL_VARIABLES, access_key, secret_key)
-    if access_key:
+    if pair := checked_pair(LOCAL_VARIABLES, environment):
+        access_key, secret_key = pair
         return endpoint, access_key, SecretStr(secret_key), "keys of the local service"
     found = find_local(endpoint)
     if found is None:
@@ -241,12 +243,6 @@ def _local_keys(
             f"dataflow-magic local, or set {' and '.join(LOCAL_VARIABLES)} to the keys in its keys.env"
         )
     return found.endpoint, found.access_key, SecretStr(found.secret_key), "keys of the local service"
-
-
-def _check_both(names: tuple[str, str], access_key: str, secret_key: str) -> None:
-    if bool(access_key) != bool(secret_key):
-        present, missing = names if access_key else reversed(names)
-        raise ConfigError(f"{present} is set and {missing} is not; set both or neither")
 
 
 def _checked_endpoint(url: str, name: str) -> str:
@@ -266,99 +262,6 @@ def _checked_endpoint(url: str, name: str) -> str:
     if parts.scheme == "http" and not is_loopback(url):
         raise ConfigError(f"{name} {url!r} is plain http to another machine; use https")
     return f"{parts.scheme}://{parts.netloc}"
-
-
-# Keys
-
-
-class _Keys(NamedTuple):
-    access_key: str
-    secret_key: SecretStr
-    source: str
-
-
-def key_sources(environment: Mapping[str, str], configure_file: Path) -> list[str]:
-    """Return where keys for the cloud are found without a named profile; the first is the one in use."""
-    found = []
-    if all(_environment_keys(environment)):
-        found.append(BOTH_VARIABLES)
-    if "DEFAULT" in profiles(configure_file):
-        found.append(f"profile 'DEFAULT' of {_tilde(configure_file)}")
-    return found
-
-
-def profiles(configure_file: Path) -> list[str]:
-    """Return the names of the configure file's profiles, none where it cannot be read."""
-    try:
-        return list(_read_configure(configure_file))
-    except ConfigError:
-        return []
-
-
-def mask(key: str) -> str:
-    """Return an access key for display: its first four characters."""
-    return f"{key[:4]}****" if len(key) > 8 else "****"
-
-
-def _keys(profile: str | None, environment: Mapping[str, str], configure_file: Path) -> _Keys | None:
-    """Return the keys of a profile; without one those of the environment, else of the profile DEFAULT, else None."""
-    if profile is not None:
-        _check_known(profile, configure_file)
-    else:
-        access_key, secret_key = _environment_keys(environment)
-        if access_key and secret_key:
-            return _Keys(access_key, SecretStr(secret_key), BOTH_VARIABLES)
-        _check_both((ACCESS_VARIABLE, SECRET_VARIABLE), access_key, secret_key)
-    name = profile or "DEFAULT"
-    values = _read_configure(configure_file).get(name, {})
-    keys = {field: values.get(field, "") for field in ("ncloud_access_key_id", "ncloud_secret_access_key")}
-    if profile is None and not any(keys.values()):
-        return None
-    for field, key in keys.items():
-        if not key:
-            raise ConfigError(f"profile {name!r} of {_tilde(configure_file)} has no {field}")
-    access_key, secret_key = keys.values()
-    return _Keys(access_key, SecretStr(secret_key), f"profile {name!r} of {_tilde(configure_file)}")
-
-
-def _environment_keys(environment: Mapping[str, str]) -> tuple[str, str]:
-    # A key that was pasted or read from a file often ends in a line break.
-    return environment.get(ACCESS_VARIABLE, "").strip(), environment.get(SECRET_VARIABLE, "").strip()
-
-
-def _check_known(profile: str, configure_file: Path) -> None:
-    known = list(_read_configure(configure_file))
-    if profile not in known:
-        raise ConfigError(
-            f"no profile {profile!r} in {_tilde(configure_file)} (profiles: {', '.join(known) or 'none'})"
-            + suggestion(profile, [*known, "cloud", "local"])
-        )
-
-
-def _read_configure(file: Path) -> dict[str, dict[str, str]]:
-    try:
-        text = file.read_text(encoding="utf-8-sig")
-    except FileNotFoundError:
-        return {}
-    except (OSError, UnicodeDecodeError) as error:
-        raise ConfigError(f"{_tilde(file)} cannot be read: {type(error).__name__}") from None
-    parser = configparser.ConfigParser(default_section="\0", interpolation=None, strict=False)
-    lines = (line.strip() for line in text.splitlines())
-    first = next((line for line in lines if line and line[0] not in "#;"), "")
-    try:
-        # The SDK's example has no section line, the CLI writes [DEFAULT].
-        parser.read_string(text if first.startswith("[") else f"[DEFAULT]\n{text}")
-    except configparser.Error as error:
-        # The parser's message quotes the line, which may be a key.
-        raise ConfigError(
-            f"{_tilde(file)} is not readable as a configure file ({type(error).__name__})"
-        ) from None
-    return {name: dict(parser[name]) for name in parser.sections()}
-
-
-def _tilde(path: Path) -> str:
-    home = Path.home()
-    return f"~/{path.relative_to(home)}" if path.is_relative_to(home) else str(path)
 
 
 # Waiting and language

@@ -11,7 +11,15 @@ import base64
 import hashlib
 import hmac
 
-__all__ = ["ACCESS_KEY_HEADER", "MAX_SKEW_MS", "SIGNATURE_HEADER", "TIMESTAMP_HEADER", "sign", "verify"]
+__all__ = [
+    "ACCESS_KEY_HEADER",
+    "MAX_SKEW_MS",
+    "SIGNATURE_HEADER",
+    "TIMESTAMP_HEADER",
+    "key_fault",
+    "sign",
+    "verify",
+]
 
 TIMESTAMP_HEADER = "x-ncp-apigw-timestamp"
 ACCESS_KEY_HEADER = "x-ncp-iam-access-key"
@@ -19,6 +27,22 @@ SIGNATURE_HEADER = "x-ncp-apigw-signature-v2"
 
 MAX_SKEW_MS = 300_000
 """The gateway refuses a timestamp further than this from its clock (common-ncpapi: five minutes)."""
+
+
+QUOTES = frozenset("\"'`\u00b4\u2018\u2019\u201a\u201b\u201c\u201d\u201e\u201f\u00ab\u00bb")
+
+
+def key_fault(key: str) -> str:
+    """Return what a key holds that no key has, in words without the key; empty where it has nothing of the kind.
+
+    The vendor's keys are letters and digits. Blanks and quotes come from copying and from files that quote values; a
+    header can carry no control character and nothing beyond ASCII.
+    """
+    if any(map(str.isspace, key)):
+        return "a blank"
+    if not QUOTES.isdisjoint(key):
+        return "a quotation mark"
+    return "" if key.isascii() and key.isprintable() else "a character that no key has"
 
 
 def sign(method: str, target: bytes, timestamp_ms: int, access_key: str, secret_key: str) -> str:

@@ -5,6 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataflow_magic.credentials import mask
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.local.folder import Address
 from dataflow_magic.settings import (
@@ -14,7 +15,6 @@ from dataflow_magic.settings import (
     check_place,
     is_loopback,
     language,
-    mask,
     resolve_target,
     waits,
 )
@@ -76,6 +76,12 @@ DEV = ("dev", "cloud", "DEVACCESS", "dev%secret$")
         ("", None, ENVIRONMENT, CLOUD),
         (None, "DEFAULT", ENVIRONMENT, ("DEFAULT", "cloud", "FILEACCESS", "file-secret")),
         (None, None, {"NCLOUD_ACCESS_KEY": "", "NCLOUD_SECRET_KEY": " "}, FILE),
+        (None, None, {**ENVIRONMENT, "DATAFLOW_TARGET": "LOCAL "}, LOCAL),
+        (None, None, {**ENVIRONMENT, "DATAFLOW_TARGET": " Cloud\n"}, CLOUD),
+        (" Local", None, ENVIRONMENT, LOCAL),
+        (None, None, {"DATAFLOW_PROFILE": " dev\n"}, DEV),
+        (None, "DEV", ENVIRONMENT, DEV),
+        ("default", None, ENVIRONMENT, ("DEFAULT", "cloud", "FILEACCESS", "file-secret")),
         (None, None, {**ENVIRONMENT, "DATAFLOW_PROFILE": "dev"}, DEV),
         ("cloud", None, {**ENVIRONMENT, "DATAFLOW_PROFILE": "dev"}, CLOUD),
         ("local", None, {**ENVIRONMENT, "DATAFLOW_PROFILE": "dev"}, LOCAL),
@@ -97,6 +103,12 @@ DEV = ("dev", "cloud", "DEVACCESS", "dev%secret$")
         "an empty target",
         "the default profile by its name",
         "empty keys",
+        "local in capitals and with a blank",
+        "the cloud with a capital and white space",
+        "local with a capital on the line",
+        "a profile with white space",
+        "a profile in other capitals",
+        "the default profile in other capitals",
         "a profile by its own variable",
         "the cloud before a profile of the environment",
         "local before a profile of the environment",
@@ -134,11 +146,12 @@ def test_a_target_names_the_origin_of_its_keys(configure):
         ),
         (
             {"env": {"NCLOUD_ACCESS_KEY": "x"}},
-            "NCLOUD_ACCESS_KEY is set and NCLOUD_SECRET_KEY is not; set both or neither",
+            "NCLOUD_ACCESS_KEY is set and neither NCLOUD_SECRET_KEY nor NCLOUD_SECRET_ACCESS_KEY is; set both or "
+            "neither",
         ),
         (
             {"env": {"NCLOUD_SECRET_KEY": "x"}},
-            "NCLOUD_SECRET_KEY is set and NCLOUD_ACCESS_KEY is not; set both or neither",
+            "NCLOUD_SECRET_KEY is set and neither NCLOUD_ACCESS_KEY nor NCLOUD_ACCESS_KEY_ID is; set both or neither",
         ),
         ({"choice": "dev"}, "no profile 'dev' in /nowhere/configure (profiles: none)"),
         ({"profile": "dev"}, "no profile 'dev' in /nowhere/configure (profiles: none)"),
@@ -309,12 +322,27 @@ def test_a_profile_inherits_nothing_from_default(tmp_path):
 
 
 @pytest.mark.parametrize(
-    "text", ["", "[DEFAULT]\n", "# nothing\n", "[DEFAULT]\nregion = KR\n", "[dev]\nx = 1\n"]
+    ("text", "names"),
+    [
+        ("", "none"),
+        ("[DEFAULT]\n", "DEFAULT"),
+        ("# nothing\n", "none"),
+        ("[DEFAULT]\nregion = KR\n", "DEFAULT"),
+        ("[dev]\nncloud_access_key_id = K1\nncloud_secret_access_key = S1\n", "dev"),
+        ("[DEFAULT]\nSECRETSECRET\n", "DEFAULT"),
+        ("ncloud_secret_access_ke = SECRETSECRET\n", "DEFAULT"),
+    ],
 )
-def test_a_file_without_keys_chooses_no_target(tmp_path, text):
-    (tmp_path / "configure").write_text(text)
+def test_a_file_without_keys_is_named_and_never_sends_runs_to_the_local_service(tmp_path, text, names):
+    file = tmp_path / "configure"
+    file.write_text(text)
 
-    assert facts(resolve_target(None, None, {}, tmp_path / "configure")) == LOCAL
+    assert refusal(file=file) == (
+        f"{file} has no keys in its profile 'DEFAULT' (profiles: {names}); add ncloud_access_key_id and "
+        "ncloud_secret_access_key, choose a profile with --profile, or write --target local"
+    )
+    assert facts(resolve_target("local", None, {}, file)) == LOCAL
+    assert facts(resolve_target(None, None, ENVIRONMENT, file)) == CLOUD
 
 
 def test_half_a_pair_in_the_file_is_refused(tmp_path):
@@ -327,11 +355,10 @@ def test_half_a_pair_in_the_file_is_refused(tmp_path):
 @pytest.mark.parametrize(
     "content",
     [
-        b"[DEFAULT]\nSECRETSECRET\n",
         b"[DEFAULT\nncloud_secret_access_key = SECRETSECRET",
         b"\xff\xfeSECRETSECRET",
     ],
-    ids=["a line without a value", "a broken section line", "not text"],
+    ids=["a broken section line", "not text"],
 )
 def test_an_invalid_file_is_named_and_not_quoted(tmp_path, content):
     file = tmp_path / "configure"
@@ -344,7 +371,10 @@ def test_an_invalid_file_is_named_and_not_quoted(tmp_path, content):
 
 
 def test_an_unreadable_file_is_refused(tmp_path):
-    assert refusal(file=tmp_path) == f"{tmp_path} cannot be read: IsADirectoryError"
+    assert refusal(file=tmp_path) == (
+        f"{tmp_path} cannot be read (IsADirectoryError); make it readable, or set NCLOUD_ACCESS_KEY and "
+        "NCLOUD_SECRET_KEY; --target local needs no keys"
+    )
 
 
 def test_a_file_of_the_home_folder_is_named_with_a_tilde():

@@ -13,7 +13,14 @@ from pydantic import SecretStr
 
 from dataflow_magic.client.responses import clock_offset as measure
 from dataflow_magic.errors import ConfigError
-from dataflow_magic.signing import ACCESS_KEY_HEADER, MAX_SKEW_MS, SIGNATURE_HEADER, TIMESTAMP_HEADER, sign
+from dataflow_magic.signing import (
+    ACCESS_KEY_HEADER,
+    MAX_SKEW_MS,
+    SIGNATURE_HEADER,
+    TIMESTAMP_HEADER,
+    key_fault,
+    sign,
+)
 
 __all__ = ["SignedAuth"]
 
@@ -46,7 +53,7 @@ class SignedAuth(httpx.Auth):
     Raises
     ------
     ConfigError
-        A key holds a character that no header can carry.
+        A key holds a blank, a quotation mark or a character that no header can carry.
 
     Examples
     --------
@@ -62,8 +69,8 @@ class SignedAuth(httpx.Auth):
         clock_offset: float = 0.0,
     ) -> None:
         for kind, key in ("access", access_key), ("secret", secret_key.get_secret_value()):
-            if not (key.isascii() and key.isprintable()):
-                raise ConfigError(f"the {kind} key holds a character that no key has; copy the key again")
+            if fault := key_fault(key):
+                raise ConfigError(f"the {kind} key holds {fault}; copy the key again without it")
         self.clock_offset = clock_offset
         self._access_key = access_key
         self._secret_key = secret_key

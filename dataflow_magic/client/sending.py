@@ -19,8 +19,9 @@ from dataflow_magic import errors
 from dataflow_magic.client.auth import SignedAuth
 from dataflow_magic.client.bounds import CONNECT_SECONDS, OverBound, bound, most_seconds
 from dataflow_magic.client.responses import is_refusal, raise_for
+from dataflow_magic.credentials import mask
 from dataflow_magic.models.secret import Secret, masked_text, secret_names
-from dataflow_magic.settings import is_loopback, mask
+from dataflow_magic.settings import is_loopback
 from dataflow_magic.signing import ACCESS_KEY_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
 
 __all__ = ["API", "Sender", "Transport", "as_curl", "certificates", "given"]

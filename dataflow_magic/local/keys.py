@@ -11,6 +11,7 @@ from pathlib import Path
 
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.files import create_private
+from dataflow_magic.signing import key_fault
 
 __all__ = ["ACCESS_VARIABLE", "SECRET_VARIABLE", "Keys", "given_keys", "kept_keys"]
 
@@ -37,12 +38,18 @@ def given_keys(environment: Mapping[str, str]) -> Keys | None:
     Raises
     ------
     ConfigError
-        Only one of the two is set.
+        Only one of the two is set, or one holds a character that no key has.
     """
-    access_key, secret_key = environment.get(ACCESS_VARIABLE, ""), environment.get(SECRET_VARIABLE, "")
+    # As a client reads them: a key that was pasted or read from a file often ends in a line break.
+    access_key, secret_key = (
+        environment.get(name, "").strip() for name in (ACCESS_VARIABLE, SECRET_VARIABLE)
+    )
     if bool(access_key) != bool(secret_key):
         present, missing = (ACCESS_VARIABLE, SECRET_VARIABLE)[:: 1 if access_key else -1]
         raise ConfigError(f"{present} is set and {missing} is not; set both or neither")
+    for name, key in ((ACCESS_VARIABLE, access_key), (SECRET_VARIABLE, secret_key)):
+        if fault := key_fault(key):
+            raise ConfigError(f"{name} holds {fault}; copy the key again without it")
     return Keys(access_key, secret_key) if access_key else None
 
 

@@ -8,6 +8,7 @@ from urllib.parse import quote
 
 from dataflow_magic.client.client import execution_body, execution_query
 from dataflow_magic.client.sending import as_curl
+from dataflow_magic.credentials import key_sources, mask
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.ledger.ledger import ledger_path
 from dataflow_magic.local.launch import check_installed, default_folder, peek, peek_at
@@ -18,10 +19,8 @@ from dataflow_magic.models.text import in_columns, in_lines
 from dataflow_magic.settings import (
     Place,
     Target,
-    key_sources,
     language,
     locale_variable,
-    mask,
     place_of,
     resolve_target,
     waits,

@@ -28,16 +28,29 @@ async def test_the_signature_matches_a_vector_computed_by_hand():
 
 
 @pytest.mark.parametrize(
-    "key", ["hunter2\n", "hunter2\u200b", "hunter2\udcff", "매hunter2", "hun\tter2"], ids=ascii
+    ("key", "fault"),
+    [
+        ("hunter2\n", "a blank"),
+        ("hun ter2", "a blank"),
+        ("hun\tter2", "a blank"),
+        ("hunter2\u3000", "a blank"),
+        ("'hunter2'", "a quotation mark"),
+        ("“hunter2”", "a quotation mark"),
+        ("hunter2\u200b", "a character that no key has"),
+        ("hunter2\udcff", "a character that no key has"),
+        ("매hunter2", "a character that no key has"),
+        ("hunter2\0", "a character that no key has"),
+    ],
+    ids=ascii,
 )
-def test_a_key_that_no_header_can_carry_is_refused_without_quoting_it(key):
+def test_a_key_that_no_header_can_carry_is_refused_without_quoting_it(key, fault):
     with pytest.raises(errors.ConfigError) as in_access:
         Client(key, SECRET)
     with pytest.raises(errors.ConfigError) as in_secret:
         Client(ACCESS, key)
 
-    assert str(in_access.value) == "the access key holds a character that no key has; copy the key again"
-    assert str(in_secret.value) == "the secret key holds a character that no key has; copy the key again"
+    assert str(in_access.value) == f"the access key holds {fault}; copy the key again without it"
+    assert str(in_secret.value) == f"the secret key holds {fault}; copy the key again without it"
 
 
 # Clock

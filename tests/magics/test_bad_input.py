@@ -191,6 +191,7 @@ def test_half_a_key_pair_is_an_error_and_not_the_local_service(scene, notebook):
 
     assert isinstance(ran.error, ConfigError)
     assert line(ran) == (
-        "ConfigError: NCLOUD_ACCESS_KEY is set and NCLOUD_SECRET_KEY is not; set both or neither"
+        "ConfigError: NCLOUD_ACCESS_KEY is set and neither NCLOUD_SECRET_KEY nor NCLOUD_SECRET_ACCESS_KEY is; set both or "
+        "neither"
     )
     assert scene.service.sent == []
