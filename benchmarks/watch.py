@@ -36,7 +36,7 @@ import threading
 import time
 import tracemalloc
 from collections import defaultdict
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from contextlib import contextmanager
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -179,15 +179,19 @@ async def serve(folder: Path, runs: int, jobs: int) -> None:
     told: defaultdict[tuple[str, str], asyncio.Event] = defaultdict(asyncio.Event)
 
     async def run_script(
-        spec: RunSpec, *, cancel: asyncio.Event, waiting: Callable[[str], None], started: Callable[[], None]
+        spec: RunSpec,
+        *,
+        cancel: asyncio.Event,
+        waiting: Callable[[str], None],
+        started: Callable[[], Awaitable[None]],
     ) -> Outcome:
         if spec.run_id in seeded:
-            started()
+            await started()
             await cancel.wait()
             return Outcome("CANCELED")
         waiting("a word")
         await told[spec.run_id, "RUNNING"].wait()
-        started()
+        await started()
         await told[spec.run_id, "COMPLETED"].wait()
         return Outcome("COMPLETED")
 

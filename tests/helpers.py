@@ -12,7 +12,7 @@ import select
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Awaitable, Callable, Iterator, Mapping
 from dataclasses import dataclass, field
 from datetime import datetime, timedelta
 from email.utils import formatdate
@@ -217,9 +217,9 @@ class ScriptedService(httpx.AsyncBaseTransport):
         *,
         cancel: asyncio.Event,
         waiting: Callable[[str], None],  # noqa: ARG002 - the engine's protocol
-        started: Callable[[], None],
+        started: Callable[[], Awaitable[None]],
     ) -> Outcome:
-        started()
+        await started()
         match spec.job_name:
             case "broken":
                 self.write_log(spec.run_id, FAILED_LOG.encode())

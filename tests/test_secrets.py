@@ -26,7 +26,7 @@ class TalkativeService(ScriptedService):
     """A service whose scripts print their parameters and fail with them in the reason."""
 
     async def _run_script(self, spec, *, cancel, waiting, started):  # noqa: ARG002 - the engine's protocol
-        started()
+        await started()
         if spec.job_name != "broken":
             return Outcome("COMPLETED")
         words = f"no such table: {spec.parameters}"

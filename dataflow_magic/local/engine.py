@@ -27,10 +27,16 @@ LONG_SECONDS = 60.0
 """A job whose last run took longer gets Java's full compiler, which costs about 4 s at the start."""
 
 STOPPED = "the local service stopped while it ran"
+CANCELED = "canceled on request"
+CANCELED_BEFORE = "canceled before it started"
+
+
+class NotToStart(Exception):
+    """A run is canceled, and its script must not start."""
 
 
 class Runner(Protocol):
-    """Runs one script to its end; raises only when it is cancelled itself."""
+    """Runs one script to its end; raises only when it is cancelled itself, or what `started` raises."""
 
     def __call__(
         self,
@@ -38,7 +44,7 @@ class Runner(Protocol):
         *,
         cancel: asyncio.Event,
         waiting: Callable[[str], None],
-        started: Callable[[], None],
+        started: Callable[[], Awaitable[None]],
     ) -> Awaitable[Outcome]:
         """Return how the run ended.
 
@@ -49,7 +55,8 @@ class Runner(Protocol):
         waiting
             Called before the script starts, with what the run waits for.
         started
-            Called once, when the script runs.
+            Awaited once, right before the script starts: a script that this does not store could start again after a kill of
+            the service. The script must not start when it raises.
         """
         ...
 
@@ -80,8 +87,8 @@ class Engine:
 
     Notes
     -----
-    An async context manager. Entering marks the runs an earlier service left RUNNING as FAILED and takes those it left
-    READY; leaving cancels every live run.
+    An async context manager. Entering ends the runs an earlier service left RUNNING or was to cancel, and takes the others
+    it left READY; leaving cancels every live run.
     """
 
     def __init__(self, store: Store, folder: Path, runner: Runner, *, slots: int) -> None:
@@ -97,8 +104,16 @@ class Engine:
         self._wake = asyncio.Event()
 
     async def __aenter__(self) -> Self:
+        for run in self._store.runs_in(RunState.READY):
+            if self._store.is_cancel_accepted(run.run_id):
+                self._store.move(run.run_id, RunState.CANCELED, CANCELED_BEFORE)
         for run in self._store.runs_in(RunState.RUNNING):
-            self._store.move(run.run_id, RunState.FAILED, STOPPED)
+            is_canceled = self._store.is_cancel_accepted(run.run_id)
+            self._store.move(
+                run.run_id,
+                RunState.CANCELED if is_canceled else RunState.FAILED,
+                CANCELED if is_canceled else STOPPED,
+            )
         await asyncio.to_thread(remove_folder, self._runs)
         self._spawn(self._dispatch())
         self.wake()
@@ -125,19 +140,22 @@ class Engine:
         """Look for READY runs. Call it from the loop's thread, after a run was added."""
         self._wake.set()
 
-    def cancel(self, run_id: str) -> None:
-        """End a run early; a live run changes its state when its processes are gone. Call it from the loop's thread.
+    async def cancel(self, run_id: str) -> None:
+        """End a run early; a live run changes its state when its processes are gone. Await it on the engine's loop.
+
+        The cancel is stored before this returns, so that a kill of the service does not undo it.
 
         Raises
         ------
         Refusal
             ``bad-state``: the run is over.
         """
-        if active := self._active.get(run_id):
-            active.cancel.set()
-            return
-        if self._store.move(run_id, RunState.CANCELED, "canceled before it started"):
-            return
+        if await asyncio.to_thread(self._store.accept_cancel, run_id):
+            if active := self._active.get(run_id):
+                active.cancel.set()
+                return
+            if self._store.move(run_id, RunState.CANCELED, CANCELED_BEFORE):
+                return
         run = self._store.run(run_id)
         state = run.status if run else "gone"
         raise Refusal(
@@ -194,30 +212,38 @@ class Engine:
                 started=lambda: self._note_started(run.run_id),
             )
         except asyncio.CancelledError:
-            self._end(run, Outcome(RunState.FAILED, STOPPED))
+            is_canceled = active.cancel.is_set()
+            await self._end(
+                run,
+                Outcome(RunState.CANCELED, CANCELED) if is_canceled else Outcome(RunState.FAILED, STOPPED),
+            )
             raise
+        except NotToStart:
+            await self._end(run, Outcome(RunState.CANCELED, CANCELED))
         except Exception as error:  # a bug here must not leave a run without an end
             logger.exception("run %s", run.run_id)
             reason = f"the local service failed: {type(error).__name__}: {error}"
-            self._end(run, Outcome(RunState.FAILED, reason))
+            await self._end(run, Outcome(RunState.FAILED, reason))
         else:
-            self._end(run, outcome)
+            await self._end(run, outcome)
         finally:
             del self._active[run.run_id]
             self.wake()
             await asyncio.to_thread(remove_folder, work)
 
-    def _end(self, run: StoredRun, outcome: Outcome) -> None:
+    async def _end(self, run: StoredRun, outcome: Outcome) -> None:
         try:
-            self._store.move(run.run_id, RunState(outcome.state), outcome.reason)
+            # On a thread: a locked database keeps a write waiting for seconds.
+            await asyncio.to_thread(self._store.move, run.run_id, RunState(outcome.state), outcome.reason)
         except Exception:  # such as a full disk; the next service finds the run in its old state
             logger.exception("run %s ended (%s) and the store did not take it", run.run_id, outcome.state)
         else:
             event(logger, "a run has ended", runId=run.run_id, jobId=run.job_id, state=outcome.state)
 
-    def _note_started(self, run_id: str) -> None:
-        self._store.move(run_id, RunState.RUNNING)
-        event(logger, "a run's script has started", runId=run_id)
+    async def _note_started(self, run_id: str) -> None:
+        if not await asyncio.to_thread(self._store.move, run_id, RunState.RUNNING):
+            raise NotToStart
+        event(logger, "a run's script starts", runId=run_id)
 
     def _spec(self, run: StoredRun, work: Path) -> RunSpec:
         job = self._store.job(run.job_id)

@@ -69,6 +69,11 @@ INSERT INTO run_counts SELECT job_id, count(*) FROM runs WHERE NOT EXISTS (SELEC
 CREATE TRIGGER IF NOT EXISTS run_added AFTER INSERT ON runs BEGIN
   INSERT INTO run_counts VALUES (new.job_id, 1) ON CONFLICT (job_id) DO UPDATE SET runs = runs + 1;
 END;
+-- Cancels that the service has accepted; they outlive it.
+CREATE TABLE IF NOT EXISTS cancels (run_id TEXT PRIMARY KEY);
+CREATE TRIGGER IF NOT EXISTS run_and_cancel_deleted AFTER DELETE ON runs BEGIN
+  DELETE FROM cancels WHERE run_id = old.run_id;
+END;
 CREATE TRIGGER IF NOT EXISTS run_deleted AFTER DELETE ON runs BEGIN
   UPDATE run_counts SET runs = runs - 1 WHERE job_id = old.job_id;
 END;
@@ -332,14 +337,32 @@ class Store:
             (count,) = db.execute("SELECT count(*) FROM runs WHERE status = ?", (state,)).fetchone()
         return int(count)
 
+    def accept_cancel(self, run_id: str) -> bool:
+        """Store that a run is to be canceled; False, and no change, unless it is READY or RUNNING."""
+        with self._transaction() as db:
+            accepted = db.execute(
+                "INSERT OR REPLACE INTO cancels SELECT run_id FROM runs WHERE run_id = ? AND status IN (?, ?)",
+                (run_id, RunState.READY, RunState.RUNNING),
+            )
+            return accepted.rowcount == 1
+
+    def is_cancel_accepted(self, run_id: str) -> bool:
+        """Return whether `accept_cancel` took a cancel of the run."""
+        with self._transaction() as db:
+            return db.execute("SELECT 1 FROM cancels WHERE run_id = ?", (run_id,)).fetchone() is not None
+
     def move(self, run_id: str, state: RunState, detail: str = "") -> bool:
-        """Move a run to a state; False, and no change, when its present state does not allow it."""
+        """Move a run to a state; False, and no change, when its present state does not allow it.
+
+        A run whose cancel was accepted does not become RUNNING.
+        """
         before = allowed_before(state)
         stamp = "started" if state == RunState.RUNNING else "ended"
         marks = ", ".join("?" * len(before))
+        unless = "AND run_id NOT IN (SELECT run_id FROM cancels)" if state == RunState.RUNNING else ""
         with self._transaction() as db:
             changed = db.execute(
-                f"UPDATE runs SET status = ?, detail = ?, {stamp} = ? WHERE run_id = ? AND status IN ({marks})",  # noqa: S608
+                f"UPDATE runs SET status = ?, detail = ?, {stamp} = ? WHERE run_id = ? AND status IN ({marks}) {unless}",  # noqa: S608
                 (state, detail, self._stamp(), run_id, *before),
             )
             return changed.rowcount == 1

@@ -5,7 +5,7 @@ import os
 import signal
 import time
 from collections import defaultdict
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from contextlib import suppress
 from dataclasses import dataclass, field
 from datetime import UTC, datetime, timedelta
@@ -26,6 +26,7 @@ class ScriptedRuns:
     """A runner: each run keeps its state until the test orders the next; a cancel ends it CANCELED, as the real one does."""
 
     specs: list[RunSpec] = field(default_factory=list)
+    scripts: list[str] = field(default_factory=list)
     most_at_once: int = 0
     _at_once: int = 0
     _orders: dict[str, asyncio.Queue[object]] = field(default_factory=lambda: defaultdict(asyncio.Queue))
@@ -36,7 +37,7 @@ class ScriptedRuns:
         *,
         cancel: asyncio.Event,
         waiting: Callable[[str], None],
-        started: Callable[[], None],
+        started: Callable[[], Awaitable[None]],
     ) -> Outcome:
         self.specs.append(spec)
         spec.work.mkdir(parents=True)
@@ -47,7 +48,8 @@ class ScriptedRuns:
             while True:
                 order = await self._order(spec.run_id, cancel)
                 if isinstance(order, Started):
-                    started()
+                    await started()
+                    self.scripts.append(spec.run_id)
                 elif isinstance(order, Outcome):
                     return order
                 elif isinstance(order, Exception):
@@ -56,7 +58,7 @@ class ScriptedRuns:
             self._at_once -= 1
 
     def begun(self) -> list[str]:
-        """The ids of the runs in the order they started."""
+        """The ids of the runs in the order this got them; ``scripts`` has those whose script has started."""
         return [spec.run_id for spec in self.specs]
 
     def start(self, run_id: str) -> None:
@@ -71,6 +73,10 @@ class ScriptedRuns:
     def crash(self, run_id: str, error: Exception) -> None:
         self._orders[run_id].put_nowait(error)
 
+    def forget_orders(self) -> None:
+        """Forget the orders that no run has followed; those of another event loop are lost too."""
+        self._orders.clear()
+
     async def _order(self, run_id: str, cancel: asyncio.Event) -> object:
         order = asyncio.ensure_future(self._orders[run_id].get())
         canceled = asyncio.ensure_future(cancel.wait())
@@ -82,6 +88,15 @@ class ScriptedRuns:
             with suppress(asyncio.CancelledError):
                 await canceled
         return Outcome("CANCELED", "canceled on request") if cancel.is_set() else order.result()
+
+
+def noting(starts: list[str]) -> Callable[[], Awaitable[None]]:
+    """Return what a runner awaits before its script starts: it adds ``started`` to the list."""
+
+    async def started() -> None:
+        starts.append("started")
+
+    return started
 
 
 @dataclass

@@ -1,14 +1,16 @@
 import asyncio
+import itertools
 import logging
 import sqlite3
 import tempfile
+from collections.abc import Callable
 from contextlib import closing, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given, settings
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from dataflow_magic.local.engine import STOPPED, Engine
@@ -207,7 +209,7 @@ async def test_canceling_a_waiting_run_ends_it_at_once_and_it_never_starts(place
     async with place.engine() as engine:
         await place.begun(first)
 
-        engine.cancel(second)
+        await engine.cancel(second)
 
         over = place.stored(second)
         assert (over.status, over.detail) == ("CANCELED", "canceled before it started")
@@ -220,36 +222,35 @@ async def test_canceling_a_waiting_run_ends_it_at_once_and_it_never_starts(place
 
 
 @pytest.mark.anyio
-async def test_canceling_a_starting_run_ends_it_when_the_runner_returns(place):
+@pytest.mark.parametrize("state", ["READY", "RUNNING"])
+async def test_canceling_a_live_run_ends_it_when_the_runner_returns(place, state):
+    begun, may_end = asyncio.Event(), asyncio.Event()
+
+    async def slow_to_end(_, *, cancel, started, **__):
+        if state == "RUNNING":
+            await started()
+        begun.set()
+        await cancel.wait()
+        await may_end.wait()
+        return Outcome("CANCELED", "canceled on request")
+
     run_id = place.run(place.job())
-    async with place.engine() as engine:
-        await place.begun(run_id)
+    async with place.engine(runner=slow_to_end) as engine:
+        await begun.wait()
 
-        engine.cancel(run_id)
+        await engine.cancel(run_id)
+        await engine.cancel(run_id)  # a second cancel changes nothing
 
-        assert place.status(run_id) == "READY"
+        assert place.status(run_id) == state
+        may_end.set()
         over = await place.reached(run_id, "CANCELED")
-        assert (over.detail, over.started) == ("canceled on request", None)
-
-
-@pytest.mark.anyio
-async def test_canceling_a_running_run_ends_it_when_the_runner_returns(place):
-    run_id = place.run(place.job())
-    async with place.engine() as engine:
-        place.runs.start(run_id)
-        await place.reached(run_id, "RUNNING")
-
-        engine.cancel(run_id)
-        engine.cancel(run_id)  # a second cancel changes nothing
-
-        assert place.status(run_id) == "RUNNING"
-        assert (await place.reached(run_id, "CANCELED")).detail == "canceled on request"
+        assert (over.detail, over.started is None) == ("canceled on request", state == "READY")
 
 
 @pytest.mark.anyio
 async def test_a_cancel_that_comes_too_late_leaves_the_run_completed(place):
     async def done_anyway(_, *, cancel, started, **__):
-        started()
+        await started()
         await cancel.wait()
         return Outcome("COMPLETED")
 
@@ -257,7 +258,7 @@ async def test_a_cancel_that_comes_too_late_leaves_the_run_completed(place):
     async with place.engine(runner=done_anyway) as engine:
         await place.reached(run_id, "RUNNING")
 
-        engine.cancel(run_id)
+        await engine.cancel(run_id)
 
         await place.reached(run_id, "COMPLETED")
 
@@ -270,7 +271,7 @@ async def test_a_run_that_is_over_cannot_be_canceled(place, state):
     place.store.move(run_id, RunState(state))
     async with place.engine() as engine:
         with pytest.raises(Refusal) as refused:
-            engine.cancel(run_id)
+            await engine.cancel(run_id)
 
     assert refused.value.kind == "bad-state"
     assert (
@@ -282,7 +283,7 @@ async def test_a_run_that_is_over_cannot_be_canceled(place, state):
 async def test_an_unknown_run_cannot_be_canceled(place):
     async with place.engine() as engine:
         with pytest.raises(Refusal, match=r"run NOSUCHRUN000 is over \(gone\)"):
-            engine.cancel("NOSUCHRUN000")
+            await engine.cancel("NOSUCHRUN000")
 
 
 @pytest.mark.anyio
@@ -329,7 +330,7 @@ async def test_a_run_whose_end_cannot_be_stored_does_not_start_again(place, capl
         place.runs.fail(later, "x")
         await until(engine.is_idle)
         assert place.status(run_id) == "READY"
-        engine.cancel(run_id)
+        await engine.cancel(run_id)
         assert place.status(run_id) == "CANCELED"
 
     assert "full" in caplog.text
@@ -399,6 +400,49 @@ async def test_an_engine_after_a_killed_one_fails_running_runs_and_takes_waiting
 
 
 @pytest.mark.anyio
+async def test_an_engine_after_a_killed_one_cancels_what_was_to_be_canceled(place):
+    job = place.job()
+    ran, waits, other = (place.run(job) for _ in range(3))
+    place.store.move(ran, RunState.RUNNING)
+    assert place.store.accept_cancel(ran)
+    assert place.store.accept_cancel(waits)
+
+    async with place.engine():
+        await place.begun(other)
+
+    assert (place.status(ran), place.stored(ran).detail) == ("CANCELED", "canceled on request")
+    assert (place.status(waits), place.stored(waits).detail) == ("CANCELED", "canceled before it started")
+    assert place.runs.begun() == [other]
+
+
+@pytest.mark.anyio
+async def test_a_run_to_be_canceled_ends_canceled_when_the_service_stops(place):
+    async def endless(_, *, started, **__):
+        await started()
+        await asyncio.Event().wait()
+
+    run_id = place.run(place.job())
+    async with place.engine(runner=endless) as engine:
+        await place.reached(run_id, "RUNNING")
+        await engine.cancel(run_id)
+
+    assert (place.status(run_id), place.stored(run_id).detail) == ("CANCELED", "canceled on request")
+
+
+@pytest.mark.anyio
+async def test_a_run_whose_cancel_is_stored_does_not_start(place):
+    run_id = place.run(place.job())
+    async with place.engine():
+        await place.begun(run_id)
+        assert place.store.accept_cancel(run_id)  # the engine's loop does not know yet
+
+        place.runs.start(run_id)
+
+        assert (await place.reached(run_id, "CANCELED")).started is None
+    assert place.runs.scripts == []
+
+
+@pytest.mark.anyio
 async def test_the_scratch_folder_is_empty_after_a_run(place):
     run_id = place.run(place.job())
     (place.folder / "runs" / "leftover").mkdir(parents=True)
@@ -465,6 +509,86 @@ ORDERS = st.lists(
 )
 
 
+class MortalStore(Store):
+    """A store whose process is killed right before or after its nth write: from then on it does nothing."""
+
+    def __init__(self, path: Path, *, writes: int, takes_last: bool) -> None:
+        self._left = writes
+        self._takes_last = takes_last
+        super().__init__(path, Clock().now)
+
+    def move(self, run_id: str, state: RunState, detail: str = "") -> bool:
+        return self._write(lambda: super(MortalStore, self).move(run_id, state, detail))
+
+    def accept_cancel(self, run_id: str) -> bool:
+        return self._write(lambda: super(MortalStore, self).accept_cancel(run_id))
+
+    def _write(self, write: Callable[[], bool]) -> bool:
+        self._left -= 1
+        is_last = self._left == 0
+        if self._left > 0 or (is_last and self._takes_last):
+            taken = write()
+            if not is_last:
+                return taken
+        raise KilledError
+
+
+class KilledError(Exception):
+    """The process is gone."""
+
+
+@given(ORDERS)
+@example([("add", 0), ("start", 0), ("cancel", 0)])
+@example([("add", 0), ("add", 0), ("add", 0), ("cancel", 2), ("start", 1), ("complete", 0)])
+@settings(max_examples=8)
+def test_a_kill_at_any_write_starts_no_script_twice_and_loses_no_cancel(orders):
+    orders = [(order, number) for order, number in orders if order != "restart"]
+    for writes, takes_last in itertools.product(range(1, 8), [False, True]):
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / "state.sqlite3"
+            mortal = MortalStore(path, writes=writes, takes_last=takes_last)
+            place = Place(Path(folder), mortal, ScriptedRuns())
+
+            ids, canceled = asyncio.run(_follow_until_killed(place, orders))
+            place.store = Store(path, Clock().now)
+            canceled -= {
+                run_id for run_id in ids if place.status(run_id) in FINAL_STATES
+            }  # they came too late
+            asyncio.run(_complete(place, ids))
+
+            assert {place.status(run_id) for run_id in ids} <= FINAL_STATES
+            assert len(place.runs.scripts) == len(set(place.runs.scripts))
+            assert {place.status(run_id) for run_id in canceled} <= {"CANCELED"}
+
+
+async def _follow_until_killed(place: Place, orders: list[tuple[str, int]]) -> tuple[list[str], set[str]]:
+    """Follow the orders; return the run ids, and those whose cancel was answered."""
+    job = place.job()
+    ids: list[str] = []
+    canceled: set[str] = set()
+    async with place.engine(slots=2) as engine:
+        for order, number in orders:
+            if order == "add":
+                ids.append(place.run(job))
+                engine.wake()
+            elif ids:
+                run_id = ids[number % len(ids)]
+                with suppress(KilledError, Refusal):
+                    await _obey(place, engine, order, run_id)
+                    canceled |= {run_id} if order == "cancel" else set()
+            await asyncio.sleep(0.001)
+    return ids, canceled
+
+
+async def _complete(place: Place, ids: list[str]) -> None:
+    place.runs.forget_orders()
+    for run_id in ids:
+        place.runs.start(run_id)
+        place.runs.complete(run_id)
+    async with place.engine() as engine:
+        await until(engine.is_idle)
+
+
 @given(ORDERS)
 @settings(max_examples=25)
 def test_under_any_orders_each_run_runs_once_and_keeps_its_end(orders):
@@ -492,7 +616,7 @@ async def _follow(place: Place, orders: list[tuple[str, int]]) -> tuple[list[str
             await engine.__aexit__(None, None, None)
             engine = await place.engine(slots=2).__aenter__()
         elif ids:
-            _obey(place, engine, order, ids[number % len(ids)])
+            await _obey(place, engine, order, ids[number % len(ids)])
         await asyncio.sleep(0.001)
         ends = {run.run_id: run for run in map(place.stored, ids) if run.status in FINAL_STATES} | ends
     for run_id in ids:
@@ -502,10 +626,10 @@ async def _follow(place: Place, orders: list[tuple[str, int]]) -> tuple[list[str
     return ids, list(ends.values())
 
 
-def _obey(place: Place, engine: Engine, order: str, run_id: str) -> None:
+async def _obey(place: Place, engine: Engine, order: str, run_id: str) -> None:
     if order == "cancel":
         with suppress(Refusal):
-            engine.cancel(run_id)
+            await engine.cancel(run_id)
     elif order == "fail":
         place.runs.fail(run_id, "x")
     else:

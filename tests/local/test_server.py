@@ -49,7 +49,7 @@ folder, port, grace = DataFolder(Path(sys.argv[1])), int(sys.argv[2]), sys.argv[
 async def run(spec, *, cancel, waiting, started):
     with (folder.path / "ignored_by_a_script").open("w") as file:
         subprocess.run(["grep", "SigIgn", "/proc/self/status"], stdout=file)
-    started()
+    await started()
     while not (folder.path / "finish").exists():
         await asyncio.sleep(0.01)
     return Outcome("COMPLETED")

@@ -394,6 +394,41 @@ def test_a_stored_run_never_leaves_a_final_state(store, wishes):
         final = now if now.status in FINAL_STATES else None
 
 
+@pytest.mark.parametrize("state", ["READY", "RUNNING", "COMPLETED", "FAILED", "CANCELED"])
+def test_a_cancel_of_a_run_that_is_not_over_is_accepted_and_kept(store, tmp_path, clock, state):
+    run = add_run(store, add_job(store))
+    if state != "READY":
+        store.move(run.run_id, RunState.RUNNING)
+        store.move(run.run_id, RunState(state))
+    is_live = state in {"READY", "RUNNING"}
+
+    assert store.accept_cancel(run.run_id) is is_live
+    assert store.accept_cancel(run.run_id) is is_live
+    store.close()
+    assert Store(tmp_path / "state.sqlite3", clock.now).is_cancel_accepted(run.run_id) is is_live
+    assert not store.accept_cancel("NOSUCHRUN000")
+
+
+def test_a_run_that_is_to_be_canceled_does_not_become_running(store):
+    job = add_job(store)
+    one, other = add_run(store, job), add_run(store, job)
+    store.accept_cancel(one.run_id)
+
+    assert not store.move(one.run_id, RunState.RUNNING)
+    assert store.move(other.run_id, RunState.RUNNING)
+    assert store.move(one.run_id, RunState.CANCELED)
+
+
+def test_a_cancel_goes_with_its_run(store):
+    job = add_job(store)
+    run = add_run(store, job)
+    store.accept_cancel(run.run_id)
+    store.move(run.run_id, RunState.CANCELED)
+
+    assert store.delete_job(job.job_id)
+    assert not store.is_cancel_accepted(run.run_id)
+
+
 def test_threads_write_concurrently(store):
     job = add_job(store)
 

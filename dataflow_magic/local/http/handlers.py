@@ -187,7 +187,7 @@ class Handlers:
         return self._execution(run, _effects(request))
 
     def cancel_execution(self, _: Request, run: StoredRun) -> Literal[True]:
-        from_thread.run_sync(self._engine.cancel, run.run_id)
+        from_thread.run(self._engine.cancel, run.run_id)
         event(logger, "a cancel was requested", runId=run.run_id, jobId=run.job_id)
         return True
 

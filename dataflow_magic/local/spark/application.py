@@ -9,7 +9,7 @@ from __future__ import annotations
 import asyncio
 import os
 from asyncio.subprocess import Process
-from collections.abc import Callable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -86,7 +86,7 @@ async def run_application(
     java: Java,
     cancel: asyncio.Event,
     waiting: Callable[[str], None],
-    started: Callable[[], None],
+    started: Callable[[], Awaitable[None]],
     options: Sequence[str] = QUICK_START,
     warm: JvmGateway | None = None,
 ) -> Outcome:
@@ -103,7 +103,7 @@ async def run_application(
     waiting
         Called with the text of what the run waits for, before its script runs.
     started
-        Called once, when the script's process has started.
+        Awaited once, right before the script's process starts, which it does not when this raises.
     options
         Java's options, for a JVM that this function starts.
     warm
@@ -206,9 +206,12 @@ async def _launch(
 
 
 async def _supervise(
-    plan: _Plan, gateway: JvmGateway, *, cancel: asyncio.Event, started: Callable[[], None]
+    plan: _Plan, gateway: JvmGateway, *, cancel: asyncio.Event, started: Callable[[], Awaitable[None]]
 ) -> Outcome:
     last_words = gateway.folder / "last_words"
+    if cancel.is_set():
+        raise _Ended(_canceled())
+    await started()
     try:
         script = await run_beside(
             gateway,
@@ -219,7 +222,6 @@ async def _supervise(
         )
     except (OSError, ValueError) as error:
         raise _Ended(_failed(f"the script did not start: {_in_one_line(error)}")) from error
-    started()
     limiting = asyncio.ensure_future(limit_logs((plan.console_log, plan.jvm_log)))
     try:
         stopped = await _until_ended(script, cancel=cancel, timeout_seconds=plan.spec.timeout_seconds)

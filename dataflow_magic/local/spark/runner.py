@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -125,7 +125,7 @@ class SparkRunner:
         *,
         cancel: asyncio.Event,
         waiting: Callable[[str], None],
-        started: Callable[[], None],
+        started: Callable[[], Awaitable[None]],
     ) -> Outcome:
         """Run one script to its end and return the outcome; see `Runner`."""
         try:

@@ -1093,7 +1093,7 @@ async def test_events_are_logged_with_ids_and_nothing_private(world, caplog):
     assert [(line["event"], line.get("runId"), line.get("state")) for line in lines] == [
         ("a job was created", None, None),
         ("a run was accepted", run_id, None),
-        ("a run's script has started", run_id, None),
+        ("a run's script starts", run_id, None),
         ("a run has ended", run_id, "FAILED"),
         ("a run was accepted", other, None),
         ("a cancel was requested", other, None),

@@ -18,6 +18,7 @@ from dataflow_magic.local.objects.samples import install_samples, sample_jobs
 from dataflow_magic.local.run import Outcome, RunSpec
 from dataflow_magic.local.spark.application import run_application
 from dataflow_magic.local.spark.java import find_java
+from tests.local.scripted import noting
 
 SAMPLES = Path(__file__).parents[3] / "dataflow_magic" / "local" / "samples"
 LICENCE = (SAMPLES / "LICENSE-data.md").read_text(encoding="utf-8")
@@ -173,7 +174,7 @@ async def run_sample(folder: Path, job: str, **parameters: str) -> Ended:
         java=find_java(os.environ),
         cancel=asyncio.Event(),
         waiting=calls.append,
-        started=lambda: calls.append("started"),
+        started=noting(calls),
     )
     log = objects / console_log_key(spec.log_path, spec.run_id)
     return Ended(outcome, log.read_text(encoding="utf-8").splitlines())

@@ -19,6 +19,7 @@ from dataflow_magic.local.spark.application import run_application
 from dataflow_magic.local.spark.event_log import EventLogReader
 from dataflow_magic.local.spark.java import Java, find_java
 from dataflow_magic.local.spark.progress import Progress
+from tests.local.scripted import noting
 
 LONG_SECONDS = 120.0
 
@@ -49,7 +50,7 @@ class Stage:
             java=self.java,
             cancel=self.cancel,
             waiting=self.calls.append,
-            started=lambda: self.calls.append("started"),
+            started=noting(self.calls),
         )
 
     async def printed(self, line: str) -> None:
@@ -200,6 +201,23 @@ async def test_a_run_canceled_while_spark_starts_never_runs_its_script(stage, tm
 
     assert await run.run() == Outcome("CANCELED", "canceled on request")
     assert run.calls == ["starting Spark"]
+    await run.no_process_is_left()
+
+
+@pytest.mark.spark
+@pytest.mark.anyio
+async def test_a_script_whose_start_is_not_stored_does_not_run(stage):
+    run = stage("print('begun')")
+
+    async def refuse() -> None:
+        raise LookupError("the store is gone")
+
+    with pytest.raises(LookupError, match="the store is gone"):
+        await run_application(
+            run.spec, java=run.java, cancel=run.cancel, waiting=run.calls.append, started=refuse
+        )
+
+    assert run.lines() == []
     await run.no_process_is_left()
 
 
@@ -475,7 +493,7 @@ from dataflow_magic.local.spark.java import Java
 from dataflow_magic.local.spark.application import run_application
 from dataflow_magic.local.run import RunSpec
 
-def started():
+async def started():
     # Another child of the service, which outlives it and inherits its descriptors.
     subprocess.Popen(["sleep", "600"], close_fds=False)
 

@@ -16,6 +16,7 @@ from dataflow_magic.local.run import Outcome, RunSpec
 from dataflow_magic.local.spark.catalog import free_port
 from dataflow_magic.local.spark.java import find_java
 from dataflow_magic.local.spark.runner import SparkRunner
+from tests.local.scripted import noting
 from tests.local.spark.cluster import Cluster, a_cluster
 
 pytestmark = pytest.mark.anyio
@@ -63,9 +64,7 @@ class Place:
             objects=self.folder.objects,
             work=self.folder.path / "runs" / run_id,
         )
-        return await spark(
-            spec, cancel=self.cancel, waiting=self.waits.append, started=lambda: self.waits.append("started")
-        )
+        return await spark(spec, cancel=self.cancel, waiting=self.waits.append, started=noting(self.waits))
 
     def runner(self, master: str) -> SparkRunner:
         # Executors of 512 MB: both fit on a small machine.

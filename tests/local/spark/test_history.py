@@ -23,7 +23,7 @@ from dataflow_magic.local.spark import history
 from dataflow_magic.local.spark.application import run_application
 from dataflow_magic.local.spark.history import serve_history
 from dataflow_magic.local.spark.java import Java, find_java
-from tests.local.scripted import eventually
+from tests.local.scripted import eventually, noting
 
 COMMAND = Path(sys.executable).with_name("dataflow-magic")
 
@@ -192,7 +192,7 @@ def test_sparks_own_pages_show_a_run(folder):
     spec = RunSpec("mY3275GiRXkm", "daily", "b/daily.py", "b/logs/", {}, 2, 120.0, folder.objects, work)
     java = find_java(os.environ)
     ended = run_application(
-        spec, java=java, cancel=asyncio.Event(), waiting=lambda _: None, started=lambda: None
+        spec, java=java, cancel=asyncio.Event(), waiting=lambda _: None, started=noting([])
     )
     assert asyncio.run(ended) == Outcome("COMPLETED")
 

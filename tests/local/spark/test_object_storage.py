@@ -13,6 +13,7 @@ from dataflow_magic.local.run import Outcome, RunSpec
 from dataflow_magic.local.spark.application import run_application
 from dataflow_magic.local.spark.java import find_java
 from dataflow_magic.local.spark.settings import OBJECT_STORAGE, hadoop_settings
+from tests.local.scripted import noting
 from tests.local.spark.build_s3a import DIGEST, build, digest
 
 SCRIPT = """
@@ -101,7 +102,7 @@ async def test_a_bucket_is_a_file_system_whatever_a_script_sets_for_the_clouds(t
     spec = RunSpec("r1", "storage", "scripts/", "logs/", {}, 2, 120.0, objects, tmp_path / "work")
 
     outcome = await run_application(
-        spec, java=find_java(os.environ), cancel=asyncio.Event(), waiting=print, started=lambda: None
+        spec, java=find_java(os.environ), cancel=asyncio.Event(), waiting=print, started=noting([])
     )
 
     logs = objects / "logs" / "r1"

@@ -1,5 +1,4 @@
 import asyncio
-import functools
 import json
 import logging
 import os
@@ -28,7 +27,7 @@ from dataflow_magic.local.spark.process_group import ProcessGroup
 from dataflow_magic.local.spark.runner import SparkRunner, run_program
 from dataflow_magic.local.spark.settings import QUICK_START, java_options
 from dataflow_magic.models.wire import Job, JobExecution
-from tests.local.scripted import end_service, eventually, is_served
+from tests.local.scripted import end_service, eventually, is_served, noting
 from tests.local.spark.test_process_group import leave_processes
 
 pytestmark = pytest.mark.anyio
@@ -63,9 +62,7 @@ async def run_without_java(spec: RunSpec) -> tuple[Outcome, list[str]]:
     calls: list[str] = []
     runner = SparkRunner(DataFolder(spec.objects.parent), spec.objects.parent / "cache", Options(warm=False))
     async with runner as run:
-        outcome = await run(
-            spec, cancel=asyncio.Event(), waiting=calls.append, started=lambda: calls.append("started")
-        )
+        outcome = await run(spec, cancel=asyncio.Event(), waiting=calls.append, started=noting(calls))
     return outcome, calls
 
 
@@ -271,18 +268,18 @@ async def test_a_warm_jvm_serves_one_run_like_a_cold_one_and_ends_with_it(tmp_pa
             assert str(archive / "spark.jsa") in of_process(pid, "maps")
             assert "-Xmx700m" in of_process(pid, "cmdline")
             ready_log = (ready / "jvm.log").read_text()
-            spec, waits, starts = warm_spec(tmp_path, run_id, code), list[str](), list[bool]()
+            spec, waits, starts = warm_spec(tmp_path, run_id, code), list[str](), list[str]()
 
             ended = await run(
                 spec,
                 cancel=asyncio.Event(),
                 waiting=waits.append,
-                started=functools.partial(starts.append, True),
+                started=noting(starts),
             )
 
             logs = spec.objects / "logs" / run_id
             assert ended == outcome, (logs / "console.log").read_text()
-            assert (waits, starts) == ([], [True])
+            assert (waits, starts) == ([], ["started"])
             results.append(json.loads((logs / "console.log").read_text().splitlines()[0]))
             jvm_log = (logs / "jvm.log").read_text()
             assert "printed by the JVM" in jvm_log
@@ -340,7 +337,7 @@ async def test_the_services_log_and_not_the_runs_reports_an_archive_that_a_jvm_c
     (spec.objects / "scripts" / "daily.py").write_text(script)
 
     async with SparkRunner(DataFolder(tmp_path), tmp_path / "cache", Options(warm=False)) as run:
-        outcome = await run(spec, cancel=asyncio.Event(), waiting=lambda _: None, started=lambda: None)
+        outcome = await run(spec, cancel=asyncio.Event(), waiting=lambda _: None, started=noting([]))
 
     logs = spec.objects / "logs" / "run000000001"
     assert outcome == Outcome("COMPLETED"), (logs / "console.log").read_text()
@@ -404,7 +401,7 @@ async def test_tables_outlive_their_run_and_simultaneous_runs_share_the_catalog(
             ),
             cancel=asyncio.Event(),
             waiting=lambda _: None,
-            started=lambda: None,
+            started=noting([]),
         )
         log = (folder.objects / "logs" / run_id / "console.log").read_text()
         assert outcome == Outcome("COMPLETED"), log
