@@ -7,7 +7,8 @@ import signal
 import socket
 import subprocess
 from collections.abc import Callable, Iterator
-from contextlib import contextmanager, suppress
+from contextlib import closing, contextmanager, suppress
+from http.client import HTTPConnection, HTTPException
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
@@ -48,7 +49,7 @@ def serve_history(folder: DataFolder, java: Java, *, port: int, ready: Callable[
     port
         On 127.0.0.1; 0 takes a free one. Every user of this machine can open the pages.
     ready
-        Called with the address once the server accepts connections.
+        Called with the address once the server answers for its pages and its API.
 
     Raises
     ------
@@ -146,6 +147,12 @@ def _usable(port: int) -> int:
 
 
 def _answers(port: int) -> bool:
-    with suppress(OSError), socket.create_connection((HOST, port), timeout=1):
-        return True
+    # The port opens before the API is there; until then every address shows the first page.
+    connection = HTTPConnection(HOST, port, timeout=5)
+    with closing(connection), suppress(OSError, HTTPException):
+        connection.request("GET", "/api/v1/version")
+        answer = connection.getresponse()
+        return answer.status == 200 and (answer.getheader("content-type") or "").startswith(
+            "application/json"
+        )
     return False
