@@ -28,7 +28,8 @@ from tests.local.scripted import eventually, noting
 COMMAND = Path(sys.executable).with_name("dataflow-magic")
 
 LISTENER = """
-import json, os, re, signal, socket, sys, time
+import json, os, signal, sys, threading, time
+from http.server import BaseHTTPRequestHandler, HTTPServer
 from pathlib import Path
 options = dict(each[2:].split("=", 1) for each in sys.argv if each.startswith("-Dspark.") or each.startswith("-Djava."))
 work = Path(options["java.io.tmpdir"]).parent
@@ -41,13 +42,31 @@ Path(os.environ["RECORD"]).write_text(json.dumps({
 if "STUBBORN" in os.environ:
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
 time.sleep(0.3)
-with socket.create_server(("127.0.0.1", int(options["spark.history.ui.port"]))):
-    while True:
-        logs = sorted(os.listdir(options["spark.history.fs.logDirectory"].removeprefix("file://")))
-        new = Path(os.environ["RECORD"] + ".new")
-        new.write_text(json.dumps(logs))
-        new.rename(os.environ["RECORD"] + ".logs")  # complete at any time, even when this process is killed
-        time.sleep(0.05)
+
+
+class Pages(BaseHTTPRequestHandler):
+    kind = "text/html"  # Spark's first page, until its API is there
+
+    def do_GET(self):
+        with open(os.environ["RECORD"] + ".asked", "a") as asked:
+            print(self.path, Pages.kind, file=asked)
+        self.send_response(200)
+        self.send_header("Content-Type", Pages.kind)
+        self.end_headers()
+        Pages.kind = "application/json"
+
+    def log_message(self, *arguments):
+        pass
+
+
+server = HTTPServer(("127.0.0.1", int(options["spark.history.ui.port"])), Pages)
+threading.Thread(target=server.serve_forever, daemon=True).start()
+while True:
+    logs = sorted(os.listdir(options["spark.history.fs.logDirectory"].removeprefix("file://")))
+    new = Path(os.environ["RECORD"] + ".new")
+    new.write_text(json.dumps(logs))
+    new.rename(os.environ["RECORD"] + ".logs")  # complete at any time, even when this process is killed
+    time.sleep(0.05)
 """
 
 
@@ -140,6 +159,15 @@ def test_a_log_that_is_written_later_is_linked_too(folder, record, tmp_path, mon
 
     assert watchers[0].wait(60) == 0
     assert logs_in(record) == ["eventlog_v2_local-1", "eventlog_v2_local-2"]
+
+
+def test_the_address_is_reported_once_the_api_answers(folder, record, tmp_path):
+    with pytest.raises(KeyboardInterrupt):
+        serve_history(folder, listener(tmp_path), port=0, ready=Interrupts(signal.SIGINT))
+
+    assert record.with_name("record.asked").read_text() == (
+        "/api/v1/version text/html\n/api/v1/version application/json\n"
+    )
 
 
 @pytest.mark.usefixtures("record")
