@@ -227,9 +227,10 @@ class Ledger:
             Returns the runs of this kernel. They are inserted too where the file was deleted or replaced since the last
             call.
         """
-        hidden = secret_names(view.parameters)
+        asked = view.request.parameters
+        hidden = secret_names(asked)
         # The empty name counts the job's runs.
-        names = ["", *(name.removeprefix("$") for name in view.parameters)]
+        names = ["", *(name.removeprefix("$") for name in asked)]
         with self._writing() as db:
             if self._is_reopened:
                 runs = [record_of(run, self.kernel) for run in known() if run.key]

@@ -91,7 +91,7 @@ class RunRecord(NamedTuple):
 
 def record_of(view: RunView, kernel: str = "") -> RunRecord:
     """Return a run as a row."""
-    condition = view.condition.to_wire()
+    condition = view.request.condition.to_wire()
     asked: dict[str, Any] = {column: condition.pop(name, None) for column, name in CONDITION_COLUMNS.items()}
     asked |= view.request.query
     ended = view.execution.end_date if view.execution else None
@@ -109,7 +109,7 @@ def record_of(view: RunView, kernel: str = "") -> RunRecord:
         target=view.target,
         job_id=view.job_id,
         **asked,
-        parameters=_json(dict(view.parameters)),
+        parameters=_json(dict(view.request.parameters)),
         notebook=view.notebook or None,
         endpoint=view.endpoint,
         more_condition=_json(condition),

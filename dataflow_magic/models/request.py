@@ -7,6 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Literal
 
+from dataflow_magic.models.marker import Marker
 from dataflow_magic.models.secret import Parameter
 from dataflow_magic.models.wire import JobCondition
 
@@ -39,13 +40,20 @@ class JobRef:
 
 @dataclass(frozen=True, slots=True)
 class RunRequest:
-    """One run to start: all that the service receives."""
+    """One run to start, as asked: all that the service receives but for the marker.
+
+    Parameters
+    ----------
+    marker
+        Where the run's key is sent as well; see `marker.marked`.
+    """
 
     job: JobRef
     condition: JobCondition = field(default_factory=JobCondition)
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
     trigger_id: str | None = None
     workflow_id: str | None = None
+    marker: Marker = "off"
 
     @property
     def query(self) -> dict[str, str | None]:

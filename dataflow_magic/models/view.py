@@ -10,6 +10,7 @@ from dataclasses import dataclass, replace
 from datetime import datetime
 from typing import Literal
 
+from dataflow_magic.models.marker import marked
 from dataflow_magic.models.request import RunRequest
 from dataflow_magic.models.secret import Parameter, masked, masked_text, secret_names
 from dataflow_magic.models.wire import KST, JobCondition, JobExecution, RunState, is_final
@@ -104,7 +105,7 @@ class RunView:
     Parameters
     ----------
     request
-        As sent: the job by its id, the whole job condition, parameter names with their ``$``. No other field holds the
+        As asked: the job by its id, the whole job condition, parameter names with their ``$``. No other field holds the
         value of a secret parameter: the view masks what it is given.
     target
         ``local``, ``cloud``, a profile's name or an address.
@@ -171,10 +172,11 @@ class RunView:
     remark: str = ""
 
     def __post_init__(self) -> None:
-        if not secret_names(self.parameters):
+        asked = self.request.parameters
+        if not secret_names(asked):
             return
         masks = {
-            "execution": self.execution and masked(self.execution, self.parameters),
+            "execution": self.execution and masked(self.execution, asked),
             "blind_reason": self.without_secrets(self.blind_reason),
             "failure": self.failure
             and replace(
@@ -188,7 +190,12 @@ class RunView:
 
     def without_secrets(self, text: str) -> str:
         """Return a text of the service with the values of the run's secret parameters masked."""
-        return masked_text(text, self.parameters)
+        return masked_text(text, self.request.parameters)
+
+    @property
+    def sent(self) -> RunRequest:
+        """The request as sent: with the run's marker, where the request asks for one."""
+        return marked(self.request, self.key)
 
     @property
     def job_id(self) -> str:
@@ -198,12 +205,12 @@ class RunView:
     @property
     def condition(self) -> JobCondition:
         """The job condition as sent."""
-        return self.request.condition
+        return self.sent.condition
 
     @property
     def parameters(self) -> Mapping[str, Parameter]:
         """The parameters as sent, names with their ``$``."""
-        return self.request.parameters
+        return self.sent.parameters
 
     @property
     def run_id(self) -> str | None:
