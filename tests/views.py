@@ -11,7 +11,7 @@ from dataflow_magic.models.view import RunView
 
 __all__ = ["asking", "run_view"]
 
-REQUESTED = {"condition", "parameters", "trigger_id", "workflow_id"}
+REQUESTED = {"condition", "parameters", "trigger_id", "workflow_id", "marker"}
 
 
 def run_view(submitted_at: datetime, *, job_id: str = "job000000001", **fields: Any) -> RunView:

@@ -7,6 +7,7 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
+from dataflow_magic.models.marker import Marker
 from dataflow_magic.models.request import JobRef, RunRequest
 from dataflow_magic.models.secret import Parameter, Secret
 from dataflow_magic.models.view import Failure, FoundBy, RunView
@@ -118,7 +119,7 @@ def record_of(view: RunView, kernel: str = "") -> RunRecord:
         story=view.blind_reason,
         kernel=kernel,
         execution=_json(view.execution.to_wire()) if view.execution else "",
-        marker="off",
+        marker=view.request.marker,
         found_by=view.found_by,
     )
     # JSON may contain half of a surrogate pair; neither SQLite nor Arrow can store one.
@@ -162,7 +163,12 @@ def _request(record: RunRecord) -> RunRequest:
     )
     parameters = parameters_of(record.parameters)
     return RunRequest(
-        JobRef(record.job_id, "id"), condition, parameters, record.trigger_id, record.workflow_id
+        JobRef(record.job_id, "id"),
+        condition,
+        parameters,
+        record.trigger_id,
+        record.workflow_id,
+        cast(Marker, record.marker or "off"),
     )
 
 

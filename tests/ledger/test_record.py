@@ -47,18 +47,48 @@ def a_view(**fields: Any) -> RunView:
         a_view(is_lost=True, settled="UNCLEAR", blind_reason="two may be it"),
         a_view(execution=execution("RUNNING"), running_since=SUBMITTED),
         a_view(execution=execution("RUNNING"), found_by="parameters"),
+        a_view(marker="log-path"),
+        a_view(marker="parameter"),
         a_view(
             execution=execution("FAILED", endDate="2026-11-02T10:00:20+09:00", unknown={"a": [1]}),
             failure=Failure("no such table"),
         ),
     ],
-    ids=["sent", "bare", "lost", "not started", "unclear", "running", "found", "failed"],
+    ids=[
+        "sent",
+        "bare",
+        "lost",
+        "not started",
+        "unclear",
+        "running",
+        "found",
+        "log-path",
+        "parameter",
+        "failed",
+    ],
 )
 def test_a_view_survives_its_row(view):
     back = view_of(record_of(view))
 
     # Of what was lost and found settled, the row keeps the outcome.
     assert back == replace(view, is_lost=view.is_lost and not view.settled)
+
+
+@pytest.mark.parametrize("marker", ["log-path", "parameter"])
+def test_a_row_holds_the_request_as_asked_and_the_marker_follows_from_the_key(marker):
+    view = a_view(marker=marker)
+    record = record_of(view)
+
+    assert (record.log_path, record.parameters, record.marker) == (
+        "b/l/",
+        '{"$a":"x","$n":3,"$on":true}',
+        marker,
+    )
+    assert view_of(record).sent == view.sent != view.request
+
+
+def test_a_row_of_a_version_without_markers_is_that_of_a_run_without_one():
+    assert view_of(record_of(a_view())._replace(marker=None)) == a_view()
 
 
 @pytest.mark.parametrize(

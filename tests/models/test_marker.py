@@ -115,8 +115,8 @@ def test_the_log_path_of_a_run_that_is_written_on_the_line_gets_no_second_marker
     assert marked(request("log-path", shown), new) == marked(request("log-path", path), new)
 
 
-@given(paths, parameters, keys)
-def test_a_listed_run_without_a_marker_is_started_again_as_it_is(path, values, key):
+@given(paths, parameters)
+def test_a_listed_run_without_a_marker_is_started_again_as_it_is(path, values):
     listed = request("off", path, parameters=values)
 
     assert unmarked(listed) is listed
