@@ -20,7 +20,6 @@ from IPython.core.magic import (
     line_cell_magic,
     line_magic,
     magics_class,
-    needs_local_scope,
     no_var_expand,
 )
 from traitlets import Enum, TraitError, Unicode, validate
@@ -51,6 +50,9 @@ T = TypeVar("T")
 def _answering(magic: Callable[P, T]) -> Callable[P, T | None]:
     """Print the help that a line asks for, and show a `CellError` as IPython's one-line usage error.
 
+    IPython only prints a usage error. Where nobody watches, the error itself is raised: papermill and nbconvert keep
+    errors of cells and stop for them, and know nothing of what was printed.
+
     ``%dataflow_...?`` shows the help below the docstring.
     """
 
@@ -64,6 +66,10 @@ def _answering(magic: Callable[P, T]) -> Callable[P, T | None]:
             print(help_requested)  # noqa: T201
             return None
         except errors.CellError as error:
+            from dataflow_magic.card.front_end import is_headless
+
+            if is_headless(getattr(args[0], "shell", None)):
+                raise error from None
             raise UsageError(str(error)) from None
 
     def documentation() -> str:
@@ -140,12 +146,9 @@ class DataflowMagic(Magics):
     # Without IPython's output_can_be_silenced: it parses the text as Python after the run has started, and raises
     # if that fails, so that the run would be lost.
     @no_var_expand
-    @needs_local_scope
     @line_cell_magic
     @_answering
-    def dataflow_run(
-        self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None
-    ) -> Run | Sweep | None:
+    def dataflow_run(self, line: str, cell: str | None = None) -> Run | Sweep | None:
         """Start a run of a Data Flow job and return its live handle at once.
 
         ::
@@ -163,28 +166,27 @@ class DataflowMagic(Magics):
         lists all runs. ``%dataflow_run --help`` lists the options.
         """
         from dataflow_magic.cell.run import parse_cell
+        from dataflow_magic.magics.caller import names_of_caller
 
         text, silent = _without_semicolon(line if cell is None else cell)
         line, block = (text, "") if cell is None else (line, text)
-        options = parse_cell(line, block, {**self.shell.user_ns, **(local_ns or {})})
+        options = parse_cell(line, block, names_of_caller(self.shell))
         for warning in options.warnings:
             print(f"Note: {warning}")  # noqa: T201
         run = self._run(options, silent=silent)
         return None if silent else run
 
     @no_var_expand
-    @needs_local_scope
     @line_cell_magic
     @_answering
-    def dataflow_script(
-        self, line: str, cell: str | None = None, local_ns: dict[str, Any] | None = None
-    ) -> Run | Sweep | None:
+    def dataflow_script(self, line: str, cell: str | None = None) -> Run | Sweep | None:
         """Write the cell as the script of a job, and create the job or change its condition."""
         from dataflow_magic.cell.run import CellOptions
         from dataflow_magic.cell.script import parse_script
+        from dataflow_magic.magics.caller import names_of_caller
         from dataflow_magic.models.request import JobRef, RunRequest
 
-        request = parse_script(line, cell or "", {**self.shell.user_ns, **(local_ns or {})})
+        request = parse_script(line, cell or "", names_of_caller(self.shell))
         target = self._target(request.target, request.profile)
         published = self._session().publish(request, target)
         summary = published.in_words(target.name)
@@ -408,6 +410,10 @@ def load_ipython_extension(shell: InteractiveShell) -> None:
     try:
         DataflowMagic(shell).register()
     except TraitError as error:  # in a configuration file
+        from dataflow_magic.card.front_end import is_headless
+
+        if is_headless(shell):
+            raise errors.ConfigError(str(error)) from None
         raise UsageError(str(error)) from None
 
 

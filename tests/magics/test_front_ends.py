@@ -91,6 +91,48 @@ def test_papermill_stops_at_the_failed_run_with_its_reason_in_one_line(executed,
     assert saved[3]["outputs"] == []
 
 
+@pytest.mark.parametrize(
+    ("cell", "message"),
+    [
+        (
+            "%%dataflow_run daily_sales --wrokers 3\nday = 1",
+            "line 1: unknown option '--wrokers'; did you mean '--workers'?; see %dataflow_run --help",
+        ),
+        (
+            "%%dataflow_run daily_sales\nday = [1]",
+            "line 2: day is a list, which has no string form; give text, a number, a bool, a date or a path, or "
+            "convert it by str(...)",
+        ),
+        ("%dataflow_status nosuch", "no run 'nosuch' was started here; %dataflow_runs --all lists them"),
+        (
+            "%%dataflow_script daily_sales\nprint(",
+            "line 2: '(' was never closed; nothing was written",
+        ),
+    ],
+    ids=["an option", "a value", "a run", "a script"],
+)
+def test_papermill_stops_at_a_mistake_with_its_message(environment, tmp_path, cell, message):
+    write_notebook(tmp_path / "some.ipynb", LOAD, cell, "print('never')")
+    ended = subprocess.run(
+        [sys.executable, "-m", "papermill", "--no-progress-bar", "some.ipynb", "out.ipynb"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+    cells = json.loads((tmp_path / "out.ipynb").read_text())["cells"]
+    (error,) = (
+        output for each in cells for output in each.get("outputs", ()) if output["output_type"] == "error"
+    )
+
+    assert ended.returncode == 1
+    assert f": {message}\n" in ended.stderr
+    assert error["evalue"] == message
+    assert len(error["traceback"]) == 1
+    assert "never" not in ended.stdout
+
+
 def test_papermill_saves_both_cards_in_their_final_state_without_widgets(saved):
     kinds = [set(output.get("data", ())) for cell in saved for output in cell["outputs"]]
 
