@@ -36,10 +36,14 @@ from dataflow_magic.local.spark.script import (
     ScriptProblem,
     StagedScript,
     find_script,
+    link_neighbours,
+    python_files,
     stage_script,
 )
 from dataflow_magic.local.spark.settings import (
+    PYTHON_FILES,
     QUICK_START,
+    WORKERS_PATH,
     is_here,
     spark_settings,
 )
@@ -60,6 +64,7 @@ class _Plan:
     logs: Path
     home: Path
     settings: dict[str, str]
+    python_path: str
 
     @property
     def console_log(self) -> Path:
@@ -161,8 +166,25 @@ def _plan(spec: RunSpec) -> _Plan:
     for folder in folders:  # so that bucket/key without a scheme finds the object too
         (spec.work / "cwd" / folder.name).symlink_to(folder)
     staged = stage_script(script, spec.parameters, spec.work / "script")
+    python_path = _stage_modules(script, spec, settings)
     (logs / "events").mkdir(parents=True, exist_ok=True)
-    return _Plan(spec, staged, logs, home, settings)
+    return _Plan(spec, staged, logs, home, settings, python_path)
+
+
+def _stage_modules(script: Path, spec: RunSpec, settings: dict[str, str]) -> str:
+    """Put the modules the script imports beside it, and lead Python's workers there; return the script's PYTHONPATH."""
+    folder = spec.work / "script"
+    files = python_files(settings.get(PYTHON_FILES, ""), spec.objects)
+    for module in (file for file in files if file.suffix == ".py"):
+        (folder / module.name).unlink(missing_ok=True)
+        (folder / module.name).symlink_to(module)
+    link_neighbours(script, spec.objects, folder)
+    archives = [str(file) for file in files if file.suffix != ".py"]
+    if files:
+        settings[PYTHON_FILES] = ",".join(map(str, files))
+    wanted = settings.get(WORKERS_PATH, "")
+    settings[WORKERS_PATH] = os.pathsep.join(filter(None, (str(folder), *archives, wanted)))
+    return os.pathsep.join(filter(None, (*archives, os.environ.get("PYTHONPATH", ""))))
 
 
 async def _adopt(warm: JvmGateway, plan: _Plan) -> bool:
@@ -218,7 +240,11 @@ async def _supervise(
             [str(plan.script.path), *plan.script.arguments],
             home=plan.home,
             log=plan.console_log,
-            variables={_LAST_WORDS: str(last_words), _CODE: str(plan.script.code or "")},
+            variables={
+                _LAST_WORDS: str(last_words),
+                _CODE: str(plan.script.code or ""),
+                "PYTHONPATH": plan.python_path,
+            },
         )
     except (OSError, ValueError) as error:
         raise _Ended(_failed(f"the script did not start: {_in_one_line(error)}")) from error

@@ -8,22 +8,30 @@ from __future__ import annotations
 
 import io
 import marshal
+import os
+import sys
 import tokenize
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
+from urllib.parse import unquote, urlsplit
 
-from dataflow_magic.files import object_path
+from dataflow_magic.files import InvalidKey, is_inside, object_path
+from dataflow_magic.local.objects.paths import bare_path
 from dataflow_magic.local.spark.parameters import ScriptProblem, fill_script
 
 __all__ = [
     "ScriptProblem",
     "StagedScript",
     "find_script",
+    "link_neighbours",
+    "python_files",
     "stage_script",
 ]
 
 _LISTED = 5
+MOST_NEIGHBOURS = 10_000
+"""Files beside a script that it can import and read; each is a link."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +116,87 @@ def stage_script(script: Path, parameters: Mapping[str, str], folder: Path) -> S
     code = folder.parent / "code"
     code.write_bytes(marshal.dumps(filled.code))
     return StagedScript(staged, filled.arguments, code)
+
+
+def link_neighbours(script: Path, objects: Path, folder: Path, *, most: int = MOST_NEIGHBOURS) -> None:
+    """Link what lies beside the script into the folder of its copy, so that it can import and read it as from its own.
+
+    Packages are made anew with a link per file, so that Python writes its compiled modules there and not among the
+    objects. A module with the name of one of Python's own is left out: it may be the script of another job, and would
+    replace Python's in this run.
+
+    Raises
+    ------
+    ScriptProblem
+        More than `most` files lie there.
+    OSError
+        A folder cannot be read, or a link cannot be made.
+    """
+    linked = 0
+    for source, name in _neighbours(script.parent):
+        target = folder / name
+        if target.exists() or not is_inside(objects, source):
+            continue
+        linked += 1
+        if linked > most:
+            raise ScriptProblem(
+                f"more than {most:,} files lie beside {script.name}: give the script a folder of its own"
+            )
+        target.parent.mkdir(parents=True, exist_ok=True)
+        target.symlink_to(source)
+
+
+def python_files(value: str, objects: Path) -> list[Path]:
+    """Return the files that ``spark.submit.pyFiles`` names: object paths with or without a scheme, and local paths.
+
+    Raises
+    ------
+    ScriptProblem
+        A file does not exist, or is of a kind that Python cannot import.
+    """
+    found = []
+    for word in filter(None, map(str.strip, value.split(","))):
+        file = _place(word, objects)
+        if file is None or not file.is_file():
+            raise ScriptProblem(
+                f"no file at {word}, which spark.submit.pyFiles names: upload it, or correct the path"
+            )
+        if file.suffix not in {".py", ".zip", ".egg"}:
+            raise ScriptProblem(f"spark.submit.pyFiles names {word}: Python imports .py, .zip and .egg files")
+        found.append(file)
+    return found
+
+
+def _place(word: str, objects: Path) -> Path | None:
+    if word.startswith("file:"):
+        return Path(unquote(urlsplit(word).path))
+    if word.startswith("/"):
+        return Path(word)
+    try:
+        return object_path(objects, bare_path(word))
+    except InvalidKey:
+        return None
+
+
+def _neighbours(folder: Path) -> Iterator[tuple[Path, str]]:
+    """Yield each file and folder of data beside the script, and each file of the packages, with its name below `folder`."""
+    for entry in sorted(folder.iterdir()):
+        module = entry.name.partition(".")[0]
+        is_pythons = module in sys.stdlib_module_names and (entry.suffix == ".py" or entry.is_dir())
+        if entry.name.startswith(".") or entry.name == "__pycache__" or is_pythons:
+            continue
+        if entry.is_dir() and not entry.is_symlink() and _is_package(entry):
+            for place, folders, names in os.walk(entry):
+                folders[:] = sorted(name for name in folders if name != "__pycache__")
+                for name in sorted(names):
+                    file = Path(place, name)
+                    yield file, file.relative_to(folder).as_posix()
+        else:
+            yield entry, entry.name
+
+
+def _is_package(folder: Path) -> bool:
+    return folder.name.isidentifier() and any(folder.glob("*.py"))
 
 
 def _scripts_in(folder: Path) -> list[str]:

@@ -10,7 +10,9 @@ from dataflow_magic.local.run import RunSpec
 
 __all__ = [
     "OBJECT_STORAGE",
+    "PYTHON_FILES",
     "QUICK_START",
+    "WORKERS_PATH",
     "cluster_settings",
     "hadoop_settings",
     "is_here",
@@ -24,6 +26,10 @@ LOOPBACK = "127.0.0.1"
 _SCHEMES = ("s3a", "s3", "s3n")
 OBJECT_STORAGE = Path(__file__).with_name("programs") / "s3a.jar"
 """The classes that make ``s3a://`` a folder, on the class path of every JVM. ``make s3a`` compiles them."""
+
+PYTHON_FILES = "spark.submit.pyFiles"
+WORKERS_PATH = "spark.executorEnv.PYTHONPATH"
+"""Where Python's workers find modules; the JVM's own environment is fixed before a run is known."""
 
 _PACKAGE_OPENS = (
     "java.lang",

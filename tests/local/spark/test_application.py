@@ -6,6 +6,7 @@ import os
 import signal
 import sys
 import textwrap
+import zipfile
 from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -521,3 +522,39 @@ async def test_no_run_outlives_a_service_that_is_killed(stage):
         await run.no_process_is_left()
     finally:
         os.killpg(service.pid, signal.SIGKILL)  # its session holds the sleeping child
+
+
+@pytest.mark.spark
+@pytest.mark.anyio
+async def test_a_script_and_its_udfs_import_what_lies_beside_it_and_what_pyfiles_names(stage):
+    run = stage(
+        """
+        import helper, prices.won, packed, single
+        from pathlib import Path
+        from pyspark.sql import SparkSession
+        from pyspark.sql.functions import udf
+
+        spark = SparkSession.builder.getOrCreate()
+        frame = spark.range(3).repartition(2)
+        print(sorted(row[0] for row in frame.select(udf(helper.double, "long")("id")).collect()))
+        print(sorted(frame.rdd.map(lambda row: prices.won.price(row.id) + packed.ONE + single.TEN).collect()))
+        print(Path(__file__).with_name("rates.csv").read_text())
+        """,
+        settings={"spark.submit.pyFiles": "s3a://lake/libs/packed.zip,lake/libs/single.py"},
+    )
+    scripts = run.spec.objects / "scripts"
+    (scripts / "helper.py").write_text("def double(number):\n    return 2 * number\n")
+    (scripts / "rates.csv").write_text("1300")
+    (scripts / "prices").mkdir()
+    (scripts / "prices" / "__init__.py").write_text("")
+    (scripts / "prices" / "won.py").write_text("def price(number):\n    return 100 * number\n")
+    libs = run.spec.objects / "lake" / "libs"
+    libs.mkdir()
+    (libs / "single.py").write_text("TEN = 10\n")
+    with zipfile.ZipFile(libs / "packed.zip", "w") as archive:
+        archive.writestr("packed.py", "ONE = 1\n")
+    before = sorted(scripts.rglob("*"))
+
+    assert await run.run() == Outcome("COMPLETED"), run.lines()
+    assert run.lines() == ["[0, 2, 4]", "[11, 111, 211]", "1300"]
+    assert sorted(scripts.rglob("*")) == before

@@ -66,6 +66,7 @@ SCRIPT = """
         "exists": [fs.exists(Path(f"s3a://lake/{key}")) for key in ("", "one.csv", "none.csv")],
         "a bucket with a dot": spark.read.csv("s3a://a.b/rows").count(),
         "no bucket": fails(lambda: sc.textFile("s3a://nowhere/x").count()),
+        "a link out of the objects": fails(lambda: sc.textFile("s3a://link/r1").count()),
         "out of the bucket": fails(lambda: fs.exists(Path("s3a://lake/../a.b/rows"))),
     }
     for _ in range(2):
@@ -95,6 +96,7 @@ async def test_a_bucket_is_a_file_system_whatever_a_script_sets_for_the_clouds(t
     objects = tmp_path / "객체 저장소 a%20b"
     for bucket in ("scripts", "logs", "lake", "a.b"):
         (objects / bucket).mkdir(parents=True)
+    (objects / "link").symlink_to(tmp_path)
     (objects / "scripts" / "storage.py").write_text(textwrap.dedent(SCRIPT), "utf-8")
     for name in ("one", "two"):
         (objects / "lake" / f"{name}.csv").write_text(f"{name}\n")
@@ -117,6 +119,8 @@ async def test_a_bucket_is_a_file_system_whatever_a_script_sets_for_the_clouds(t
         "exists": [True, True, False],
         "a bucket with a dot": 3,
         "no bucket": "no bucket 'nowhere' for s3a://nowhere/ in the objects of the local service: "
+        "make it, or correct the path",
+        "a link out of the objects": "no bucket 'link' for s3a://link/ in the objects of the local service: "
         "make it, or correct the path",
         "out of the bucket": "s3a://lake/../a.b/rows leads out of its bucket",
         "overwritten": 4,

@@ -7,6 +7,8 @@ from dataflow_magic.local.spark.script import (
     ScriptProblem,
     StagedScript,
     find_script,
+    link_neighbours,
+    python_files,
     stage_script,
 )
 
@@ -142,3 +144,91 @@ def test_a_script_that_is_not_text_is_refused(tmp_path):
 
     with pytest.raises(ScriptProblem, match=r"^daily\.py cannot be read as text .* save it as UTF-8$"):
         stage_script(script, {}, tmp_path)
+
+
+# What lies beside the script
+
+
+def test_a_script_has_its_neighbours_beside_its_copy_and_python_writes_nothing_among_the_objects(tmp_path):
+    objects = tmp_path / "objects"
+    put(
+        objects,
+        "jobs/daily.py",
+        "jobs/helper.py",
+        "jobs/settings.json",
+        "jobs/shop/__init__.py",
+        "jobs/shop/prices/won.py",
+        "jobs/shop/rates.csv",
+        "jobs/rows/part-0.csv",
+        "jobs/random.py",
+        "jobs/json/__init__.py",
+        "jobs/.hidden.py",
+        "jobs/__pycache__/helper.pyc",
+        "jobs/shop/__pycache__/won.pyc",
+    )
+    (tmp_path / "secret.py").write_text("")
+    (objects / "jobs" / "secret.py").symlink_to(tmp_path / "secret.py")
+    folder = tmp_path / "script"
+    folder.mkdir()
+    (folder / "daily.py").write_text("the copy")
+
+    link_neighbours(objects / "jobs" / "daily.py", objects, folder)
+
+    assert sorted(path.relative_to(folder).as_posix() for path in folder.rglob("*") if path.is_symlink()) == [
+        "helper.py",
+        "rows",
+        "settings.json",
+        "shop/__init__.py",
+        "shop/prices/won.py",
+        "shop/rates.csv",
+    ]
+    assert (folder / "daily.py").read_text() == "the copy"
+    assert (folder / "rows" / "part-0.csv").is_file()
+
+
+def test_a_script_in_a_folder_with_too_many_files_is_refused(tmp_path):
+    put(tmp_path, "jobs/daily.py", *(f"jobs/{number}.csv" for number in range(4)))
+    (tmp_path / "script").mkdir()
+
+    with pytest.raises(
+        ScriptProblem, match=r"^more than 3 files lie beside daily\.py: give the script a folder"
+    ):
+        link_neighbours(tmp_path / "jobs" / "daily.py", tmp_path, tmp_path / "script", most=3)
+
+
+def test_the_files_of_a_script_are_objects_or_local_files(tmp_path):
+    objects = tmp_path / "objects"
+    put(objects, "libs/a.zip", "libs/b c.py")
+    put(tmp_path, "d e.egg")
+
+    found = python_files(
+        f"s3a://libs/a.zip, libs/b c.py,{(tmp_path / 'd e.egg').as_uri()},,{tmp_path}/d e.egg", objects
+    )
+
+    assert found == [
+        objects / "libs" / "a.zip",
+        objects / "libs" / "b c.py",
+        tmp_path / "d e.egg",
+        tmp_path / "d e.egg",
+    ]
+    assert python_files("", objects) == []
+
+
+@pytest.mark.parametrize(
+    ("value", "message"),
+    [
+        (
+            "s3a://libs/none.zip",
+            "no file at s3a://libs/none.zip, which spark.submit.pyFiles names: upload it, or correct the path",
+        ),
+        ("../a.zip", "no file at ../a.zip, which spark.submit.pyFiles names: upload it, or correct the path"),
+        ("libs/a.tar", "spark.submit.pyFiles names libs/a.tar: Python imports .py, .zip and .egg files"),
+    ],
+)
+def test_a_file_that_python_cannot_import_is_refused_by_name(tmp_path, value, message):
+    put(tmp_path, "libs/a.tar")
+
+    with pytest.raises(ScriptProblem) as caught:
+        python_files(value, tmp_path)
+
+    assert str(caught.value) == message

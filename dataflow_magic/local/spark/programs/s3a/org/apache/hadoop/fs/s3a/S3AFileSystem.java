@@ -61,7 +61,8 @@ public class S3AFileSystem extends FileSystem {
       throw new IOException(name + " names no bucket of the local service");
     }
     bucket = new File(objects, name.getAuthority());
-    if (!bucket.isDirectory()) {
+    // As the service itself, follow no link that leads out of the objects.
+    if (!bucket.isDirectory() || !bucket.toPath().toRealPath().startsWith(new File(objects).toPath().toRealPath())) {
       throw new FileNotFoundException(
           "no bucket '" + name.getAuthority() + "' for " + name.getScheme() + "://" + name.getAuthority()
               + "/ in the objects of the local service: make it, or correct the path");
