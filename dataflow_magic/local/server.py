@@ -7,6 +7,7 @@ import contextlib
 import functools
 import logging
 import os
+import resource
 import signal
 import socket
 import time
@@ -23,6 +24,7 @@ from dataflow_magic.files import try_lock
 from dataflow_magic.local.engine import Engine, Runner
 from dataflow_magic.local.folder import Address, DataFolder
 from dataflow_magic.local.http.app import Backend, create_app
+from dataflow_magic.local.http.connection import CLIENT_SECONDS, connection_limit, limited
 from dataflow_magic.local.keys import Keys, kept_keys
 from dataflow_magic.local.log import event, logged_to
 from dataflow_magic.local.objects.samples import install_samples, sample_jobs
@@ -43,6 +45,10 @@ GRACE_SECONDS = 3.0
 CHECKS_PER_GRACE = 6
 """How often the service looks for users within that time."""
 START_POLL_SECONDS = 0.01
+LISTEN_BACKLOG = 128
+ACCEPTED_AT_ONCE = 1
+"""Connections that asyncio accepts before it looks at them again, so that their limit holds during a flood too. Where no
+descriptor is left, asyncio tries each of them again, logs each, and multiplies its retries (CPython 3.11)."""
 
 
 def serve(
@@ -54,6 +60,7 @@ def serve(
     port: int = 0,
     contract: Contract = Contract.EXECUTE_JOB,
     grace_seconds: float | None = None,
+    client_seconds: float = CLIENT_SECONDS,
     ready: Callable[[str], None] | None = None,
 ) -> None:
     """Serve the folder until SIGTERM, or SIGINT as KeyboardInterrupt; live runs are FAILED by then.
@@ -73,6 +80,8 @@ def serve(
         0 takes a free one.
     grace_seconds
         When given, end also after this long without a user and a READY or RUNNING run.
+    client_seconds
+        How long a client may take to send a request, and to read a response.
     ready
         Called with the service's URL once it accepts requests.
 
@@ -88,7 +97,14 @@ def serve(
         signal.signal(signal.SIGINT, signal.default_int_handler)
         asyncio.run(
             _serve(
-                folder, keys, runner, listener, contract=contract, grace_seconds=grace_seconds, ready=ready
+                folder,
+                keys,
+                runner,
+                listener,
+                contract=contract,
+                grace_seconds=grace_seconds,
+                client_seconds=client_seconds,
+                ready=ready,
             )
         )
 
@@ -112,7 +128,7 @@ def _listening(host: IPv4Address | IPv6Address, port: int) -> Iterator[socket.so
         listener.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
         try:
             listener.bind((str(host), port))
-            listener.listen(128)
+            listener.listen(LISTEN_BACKLOG)
         except OSError as error:
             raise ConfigError(
                 f"port {port} of {host} cannot be used ({error.strerror}); give another --port"
@@ -128,6 +144,7 @@ async def _serve(
     *,
     contract: Contract,
     grace_seconds: float | None,
+    client_seconds: float,
     ready: Callable[[str], None] | None,
 ) -> None:
     stop = asyncio.Event()
@@ -140,7 +157,7 @@ async def _serve(
     java = await asyncio.to_thread(java_in_words, os.environ)
     async with runner as run, Engine(store, folder.path, run, slots=slots) as engine:
         backend = Backend(store, engine, folder.path, now, contract)
-        async with _answering(backend, keys, listener, stop):
+        async with _answering(backend, keys, listener, stop, client_seconds):
             url = _url(*listener.getsockname()[:2])
             with _published(folder, Address(url, keys.access_key, keys.secret_key, os.getpid(), java)):
                 event(logger, "the service has started", pid=os.getpid(), contract=contract)
@@ -151,15 +168,16 @@ async def _serve(
 
 @asynccontextmanager
 async def _answering(
-    backend: Backend, keys: Keys, listener: socket.socket, stop: asyncio.Event
+    backend: Backend, keys: Keys, listener: socket.socket, stop: asyncio.Event, client_seconds: float
 ) -> AsyncIterator[None]:
     """Accept requests inside the block; set ``stop`` if the server ends by itself."""
-    server = _server(backend, keys)
+    server = _server(backend, keys, client_seconds)
     serving = asyncio.create_task(server.serve(sockets=[listener]))
     serving.add_done_callback(lambda _: stop.set())
     try:
         while not (server.started or stop.is_set()):  # noqa: ASYNC110 - uvicorn only has a flag
             await asyncio.sleep(START_POLL_SECONDS)
+        listener.listen(LISTEN_BACKLOG)  # asyncio has set it to `ACCEPTED_AT_ONCE`
         yield
     finally:
         server.should_exit = True
@@ -229,16 +247,22 @@ class _Server(uvicorn.Server):
             pass
 
 
-def _server(backend: Backend, keys: Keys) -> _Server:
+def _server(backend: Backend, keys: Keys, client_seconds: float) -> _Server:
     async def hang_up(scope: Scope, receive: Receive) -> None:
         await server.hang_up(scope, receive)
 
     config = uvicorn.Config(
         create_app(backend, keys, hang_up=hang_up),
+        http=limited(
+            connections=connection_limit(resource.getrlimit(resource.RLIMIT_NOFILE)[0]),
+            seconds=client_seconds,
+        ),
+        backlog=ACCEPTED_AT_ONCE,
         lifespan="off",
         ws="none",
         log_config=None,  # `logged_to` configures its loggers
         access_log=False,
+        proxy_headers=False,  # they would name another client than the connection's
         date_header=False,  # the gateway dates its responses itself
         # Longer than clients keep a connection, so that the service never closes one that a client starts to use.
         timeout_keep_alive=60,

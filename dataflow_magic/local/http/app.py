@@ -14,7 +14,7 @@ from typing import Any, Literal
 from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import Request
+from starlette.requests import ClientDisconnect, Request
 from starlette.responses import JSONResponse, Response
 from starlette.routing import Route
 from starlette.types import ASGIApp
@@ -123,6 +123,7 @@ def create_app(
         exception_handlers={
             Refusal: _respond_to_refusal,
             HTTPException: _respond_as_gateway,
+            ClientDisconnect: _respond_to_nobody,
             Exception: _respond_to_bug,
         },
     )
@@ -166,6 +167,10 @@ async def _respond_as_gateway(_: Request, error: Exception) -> Response:
     if error.status_code < 413:  # no such address, or no such method there: both are 404 to the gateway
         return gateway_error(404, "URL not found.")
     return gateway_error(error.status_code, error.detail)
+
+
+async def _respond_to_nobody(*_: object) -> Response:
+    return Response()  # the client has gone before the end of its body, which is no error of the service
 
 
 async def _respond_to_bug(_: Request, error: Exception) -> Response:

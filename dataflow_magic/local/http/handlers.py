@@ -103,6 +103,8 @@ class Handlers:
         self._contract = backend.contract
         self._most_waiting = backend.most_waiting
         self._progress = ProgressReader()
+        # Made once: anyone may ask, and it takes 25 ms.
+        self._document = functools.cache(self._make_document)
 
     def handle(self, operation: Operation, request: Request, body: bytes) -> Any:
         """Return the response of an operation to a request.
@@ -228,6 +230,9 @@ class Handlers:
         return {"status": "ok", "version": _version()}
 
     def describe_api(self, _: Request) -> dict[str, Any]:
+        return self._document()
+
+    def _make_document(self) -> dict[str, Any]:
         # Imported at use, so that the service starts sooner.
         from dataflow_magic.local.http.openapi import document
 
