@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+import gc
 from typing import Any
 
 import ipywidgets
 
-__all__ = ["Comm", "Outputs"]
+__all__ = ["Comm", "Outputs", "live_widgets"]
 
 
 class Outputs:
@@ -50,3 +51,9 @@ class Comm:
 
     def send(self, data: dict[str, Any], **_: object) -> None:
         self.sent.append(data["state"])
+
+
+def live_widgets() -> list[ipywidgets.Widget]:
+    """Return every widget in memory, also one that is closed."""
+    gc.collect()
+    return [each for each in gc.get_objects() if isinstance(each, ipywidgets.Widget)]

@@ -5,6 +5,7 @@ No timer and no thread: the painter calls `LiveCard.update`, from any thread.
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import threading
 from collections import deque
@@ -18,7 +19,7 @@ from dataflow_magic.card.actions import Actions
 from dataflow_magic.card.look import Look, S
 
 if TYPE_CHECKING:
-    from ipywidgets import VBox
+    from ipywidgets import HTML, VBox
 
     from dataflow_magic.card.widgets import Widgets
 
@@ -26,8 +27,8 @@ __all__ = ["Display", "LiveCard"]
 
 logger = logging.getLogger(__name__)
 
-MOST_RETIRED: Final = 50
-"""Outputs of finished cards that keep a widget; each holds five models in the kernel and in every open page."""
+MOST_RETIRED: Final = 20
+"""Finished cards that keep a widget, the newest; each holds four models in the kernel and in every open page."""
 
 Display = Callable[..., object]
 """`IPython.display.display`; called with the bundle and the keywords raw, metadata, display_id and update."""
@@ -70,7 +71,7 @@ class LiveCard(Generic[S]):
         self._lock = self._outputs.lock
         self._widgets: Widgets[S] | None = None
         self._state: S | None = None
-        self._is_finished = False
+        self._is_settled = self._is_finished = False
 
     def show(self, state: S) -> None:
         """Show the card below the running cell, and keep that output up to date from now on."""
@@ -83,20 +84,24 @@ class LiveCard(Generic[S]):
             self._outputs.attempt(lambda: self._show_state(state), self._outputs.refresh)
 
     def update(self, state: S, *, whole: bool = True) -> None:
-        """Repaint what has changed, all of it or the small parts only; after `finish` repaint nothing."""
+        """Repaint what has changed, all of it or the small parts only; nothing where `finish` got a final state."""
         with self._lock:
             if not self._is_finished:
                 self._outputs.attempt(lambda: self._update(state, whole=whole))
 
     def finish(self, state: S) -> None:
-        """Replace every output by HTML and text that need no kernel, then close the widgets but one.
+        """Replace every output by HTML and text that need no kernel, then close the widgets.
 
         A second call changes only outputs that show another state, such as one without the log. Where cards share an
-        output, it is replaced once all of them are finished. One widget stays open for pages that were reloaded
-        meanwhile: no update of an output reaches those, and closing it would leave them blank.
+        output, it is replaced once all of them are finished. A state that is not final is one that nobody follows any
+        more; a later `update` repaints it.
+
+        One widget with the whole card stays open for pages that were loaded from a file with the live card: no update of
+        an output reaches those, and they would stay blank. Only the newest finished cards keep it.
         """
         with self._lock:
-            self._is_finished = True
+            self._is_settled = True
+            self._is_finished = state.is_final
             self._state = state
             self._outputs.attempt(lambda: self._finish(state))
 
@@ -128,53 +133,55 @@ class LiveCard(Generic[S]):
         return self._state
 
     @property
-    def is_finished(self) -> bool:
-        """Whether it changes no more."""
-        return self._is_finished
-
-    @property
     def widgets(self) -> Widgets[S] | None:
         """Its widgets, None where there are none."""
         return self._widgets
 
-    def drop_widgets(self) -> None:
-        """Continue without widgets."""
-        self._widgets = None
+    @property
+    def is_live(self) -> bool:
+        """Whether its widgets are still painted."""
+        return self._widgets is not None and not self._is_settled
+
+    def close(self) -> None:
+        """Close its widgets; continue without."""
+        widgets, self._widgets = self._widgets, None
+        if widgets is not None:
+            widgets.close()
 
     def bundle(self) -> tuple[str, str]:
         """Return the card as HTML and as plain text; both are empty before it is shown."""
         return (self._look.html(self._state), self._look.text(self._state)) if self._state else ("", "")
 
     def _show_state(self, state: S) -> None:
-        is_live = self._outputs.interactive and not self._is_finished and not state.is_final
-        if is_live and self._widgets is None:
+        self._is_settled = self._is_settled or state.is_final
+        self._is_finished = self._is_finished or state.is_final
+        if self._outputs.interactive and not self._is_settled and self._widgets is None:
             self._widgets = self._look.widgets(state, self._actions, self._click)
             self._widgets.on_refused(self._outputs.refused)
-        if not self._is_finished:
+        if self.is_live:
             self._paint(state, whole=True)
         self._state = state
-        self._is_finished = self._is_finished or state.is_final
 
     def _update(self, state: S, *, whole: bool) -> None:
-        if self._widgets is not None:
+        if self.is_live:
             self._paint(state, whole=whole)
         elif whole and self._state is not None and self._state.timeless() != state.timeless():
             self._state = state
             self._outputs.refresh()
 
     def _finish(self, state: S) -> None:
-        if self._widgets is not None:
+        if self._widgets is not None and self._outputs.is_live:
             self._widgets.retire(state)
         self._outputs.refresh()
 
     def _offer(self) -> None:
-        if self._widgets is not None and self._state is not None and not self._is_finished:
+        if self._widgets is not None and self._state is not None and self.is_live:
             self._widgets.offer()
             self._paint(self._state, whole=False)
 
     def _click(self, button: str) -> None:
         with self._lock:
-            if self._widgets is None or self._state is None or self._is_finished:
+            if self._widgets is None or self._state is None or not self.is_live:
                 return
             act = self._widgets.click(button)
             self._paint(self._state, whole=False)
@@ -203,7 +210,13 @@ class _Outputs:
         # What each output shows now, None for the widgets.
         self._shown: dict[str, tuple[object, ...] | None] = {}
         self._frame: VBox | None = None
-        self._is_retired = False
+        self._past: HTML | None = None
+        """What the frame shows of finished cards whose widgets are closed."""
+
+    @property
+    def is_live(self) -> bool:
+        """Whether the widgets of a card are still painted."""
+        return any(card.is_live for card in self.cards)
 
     def attempt(self, *steps: Callable[[], None]) -> None:
         """Do the steps; if one fails with widgets, do all again without."""
@@ -221,79 +234,93 @@ class _Outputs:
     def refused(self) -> None:
         """Continue without widgets: the front end has closed their connection."""
         with self.lock:
-            if self.interactive and not all(card.is_finished for card in self.cards):
+            if self.interactive and self.is_live:
                 self._drop_widgets()
 
     def show(self) -> None:
         """Show the cards in one more output."""
-        bundle, metadata = self._static_bundle(), dict[str, Any]()
-        frame = self._live_frame()
-        if frame is not None:
-            view, metadata = _bundle_of(frame)
-            # The static layer replaces a widget's own text/plain, which is its repr.
-            bundle = {**view, **bundle}
-        display_id = uuid4().hex
-        # Before it is displayed: an interrupt just then leaves an output that is kept up to date.
-        self._shown[display_id] = None if frame else self._states()
-        self._display(bundle, raw=True, metadata=metadata, display_id=display_id, update=False)
+        self._publish(uuid4().hex, self._live_frame(), update=False)
 
     def refresh(self) -> None:
-        """Add a new card to the frame; without a frame, freeze the outputs; after the last card, retire the frame."""
-        if self._live_frame() is None:
-            self._freeze()
-        if all(card.is_finished for card in self.cards):
+        """Add a new card to the frame, also where the outputs were frozen; after the last card, freeze and retire them."""
+        frame = self._live_frame()
+        for display_id, shown in self._shown.items():
+            if shown != (None if frame else self._states()):
+                self._publish(display_id, frame, update=True)
+        if frame is None:
             self._retire()
 
     def close(self) -> None:
-        """Remove what is left from the kernel and the browser."""
-        for card in self.cards:
-            if card.widgets is not None:
-                card.widgets.close()
-        if self._frame is not None:
-            self._frame.close()
+        """Remove what `refresh` has left after the last card from the kernel and the browser."""
+        frame, past, self._frame, self._past = self._frame, self._past, None, None
+        if past is not None:
+            for widget in (past, past.layout, past.style):
+                widget.close()
+        if frame is not None:
+            frame.close()
 
     def _states(self) -> tuple[object, ...]:
         return tuple(card.state for card in self.cards if card.state is not None)
 
     def _live_frame(self) -> VBox | None:
         """Return the widget that holds all cards; None where they are shown without widgets."""
-        boxes = [card.widgets.box for card in self.cards if card.widgets is not None]
-        if not boxes or all(card.is_finished for card in self.cards):
+        if not self.is_live:
             return None
+        with contextlib.suppress(ValueError):
+            _RETIRED.remove(self)
+        boxes = [card.widgets.box for card in self.cards if card.widgets is not None]
+        shown = (*([self._past] if self._past is not None else ()), *boxes)
         if self._frame is None:
             from ipywidgets import VBox  # late: a card without widgets does without the package
 
-            self._frame = VBox(boxes, layout=boxes[0].layout).add_class("dfm-pile")
-        elif len(self._frame.children) != len(boxes):
-            self._frame.children = boxes
+            self._frame = VBox(shown, layout=boxes[0].layout).add_class("dfm-pile")
+        elif self._frame.children != shown:
+            self._frame.children = shown
         return self._frame
 
     def _drop_widgets(self) -> None:
         logger.debug("cards continue without widgets", exc_info=self.fault)
         self.interactive = False
-        self._frame = None
-        for card in self.cards:
-            card.drop_widgets()
-        self._freeze()
+        for close in (*(card.close for card in self.cards), self.close):
+            with contextlib.suppress(Exception):  # ipywidgets may have failed half-way
+                close()
+        self.refresh()
 
-    def _freeze(self) -> None:
-        states = self._states()
-        for display_id, shown in self._shown.items():
-            if shown == states:
-                continue
-            self._display(self._static_bundle(), raw=True, metadata={}, display_id=display_id, update=True)
-            self._shown[display_id] = states
+    def _publish(self, display_id: str, frame: VBox | None, *, update: bool) -> None:
+        bundle, metadata = self._static_bundle(), dict[str, Any]()
+        if frame is not None:
+            view, metadata = _bundle_of(frame)
+            # The static layer replaces a widget's own text/plain, which is its repr.
+            bundle = {**view, **bundle}
+        shown = None if frame else self._states()
+        if not update:
+            # Before it is displayed: an interrupt just then leaves an output that is kept up to date.
+            self._shown[display_id] = shown
+        self._display(bundle, raw=True, metadata=metadata, display_id=display_id, update=update)
+        self._shown[display_id] = shown
 
     def _static_bundle(self) -> dict[str, Any]:
         pages, texts = zip(*(card.bundle() for card in self.cards if card.state is not None), strict=True)
         return {"text/html": "".join(pages), "text/plain": "\n".join(texts)}
 
     def _retire(self) -> None:
-        """Keep the frame for pages that were reloaded; of many retired outputs, close the oldest."""
-        if self._frame is None or self._is_retired:
+        """Close the cards' widgets; leave one in the frame for pages that were reloaded, of the newest outputs only."""
+        if self._frame is None:
             return
-        self._is_retired = True
-        _RETIRED.append(self)
+        from ipywidgets import HTML
+
+        page = self._static_bundle()["text/html"]
+        if self._past is None:
+            self._past = HTML(page)
+        elif self._past.value != page:
+            self._past.value = page
+        if self._frame.children != (self._past,):
+            self._frame.layout = self._past.layout
+            self._frame.children = (self._past,)
+        for card in self.cards:
+            card.close()
+        if self not in _RETIRED:
+            _RETIRED.append(self)
         if len(_RETIRED) > MOST_RETIRED:
             _RETIRED.popleft().close()
 

@@ -121,8 +121,9 @@ class Painter(Generic[S]):
 
         An error is logged and the card is left to the next repaint.
         """
+        is_over = self._painted.is_over
         try:
-            return self._presenter.update(self._painted.card_state())
+            return self._presenter.update(self._painted.card_state(), is_over=is_over)
         except Exception:
             logger.debug("the card of %r could not be painted", self._painted, exc_info=True)
             return 1.0

@@ -108,8 +108,15 @@ class Presenter(Generic[S]):
             self._card = self._new_card()
         self._card.show(state)
 
-    def update(self, state: S, *, kernel_waits: bool = False) -> float:
+    def update(self, state: S, *, kernel_waits: bool = False, is_over: bool = False) -> float:
         """Update what was shown; a terminal gets a line per change and the whole card at the end.
+
+        Parameters
+        ----------
+        kernel_waits
+            Whether a cell blocks until the end.
+        is_over
+            Whether nothing more will be known, also where the state is not final.
 
         Returns
         -------
@@ -122,7 +129,7 @@ class Presenter(Generic[S]):
                 self._line_key = state.line_key
                 self._write(self._look.text(state) if state.is_final else self._look.line(state))
             return state.tick
-        if state.is_final:
+        if state.is_final or is_over:
             self._card.finish(state)
             return state.tick
         now = self._clock()

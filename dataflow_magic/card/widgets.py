@@ -61,7 +61,7 @@ class Widgets(ABC, Generic[S]):
             self.box.comm.on_close(lambda _: work())
 
     def retire(self, state: S) -> None:
-        """Show the whole card in one widget and close the others."""
+        """Show the whole card in one widget and close the others, for a card that shares its outputs with a live one."""
         self._set(self._last, "value", self._html(state))
         if self._is_retired:
             return
@@ -73,8 +73,8 @@ class Widgets(ABC, Generic[S]):
             widget.close()
 
     def close(self) -> None:
-        """Remove what `retire` has left from the kernel and the browser."""
-        for widget in (self.box, self._last, self._last.layout, self._last.style):
+        """Remove all from the kernel and the browser."""
+        for widget in (*self._others, self.box, self._last, self._last.layout, self._last.style):
             widget.close()
 
     def _text(self, *classes: str) -> HTML:

@@ -196,6 +196,18 @@ def test_a_reloaded_page_shows_the_run_to_its_end(run_cells):
     expect(notebook.output(1).get_by_role("button")).to_have_count(0)
 
 
+def test_a_page_that_is_loaded_after_the_end_from_a_file_with_the_live_card_shows_the_end(run_cells):
+    notebook = run_cells(SHOW, "card.finish(at(190, FAILED))")
+    notebook.save()
+    notebook.run_cell(2)
+    expect(card_of(notebook)).to_contain_text("ValueError: <no> flights")
+    notebook.page.on("dialog", lambda dialog: dialog.accept())
+    notebook.reload()
+
+    expect(card_of(notebook)).to_contain_text("ValueError: <no> flights")
+    expect(notebook.output(1).get_by_role("button")).to_have_count(0)
+
+
 def test_a_log_is_folded_and_scrolled_to_its_end(run_cells):
     notebook = run_cells("card.show(at(190, FAILED))")
 

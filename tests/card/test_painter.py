@@ -53,7 +53,7 @@ class Presenter:
     def say(self, text: str) -> None:
         self.said.append(text)
 
-    def update(self, state: State, *, kernel_waits: bool = False) -> float:  # noqa: ARG002
+    def update(self, state: State, *, kernel_waits: bool = False, is_over: bool = False) -> float:  # noqa: ARG002
         if self.faults:
             raise self.faults.pop()
         self.painted.put_nowait((state.name, asyncio.get_running_loop().time()))

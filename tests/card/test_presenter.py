@@ -151,6 +151,14 @@ def test_a_card_is_made_once_repainted_and_finished_and_nothing_is_printed(where
     assert stage.lines == []
 
 
+def test_a_card_of_a_run_that_is_given_up_is_finished_although_its_state_is_not_final():
+    stage = Stage(RUN_CARD, FrontEnd.WIDGETS)
+    stage.presenter.show(run_state())
+    stage.presenter.update(run_state(settled="NOT_STARTED"), is_over=True)
+
+    assert stage.cards[0].calls == [("show", "SUBMITTING"), ("finish", "NOT_STARTED")]
+
+
 def test_rows_of_a_sweep_are_painted_once_a_second_at_most_and_what_was_put_off_is_not_forgotten():
     stage = Stage(SWEEP_CARD, FrontEnd.WIDGETS)
     stage.presenter.show(state_of_sweep("READY"))

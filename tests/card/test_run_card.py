@@ -780,9 +780,8 @@ class TestLiveCard:
 
         alive = ipywidgets.Widget.get_manager_state()["state"]
         (child,) = alive[model_id]["state"]["children"]
-        (child,) = alive[child.removeprefix("IPY_MODEL_")]["state"]["children"]
         assert alive[child.removeprefix("IPY_MODEL_")]["state"]["value"] == to_html(at(190, FAILED))
-        assert sum(widget.model_id in alive for widget in made if widget.comm) == 5
+        assert sum(widget.model_id in alive for widget in made if widget.comm) == 4
 
     def test_the_oldest_of_many_finished_cards_keeps_no_widget(self, outputs):
         cards = [LiveCard(RUN_CARD, Actions(), display=outputs) for _ in range(MOST_RETIRED + 1)]
@@ -795,6 +794,21 @@ class TestLiveCard:
         alive = ipywidgets.Widget.get_manager_state()["state"]
         assert first not in alive
         assert last in alive
+
+    def test_a_run_that_is_given_up_is_shown_without_widgets_and_still_corrected(self, card, made, outputs):
+        card.show(at(4, READY))
+        card.finish(at(60, BLIND))
+        assert outputs.kinds == [{"text/html", "text/plain"}]
+        assert sum(widget.comm is not None for widget in made) == 4
+
+        card.show(at(61, BLIND))
+        card.update(at(70, RUNNING))
+        card.finish(at(190, COMPLETED))
+        card.update(at(191, RUNNING))
+
+        assert outputs.kinds == [{"text/html", "text/plain"}] * 2
+        assert all(text.startswith("✓ COMPLETED") for text in read_outputs(outputs))
+        assert sum(widget.comm is not None for widget in made) == 4
 
     def test_an_update_after_all_widgets_are_closed_is_harmless(self, card, outputs):
         card.show(at(4, READY))
@@ -830,6 +844,29 @@ class TestCardsInOneOutput:
         second.finish(at(200, replace(SECOND, execution=COMPLETED.execution)))
         assert outputs.kinds == [{"text/html", "text/plain"}]
         assert re.findall("FAILED|COMPLETED", read_outputs(outputs)[0]) == ["FAILED", "COMPLETED"]
+
+    def test_a_finished_card_above_a_live_one_keeps_one_widget(self, card, second, made):
+        card.finish(at(190, FAILED))
+
+        assert [type(widget).__name__ for widget in made if widget.comm].count("HTML") == 1 + 6
+        second.finish(at(200, replace(SECOND, execution=COMPLETED.execution)))
+        assert sum(widget.comm is not None for widget in made) == 4
+
+    def test_a_card_that_is_added_after_the_first_has_ended_is_live(self, card, outputs, made):
+        card.show(at(4, RUNNING))
+        card.finish(at(190, FAILED))
+        late = LiveCard(RUN_CARD, Actions(), display=outputs, above=card)
+        late.show_below(at(191, SECOND))
+        assert outputs.kinds == [{WIDGET, "text/html", "text/plain"}]
+        assert "secondRun001" in shown_text(made)
+        (bundle,) = outputs.bundles.values()
+        alive = ipywidgets.Widget.get_manager_state()["state"]
+        assert len(alive[bundle[WIDGET]["model_id"]]["state"]["children"]) == 2
+
+        late.finish(at(200, replace(SECOND, execution=COMPLETED.execution)))
+        assert outputs.kinds == [{"text/html", "text/plain"}]
+        assert re.findall("FAILED|COMPLETED", read_outputs(outputs)[0]) == ["FAILED", "COMPLETED"]
+        assert sum(widget.comm is not None for widget in made) == 4
 
     def test_another_output_of_either_has_both(self, second, outputs):
         second.show(at(6, SECOND))

@@ -670,14 +670,14 @@ class TestSweepCard:
         assert outputs.calls == calls
         assert clicks == []
 
-    def test_the_end_leaves_five_models_and_only_for_the_newest_cards(self, outputs, made):
+    def test_the_end_leaves_four_models_and_only_for_the_newest_cards(self, outputs, made):
         for _ in range(MOST_RETIRED + 3):
             card = LiveCard(SWEEP_CARD, Actions(), display=outputs)
             card.show(at(4, MIXED))
             card.finish(at(99, DONE))
 
         alive = ipywidgets.Widget.get_manager_state()["state"]
-        assert sum(widget.model_id in alive for widget in made if widget.comm) == 5 * MOST_RETIRED
+        assert sum(widget.model_id in alive for widget in made if widget.comm) == 4 * MOST_RETIRED
 
     def test_an_ended_sweep_is_shown_without_a_widget(self, card, made, outputs):
         card.show(at(99, DONE))
