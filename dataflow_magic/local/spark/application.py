@@ -121,6 +121,7 @@ async def run_application(
         The task was cancelled; the process group was killed at once.
     """
     group = warm.group if warm else None
+    plan: _Plan | None = None
     try:
         plan = _plan(replace(spec, objects=spec.objects.absolute(), work=spec.work.absolute()))
         if warm is not None and not await _adopt(warm, plan):
@@ -138,6 +139,8 @@ async def run_application(
     finally:
         if group is not None:
             await group.end()
+        if plan is not None:
+            await asyncio.to_thread(_close_to_others, plan.logs / "events")
 
 
 def _plan(spec: RunSpec) -> _Plan:
@@ -297,6 +300,14 @@ async def _until_ended(script: Process, *, cancel: asyncio.Event, timeout_second
     if ended in done:
         return None
     return _canceled() if canceled in done else _failed(f"timed out after {_duration(timeout_seconds)}")
+
+
+def _close_to_others(events: Path) -> None:
+    """Take the event log's modes from other users: Spark sets 0660 itself, whatever the umask."""
+    for path in events.rglob("*"):
+        with suppress(OSError):
+            if not path.is_symlink():
+                path.chmod(0o700 if path.is_dir() else 0o600)
 
 
 def _cores() -> int:

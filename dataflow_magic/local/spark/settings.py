@@ -183,7 +183,9 @@ def _is_withheld(name: str) -> bool:
 
 
 def hadoop_settings(objects: Path, *, prefix: str = "") -> dict[str, str]:
-    """Return the settings that map ``s3a://bucket/key`` to the folder of objects: PySpark brings no S3 client.
+    """Return the settings that map ``s3a://bucket/key`` to the folder of objects, for this user only.
+
+    PySpark brings no S3 client.
 
     The classes of `OBJECT_STORAGE` have the names of the S3 client's, so a script that sets those changes nothing.
 
@@ -192,7 +194,10 @@ def hadoop_settings(objects: Path, *, prefix: str = "") -> dict[str, str]:
     prefix
         Of each setting's name; Spark passes ``spark.hadoop.*`` on to Hadoop.
     """
-    settings = {f"{prefix}fs.dataflow.objects": str(objects)}
+    settings = {
+        f"{prefix}fs.dataflow.objects": str(objects),
+        f"{prefix}fs.permissions.umask-mode": "077",  # Hadoop sets modes itself, whatever the umask of its process
+    }
     for scheme in _SCHEMES:
         settings[f"{prefix}fs.{scheme}.impl"] = "org.apache.hadoop.fs.s3a.S3AFileSystem"
         settings[f"{prefix}fs.AbstractFileSystem.{scheme}.impl"] = "org.apache.hadoop.fs.s3a.S3A"

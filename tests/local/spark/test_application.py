@@ -294,6 +294,40 @@ def event_log_is_complete(run: Stage) -> bool:
 
 @pytest.mark.spark
 @pytest.mark.anyio
+async def test_all_that_spark_writes_is_private(stage):
+    run = stage("""
+        import os
+        from pyspark.sql import SparkSession, functions as F
+        spark = SparkSession.builder.getOrCreate()
+        table = spark.range(4).withColumn("day", F.col("id") % 2)
+        table.write.parquet("s3a://lake/parquet")
+        table.write.csv("lake/csv")
+        table.write.partitionBy("day").json("s3a://lake/json")
+        table.rdd.saveAsTextFile("s3a://lake/text")
+        table.write.saveAsTable("own")
+        open("lake/plain.txt", "w").write("x")
+        for folder in ("lake", spark.conf.get("spark.sql.warehouse.dir").removeprefix("file:")):
+            for place, folders, names in os.walk(folder):
+                for name in folders + names:
+                    mode = os.stat(os.path.join(place, name)).st_mode & 0o077
+                    print("seen" if not mode else f"open {mode:o} {place}/{name}")
+    """)
+    before = os.umask(0o077)  # as the service has it
+    try:
+        assert await run.run() == Outcome("COMPLETED"), run.lines()
+    finally:
+        os.umask(before)
+
+    lines = [line for line in run.lines() if line.startswith(("seen", "open "))]
+    assert (len(lines) > 20, set(lines)) == (True, {"seen"})
+    written = [run.console, run.events, *run.events.rglob("*"), *(run.spec.objects / "lake").rglob("*")]
+    assert {
+        f"{path} {path.stat().st_mode & 0o077:o}" for path in written if path.stat().st_mode & 0o077
+    } == set()
+
+
+@pytest.mark.spark
+@pytest.mark.anyio
 async def test_an_uncaught_error_is_the_reason_and_its_traceback_is_logged(stage):
     run = stage(
         """

@@ -139,6 +139,7 @@ async def test_a_bucket_is_a_file_system_whatever_a_script_sets_for_the_clouds(t
 def test_every_scheme_of_object_storage_is_the_folder(tmp_path):
     assert hadoop_settings(tmp_path) == {
         "fs.dataflow.objects": str(tmp_path),
+        "fs.permissions.umask-mode": "077",
         "fs.s3a.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
         "fs.s3.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
         "fs.s3n.impl": "org.apache.hadoop.fs.s3a.S3AFileSystem",
