@@ -5,8 +5,9 @@ BIN = $(VENV)/bin
 PIP = $(BIN)/python -m pip --disable-pip-version-check --quiet install --constraint constraints.txt
 # Files side by side, in the order of tests/conftest.py: the long ones first.
 PYTEST = $(BIN)/python -m pytest -n logical --maxprocesses 4 --dist loadfile --no-loadscope-reorder
-# Fault schedules of make soak.
-SCHEDULES ?= 5000
+# Of make soak: fault schedules, and malformed requests to the local service.
+SCHEDULES ?= 10000
+REQUESTS ?= 10000
 SEED ?= $(shell date +%s)
 
 .PHONY: demo check test soak lab lint pictures bench s3a clean
@@ -23,7 +24,8 @@ test: $(VENV)/.develop
 	$(BIN)/coverage report
 
 soak: $(VENV)/.develop
-	DATAFLOW_FAULT_SEED=$(SEED) DATAFLOW_FAULT_SCHEDULES=$(SCHEDULES) $(PYTEST) -v tests/faults/test_schedules.py
+	$(BIN)/python -m tests.faults.malformed $(SEED) $(REQUESTS)
+	$(BIN)/python -m tests.faults.schedules $(SEED) $(SCHEDULES)
 
 lab: $(VENV)/.run
 	DATAFLOW_MAGIC_HOME=$(CURDIR)/.demo/home $(BIN)/jupyter lab --ServerApp.root_dir=$(CURDIR)/notebooks

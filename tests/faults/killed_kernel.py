@@ -12,8 +12,7 @@ import httpx
 
 from dataflow_magic.cell.run import make_request
 from dataflow_magic.session.session import Session
-from tests.faults.world import no_local_service
-from tests.helpers import ACCESS_KEY, SECRET_KEY
+from tests.faults.world import KEYS, no_local_service
 
 LONG_SECONDS = 60.0
 
@@ -45,8 +44,7 @@ def main(home: str, address: str, job_id: str, where: str) -> NoReturn:
     environment = {
         "DATAFLOW_MAGIC_HOME": home,
         "DATAFLOW_TARGET": address,
-        "DATAFLOW_LOCAL_ACCESS_KEY": ACCESS_KEY,
-        "DATAFLOW_LOCAL_SECRET_KEY": SECRET_KEY,
+        **KEYS,
     }
     session = Session(environment, Path(home) / "configure", no_local_service, transport=StandingStill(where))
     session.start(make_request(f"id:{job_id}", {"a": 1}), session.target())

@@ -10,14 +10,17 @@ import contextlib
 import socket
 import struct
 import threading
+import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Protocol
 
-__all__ = ["CALM", "FAULTS", "Fault", "Port", "Proxy", "Seen", "a_proxy"]
+__all__ = ["AFTER_429", "CALM", "FAULTS", "NOT_SENT", "SENT", "Fault", "Port", "Proxy", "Seen", "a_proxy"]
 
 PATIENCE = 60.0
+MOST_MEBIBYTES = 80
+"""Of an endless answer: more than a client may read."""
 
 
 @dataclass(frozen=True)
@@ -35,6 +38,10 @@ class Fault:
         connection.
     holds
         Whether the client gets nothing until it gives up.
+    drips
+        Seconds between two bytes of the answer; 0 sends it at once.
+    is_endless
+        Whether the answer's body never ends.
     """
 
     name: str
@@ -42,6 +49,8 @@ class Fault:
     passes_on: bool = True
     late: bool = False
     holds: bool = False
+    drips: float = 0.0
+    is_endless: bool = False
     answer: Callable[[bytes], bytes | None] = lambda answer: answer
 
     @property
@@ -70,19 +79,51 @@ def _mislabelled(answer: bytes) -> bytes:
     return answer.replace(b"application/json", b"text/html")
 
 
+def _packed(size: int) -> bytes:
+    """Return a response that unpacks to that many bytes."""
+    packer = zlib.compressobj(9, wbits=31)
+    body = packer.compress(bytes(size)) + packer.flush()
+    return _canned("200 OK", body, more="content-encoding: gzip\r\n")(b"")
+
+
 CALM = Fault("calm")
 RATE = b'{"error":{"errorCode":"420","message":"Rate Limited","details":""}}'
+BAD = b'{"detail":"it does not like it","errorType":"bad-parameter"}'
+GARBAGE = (
+    b"",
+    b"{}",
+    b"null",
+    b"true",
+    b"[]",
+    b"ok",
+    b'{"jobExecutionId":""}',
+    b'{"jobExecutionId":7}',
+    b"\xff{",
+)
+STATUSES = (
+    "204 No", "302 Found", "307 There", "408 Slow", "409 Conflict", "410 Gone", "418 Tea", "423 Locked", "425 Early",
+    "499 Gone", "501 No", "508 Loop", "520 Oh",
+)  # fmt: skip
+"""Those by which no page of the vendor refuses a start."""
+DEEP = b"[" * 2000 + b"]" * 2000
 NOT_SENT = (
     Fault("reset at once", reads=False, answer=lambda _: None),
     Fault("reset before it is passed on", passes_on=False, answer=lambda _: None),
     Fault("held and never passed on", passes_on=False, holds=True),
     Fault("429", passes_on=False, answer=_canned("429 Too Many", RATE)),
+    Fault("429, wait 2 s", passes_on=False, answer=_canned("429 No", RATE, more="retry-after: 2\r\n")),
     Fault(
-        "429 with Retry-After",
+        "429, wait for ever",
         passes_on=False,
-        answer=_canned("429 Too Many", RATE, more="retry-after: 2\r\n"),
+        answer=_canned("429 No", RATE, more="retry-after: 999999999\r\n"),
     ),
+    Fault("400 without the service", passes_on=False, answer=_canned("400 No", BAD)),
     Fault("503 without the service", passes_on=False, answer=_canned("503 No", b"{}")),
+    Fault(
+        "503, wait for ever",
+        passes_on=False,
+        answer=_canned("503 No", b"{}", more="retry-after: 999999999\r\n"),
+    ),
     Fault(
         "502 as HTML without the service",
         passes_on=False,
@@ -98,10 +139,16 @@ SENT = (
     Fault("502 as HTML though carried out", answer=_canned("502 Bad", b"<html>oh", "text/html")),
     Fault("503 though carried out", answer=_canned("503 No", b"", more="retry-after: 1\r\n")),
     Fault("504 though carried out", answer=_canned("504 Slow", b'{"error":{"errorCode":"510"}}')),
-    Fault("an empty answer", answer=_canned("200 OK")),
     Fault("half a JSON", answer=_truncated),
     Fault("a wrong content type", answer=_mislabelled),
+    Fault("an answer that drips", drips=3.0),
+    Fault("an answer without an end", is_endless=True),
+    Fault("an answer too large", answer=lambda _: _packed(65 * 2**20)),
+    Fault("an answer too deep", answer=_canned("200 OK", DEEP)),
+    *(Fault(f"{status} though carried out", answer=_canned(status)) for status in STATUSES),
+    *(Fault(f"{body!r} though carried out", answer=_canned("200 OK", body)) for body in GARBAGE),
 )
+AFTER_429 = Fault("429 though carried out", answer=_canned("429 Too Many", b"{}"))
 FAULTS = NOT_SENT + SENT
 
 
@@ -113,6 +160,8 @@ class Seen:
     path: str
     headers: bytes
     body: bytes = b""
+    source: str = ""
+    """The key of the start, or empty where it is not known."""
 
     @property
     def is_start(self) -> bool:
@@ -154,9 +203,18 @@ class Proxy:
     port: int = 0
     _tasks: set[asyncio.Task[bytes]] = field(default_factory=set)
 
-    async def serve(self, reader: asyncio.StreamReader, writer: Writer) -> None:
+    async def serve(
+        self, reader: asyncio.StreamReader, writer: Writer, source: Callable[[], str] = lambda: ""
+    ) -> None:
+        """Serve one connection.
+
+        Parameters
+        ----------
+        source
+            Returns the key of the start that the client sends now.
+        """
         try:
-            while (seen := await self._read(reader)) is not None:
+            while (seen := await self._read(reader, source)) is not None:
                 fault = self.plan(seen)
                 if not fault.reads:
                     writer.reset()
@@ -170,8 +228,7 @@ class Proxy:
                 if answer is None:
                     writer.reset()
                     return
-                writer.write(answer)
-                await writer.drain()
+                await self._write(answer, reader, writer, fault)
                 if fault is not CALM:
                     return
         except (ConnectionError, asyncio.IncompleteReadError):
@@ -179,13 +236,27 @@ class Proxy:
         finally:
             writer.close()
 
-    async def _read(self, reader: asyncio.StreamReader) -> Seen | None:
+    async def _write(self, answer: bytes, reader: asyncio.StreamReader, writer: Writer, fault: Fault) -> None:
+        if fault.is_endless:
+            writer.write(b"HTTP/1.1 200 OK\r\ncontent-type: application/json\r\n\r\n")
+            answer = b" " * 2**20
+        pieces = [answer] * MOST_MEBIBYTES if fault.is_endless else [answer]
+        if fault.drips:
+            pieces = [answer[at : at + 1] for at in range(len(answer))]
+        for piece in pieces:
+            if reader.at_eof():  # the client hung up
+                return
+            writer.write(piece)
+            await writer.drain()
+            await asyncio.sleep(fault.drips)
+
+    async def _read(self, reader: asyncio.StreamReader, source: Callable[[], str]) -> Seen | None:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except asyncio.IncompleteReadError:
             return None
         method, path, _ = head.split(b"\r\n")[0].decode().split(" ")
-        return Seen(method, path, head, await reader.readexactly(_length(head)))
+        return Seen(method, path, head, await reader.readexactly(_length(head)), source())
 
     def _pass_on(self, seen: Seen, fault: Fault) -> asyncio.Task[bytes]:
         async def ask() -> bytes:
@@ -221,9 +292,9 @@ class Port:
 
 
 @contextmanager
-def a_proxy(upstream: int) -> Iterator[Proxy]:
-    """Give a proxy that listens at a port, on its own thread, before a service at another."""
-    proxy, ready, loop = Proxy(Port(upstream)), threading.Event(), asyncio.new_event_loop()
+def a_proxy(ask: Callable[[Seen], Awaitable[bytes]]) -> Iterator[Proxy]:
+    """Give a proxy that listens at a port, on its own thread."""
+    proxy, ready, loop = Proxy(ask), threading.Event(), asyncio.new_event_loop()
 
     async def run() -> None:
         server = await asyncio.start_server(

@@ -8,15 +8,11 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import selectors
-from collections.abc import Callable, Coroutine, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Coroutine, Sequence
 from contextvars import Context
 from random import Random
 from typing import Any, TypeVar
-from unittest import mock
 
-import anyio.from_thread
-import anyio.to_thread
 from greenlet import getcurrent, greenlet
 
 from dataflow_magic.session.loop import LoopThread
@@ -47,6 +43,8 @@ class Simulation:
     def __init__(self, random: Random) -> None:
         self.now = 0.0
         self.random = random
+        self.after_work: Callable[[asyncio.AbstractEventLoop], None] = lambda _: None
+        """Called on a loop after each piece of work that a thread would do for it."""
         self._loops: list[_Loop] = []
 
     def new_loop(self) -> _Loop:
@@ -229,6 +227,7 @@ class _Loop(asyncio.SelectorEventLoop):
                 future.set_result(func(*args))
             except Exception as error:  # noqa: BLE001 - the awaiting task gets it
                 future.set_exception(error)
+            self._simulation.after_work(self)
 
         self.call_later(self._simulation.random.choice(DELAYS), work)
         return future
@@ -240,20 +239,3 @@ class _Loop(asyncio.SelectorEventLoop):
 class _NothingToSelect(selectors.SelectSelector):
     def select(self, timeout: float | None = None) -> list[Any]:  # noqa: ARG002
         return []
-
-
-@contextmanager
-def no_worker_threads() -> Iterator[None]:
-    """Have Starlette do on the loop what it leaves to anyio's worker threads, which no loop can replace."""
-
-    async def there(func: Callable[..., T], *args: Any, **_: Any) -> T:
-        return func(*args)
-
-    def back(func: Callable[..., T], *args: Any) -> T:
-        return func(*args)
-
-    with (
-        mock.patch.object(anyio.to_thread, "run_sync", there),
-        mock.patch.object(anyio.from_thread, "run_sync", back),
-    ):
-        yield

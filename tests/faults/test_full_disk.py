@@ -14,8 +14,7 @@ from pathlib import Path
 import httpx
 from dataflow_magic.cell.run import make_request
 from dataflow_magic.session.session import Session
-from tests.faults.world import no_local_service
-from tests.helpers import ACCESS_KEY, SECRET_KEY
+from tests.faults.world import KEYS, no_local_service
 
 home, address, job_id = sys.argv[1:]
 _, most = resource.getrlimit(resource.RLIMIT_FSIZE)
@@ -28,9 +27,8 @@ class Filling(httpx.AsyncHTTPTransport):
             resource.setrlimit(resource.RLIMIT_FSIZE, (1, most))
         return response
 
-keys = {"DATAFLOW_LOCAL_ACCESS_KEY": ACCESS_KEY, "DATAFLOW_LOCAL_SECRET_KEY": SECRET_KEY}
 session = Session(
-    {"DATAFLOW_MAGIC_HOME": home, "DATAFLOW_TARGET": address, **keys},
+    {"DATAFLOW_MAGIC_HOME": home, "DATAFLOW_TARGET": address, **KEYS},
     Path(home) / "configure",
     no_local_service,
     transport=Filling(),
@@ -46,8 +44,8 @@ session.close()
 @pytest.mark.skipif(sys.platform != "linux", reason="a limit on the size of files stands in for the disk")
 def test_a_disk_that_fills_after_the_intent_loses_neither_run_nor_outcome(tmp_path):
     home = tmp_path / "home"
-    with a_world(tmp_path / "service") as world:
-        job_id = world.new_job("daily")
+    with a_world() as world:
+        job_id = world.service.new_job("daily")
         address = f"http://127.0.0.1:{world.proxy.port}"
         with subprocess.Popen(
             [sys.executable, "-c", PROGRAM, str(home), address, job_id],
@@ -63,7 +61,7 @@ def test_a_disk_that_fills_after_the_intent_loses_neither_run_nor_outcome(tmp_pa
                 kernel.communicate("there is room again\n", timeout=30)
             finally:
                 kernel.kill()
-        started = list(world.runs(job_id))
+        started = [run.run_id for run in world.service.of(job_id)]
 
     assert (started, status) == ([run_id], "COMPLETED")
     assert full == [(None, "sending")], "the row from before the disk was full"

@@ -15,8 +15,8 @@ CARRIED_OUT = Fault("carried out, its answer held", holds=True)
 
 
 @pytest.fixture
-def world(tmp_path):
-    with a_world(tmp_path / "service") as world:
+def world():
+    with a_world() as world:
         yield world
 
 
@@ -31,7 +31,7 @@ def world(tmp_path):
     ],
 )
 def test_the_next_kernel_finds_the_outcome_of_the_start(world, tmp_path, where, fault, is_started):
-    home, job_id = tmp_path / "home", world.new_job("daily")
+    home, job_id = tmp_path / "home", world.service.new_job("daily")
     starts: list[bool] = []
 
     def plan(seen):
@@ -50,7 +50,9 @@ def test_the_next_kernel_finds_the_outcome_of_the_start(world, tmp_path, where, 
                 assert killed.stdout is not None
                 assert killed.stdout.readline() == b"there\n"
             else:
-                eventually(lambda: starts and (world.runs(job_id) or not is_started), "the request arrived")
+                eventually(
+                    lambda: starts and (world.service.of(job_id) or not is_started), "the request arrived"
+                )
         finally:
             killed.kill()
     (before,) = records_of(home)
@@ -62,7 +64,7 @@ def test_the_next_kernel_finds_the_outcome_of_the_start(world, tmp_path, where, 
         eventually(lambda: not records_of(home)[0].is_live, "the next kernel knows")
 
     (record,) = records_of(home)
-    assert list(world.runs(job_id)) == ([record.run_id] if is_started else [])
+    assert [run.run_id for run in world.service.of(job_id)] == ([record.run_id] if is_started else [])
     assert record.status == ("COMPLETED" if is_started else "NOT_STARTED")
     assert record.key == before.key
     assert len(starts) == (0 if where == "before it leaves" else 1)

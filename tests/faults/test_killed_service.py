@@ -3,13 +3,9 @@
 import asyncio
 import random
 import subprocess
-import sys
 from collections import Counter
-from collections.abc import Iterator
-from contextlib import contextmanager, suppress
+from contextlib import suppress
 from datetime import datetime
-from pathlib import Path
-from urllib.parse import urlsplit
 
 from dataflow_magic.cell.run import make_request
 from dataflow_magic.client import Client
@@ -18,34 +14,21 @@ from dataflow_magic.local.store import Store
 from dataflow_magic.models.wire import KST, JobCondition, RunState
 from dataflow_magic.session.session import Session
 from dataflow_magic.session.watch import Pace
+from tests.faults.fake import ACCESS_KEY, CONDITION, SECRET_KEY
+from tests.faults.local_service import a_service
 from tests.faults.proxy import CALM, Fault, Port, a_proxy
-from tests.faults.world import no_local_service, records_of
-from tests.helpers import ACCESS_KEY, CONDITION, PATIENCE, SECRET_KEY, eventually
-
-
-@contextmanager
-def a_service(folder: Path, *arguments: str) -> Iterator[tuple[int, subprocess.Popen[bytes]]]:
-    with subprocess.Popen(
-        [sys.executable, "-m", "tests.faults.killed_service", str(folder), *arguments],
-        cwd=Path(__file__).parents[2],
-        stdout=subprocess.PIPE,
-    ) as process:
-        try:
-            assert process.stdout is not None
-            yield urlsplit(process.stdout.readline().decode().strip()).port or 0, process
-        finally:
-            process.kill()
+from tests.faults.world import KEYS, no_local_service, records_of
+from tests.helpers import PATIENCE, eventually
 
 
 def test_the_kernel_finds_a_run_whose_service_died_before_it_answered(tmp_path):
     home, folder = tmp_path / "home", tmp_path / "service"
-    with a_service(folder) as (port, service), a_proxy(port) as proxy:
+    with a_service(folder) as (port, service), a_proxy(Port(port)) as proxy:
         session = Session(
             {
                 "DATAFLOW_MAGIC_HOME": str(home),
                 "DATAFLOW_TARGET": f"http://127.0.0.1:{proxy.port}",
-                "DATAFLOW_LOCAL_ACCESS_KEY": ACCESS_KEY,
-                "DATAFLOW_LOCAL_SECRET_KEY": SECRET_KEY,
+                **KEYS,
             },
             home / "configure",
             no_local_service,
