@@ -1,6 +1,6 @@
 """The parameter block: cell text to parameters. Pure but for evaluating the expressions the user wrote.
 
-A block whose first character is ``{`` is JSON and is sent as written. Any other block is Python assignments, one
+A block whose first character below comments is ``{`` is JSON and is sent as written. Any other block is Python assignments, one
 parameter each; a key gets the ``$`` the service expects and a value becomes a string by the table at `values.render`.
 ``name = each(...)`` and ``a, b = zipped(...)`` make a sweep: one combination of values per run.
 ``secret(...)`` in a block always calls `values.secret`, even where the notebook has another function of that name: that
@@ -21,13 +21,18 @@ from typing import Any
 
 from dataflow_magic.cell.json_block import parse_json_block
 from dataflow_magic.cell.sweep import EACH, MOST_RUNS, ZIPPED, each_values, sweep_word, values_of, zipped_rows
-from dataflow_magic.cell.values import check_text, is_written_out, parameter, secret
+from dataflow_magic.cell.values import check_name, check_text, code_point, is_written_out, parameter, secret
 from dataflow_magic.errors import CellError, suggestion
 from dataflow_magic.models.secret import Parameter, Secret
 from dataflow_magic.models.wire import JobCondition
 
 __all__ = ["Block", "near_names", "parse_block", "parse_mapping"]
 
+BYTE_ORDER_MARK = re.compile(r"\A\s*\ufeff")
+ABOVE = re.compile(r"(?:\s+|(?:#|//)[^\n]*)*")
+"""Blank lines and comments above a block."""
+NO_CHARACTER = re.compile(r"invalid (?:non-printable )?character .*?U\+([0-9A-F]+)")
+"""CPython's message for a character that no Python text has outside strings."""
 USE_JSON = "write the block as JSON to use this name"
 
 
@@ -73,8 +78,12 @@ def parse_block(text: str, namespace: Mapping[str, Any], *, first_line: int = 2)
     CellError
         With the cell's line, for anything that is not a block.
     """
-    if text.lstrip().startswith("{"):
-        return Block(*parse_json_block(text, first_line))
+    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    text = BYTE_ORDER_MARK.sub("", text)
+    above = ABOVE.match(text)
+    start = above.end() if above else 0
+    if text.startswith("{", start):
+        return Block(*parse_json_block("\n" * text.count("\n", 0, start) + text[start:], first_line))
     return _parse_assignments(text, namespace, first_line)
 
 
@@ -96,7 +105,7 @@ def parse_mapping(parameters: Mapping[Any, Any]) -> dict[str, Parameter]:
         if key in wire:
             raise CellError(f"the parameter {key} is given twice")
         try:
-            check_text(key, "has a name that")
+            check_name(check_text(key, "has a name that"))
             wire[key] = parameter(value)
         except ValueError as error:
             raise CellError(f"the parameter {key if key.isprintable() else ascii(key)} {error}") from None
@@ -171,7 +180,23 @@ def _parse_assignments(text: str, namespace: Mapping[str, Any], first_line: int)
         _check_none_is_shown(wire)
     if not swept:
         return Block(wires[0])
-    return Block(wires[0], swept=tuple(f"${name}" for name in swept), combinations=wires)
+    keys = tuple(f"${name}" for name in swept)
+    return Block(wires[0], swept=keys, combinations=wires, warnings=_repeats(wires, keys))
+
+
+def _repeats(wires: Collection[Mapping[str, Parameter]], swept: Iterable[str]) -> tuple[str, ...]:
+    """Return a warning if runs of a sweep are sent the same parameters; empty without one."""
+    seen: set[frozenset[tuple[str, Parameter]]] = set()
+    repeated = []
+    for wire in wires:
+        if (content := frozenset(wire.items())) in seen:
+            repeated.append(wire)
+        seen.add(content)
+    if not repeated:
+        return ()
+    values = ", ".join(f"{key[1:]}={repeated[0][key]!s:.40}" for key in swept)
+    what = "1 run of the sweep repeats" if len(repeated) == 1 else f"{len(repeated)} runs of the sweep repeat"
+    return (f"{what} the parameters of an earlier one (the first: {values}); all are started",)
 
 
 def _lines(text: str, offset: int) -> Iterator[_Line]:
@@ -211,10 +236,15 @@ def _rows(line: _Line, scope: dict[str, Any], target: str) -> list[tuple[Any, ..
 
 
 def _statements(text: str, offset: int) -> list[ast.stmt]:
-    text = text.replace("\r\n", "\n").replace("\r", "\n")
+    """Return the statements of a block, whose lines may all be indented alike."""
+    # Blank and commented lines have no indentation of their own, for Python neither.
+    is_indented = re.match(r"(?:[ \t\f]*(?:#.*)?\n)*[ \t]+[^\s#]", text) is not None
+    header = "if 1:\n" if is_indented else ""
+    offset -= header.count("\n")
+    text = header + text
     try:
         source = _without_dollars(text)
-        return ast.parse(source).body
+        statements = ast.parse(source).body
     except SyntaxError as error:
         number = error.lineno or 1
         lines = text.split("\n")  # not splitlines: Python does not end a line at U+2028 and its like
@@ -222,9 +252,34 @@ def _statements(text: str, offset: int) -> list[ast.stmt]:
         raise CellError(_explain(wrong, error), line=number + offset) from None
     except (ValueError, RecursionError, MemoryError) as error:  # NUL bytes, surrogates, absurd nesting
         raise CellError(f"Python cannot read the block ({error})", line=1 + offset) from None
+    if is_indented and isinstance(statements[0], ast.If):
+        if len(statements) > 1:
+            raise CellError(
+                "this line is indented less than the first one; indent all lines alike",
+                line=statements[1].lineno + offset,
+            )
+        statements = statements[0].body
+    _check_names(statements, source, offset)
+    return [ast.increment_lineno(statement, -header.count("\n")) for statement in statements]
+
+
+def _check_names(statements: Iterable[ast.stmt], source: str, offset: int) -> None:
+    """Refuse names that Python normalises (PEP 3131): the parameter would be sent under another name than written."""
+    targets = [target for each in statements if isinstance(each, ast.Assign) for target in each.targets]
+    for name in (node for target in targets for node in ast.walk(target) if isinstance(node, ast.Name)):
+        written = ast.get_source_segment(source, name) or name.id
+        if written != name.id:
+            differing = next((a for a, b in zip(written, name.id, strict=False) if a != b), written[-1])
+            raise CellError(
+                f"Python reads the name {written!r} as {name.id!r} because of {code_point(differing)}; "
+                f"write {name.id}, or {USE_JSON}",
+                line=name.lineno + offset,
+            )
 
 
 def _explain(wrong: str, error: SyntaxError) -> str:
+    if found := NO_CHARACTER.match(error.msg or ""):
+        return f"the line contains {code_point(chr(int(found[1], 16)))}, which Python does not accept there; replace it"
     if "secret" in wrong:  # the line may contain one
         return f"the line that contains secret is not a valid assignment ({error.msg})"
     if wrong.startswith(("!", "%")):

@@ -10,7 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
-from dataflow_magic.cell.values import check_text
+from dataflow_magic.cell.values import check_name, check_text
 from dataflow_magic.errors import CellError
 from dataflow_magic.models.secret import Parameter
 from dataflow_magic.models.wire import JobCondition
@@ -86,7 +86,7 @@ def _key_lines(text: str, first_line: int) -> Lines:
             case "comma" if isinstance(path[-1], int):
                 path[-1] += 1
             case "key":
-                path[-1] = _checked_text(token[0], line)
+                path[-1] = _checked_key(token[0], line)
                 if tuple(path) in lines:
                     raise CellError(f'"{path[-1]}" is given twice; each parameter has one value', line=line)
                 lines[tuple(path)] = line
@@ -102,6 +102,14 @@ def _checked_text(literal: str, line: int) -> str:
         return check_text(json.loads(literal), f"{literal} is text that")
     except ValueError as error:
         raise CellError(str(error), line=line) from None
+
+
+def _checked_key(literal: str, line: int) -> str:
+    try:
+        check_name(literal)  # before its escapes are read: what is written out is seen
+    except ValueError as error:
+        raise CellError(f"{literal!a} {error}, or escape it to send it", line=line) from None
+    return _checked_text(literal, line)
 
 
 def _parameters(values: dict[str, Any], lines: Lines, *parents: str) -> dict[str, Parameter]:

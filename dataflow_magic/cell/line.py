@@ -8,10 +8,11 @@ from __future__ import annotations
 import argparse
 import re
 import shlex
-from collections.abc import Callable, Mapping
+import unicodedata
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from typing import Any, NoReturn
 
-from dataflow_magic.cell.values import render
+from dataflow_magic.cell.values import INVISIBLE, code_point, render
 from dataflow_magic.errors import CellError, suggestion
 from dataflow_magic.models.request import JobRef
 from dataflow_magic.models.wire import JobCondition
@@ -88,6 +89,11 @@ class LineParser(argparse.ArgumentParser):
         namespace
             Replaces each whole word ``$name`` or ``{expression}`` by its value. Without it all words are literal.
 
+        Returns
+        -------
+        argparse.Namespace
+            The options by their names with ``_``, and ``notes``: one line for each name inside a word, which is literal.
+
         Raises
         ------
         CellError
@@ -95,15 +101,22 @@ class LineParser(argparse.ArgumentParser):
         HelpRequested
             The line contains ``--help`` or ``-h``.
         """
+        for character in line:
+            if character not in " \t\r\n" and unicodedata.category(character) in INVISIBLE:
+                raise self.mistake(
+                    f"the line contains {code_point(character)}, which cannot be seen; remove it"
+                )
         try:
             words = shlex.split(line)
         except ValueError as error:
             self.error(f"the line cannot be split into words: {error}")
+        notes = () if namespace is None else tuple(_notes(words))
         if namespace is not None:
             words = [_expand(word, namespace) for word in words]
         options, unknown = self.parse_known_args(words)
         if unknown:
             self._refuse(unknown[0].split("=")[0])
+        options.notes = notes
         return options
 
     def error(self, message: str) -> NoReturn:
@@ -234,6 +247,21 @@ def minutes(text: str) -> float:
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes")
     return value
+
+
+NAME_INSIDE = re.compile(r"\$[^\W\d]\w*|\{[^{}]+\}")
+
+
+def _notes(words: Iterable[str]) -> Iterator[str]:
+    """Yield a line for each word that contains a name or an expression and is not one as a whole."""
+    for word in words:
+        is_whole = (word[:1] == "$" and word[1:].isidentifier()) or (word[:1] == "{" and word[-1:] == "}")
+        if not is_whole and (inside := NAME_INSIDE.search(word)):
+            written = re.sub(r"\$([^\W\d]\w*)", r"{\1}", word)
+            yield (
+                f"{word!r} is sent as written: {inside[0]} is replaced only where it is a whole word; "
+                f"""write "{{f{written!r}}}" for its value"""
+            )
 
 
 def _expand(word: str, namespace: Mapping[str, Any]) -> str:

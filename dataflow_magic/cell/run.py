@@ -24,7 +24,7 @@ from dataflow_magic.models.request import JobRef, RunRequest, SweepRequest
 
 __all__ = ["CellOptions", "make_request", "parse_cell", "parser"]
 
-WITH_AGAIN = frozenset({"again", "force", "out", "wait", "wait_timeout"})
+WITH_AGAIN = frozenset({"again", "notes", "force", "out", "wait", "wait_timeout"})
 """Options that do not change what ``--again`` sends, nor where."""
 
 
@@ -103,7 +103,7 @@ def parse_cell(line: str, body: str, namespace: Mapping[str, Any]) -> CellOption
         dry_run=options.dry_run,
         target=options.target,
         profile=options.profile,
-        warnings=block.warnings,
+        warnings=(*options.notes, *block.warnings),
         sweep=_sweep_of(request, block),
     )
 

@@ -72,6 +72,7 @@ def parse_script(line: str, body: str, namespace: Mapping[str, Any]) -> ScriptRe
         run=options.run,
         target=options.target,
         profile=options.profile,
+        warnings=options.notes,
     )
 
 

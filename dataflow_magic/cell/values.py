@@ -6,6 +6,7 @@ import ast
 import builtins
 import math
 import os
+import unicodedata
 from datetime import date, datetime
 from decimal import Decimal
 from enum import Enum
@@ -14,11 +15,22 @@ from typing import Any
 from dataflow_magic.errors import CellError
 from dataflow_magic.models.secret import MASK, Secret
 
-__all__ = ["check_text", "is_written_out", "parameter", "render", "secret"]
+__all__ = [
+    "INVISIBLE",
+    "check_name",
+    "check_text",
+    "code_point",
+    "is_written_out",
+    "parameter",
+    "render",
+    "secret",
+]
 
 READERS = frozenset({"__import__", "eval", "exec", "getattr", "globals", "input", "locals", "open", "vars"})
 PURE = frozenset(dir(builtins)) - READERS
 """Builtins whose result depends on their arguments alone."""
+INVISIBLE = frozenset({"Cc", "Cf", "Zl", "Zp", "Zs"})
+"""Unicode's categories of controls, formats such as zero-width spaces, and blanks."""
 LOOKUPS = frozenset({"get", "getenv", "pop", "setdefault"})
 """Functions whose second argument is the default."""
 
@@ -84,6 +96,7 @@ def render(value: object) -> str:  # noqa: C901 - one table, one case a row
     path                          its text
     Enum member                   its value, by this table
     numpy scalar                  its Python value, by this table
+    numpy float32, float16        the shortest digits that give it
     ============================  ======================================
 
     Raises
@@ -141,6 +154,8 @@ def _is_numpy_scalar(value: object) -> bool:
 
 def _render_numpy(value: Any) -> str:
     item = value.item()
+    if value.dtype.kind == "f" and value.dtype.itemsize < 8 and math.isfinite(item):
+        return _shortest(item, value.dtype.type)
     if value.dtype.kind == "M":
         if value != value:
             raise ValueError("is NaT, which is not a date")
@@ -149,6 +164,12 @@ def _render_numpy(value: Any) -> str:
     elif type(item).__module__ == "numpy" or value.dtype.kind == "m":
         raise ValueError(f"is {_article(type(value).__name__)}, which has no string form")
     return render(item)
+
+
+def _shortest(item: float, kind: Any) -> str:
+    """Return a number of fewer bits than Python's as it prints: 0.1, not 0.10000000149011612."""
+    shorter = (float(f"{item:.{digits}g}") for digits in range(1, 17))
+    return repr(next((number for number in shorter if kind(number) == item), item))
 
 
 def _exact_moment(text: str) -> str:
@@ -180,6 +201,28 @@ def check_text(text: str, what: str) -> str:
             f"{what} contains a lone surrogate (U+{code:04X}), which UTF-8 cannot encode"
         ) from None
     return text
+
+
+def check_name(name: str) -> str:
+    """Return the name of a parameter if all its characters can be seen.
+
+    Raises
+    ------
+    ValueError
+        Completing "the parameter $x ...", with the code point: the name would be sent as another one than it looks.
+    """
+    for character in name:
+        if character != " " and unicodedata.category(character) in INVISIBLE:
+            raise ValueError(
+                f"has a name that contains {code_point(character)}, which cannot be seen; remove it"
+            )
+    return name
+
+
+def code_point(character: str) -> str:
+    """Return a character as ``U+200B (ZERO WIDTH SPACE)``."""
+    name = unicodedata.name(character, "")
+    return f"U+{ord(character):04X}" + (f" ({name})" if name else "")
 
 
 def is_written_out(value: ast.expr) -> bool:

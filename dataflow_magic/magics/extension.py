@@ -187,6 +187,8 @@ class DataflowMagic(Magics):
         from dataflow_magic.models.request import JobRef, RunRequest
 
         request = parse_script(line, cell or "", names_of_caller(self.shell))
+        for warning in request.warnings:
+            print(f"Note: {warning}")  # noqa: T201
         target = self._target(request.target, request.profile)
         published = self._session().publish(request, target)
         summary = published.in_words(target.name)

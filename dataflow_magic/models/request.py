@@ -91,6 +91,8 @@ class ScriptRequest:
         Whether to overwrite an object that another program wrote, and to send values outside the documented ranges.
     run
         Whether to start a run afterwards.
+    warnings
+        One line each, for what is sent all the same.
     """
 
     job: JobRef
@@ -100,3 +102,4 @@ class ScriptRequest:
     run: bool = False
     target: str | None = None
     profile: str | None = None
+    warnings: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-__all__ = ["clean", "in_columns", "in_lines", "without_colours"]
+__all__ = ["clean", "in_columns", "in_lines", "log_lines", "without_colours"]
 
 # Escape sequences of a terminal: CSI, OSC with its end, and the two-character ones.
 _COLOUR: Final = re.compile(
@@ -35,6 +35,18 @@ def clean(text: str) -> str:
 def without_colours(text: str) -> str:
     """Return text without terminal escape sequences."""
     return _COLOUR.sub("", text)
+
+
+def log_lines(text: str) -> list[str]:
+    """Return the lines of a log as a terminal shows them: of frames that carriage returns overwrite, the last one."""
+    lines = text.split("\n")
+    frames = map(_last_frame, lines if lines[-1] else lines[:-1])
+    return [line for frame in frames for line in frame.splitlines() or [""]]
+
+
+def _last_frame(line: str) -> str:
+    # Spark's bar ends with a blank frame, which clears it.
+    return next((frame for frame in reversed(line.split("\r")) if frame.strip()), "")
 
 
 def in_columns(rows: Sequence[Sequence[str]]) -> str:

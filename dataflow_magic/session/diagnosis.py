@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 
+from dataflow_magic.models.text import log_lines
 from dataflow_magic.models.view import Failure
 
 __all__ = ["TAIL_LINES", "diagnose", "last_exception"]
@@ -34,7 +35,7 @@ def diagnose(log: str, detail: str, status: str) -> Failure:
     status
         The run's state, named where nothing else is known.
     """
-    lines = log.splitlines()
+    lines = log_lines(log)
     if detail and not EXIT_CODE.search(detail):
         # The service knows better than the log, whose exception the script may have caught.
         reason = detail

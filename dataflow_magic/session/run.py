@@ -27,6 +27,7 @@ from dataflow_magic.card.run.state import CardState, card_state
 from dataflow_magic.card.words import words_of
 from dataflow_magic.client.objects import NoObject
 from dataflow_magic.models.secret import Parameter, is_any_unknown, masked
+from dataflow_magic.models.text import log_lines
 from dataflow_magic.models.view import KST, Failure, Past, Progress, RunView
 from dataflow_magic.models.wire import JobCondition, JobExecution, RunState
 from dataflow_magic.session.detached import Detached, way_back
@@ -358,7 +359,7 @@ class Run:
     async def read_log_tail(self) -> tuple[str, ...]:
         """Return the last lines of the console log, oldest first, at most 20."""
         text = await self._read_log(self._view.execution, TAIL_BYTES)
-        return tuple(text.splitlines()[-TAIL_LINES:])
+        return tuple(log_lines(text)[-TAIL_LINES:])
 
     # Buttons
 

@@ -1,5 +1,7 @@
 import json
 import keyword
+import re
+import unicodedata
 from datetime import date
 from types import MappingProxyType
 from typing import Any
@@ -362,7 +364,10 @@ def test_other_keys_beside_parameters_make_a_map_of_parameters():
 SCALARS = (
     TEXTS | st.booleans() | st.integers(-(2**53), 2**53) | st.floats(allow_nan=False, allow_infinity=False)
 )
-KEYS = TEXTS.filter(lambda key: key not in {"jobCondition", "parameters"})
+SEEN = st.text(
+    st.characters(exclude_categories=["Cs", "Cc", "Cf", "Zl", "Zp", "Zs"]) | st.just(" "), max_size=20
+)
+KEYS = SEEN.filter(lambda key: key not in {"jobCondition", "parameters"})
 
 
 @given(st.dictionaries(KEYS, SCALARS), st.booleans(), st.sampled_from([None, 2]))
@@ -433,3 +438,153 @@ def test_reading_a_mapping_again_changes_nothing(values):
     once = parse_mapping(values)
 
     assert parse_mapping(once) == once
+
+
+# Spellings
+
+INVISIBLE = [
+    chr(code)
+    for code in range(0x80, 0x3001)
+    if unicodedata.category(chr(code)) in {"Cf", "Zl", "Zp", "Zs"} and code not in {0x2028, 0x2029}
+]
+COMMENTS = st.lists(
+    st.sampled_from(["# a comment {", "// and = more", "", "   ", "  # indented", "# it's"]), max_size=4
+)
+
+
+@given(COMMENTS, st.sampled_from(["\n", "\r\n", "\r"]), st.sampled_from(["", "\ufeff"]))
+def test_json_below_comments_and_blank_lines_is_json_with_its_own_line_numbers(comments, end, mark):
+    above = mark + "".join(line + end for line in comments)
+
+    assert parse_block(above + '{"$a": 1}', {}).parameters == {"$a": 1}
+    assert complaint(above + '{"$a": 1,' + end + '"$a": 2}') == (
+        f'line {len(comments) + 3}: "$a" is given twice; each parameter has one value'
+    )
+
+
+@given(
+    st.dictionaries(NAMES, TEXTS, min_size=1, max_size=4),
+    st.sampled_from(["  ", "    ", "\t", " "]),
+    st.lists(st.sampled_from(["", "# a comment", "      # another"]), max_size=3),
+    st.sampled_from(["", "$"]),
+)
+def test_a_block_whose_lines_are_indented_alike_is_the_block_without_the_indentation(
+    values, indentation, above, sign
+):
+    lines = [f"{indentation}{sign}{name} = {text!r}" for name, text in values.items()]
+
+    assert parameters("\n".join([*above, *lines])) == {f"${name}": text for name, text in values.items()}
+
+
+def test_text_over_several_lines_keeps_its_own_blanks_in_an_indented_block():
+    assert parameters('  a = """x\n    y\nz"""\n  b = 1') == {"$a": "x\n    y\nz", "$b": "1"}
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (
+            "  a = 1\nb = 2",
+            "line 3: this line is indented less than the first one; indent all lines alike",
+        ),
+        ("  a = 1\n    b = 2", "line 3: 'b = 2' is not a valid assignment (unexpected indent)"),
+        ("a = 1\n  b = 2", "line 3: 'b = 2' is not a valid assignment (unexpected indent)"),
+        ("  a = 1\n  b = (", "line 3: 'b = (' is not a valid assignment ('(' was never closed)"),
+        ("\n  a = 1\n  a = 2", "line 4: a is assigned twice; each parameter has one value"),
+        ("  a = 1 / 0", "line 2: a: ZeroDivisionError: division by zero"),
+    ],
+)
+def test_a_block_indented_otherwise_is_refused_with_its_line(text, said):
+    assert complaint(text) == said
+
+
+@given(st.sampled_from(INVISIBLE), st.integers(0, 7))
+def test_a_character_that_cannot_be_seen_is_refused_by_its_code_point_or_changes_nothing(character, place):
+    text = "day1 = 7"
+    block = text[:place] + character + text[place:]
+    code = f"U+{ord(character):04X}"
+    try:
+        sent = parameters(block)
+    except CellError as error:
+        assert code in str(error)  # noqa: PT017
+        assert str(error).startswith("line 2: ")  # noqa: PT017
+    else:
+        assert sent == {"$day1": "7"}
+    key = "$day"[:place] + character + "$day"[place:]
+    assert code in complaint(f'{{"{key}": 7}}')
+    assert parse_block(
+        f'{{"{key.replace(character, chr(92) + f"u{ord(character):04x}")}": 7}}', {}
+    ).parameters == {key: 7}
+    with pytest.raises(CellError, match=re.escape(code)):
+        parse_mapping({key: 7})
+
+
+NORMALISED = st.sampled_from(
+    [
+        "\ufb01le",
+        "\u2115",
+        "\u1112\u1161\u11ab",
+        "cafe\u0301",
+        "\uff44ay",
+        "\u2119rice",
+        "d\u2090y",
+        "\u017fize",
+        "x\u00aa",
+    ]
+)
+
+
+@given(
+    NORMALISED, st.sampled_from(["{name} = 7", "${name} = 7", "  {name} = 7", "a = 1; {name} = each(1, 2)"])
+)
+def test_a_name_that_python_reads_as_another_is_refused_with_both(name, form):
+    read = unicodedata.normalize("NFKC", name)
+    said = complaint(form.format(name=name))
+
+    assert said.startswith(f"line 2: Python reads the name {name!r} as {read!r} because of U+")
+    assert said.endswith(f"; write {read}, or write the block as JSON to use this name")
+    assert parse_block(f'{{"${name}": 7}}', {}).parameters == {f"${name}": 7}
+    assert parameters(f"{read} = 7") == {f"${read}": "7"}
+
+
+@pytest.mark.parametrize(
+    ("block", "said"),
+    [
+        (
+            "day = each(1, 1)",
+            "1 run of the sweep repeats the parameters of an earlier one (the first: day=1)",
+        ),
+        (
+            "day = each(1, '1', 2, 1.0, 2)",
+            "2 runs of the sweep repeat the parameters of an earlier one (the first: day=1)",
+        ),
+        (
+            "a, b = zipped([1, 2, 1], [3, 4, 3])",
+            "1 run of the sweep repeats the parameters of an earlier one (the first: a=1, b=3)",
+        ),
+        (
+            "a = each(1, 2)\nb = each(3, 3)",
+            "2 runs of the sweep repeat the parameters of an earlier one (the first: a=1, b=3)",
+        ),
+        (
+            "a = each(secret(t), secret(t))",
+            "1 run of the sweep repeats the parameters of an earlier one (the first: a=••••••)",
+        ),
+        ("a = each(1, 2)", None),
+        ("a = 1\nb = 1", None),
+        ("a, b = zipped([1, 1], [1, 2])", None),
+    ],
+)
+def test_equal_runs_of_a_sweep_are_noted_and_sent(block, said):
+    read = parse_block(block, {"t": "hunter2"})
+
+    assert read.warnings == ((f"{said}; all are started",) if said else ())
+
+
+@given(st.lists(st.integers(0, 3), min_size=1, max_size=6))
+def test_a_sweep_notes_as_many_repeats_as_it_has(values):
+    read = parse_block(f"a = each({', '.join(map(str, values))})", {})
+    repeats = len(values) - len(set(values))
+
+    assert len(read.combinations) == len(values)
+    assert [int(warning.split()[0]) for warning in read.warnings] == [repeats] * bool(repeats)

@@ -1,3 +1,4 @@
+import keyword
 from datetime import date
 from types import MappingProxyType
 from typing import Any
@@ -373,3 +374,53 @@ def test_any_line_is_options_or_help_or_an_error(line, body):
         assert error.line is None or error.line >= 1  # noqa: PT017
     else:
         assert options.request.job.text
+
+
+@pytest.mark.parametrize(
+    ("line", "notes"),
+    [
+        (
+            "j --log-path bucket/$m/",
+            ["'bucket/$m/' is sent as written: $m is replaced only where it is a whole word; write \"{f'bucket/{m}/'}\" for its value"],
+        ),
+        (
+            "j --log-path bucket/{m}/x",
+            ["'bucket/{m}/x' is sent as written: {m} is replaced only where it is a whole word; write \"{f'bucket/{m}/x'}\" for its value"],
+        ),
+        (
+            "j_$m",
+            ["'j_$m' is sent as written: $m is replaced only where it is a whole word; write \"{f'j_{m}'}\" for its value"],
+        ),
+        ("$m --workers {2+1} --log-path \"{f'b/{m}/'}\"", []),
+        ("j --log-path b/100$/ --nrn a{b", []),
+        ("j --log-path b/$1/", []),
+    ],
+    ids=["a name", "an expression", "in the job", "whole words", "signs alone", "no name"],
+)  # fmt: skip
+def test_a_name_inside_a_word_is_sent_as_written_and_noted(line, notes):
+    assert list(read(line, m="x").warnings) == notes
+
+
+@given(
+    st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,6}", fullmatch=True),
+    st.sampled_from(["b/", "x-"]),
+    st.sampled_from(["/", "", ".d"]),
+)
+def test_the_word_that_a_note_advises_has_the_value(name, before, after):
+    written = f"{before}${name}{after}"
+    (note,) = read(f"j --log-path {written}").warnings
+    advised = note.partition("; write ")[2].removesuffix(" for its value")
+    if keyword.iskeyword(name):
+        return
+
+    assert read(f"j --log-path {written}").request.condition.log_path == written
+    assert read(f"j --log-path {advised}", **{name: "v1"}).request.condition.log_path == f"{before}v1{after}"
+
+
+@given(st.sampled_from("\u200b\ufeff\u00a0\u2060\u00ad\u3000\u202e"), st.integers(0, 20))
+def test_a_character_of_the_line_that_cannot_be_seen_is_refused_by_its_code_point(character, place):
+    line = "daily_sales --workers 4"
+    said = complaint(line[:place] + character + line[place:])
+
+    assert said.startswith(f"line 1: the line contains U+{ord(character):04X} (")
+    assert said.endswith("), which cannot be seen; remove it")

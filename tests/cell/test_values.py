@@ -69,6 +69,12 @@ SEOUL = timezone(timedelta(hours=9))
         (np.bool_(True), "true"),
         (np.float64(0.1), "0.1"),
         (np.float32(0.5), "0.5"),
+        (np.float32(0.1), "0.1"),
+        (np.float32(1e20), "1e+20"),
+        (np.float32(123456792), "123456790.0"),
+        (np.float16(0.1), "0.1"),
+        (np.float16(-0.0), "-0.0"),
+        (np.array(0.1, np.float32), "0.1"),
         (np.str_("x"), "x"),
         (np.array(7), "7"),
         (np.datetime64("2026-11-01"), "2026-11-01"),
@@ -194,3 +200,13 @@ def test_text_passes_exactly_when_utf8_and_a_script_can_represent_it(text):
     else:
         with pytest.raises(ValueError, match=r"^x contains "):
             check_text(text, "x")
+
+
+@pytest.mark.parametrize(("kind", "width"), [(np.float32, 32), (np.float16, 16)])
+@given(data=st.data())
+def test_a_short_float_is_sent_as_it_prints_and_read_back_as_itself(kind, width, data):
+    value = kind(data.draw(st.floats(width=width, allow_nan=False, allow_infinity=False)))
+
+    assert kind(render(value)) == value
+    assert float(render(value)) == float(str(value))
+    assert len(render(value)) <= len(repr(float(value)))

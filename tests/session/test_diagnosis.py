@@ -178,3 +178,28 @@ def test_any_log_gives_a_reason_of_one_line(log, detail):
     assert failure.reason == failure.reason.strip()
     assert len(failure.reason.splitlines()) == 1
     assert len(failure.log_tail) <= 20
+
+
+BAR = "\r[Stage 0:>                 (0 + 1) / 1]\r                                      \r"
+
+
+@given(
+    frames=st.lists(st.text(alphabet="=> 0123456789%|", max_size=20), max_size=50),
+    end=st.sampled_from(["\n", "\r\n"]),
+)
+def test_the_frames_of_a_progress_bar_are_one_line_of_the_tail(frames, end):
+    bar = "\r".join(["", *frames, "100%"])
+    log = "".join(line + end for line in ["reading", bar, *PLAIN.rstrip().split("\n")])
+
+    failure = diagnose(log, "", "FAILED")
+
+    assert failure.log_tail == ("reading", "100%", *PLAIN.rstrip().split("\n"))
+    assert failure.reason == "ZeroDivisionError: division by zero"
+
+
+def test_a_bar_that_was_cleared_leaves_what_follows_it():
+    assert diagnose(BAR + PLAIN, "", "FAILED").log_tail == tuple(PLAIN.rstrip().split("\n"))
+    assert diagnose("reading\n" + BAR, "", "FAILED").log_tail == (
+        "reading",
+        "[Stage 0:>                 (0 + 1) / 1]",
+    )
