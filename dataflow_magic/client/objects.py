@@ -11,8 +11,11 @@ import io
 import json
 import os
 import re
+import stat
+from collections.abc import AsyncIterator
+from contextlib import asynccontextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
@@ -21,6 +24,7 @@ from dataflow_magic.errors import DataflowError
 from dataflow_magic.files import InvalidKey, is_locked, object_path, write_whole
 
 if TYPE_CHECKING:
+    from obstore import GetResult
     from obstore.store import S3Store
 
 __all__ = ["CloudObjects", "FolderObjects", "NoObject", "Objects", "folder_of_service"]
@@ -28,9 +32,24 @@ __all__ = ["CloudObjects", "FolderObjects", "NoObject", "Objects", "folder_of_se
 CLOUD_ENDPOINT = "https://kr.object.ncloudstorage.com"
 CLOUD_REGION = "kr-standard"
 
+MOST_BYTES = 64 * 2**20
+"""Of an object that is read whole, which is a script: as of a response of the service."""
+MOST_SECONDS = 60.0
+"""Of one call, with its second tries and all of an object's bytes."""
+TOO_LARGE = f"it is larger than {MOST_BYTES // 2**20} MiB, the limit"
+CHUNK_BYTES = 1 << 20
+
 
 class NoObject(Exception):
     """The path has no readable object; the message names the path and the reason."""
+
+
+class _OverBound(Exception):
+    """An object is over a bound, which the message names."""
+
+
+class _NotAFile(OSError):
+    """A path has a pipe, a socket or a device: reading it may never end."""
 
 
 class Objects(Protocol):
@@ -43,6 +62,8 @@ class Objects(Protocol):
         ------
         NoObject
             It does not exist or cannot be read.
+        DataflowError
+            The storage sends more bytes, or takes longer than 60 s.
         """
 
     async def read(self, path: str) -> bytes | None:
@@ -51,7 +72,8 @@ class Objects(Protocol):
         Raises
         ------
         DataflowError
-            The storage does not show whether it exists, or no object can have the path.
+            The storage does not show whether it exists, no object can have the path, or it is larger than 64 MiB or takes longer
+            than 60 s.
         """
 
     async def put(self, path: str, content: bytes) -> None:
@@ -60,7 +82,7 @@ class Objects(Protocol):
         Raises
         ------
         DataflowError
-            It cannot be written.
+            It cannot be written, or not within 60 s.
         """
 
 
@@ -82,24 +104,27 @@ class FolderObjects:
     async def tail(self, path: str, most: int) -> bytes:
         """Return the last bytes of a file; see `Objects.tail`."""
         try:
-            return await asyncio.to_thread(_tail, object_path(self._folder, path), most)
-        except (OSError, ValueError) as error:
+            async with _within(MOST_SECONDS):
+                return await asyncio.to_thread(_tail, object_path(self._folder, path), most)
+        except (_OverBound, OSError, ValueError) as error:
             raise _no_object(path, error) from None
 
     async def read(self, path: str) -> bytes | None:
         """Return a file's content; see `Objects.read`."""
         try:
-            return await asyncio.to_thread(object_path(self._folder, path).read_bytes)
+            async with _within(MOST_SECONDS):
+                return await asyncio.to_thread(_whole, object_path(self._folder, path))
         except (FileNotFoundError, NotADirectoryError):
             return None
-        except (OSError, ValueError) as error:
+        except (_OverBound, OSError, ValueError) as error:
             raise _failed(path, "read", error) from None
 
     async def put(self, path: str, content: bytes) -> None:
         """Write a file; see `Objects.put`."""
         try:
-            await asyncio.to_thread(write_whole, object_path(self._folder, path), io.BytesIO(content))
-        except (OSError, ValueError) as error:
+            async with _within(MOST_SECONDS):
+                await asyncio.to_thread(write_whole, object_path(self._folder, path), io.BytesIO(content))
+        except (_OverBound, OSError, ValueError) as error:
             raise _failed(path, "written", error) from None
 
 
@@ -142,6 +167,8 @@ class CloudObjects:
     ----------
     endpoint, region
         Of the storage, not of the Data Flow API.
+    seconds
+        Limit of the time of one call.
     """
 
     def __init__(
@@ -150,11 +177,14 @@ class CloudObjects:
         secret_key: SecretStr,
         endpoint: str = CLOUD_ENDPOINT,
         region: str = CLOUD_REGION,
+        *,
+        seconds: float = MOST_SECONDS,
     ) -> None:
         self._access_key = access_key
         self._secret_key = secret_key
         self._endpoint = endpoint
         self._region = region
+        self._seconds = seconds
 
     # Each method imports obstore itself: the import takes 45 ms, which a cell without objects does not pay.
 
@@ -164,11 +194,16 @@ class CloudObjects:
 
         try:
             store, key = self._locate(path)
-            size = (await obstore.head_async(store, key))["size"]
-            if size == 0:
-                return b""
-            return bytes(await obstore.get_range_async(store, key, start=max(0, size - most), end=size))
-        except (obstore.exceptions.BaseError, OSError, ValueError) as error:
+            async with _within(self._seconds):
+                size = (await obstore.head_async(store, key))["size"]
+                if size == 0 or most == 0:
+                    return b""
+                wanted = (max(0, size - most), size)
+                result = await obstore.get_async(store, key, options={"range": wanted})
+                return await _bytes_of(
+                    result, most, f"the storage sends more than the {most:,} bytes asked for"
+                )
+        except (_OverBound, obstore.exceptions.BaseError, OSError, ValueError) as error:
             raise _no_object(path, error, self._endpoint) from None
 
     async def read(self, path: str) -> bytes | None:
@@ -176,10 +211,11 @@ class CloudObjects:
         import obstore
 
         try:
-            return bytes(await (await obstore.get_async(*self._locate(path))).bytes_async())
+            async with _within(self._seconds):
+                return await _bytes_of(await obstore.get_async(*self._locate(path)), MOST_BYTES, TOO_LARGE)
         except FileNotFoundError:
             return None
-        except (obstore.exceptions.BaseError, OSError, ValueError) as error:
+        except (_OverBound, obstore.exceptions.BaseError, OSError, ValueError) as error:
             raise _failed(path, "read", error, self._endpoint) from None
 
     async def put(self, path: str, content: bytes) -> None:
@@ -187,8 +223,9 @@ class CloudObjects:
         import obstore
 
         try:
-            await obstore.put_async(*self._locate(path), content, use_multipart=False)
-        except (obstore.exceptions.BaseError, OSError, ValueError) as error:
+            async with _within(self._seconds):
+                await obstore.put_async(*self._locate(path), content, use_multipart=False)
+        except (_OverBound, obstore.exceptions.BaseError, OSError, ValueError) as error:
             raise _failed(path, "written", error, self._endpoint) from None
 
     def _locate(self, path: str) -> tuple[S3Store, str]:
@@ -216,25 +253,70 @@ def _is_same(endpoint: str, published: str) -> bool:
     return asked.port == known.port and asked.hostname in {"localhost", known.hostname}
 
 
+@asynccontextmanager
+async def _within(seconds: float) -> AsyncIterator[None]:
+    try:
+        async with asyncio.timeout(seconds):
+            yield
+    except TimeoutError:
+        raise _OverBound(f"it takes longer than {seconds:g} s, the limit") from None
+
+
+async def _bytes_of(result: GetResult, most: int, over: str) -> bytes:
+    """Return all bytes of an object; raise `_OverBound` with this text at more than ``most`` of them."""
+    content = bytearray()
+    async for chunk in result.stream(min_chunk_size=CHUNK_BYTES):
+        content += chunk
+        if len(content) > most:
+            raise _OverBound(over)
+    return bytes(content)
+
+
 def _tail(file: Path, most: int) -> bytes:
-    with file.open("rb") as stream:
+    with _opened(file) as stream:
         size = stream.seek(0, os.SEEK_END)
         stream.seek(max(0, size - most))
         return stream.read(most)
 
 
+def _whole(file: Path) -> bytes:
+    with _opened(file) as stream:
+        content = stream.read(MOST_BYTES + 1)
+    if len(content) > MOST_BYTES:
+        raise _OverBound(TOO_LARGE)
+    return content
+
+
+def _opened(file: Path) -> BinaryIO:
+    # A pipe without a writer would keep an ordinary open waiting.
+    descriptor = os.open(file, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+    mode = os.fstat(descriptor).st_mode
+    if not (stat.S_ISREG(mode) or stat.S_ISDIR(mode)):
+        os.close(descriptor)
+        raise _NotAFile(f"{file} is no file")
+    try:
+        return os.fdopen(descriptor, "rb")
+    except IsADirectoryError:
+        os.close(descriptor)
+        raise
+
+
 # Both errors name only the kind of their cause: the words of a storage may hold the signed request.
 
 
-def _no_object(path: str, error: Exception, endpoint: str = "") -> NoObject:
+def _no_object(path: str, error: Exception, endpoint: str = "") -> NoObject | DataflowError:
     if isinstance(error, InvalidKey):
         return NoObject(str(error))
+    if isinstance(error, _OverBound):
+        return _failed(path, "read", error, endpoint)
     return NoObject(f"no object {path!r}{_in(endpoint)} ({type(error).__name__})")
 
 
 def _failed(path: str, what: str, error: Exception, endpoint: str = "") -> DataflowError:
     if isinstance(error, InvalidKey):
         return DataflowError(str(error))
+    if isinstance(error, _OverBound):
+        return DataflowError(f"s3a://{path} cannot be {what}{_in(endpoint)}: {error}")
     advice = "; check that the bucket exists and that the key pair may access it" if endpoint else ""
     return DataflowError(f"s3a://{path} cannot be {what}{_in(endpoint)} ({type(error).__name__}){advice}")
 

@@ -3,8 +3,9 @@ import os
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from pathlib import Path
 
@@ -215,6 +216,28 @@ async def test_a_replaced_file_loses_the_checksum_of_its_old_content(tmp_path):
     assert [path.name for path in (tmp_path / "bucket").iterdir()] == ["job.py"]
 
 
+async def test_a_script_larger_than_the_limit_is_refused_and_its_tail_is_read(tmp_path):
+    (tmp_path / "bucket").mkdir()
+    with (tmp_path / "bucket" / "endless.py").open("wb") as file:
+        file.truncate(1 << 40)  # a terabyte of holes
+
+    with pytest.raises(DataflowError) as caught:
+        await FolderObjects(tmp_path).read("bucket/endless.py")
+    assert str(caught.value) == "s3a://bucket/endless.py cannot be read: it is larger than 64 MiB, the limit"
+    assert await FolderObjects(tmp_path).tail("bucket/endless.py", 3) == b"\0\0\0"
+
+
+async def test_a_pipe_is_no_object(tmp_path):
+    (tmp_path / "bucket").mkdir()
+    os.mkfifo(tmp_path / "bucket" / "pipe")
+    objects = FolderObjects(tmp_path)
+
+    with pytest.raises(NoObject, match=r"^no object 'bucket/pipe' \(_NotAFile\)$"):
+        await objects.tail("bucket/pipe", 3)
+    with pytest.raises(DataflowError, match=r"^s3a://bucket/pipe cannot be read \(_NotAFile\)$"):
+        await objects.read("bucket/pipe")
+
+
 # The cloud
 
 
@@ -266,6 +289,7 @@ class _Handler(BaseHTTPRequestHandler):
             self.send_header("Content-Length", "0")
             self.end_headers()
             return
+        bad = found if isinstance(found, Bad) else Bad(b"")
         if wanted:
             first, last = (int(number) for number in wanted.removeprefix("bytes=").split("-"))
             self.send_response(206)
@@ -273,12 +297,17 @@ class _Handler(BaseHTTPRequestHandler):
             content = content[first : last + 1]
         else:
             self.send_response(200)
-        self.send_header("Content-Length", str(len(content)))
+        self.send_header("Content-Length", str(len(content) + (bad.more if body else 0)))
         self.send_header("Last-Modified", "Sun, 01 Nov 2026 00:00:00 GMT")
         self.send_header("ETag", '"x"')
         self.end_headers()
         if body:
-            self.wfile.write(content)
+            with suppress(OSError):  # the client has read enough
+                for start in range(0, len(content), 10 if bad.pause else 1 << 20):
+                    time.sleep(bad.pause)
+                    self.wfile.write(content[start : start + (10 if bad.pause else 1 << 20)])
+                for _ in range(bad.more >> 20):
+                    self.wfile.write(bytes(1 << 20))
 
 
 @contextmanager
@@ -294,8 +323,50 @@ def storage(**objects: bytes | int) -> Iterator[FakeStorage]:
             thread.join()
 
 
-def cloud(server: FakeStorage) -> CloudObjects:
-    return CloudObjects(ACCESS, SecretStr(SECRET), server.address)
+def cloud(server: FakeStorage, seconds: float = 60) -> CloudObjects:
+    return CloudObjects(ACCESS, SecretStr(SECRET), server.address, seconds=seconds)
+
+
+class Bad(bytes):
+    """An object whose storage says its size, and then sends more, or slowly."""
+
+    def __new__(cls, content: bytes, *, more: int = 0, pause: float = 0.0) -> "Bad":
+        made = super().__new__(cls, content)
+        made.more, made.pause = more, pause
+        return made
+
+    more: int
+    pause: float
+
+
+@pytest.mark.parametrize(
+    ("content", "seconds", "over"),
+    [
+        (Bad(b"x" * 1000, more=1 << 30), 60, "the storage sends more than the 500 bytes asked for"),
+        (Bad(b"x" * 1000, pause=0.05), 2, "it takes longer than 2 s, the limit"),
+    ],
+    ids=["endless", "in drops"],
+)
+async def test_a_log_that_does_not_end_is_an_error_that_names_the_limit(content, seconds, over):
+    with storage(console=content) as server, pytest.raises(DataflowError) as caught:
+        await cloud(server, seconds).tail("bucket/logs/console", 500)
+
+    assert str(caught.value) == f"s3a://bucket/logs/console cannot be read in {server.address}: {over}"
+
+
+@pytest.mark.parametrize(
+    ("content", "seconds", "over"),
+    [
+        (Bad(b"x", more=1 << 30), 60, "it is larger than 64 MiB, the limit"),
+        (Bad(b"x" * 1000, pause=0.05), 2, "it takes longer than 2 s, the limit"),
+    ],
+    ids=["endless", "in drops"],
+)
+async def test_a_script_that_does_not_end_is_an_error_that_names_the_limit(content, seconds, over):
+    with storage(script=content) as server, pytest.raises(DataflowError) as caught:
+        await cloud(server, seconds).read("bucket/logs/script")
+
+    assert str(caught.value) == f"s3a://bucket/logs/script cannot be read in {server.address}: {over}"
 
 
 async def test_a_tail_is_requested_as_a_range():
