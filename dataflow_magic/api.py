@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import threading
 from collections.abc import Mapping
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,9 +15,11 @@ from dataflow_magic.cell.run import make_request
 from dataflow_magic.errors import CellError, ConfigError
 from dataflow_magic.local.launch import attach, default_folder, peek_at
 from dataflow_magic.local.objects.paths import find
+from dataflow_magic.models.marker import Marker
 from dataflow_magic.session.run import Run
 from dataflow_magic.session.service import ServiceAddress
 from dataflow_magic.session.session import Session
+from dataflow_magic.settings import marker as marker_of_job
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -66,6 +69,7 @@ def run(
     trigger_id: str | None = None,
     workflow_id: str | None = None,
     force: bool = False,
+    marker: Marker | None = None,
     target: str | None = None,
     profile: str | None = None,
 ) -> Run:
@@ -88,6 +92,9 @@ def run(
         Sent in the query.
     force
         Send values outside the documented ranges too.
+    marker
+        Where to send the run's key, so that the run of a lost response is certainly found: ``log-path`` (a last folder of
+        the log path), ``parameter`` (``$dataflow_run``) or ``off``. By default what ``DATAFLOW_MARKER`` says.
     target
         ``cloud``, ``local``, a profile's name or a URL.
     profile
@@ -125,9 +132,12 @@ def run(
         trigger_id=trigger_id,
         workflow_id=workflow_id,
         force=force,
+        marker=marker or "off",
     )
     session = get_session()
-    return session.start(request, session.target(target, profile))
+    place = session.target(target, profile)
+    by_default = marker_of_job("", session.environment, job=request.job.text, target=place.name)
+    return session.start(replace(request, marker=marker or by_default), place)
 
 
 def connect(target: str | None = None, profile: str | None = None) -> Client:

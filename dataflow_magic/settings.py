@@ -1,10 +1,10 @@
-"""Resolves settings: the target of runs with its keys, whether cells wait, the language. Reads one file and no network.
+"""Resolves settings: the target of runs with its keys, whether cells wait, markers, the language. Reads one file and no network.
 
 The nearest layer with a value wins: an option of the cell > ``%config DataflowMagic`` > the environment (``DATAFLOW_TARGET``,
-``DATAFLOW_PROFILE``, ``DATAFLOW_WAIT``, ``DATAFLOW_LANGUAGE``) > the default. Target and profile are one setting: a layer that
-names either decides both. The default target is ``cloud`` where there are credentials, else ``local``; a named cloud or profile
-never falls back to ``local``. Only keys are read from ``~/.ncloud/configure``: its ``ncloud_api_url`` is the address of
-another service.
+``DATAFLOW_PROFILE``, ``DATAFLOW_WAIT``, ``DATAFLOW_MARKER``, ``DATAFLOW_LANGUAGE``) > the default. Target and profile are one
+setting: a layer that names either decides both. The default target is ``cloud`` where there are credentials, else ``local``;
+a named cloud or profile never falls back to ``local``. Only keys are read from ``~/.ncloud/configure``: its
+``ncloud_api_url`` is the address of another service.
 """
 
 from __future__ import annotations
@@ -21,6 +21,7 @@ from pydantic import SecretStr
 
 from dataflow_magic.credentials import BOTH_VARIABLES, check_profile, checked_pair, find_keys, with_tilde
 from dataflow_magic.errors import ConfigError
+from dataflow_magic.models.marker import MARKERS, Marker
 
 __all__ = [
     "CLOUD_ENDPOINT",
@@ -34,6 +35,7 @@ __all__ = [
     "is_loopback",
     "language",
     "locale_variable",
+    "marker",
     "place_of",
     "resolve_target",
     "waits",
@@ -264,7 +266,7 @@ def _checked_endpoint(url: str, name: str) -> str:
     return f"{parts.scheme}://{parts.netloc}"
 
 
-# Waiting and language
+# Waiting, the marker and the language
 
 
 def waits(choice: str, environment: Mapping[str, str]) -> bool | None:
@@ -282,6 +284,54 @@ def waits(choice: str, environment: Mapping[str, str]) -> bool | None:
     """
     word = _nearest(WAITS, choice, "DATAFLOW_WAIT", environment)
     return None if word == "auto" else word == "yes"
+
+
+def marker(choice: str, environment: Mapping[str, str], *, job: str, target: str) -> Marker:
+    """Return where the marker of a job's runs is sent, by the first layer that sets anything.
+
+    A layer is a list with commas of rules ``JOB@TARGET=WORD``, ``JOB=WORD``, ``@TARGET=WORD`` and ``WORD``. The first of
+    these that names the job and the target decides, wherever it stands; without one the marker is off.
+
+    Parameters
+    ----------
+    choice
+        The rules of ``%config``; empty leaves it to ``DATAFLOW_MARKER``.
+    job
+        As the cell names it, without ``id:`` and ``name:``.
+    target
+        `Target.name`.
+
+    Raises
+    ------
+    ConfigError
+        A rule of any layer has another word, names nothing, or names what another rule of its layer names.
+    """
+    layers = [
+        _marker_rules(text, layer)
+        for text, layer in ((choice, "%config"), (environment.get("DATAFLOW_MARKER", ""), "DATAFLOW_MARKER"))
+    ]
+    rules = layers[0] or layers[1]
+    places = ((job, target), (job, ""), ("", target), ("", ""))
+    return next((rules[place] for place in places if place in rules), "off")
+
+
+def _marker_rules(text: str, layer: str) -> dict[tuple[str, str], Marker]:
+    """Return the marker of each job and target that a layer names; an empty name stands for all."""
+    rules: dict[tuple[str, str], Marker] = {}
+    for rule in filter(None, map(str.strip, text.split(","))):
+        named, equals, said = (part.strip() for part in rule.rpartition("="))
+        word = next((word for word in MARKERS if word == said.lower()), None)
+        if word is None:
+            raise ConfigError(f"{layer} says {said!r}, which is none of {', '.join(MARKERS)}")
+        job, _, target = (part.strip() for part in named.partition("@"))
+        if equals and not (job or target):
+            raise ConfigError(
+                f"{layer} says {rule!r}, which names no job: write JOB={word} or @TARGET={word}"
+            )
+        if (job, target) in rules:
+            raise ConfigError(f"{layer} has two words for {named or 'all jobs'}; remove one")
+        rules[job, target] = word
+    return rules
 
 
 def language(choice: str, environment: Mapping[str, str]) -> Language:

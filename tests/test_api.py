@@ -171,3 +171,25 @@ def test_the_first_use_starts_the_local_service_and_closing_releases_it(tmp_path
             os.kill(served.pid, signal.SIGTERM)
         for process in launch._started:
             process.wait(60)
+
+
+def test_the_marker_of_a_run_is_that_of_the_call_or_else_of_the_environment(tmp_path, monkeypatch):
+    service = ScriptedService(tmp_path / "service")
+    with at_a_port(service) as address:
+        monkeypatch.setenv("DATAFLOW_TARGET", address)
+        monkeypatch.setenv("DATAFLOW_LOCAL_ACCESS_KEY", ACCESS_KEY)
+        monkeypatch.setenv("DATAFLOW_LOCAL_SECRET_KEY", SECRET_KEY)
+        monkeypatch.setenv("DATAFLOW_MARKER", f"@{address}=log-path")
+        by_default = dataflow_magic.run("daily_sales")
+        named = dataflow_magic.run("daily_sales", marker="parameter")
+        off = dataflow_magic.run("daily_sales", marker="off")
+        with pytest.raises(CellError, match=r"^marker='logpath' is none of off, log-path, parameter$"):
+            dataflow_magic.run("daily_sales", marker="logpath")  # type: ignore[arg-type]
+        monkeypatch.setenv("DATAFLOW_MARKER", "yes")
+        with pytest.raises(ConfigError, match=r"^DATAFLOW_MARKER says 'yes', which is none of off, "):
+            dataflow_magic.run("daily_sales", marker="off")
+
+    assert by_default.condition.log_path == f"bucket/logs/dataflow-run-{by_default.key}/"
+    assert named.parameters == {"$dataflow_run": f"dataflow-run-{named.key}"}
+    assert (off.condition.log_path, dict(off.parameters)) == ("bucket/logs/", {})
+    assert list(dataflow_magic.runs()["key"]) == [by_default.key, named.key, off.key]

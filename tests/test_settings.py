@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 from dataflow_magic.credentials import mask
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.local.folder import Address
+from dataflow_magic.models.marker import MARKERS
 from dataflow_magic.settings import (
     CLOUD_ENDPOINT,
     Place,
@@ -15,6 +16,7 @@ from dataflow_magic.settings import (
     check_place,
     is_loopback,
     language,
+    marker,
     resolve_target,
     waits,
 )
@@ -267,6 +269,84 @@ def test_the_nearest_layer_decides_whether_to_wait(choice, env, answer):
 )
 def test_the_nearest_layer_or_else_the_locale_decides_the_language(choice, env, answer):
     assert language(choice, env) == answer
+
+
+@pytest.mark.parametrize(
+    ("choice", "env", "answer"),
+    [
+        ("", "", "off"),
+        ("", "log-path", "log-path"),
+        ("", " Log-Path , ", "log-path"),
+        ("", "off, daily=parameter", "parameter"),
+        ("", "daily=parameter, off", "parameter"),
+        ("", "other=parameter", "off"),
+        ("", "@cloud=log-path", "log-path"),
+        ("", "@local=log-path", "off"),
+        ("", "@cloud=log-path, daily=parameter", "parameter"),
+        ("", "daily=parameter, daily@cloud=off, log-path", "off"),
+        ("", "daily@local=parameter, log-path", "log-path"),
+        ("", " daily @ cloud = parameter ", "parameter"),
+        ("parameter", "log-path", "parameter"),
+        ("other=parameter", "log-path", "off"),
+        (" ", "log-path", "log-path"),
+    ],
+)
+def test_the_rule_that_names_most_decides_where_the_marker_is_sent(choice, env, answer):
+    assert marker(choice, {"DATAFLOW_MARKER": env}, job="daily", target="cloud") == answer
+
+
+NAMES = st.text("abz019_-", min_size=1, max_size=5)
+
+
+@given(
+    st.dictionaries(st.tuples(NAMES | st.just(""), NAMES | st.just("")), st.sampled_from(MARKERS)),
+    NAMES,
+    NAMES,
+    st.randoms(use_true_random=False),
+)
+def test_the_order_of_the_rules_of_the_marker_means_nothing(rules, job, target, random):
+    written = [
+        f"{name}{'@' * bool(place)}{place}{'=' * bool(name or place)}{word}"
+        for (name, place), word in rules.items()
+    ]
+    random.shuffle(written)
+    places = [(job, target), (job, ""), ("", target), ("", "")]
+    expected = [rules[place] for place in places if place in rules] or ["off"]
+
+    said = marker("", {"DATAFLOW_MARKER": ",".join(written)}, job=job, target=target)
+
+    assert said == expected[0]
+
+
+@pytest.mark.parametrize(
+    ("text", "message"),
+    [
+        ("on", "'on', which is none of off, log-path, parameter"),
+        ("log_path", "'log_path', which is none of off, log-path, parameter"),
+        ("daily=", "'', which is none of off, log-path, parameter"),
+        ("log-path, daily=yes", "'yes', which is none of off, log-path, parameter"),
+        ("off daily=log-path@cloud", "'log-path@cloud', which is none of off, log-path, parameter"),
+        ("=off", "'=off', which names no job: write JOB=off or @TARGET=off"),
+        ("@ = parameter", "'@ = parameter', which names no job: write JOB=parameter or @TARGET=parameter"),
+    ],
+)
+@pytest.mark.parametrize("layer", ["%config", "DATAFLOW_MARKER"])
+def test_a_wrong_rule_of_any_layer_is_refused_with_what_to_write(text, message, layer):
+    choice, variable = (text, "") if layer == "%config" else ("log-path", text)
+    environment = {"DATAFLOW_MARKER": variable}
+
+    with pytest.raises(ConfigError) as refused:
+        marker(choice, environment, job="other", target="other")
+
+    assert str(refused.value) == f"{layer} says {message}"
+
+
+@pytest.mark.parametrize(
+    ("text", "named"), [("off,off", "all jobs"), ("a=off, a = log-path", "a"), ("@x=off,@x=off", "@x")]
+)
+def test_two_rules_for_the_same_are_refused(text, named):
+    with pytest.raises(ConfigError, match=f"^%config has two words for {named}; remove one$"):
+        marker(text, {}, job="", target="")
 
 
 def test_an_unknown_word_is_refused_with_the_known_ones():

@@ -14,6 +14,7 @@ from typing import Any, NoReturn
 
 from dataflow_magic.cell.values import INVISIBLE, code_point, render
 from dataflow_magic.errors import CellError, suggestion
+from dataflow_magic.models.marker import MARKERS, Marker
 from dataflow_magic.models.request import JobRef
 from dataflow_magic.models.wire import JobCondition
 
@@ -25,6 +26,7 @@ __all__ = [
     "add_target",
     "check_ranges",
     "condition_of",
+    "marker_word",
     "minutes",
     "parse_job_ref",
     "whole_number",
@@ -230,6 +232,20 @@ def whole_number(text: str) -> int:
         return int(text)
     except ValueError:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
+
+
+def marker_word(text: str) -> Marker:
+    """Return the value of an option that says where the marker is sent.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        The text is none of the words.
+    """
+    for word in MARKERS:
+        if text == word:
+            return word
+    raise argparse.ArgumentTypeError(f"{text!r} is none of {', '.join(MARKERS)}")
 
 
 def minutes(text: str) -> float:

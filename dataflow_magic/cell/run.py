@@ -16,10 +16,12 @@ from dataflow_magic.cell.line import (
     add_target,
     check_ranges,
     condition_of,
+    marker_word,
     minutes,
     parse_job_ref,
 )
 from dataflow_magic.errors import CellError
+from dataflow_magic.models.marker import MARKERS, Marker
 from dataflow_magic.models.request import JobRef, RunRequest, SweepRequest
 
 __all__ = ["CellOptions", "make_request", "parse_cell", "parser"]
@@ -46,6 +48,8 @@ class CellOptions:
         Name to bind the run to, None for none.
     warnings
         One line each, for what is sent all the same.
+    marker
+        Where the marker is sent; None leaves the choice to the settings.
     sweep
         All runs to start when the block has ``each`` or ``zipped``; ``request`` is the first. Else None.
     """
@@ -59,7 +63,17 @@ class CellOptions:
     target: str | None = None
     profile: str | None = None
     warnings: tuple[str, ...] = ()
+    marker: Marker | None = None
     sweep: SweepRequest | None = None
+
+    def with_marker(self, by_default: Marker) -> CellOptions:
+        """Return the options with the marker in each request: that of the line, else that of the settings."""
+        marker = self.marker or by_default
+        return replace(
+            self,
+            request=replace(self.request, marker=marker),
+            sweep=self.sweep and self.sweep.with_marker(marker),
+        )
 
 
 def parse_cell(line: str, body: str, namespace: Mapping[str, Any]) -> CellOptions:
@@ -104,12 +118,18 @@ def parse_cell(line: str, body: str, namespace: Mapping[str, Any]) -> CellOption
         target=options.target,
         profile=options.profile,
         warnings=(*options.notes, *block.warnings),
+        marker=options.marker,
         sweep=_sweep_of(request, block),
     )
 
 
 def make_request(
-    job: str, parameters: Mapping[str, Any] | None = None, *, force: bool = False, **options: Any
+    job: str,
+    parameters: Mapping[str, Any] | None = None,
+    *,
+    force: bool = False,
+    marker: Marker = "off",
+    **options: Any,
 ) -> RunRequest:
     """Return the request that a cell with these options and parameters makes.
 
@@ -127,10 +147,14 @@ def make_request(
         expected = int if name in {"workers", "timeout"} else str
         if value is not None and (not isinstance(value, expected) or isinstance(value, bool)):
             raise CellError(f"{name}={value!r} is {type(value).__name__}, not {expected.__name__}")
+    if marker not in MARKERS:
+        raise CellError(f"marker={marker!r} is none of {', '.join(MARKERS)}")
     condition = condition_of(options)
     check_ranges(condition, force=force)
     provenance = {name: value for name, value in options.items() if name not in CONDITION_FIELDS}
-    return RunRequest(parse_job_ref(job), condition, parse_mapping(parameters or {}), **provenance)
+    return RunRequest(
+        parse_job_ref(job), condition, parse_mapping(parameters or {}), marker=marker, **provenance
+    )
 
 
 def parser() -> LineParser:
@@ -161,6 +185,12 @@ def parser() -> LineParser:
     )
     add(
         "--wait-timeout", type=minutes, metavar="MINUTES", help="stop waiting after this time; implies --wait"
+    )
+    add(
+        "--marker",
+        type=marker_word,
+        metavar="MARKER",
+        help="where to send the run's key, so that a lost response is certainly found: log-path, parameter or off",
     )
     add("--out", "-o", metavar="NAME", help="bind the run to this name, even if it fails")
     add("--dry-run", action="store_true", help="print the request as curl and send nothing")

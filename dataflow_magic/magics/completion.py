@@ -7,6 +7,7 @@ from collections.abc import Iterable, Sequence
 from typing import Protocol
 
 from dataflow_magic.cell.parsers import MAGICS
+from dataflow_magic.models.marker import MARKERS
 from dataflow_magic.models.wire import RunState
 
 __all__ = ["Known", "complete", "complete_block"]
@@ -105,6 +106,8 @@ def _values(metavar: str, known: Known) -> list[str]:
             return list(dict.fromkeys(["cloud", "local", *known.profile_names()]))
         case "STATUS":
             return [str(state) for state in RunState]
+        case "MARKER":
+            return list(MARKERS)
         case "TYPE":
             return ["DEFAULT", "DATAFLOW"]
     return []

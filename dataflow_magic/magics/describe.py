@@ -9,10 +9,11 @@ from urllib.parse import quote
 from dataflow_magic.client.client import execution_body, execution_query
 from dataflow_magic.client.sending import as_curl
 from dataflow_magic.credentials import key_sources, mask
-from dataflow_magic.errors import ConfigError
+from dataflow_magic.errors import CellError, ConfigError
 from dataflow_magic.ledger.ledger import ledger_path
 from dataflow_magic.local.launch import check_installed, default_folder, peek, peek_at
 from dataflow_magic.local.spark.java import java_in_words
+from dataflow_magic.models.marker import marked, marker_of, marker_problem
 from dataflow_magic.models.request import RunRequest
 from dataflow_magic.models.secret import MASK
 from dataflow_magic.models.text import in_columns, in_lines
@@ -21,6 +22,7 @@ from dataflow_magic.settings import (
     Target,
     language,
     locale_variable,
+    marker,
     place_of,
     resolve_target,
     waits,
@@ -43,13 +45,20 @@ def dry_run(request: RunRequest, target: Target, environment: Mapping[str, str],
     endpoint, access_key = _where(target, environment)
     condition = request.condition
     whole = None not in (condition.nrn, condition.script_path, condition.log_path)
+    if request.marker == "parameter" and (problem := marker_problem(request)):
+        raise CellError(problem)
+    request = marked(request, "KEY")
     notes = [f"# the first of {runs:,} requests of a sweep"] if runs > 1 else []
     if not request.job.may_be_id:
         notes.append(f"# a run first looks up the job by its name: {request.job.text}")
     if not whole:
         notes.append("# a run first reads the job's stored condition; these fields override it")
+    if request.marker != "off":
+        notes.append("# KEY stands for the run's key, which is new for each start")
+        if request.marker == "log-path" and condition.log_path is None:
+            notes.append(f"# the job's log path gets the last folder {marker_of('KEY')}/")
     path = f"/jobs/{quote(request.job.text, safe='')}/executions"
-    body = execution_body(condition, request.parameters)
+    body = execution_body(request.condition, request.parameters)
     query = execution_query(**request.query)
     return "\n".join([*notes, as_curl(endpoint, path, body, query, access_key)])
 
@@ -93,11 +102,17 @@ def describe_settings(config: Mapping[str, str], environment: Mapping[str, str],
     config
         Values of ``%config`` by the names of the traits; empty or ``auto`` where ``%config`` sets none.
     """
-    wait, tongue = config["wait"], config["language"]
+    wait, tongue, rules = config["wait"], config["language"], config["marker"]
+
+    def marker_rules() -> str:
+        marker(rules, environment, job="", target="")
+        return rules or environment.get("DATAFLOW_MARKER", "").strip() or "off"
+
     rows = [
         ("setting", "value", "from", "overrides"),
         *_place_rows(config, environment, configure_file),
         _row("wait", wait, "DATAFLOW_WAIT", environment, lambda: WAIT_WORDS[waits(wait, environment)]),
+        _row("marker", rules or "auto", "DATAFLOW_MARKER", environment, marker_rules),
         _row("language", tongue, "DATAFLOW_LANGUAGE", environment, lambda: language(tongue, environment)),
         ("ledger", str(ledger_path(environment)), *_home(environment)),
         ("local service", str(default_folder(environment).path), *_home(environment)),

@@ -112,6 +112,11 @@ class DataflowMagic(Magics):
         ["auto", "en", "ko", "ja"], "auto", help="Language of the cards; auto follows the locale."
     ).tag(config=True)
 
+    marker = Unicode(
+        "",
+        help="Where a run's key is sent: log-path, parameter or off; for single jobs or targets JOB=WORD, @TARGET=WORD.",
+    ).tag(config=True)
+
     shell: InteractiveShell  # set by IPython
     _is_local_noted = False
 
@@ -136,6 +141,16 @@ class DataflowMagic(Magics):
 
     @validate("wait", "language")
     def _check_word(self, proposal: Any) -> str:
+        return str(proposal["value"])
+
+    @validate("marker")
+    def _check_marker(self, proposal: Any) -> str:
+        from dataflow_magic.settings import marker
+
+        try:
+            marker(proposal["value"], {}, job="", target="")
+        except errors.ConfigError as error:
+            raise TraitError(f"DataflowMagic.marker: {error}") from None
         return str(proposal["value"])
 
     def register(self) -> None:
@@ -283,7 +298,7 @@ class DataflowMagic(Magics):
 
         _parser("config").read(line)
         session = self._session()
-        config = {name: getattr(self, name) for name in ("target", "profile", "wait", "language")}
+        config = {name: getattr(self, name) for name in ("target", "profile", "wait", "marker", "language")}
         print(describe_settings(config, session.environment, session.configure_file))  # noqa: T201
 
     @line_magic
@@ -298,13 +313,15 @@ class DataflowMagic(Magics):
         """Start what a cell asks for, and wait for it where the cell, the settings or the place ask for that."""
         from dataflow_magic.card.front_end import is_headless
         from dataflow_magic.session.sweep.handle import Sweep
-        from dataflow_magic.settings import language, waits
+        from dataflow_magic.settings import language, marker, waits
 
         session = self._session()
         # Before anything is sent: a setting that is wrong starts no run.
         waits_by_default = waits(self.wait, session.environment)
         language(self.language, session.environment)
         target = self._target(options.target, options.profile)
+        job = options.request.job.text
+        options = options.with_marker(marker(self.marker, session.environment, job=job, target=target.name))
         if options.dry_run:
             self._print_dry_run(options, target)
             return None

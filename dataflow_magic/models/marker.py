@@ -65,7 +65,14 @@ def log_path_of(path: str | None, key: str, marker: str) -> str | None:
 
 
 def unmarked(request: RunRequest) -> RunRequest:
-    """Return the request of a listed run as it was asked: without the marker it carries, and asking for one in its place."""
+    """Return the request of a listed run as it was asked: without the marker it carries, and asking for one in its place.
+
+    What else a service lists in the condition, such as where this run's log lies, was not asked.
+    """
+    known = request.condition.model_dump(
+        include=set(type(request.condition).model_fields), exclude_unset=True
+    )
+    request = replace(request, condition=type(request.condition)(**known))
     path = request.condition.log_path or ""
     shorter = _without_marker(path)
     if shorter != path.strip().rstrip("/"):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from typing import Literal
 
 from dataflow_magic.models.marker import Marker
@@ -75,6 +75,10 @@ class SweepRequest:
 
     swept: tuple[str, ...]
     requests: tuple[RunRequest, ...]
+
+    def with_marker(self, marker: Marker) -> SweepRequest:
+        """Return the same runs, each with a marker of its own at that place."""
+        return replace(self, requests=tuple(replace(each, marker=marker) for each in self.requests))
 
 
 @dataclass(frozen=True, slots=True)

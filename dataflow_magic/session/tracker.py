@@ -18,6 +18,7 @@ from dataflow_magic.client.responses import clock_words
 from dataflow_magic.ledger.ledger import Ledger, new_key
 from dataflow_magic.ledger.record import RunRecord, view_of
 from dataflow_magic.ledger.writer import LedgerWriter
+from dataflow_magic.models.marker import marker_problem, unmarked
 from dataflow_magic.models.request import JobRef, RunRequest
 from dataflow_magic.models.secret import Secret
 from dataflow_magic.models.view import KST, Past, RunView
@@ -119,10 +120,14 @@ class Tracker:
 
         Raises
         ------
+        CellError
+            The request cannot carry the marker it asks for.
         DataflowError
             The run was certainly not started.
         """
         view = self._view(request, job, service)
+        if problem := marker_problem(view.request):
+            raise errors.CellError(problem)
         # Before the request leaves: a kernel that dies from here on leaves a trace of what it may have started.
         await self._writer.intend(view)
         run = Run(view, service, self, on_change)
@@ -147,7 +152,7 @@ class Tracker:
         return run
 
     async def start_again(self, view: RunView) -> Run:
-        """Start the same as another run: its job, condition and parameters, at its target.
+        """Start the same as another run: its job, condition, parameters and place of the marker, at its target.
 
         Raises
         ------
@@ -167,7 +172,9 @@ class Tracker:
                 "nowhere; run the cell that started it instead"
             )
         service = await asyncio.to_thread(self._services.reconnect, view.target)
-        return await self.start(view.request, Job(job_id=view.job_id, name=view.job_name), service)
+        # A run that only the service lists shows the marker of the kernel that started it.
+        request = view.request if view.key else unmarked(view.request)
+        return await self.start(request, Job(job_id=view.job_id, name=view.job_name), service)
 
     def _view(self, request: RunRequest, job: Job, service: Service) -> RunView:
         whole = request.condition.over(job.condition)

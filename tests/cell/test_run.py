@@ -144,6 +144,7 @@ def test_help_is_returned_for_any_block_and_names_every_option_with_its_default(
         ("j --workers -1", "-1 workers: the number is outside 2-10; --force (force=True) sends it anyway"),
         ("j --timeout 1441", "timeout 1441: the minutes are outside 0-1440; --force (force=True) sends them anyway"),
         ("j --timeout -1", "timeout -1: the minutes are outside 0-1440; --force (force=True) sends them anyway"),
+        ("j --marker LOG-PATH", "line 1: argument --marker: 'LOG-PATH' is none of off, log-path, parameter; see %dataflow_run --help"),
         ("j --wait-timeout -1", "line 1: argument --wait-timeout: '-1' is not a number of minutes; see %dataflow_run --help"),
         ("j --wait-timeout nan", "line 1: argument --wait-timeout: 'nan' is not a number of minutes; see %dataflow_run --help"),
         ("j --wait-timeout inf", "line 1: argument --wait-timeout: 'inf' is not a number of minutes; see %dataflow_run --help"),

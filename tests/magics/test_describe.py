@@ -162,6 +162,30 @@ def test_a_dry_run_names_what_a_run_reads_first(job, notes):
     assert [line for line in lines if line.startswith("#")] == notes
 
 
+READ = "# a run first reads the job's stored condition; these fields override it"
+KEY = "# KEY stands for the run's key, which is new for each start"
+DEEPER = "# the job's log path gets the last folder dataflow-run-KEY/"
+
+
+@pytest.mark.parametrize(
+    ("request_", "notes", "sent"),
+    [
+        (make_request("id:j", marker="parameter"), [READ, KEY], '"$dataflow_run": "dataflow-run-KEY"'),
+        (make_request("id:j", marker="log-path"), [READ, KEY, DEEPER], '"jobCondition": {}'),
+        (
+            make_request("id:j", log_path="b/l/", marker="log-path"),
+            [READ, KEY],
+            '"logPath": "b/l/dataflow-run-KEY/"',
+        ),
+    ],
+)
+def test_a_dry_run_shows_where_the_marker_will_be(request_, notes, sent):
+    text = dry_run(request_, CLOUD, {})
+
+    assert [line for line in text.splitlines() if line.startswith("#")] == notes
+    assert sent in text
+
+
 def test_a_name_is_escaped_in_the_address():
     assert "/jobs/a%2F..%2Fb/executions" in dry_run(make_request("a/../b"), CLOUD, {})
 
@@ -184,7 +208,7 @@ def test_no_text_contains_the_secret(environment, served):
 
 # Settings
 
-NOTHING_SET = {"target": "", "profile": "", "wait": "auto", "language": "auto"}
+NOTHING_SET = {"target": "", "profile": "", "wait": "auto", "marker": "", "language": "auto"}
 
 
 def rows(text: str) -> list[list[str]]:
@@ -199,6 +223,7 @@ def test_settings_without_a_value_have_their_defaults(tmp_path):
         ["target", "local", "default (no credentials found)"],
         ["access key", "created when the service starts", "default"],
         ["wait", "auto: under nbclient, papermill and nbconvert", "default"],
+        ["marker", "off", "default"],
         ["language", "en", "default"],
         ["ledger", str(tmp_path / "ledger.sqlite3"), "DATAFLOW_MAGIC_HOME"],
         ["local service", str(tmp_path / "local"), "DATAFLOW_MAGIC_HOME"],
@@ -213,11 +238,12 @@ def test_each_setting_names_its_source_and_what_it_overrides(tmp_path):
             for name in ("DEFAULT", "prod")
         )
     )
-    config = {"target": "", "profile": "prod", "wait": "yes", "language": "auto"}
+    config = NOTHING_SET | {"profile": "prod", "wait": "yes", "marker": "daily=off"}
     environment = {
         "DATAFLOW_MAGIC_HOME": str(tmp_path),
         "DATAFLOW_TARGET": "https://user:password@host",
         "DATAFLOW_WAIT": "no",
+        "DATAFLOW_MARKER": "log-path",
         "LANG": "ko_KR.UTF-8",
         "NCLOUD_ACCESS_KEY": "ENVIRONMENT-KEY",
         "NCLOUD_SECRET_KEY": SECRET,
@@ -225,20 +251,21 @@ def test_each_setting_names_its_source_and_what_it_overrides(tmp_path):
     text = describe_settings(config, environment, file)
 
     others = f"NCLOUD_ACCESS_KEY and NCLOUD_SECRET_KEY, profile 'DEFAULT' of {file}"
-    assert rows(text)[1:6] == [
+    assert rows(text)[1:7] == [
         ["target", "prod", "%config", "DATAFLOW_TARGET '••••••'"],
         ["endpoint", "https://dataflow.apigw.ntruss.com", "default"],
         ["access key", "prod****", f"profile 'prod' of {file}", others],
         ["secret key", "••••••", f"profile 'prod' of {file}", others],
         ["wait", "yes", "%config", "DATAFLOW_WAIT 'no'"],
+        ["marker", "daily=off", "%config", "DATAFLOW_MARKER 'log-path'"],
     ]
-    assert rows(text)[6] == ["language", "ko", "LANG"]
+    assert rows(text)[7] == ["language", "ko", "LANG"]
     assert SECRET not in text
     assert "password" not in text
 
 
 def test_a_wrong_setting_is_shown_with_its_error(tmp_path):
-    environment = {"DATAFLOW_TARGET": "dev", "DATAFLOW_WAIT": "maybe"}
+    environment = {"DATAFLOW_TARGET": "dev", "DATAFLOW_WAIT": "maybe", "DATAFLOW_MARKER": "@x=on"}
     text = rows(describe_settings(NOTHING_SET, environment, tmp_path / "configure"))
 
     assert text[1][1:] == [
@@ -248,4 +275,8 @@ def test_a_wrong_setting_is_shown_with_its_error(tmp_path):
     assert text[2][1:] == [
         "none: DATAFLOW_WAIT says 'maybe', which is none of auto, yes, no",
         "DATAFLOW_WAIT",
+    ]
+    assert text[3][1:] == [
+        "none: DATAFLOW_MARKER says 'on', which is none of off, log-path, parameter",
+        "DATAFLOW_MARKER",
     ]

@@ -118,8 +118,12 @@ def test_the_log_path_of_a_run_that_is_written_on_the_line_gets_no_second_marker
 @given(paths, parameters)
 def test_a_listed_run_without_a_marker_is_started_again_as_it_is(path, values):
     listed = request("off", path, parameters=values)
+    condition = JobCondition.model_validate(
+        listed.condition.to_wire() | {"consoleLogPath": "bucket/r/console.log"}
+    )
 
-    assert unmarked(listed) is listed
+    assert unmarked(listed) == listed
+    assert unmarked(replace(listed, condition=condition)) == listed
 
 
 @given(st.sampled_from(["log-path", "parameter"]), paths, parameters, keys)
