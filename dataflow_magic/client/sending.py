@@ -10,6 +10,7 @@ import shlex
 import ssl
 from collections.abc import Callable, Mapping
 from typing import Any
+from urllib.request import getproxies
 
 import httpx
 import stamina
@@ -18,6 +19,7 @@ from pydantic import SecretStr
 from dataflow_magic import errors
 from dataflow_magic.client.auth import SignedAuth
 from dataflow_magic.client.bounds import CONNECT_SECONDS, OverBound, bound, most_seconds
+from dataflow_magic.client.proxies import proxy_of
 from dataflow_magic.client.responses import is_refusal, raise_for
 from dataflow_magic.credentials import mask
 from dataflow_magic.models.secret import Secret, masked_text, secret_names
@@ -62,6 +64,8 @@ class Sender:
         self._seconds = most_seconds(timeout)
         self.auth = SignedAuth(access_key, secret_key, now=now, clock_offset=clock_offset)
         is_local = is_loopback(self.endpoint)
+        # A proxy cannot reach this machine's loopback.
+        proxy = None if is_local or transport is not None else proxy_of(self.endpoint, getproxies())
         if is_local and httpx.URL(self.endpoint).scheme == "http":
             # Plain http needs no certificates, and reading the system's takes 50 ms. This context trusts none.
             verify: ssl.SSLContext | bool = ssl.SSLContext(ssl.PROTOCOL_TLS_CLIENT)
@@ -80,13 +84,14 @@ class Sender:
                 event_hooks={"response": [bound]},
                 transport=transport,
                 verify=verify,
-                trust_env=not is_local,  # a proxy cannot reach this machine's loopback
+                proxy=proxy,
+                trust_env=False,
                 follow_redirects=False,
             )
         except (ValueError, ImportError, httpx.InvalidURL):
             # Without httpx's message, which may quote the proxy's password.
             raise errors.ConfigError(
-                "the proxy in the environment cannot be used; check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and NO_PROXY "
+                "the proxy in the environment cannot be used; check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY "
                 "(a SOCKS proxy also needs the package socksio)"
             ) from None
 

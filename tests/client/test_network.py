@@ -270,6 +270,18 @@ async def test_no_proxy_is_used_for_an_address_of_no_proxy():
     assert closed.lines == []
 
 
+@pytest.mark.parametrize(
+    "entries", ["[::1]", "fd00::/8", "::1,[::1]:80", "http://[::1", "%%%, ,,*.", "[" * 50]
+)
+async def test_an_entry_of_no_proxy_that_names_nothing_leaves_the_service_in_reach(entries):
+    async with service() as forwards:
+        said = await start(
+            "http://dataflow.test", HTTP_PROXY=f"http://127.0.0.1:{forwards.port}", NO_PROXY=entries
+        )
+
+    assert said == "p4Y5Pk000000"
+
+
 async def test_no_proxy_is_used_for_this_machine():
     async with service() as here, proxy() as closed:
         address = f"http://127.0.0.1:{closed.port}"
@@ -286,8 +298,8 @@ async def test_an_unusable_proxy_is_reported_without_its_password(address):
     said = await start("https://dataflow.test", HTTPS_PROXY=address)
 
     assert said == (
-        "ConfigError: the proxy in the environment cannot be used; check HTTPS_PROXY, HTTP_PROXY, ALL_PROXY and "
-        "NO_PROXY (a SOCKS proxy also needs the package socksio)"
+        "ConfigError: the proxy in the environment cannot be used; check HTTPS_PROXY, HTTP_PROXY and ALL_PROXY "
+        "(a SOCKS proxy also needs the package socksio)"
     )
 
 
