@@ -44,7 +44,7 @@ STATES = {
         _SENT,
         is_lost=True,
         blind_since=NOON,
-        blind_reason="the answer to its start was lost; if no run shows by 12:06:30 KST, it was not started",
+        blind_reason="the answer to its start was lost; it is looked for until 12:06:00 KST, when no run of it can be created any more",
     ),
     "READY": _in_state("READY", status_detail="starting Spark"),
     "RUNNING": replace(_in_state("RUNNING"), progress=Progress(2, 5, 70, 128, 1, "count at daily.py:14")),
@@ -58,8 +58,8 @@ STATES = {
     "unknown": _in_state("SUSPENDED"),
     "not started": _given_up(
         NOT_STARTED,
-        "the answer to its start was lost, and the job's list has no such run: it was not started; "
-        "%dataflow_run --again k3yk3y starts it again",
+        "the answer to its start was lost, and no run of it is in the job's list as of 12:06:07 KST; a later list that shows one "
+        "corrects this; %dataflow_run --again k3yk3y looks once more and starts it again",
     ),
     "unclear": _given_up(
         UNCLEAR,

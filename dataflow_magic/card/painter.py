@@ -111,6 +111,11 @@ class Painter(Generic[S]):
             # IPython shows the repr then: Out[n] is printed already.
             raise NotImplementedError
 
+    def resume(self) -> None:
+        """Repaint from now on, after what is painted was over for a while."""
+        if not self._is_waited_on:
+            self._paint_in_background()
+
     def changed(self) -> None:
         """Record that there is a change to paint; on the loop."""
         if self._changed is not None:

@@ -7,12 +7,15 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Generator
+from dataclasses import replace
 
 import httpx
 from pydantic import SecretStr
 
+from dataflow_magic.client.clock import Clock
 from dataflow_magic.client.responses import clock_offset as measure
 from dataflow_magic.errors import ConfigError
+from dataflow_magic.models.attempt import Attempt, ServiceClock
 from dataflow_magic.signing import (
     ACCESS_KEY_HEADER,
     MAX_SKEW_MS,
@@ -22,10 +25,14 @@ from dataflow_magic.signing import (
     sign,
 )
 
-__all__ = ["SignedAuth"]
+__all__ = ["SIGNED", "SignedAuth"]
 
+HALF_SECOND = 0.5
+"""How far a ``Date``, which has whole seconds, may be from its middle."""
 SKEW_SECONDS = 60.0
 """A smaller offset is not corrected: the gateway allows five minutes, and a slow response measures its clock to half a minute."""
+SIGNED = "dataflow_magic.signed"
+"""Extension of a signed request: the `Attempt` that its signature makes it."""
 CORRECTED = "dataflow_magic.clock_corrected"
 """Extension of a request that was signed again for the clock."""
 
@@ -44,11 +51,17 @@ class SignedAuth(httpx.Auth):
         This machine's clock, in seconds since the epoch.
     clock_offset
         The initial `clock_offset`, as an earlier instance measured it.
+    steady
+        Seconds that nobody sets, for measurements; by default the system's, or ``now`` where that is handed in.
 
     Attributes
     ----------
     clock_offset
         Seconds the service's clock is ahead of this machine's; 0 until a 401 shows a difference of over a minute.
+    clock
+        This machine's clocks.
+    service_clock
+        The service's clock as the newest response with a ``Date`` showed it; None before there is one.
 
     Raises
     ------
@@ -67,6 +80,7 @@ class SignedAuth(httpx.Auth):
         *,
         now: Callable[[], float] = time.time,
         clock_offset: float = 0.0,
+        steady: Callable[[], float] | None = None,
     ) -> None:
         for kind, key in ("access", access_key), ("secret", secret_key.get_secret_value()):
             if fault := key_fault(key):
@@ -74,21 +88,28 @@ class SignedAuth(httpx.Auth):
         self.clock_offset = clock_offset
         self._access_key = access_key
         self._secret_key = secret_key
-        self._now = now
-        self._measured: float | None = None
+        self.clock = Clock.of(now, steady)
+        self.service_clock: ServiceClock | None = None
 
     def service_now(self) -> float:
         """Return the time that requests are signed with, in seconds since the epoch."""
-        return self._now() + self.clock_offset
+        return self.clock.now() + self.clock_offset
 
-    def service_time(self, moment: float) -> float:
-        """Return the service's time at a moment of this machine's clock, both in seconds since the epoch.
+    def service_time(self, steady: float) -> float:
+        """Return the earliest time that the service's clock may show at a moment of this machine's steady clock.
 
-        The newest response with a ``Date`` gives it, to a second and half that request's time. Before there is one, this
-        is the earliest time at which the service accepts signatures of this clock.
+        The newest response with a ``Date`` gives it. Before there is one, this is the earliest time at which the service
+        accepts signatures of this clock.
+
+        Returns
+        -------
+        float
+            Seconds since the epoch.
         """
-        measured = self.clock_offset - MAX_SKEW_MS / 1000 if self._measured is None else self._measured
-        return moment + measured
+        if self.service_clock is None:
+            return self.service_now() - (self.clock.steady() - steady) - MAX_SKEW_MS / 1000
+        service_us, uncertainty_us = self.service_clock.at(_us(steady))
+        return (service_us - uncertainty_us) / 1e6
 
     def auth_flow(self, request: httpx.Request) -> Generator[httpx.Request, httpx.Response, None]:
         """Yield the signed request, and once more after a correction of the clock; see `httpx.Auth`."""
@@ -104,8 +125,9 @@ class SignedAuth(httpx.Auth):
         self, request: httpx.Request
     ) -> Generator[httpx.Request, httpx.Response, tuple[httpx.Response, float | None]]:
         """Sign and yield the request; return its response, and the clock offset where the response shows it."""
-        sent = self._now()
+        sent, steady = self.clock.now(), self.clock.steady()
         timestamp = int((sent + self.clock_offset) * 1000)
+        request.extensions[SIGNED] = self._signed(timestamp, sent, steady)
         # raw_path keeps percent-escapes and the query as they are sent; the gateway refuses a decoded path.
         target = request.url.raw_path
         request.headers[TIMESTAMP_HEADER] = str(timestamp)
@@ -114,9 +136,26 @@ class SignedAuth(httpx.Auth):
             request.method, target, timestamp, self._access_key, self._secret_key.get_secret_value()
         )
         response = yield request
-        offset = measure(response, sent, self._now())
-        self._measured = self._measured if offset is None else offset
+        answered = self.clock.now()
+        offset = measure(response, sent, answered)
+        if offset is not None:
+            self._read_clock(offset + (sent + answered) / 2, steady)
         return response, offset
+
+    def _signed(self, timestamp: int, sent: float, steady: float) -> Attempt:
+        """Return what is known of a request when it is signed; its sender numbers it."""
+        attempt = Attempt(0, timestamp, _us(sent), _us(steady), self.clock.boot)
+        if self.service_clock is None:
+            return attempt
+        service_us, uncertainty_us = self.service_clock.at(attempt.sent_steady_us)
+        return replace(attempt, offset_us=service_us - attempt.sent_us, uncertainty_us=uncertainty_us)
+
+    def _read_clock(self, service: float, steady: float) -> None:
+        """Take the service's time at the middle of a request that was sent at ``steady`` and is answered now."""
+        half = max(0.0, self.clock.steady() - steady) / 2
+        self.service_clock = ServiceClock(
+            _us(service), _us(steady + half), self.clock.boot, _us(half + HALF_SECOND)
+        )
 
     def _correct_clock(self, offset: float | None, signed_with: float) -> bool:
         """Adopt a measured offset that differs from the one that signed; return whether it did.
@@ -127,3 +166,7 @@ class SignedAuth(httpx.Auth):
             return False
         self.clock_offset = offset if abs(offset) > SKEW_SECONDS else 0.0
         return True
+
+
+def _us(seconds: float) -> int:
+    return round(seconds * 1_000_000)

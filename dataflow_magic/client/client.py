@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import AsyncIterator, Callable, Mapping
+from datetime import datetime
 from pathlib import Path
 from types import TracebackType
 from typing import Any, Self, TypeVar
@@ -17,7 +18,10 @@ from pydantic import BaseModel, SecretStr
 
 from dataflow_magic import errors
 from dataflow_magic.client.bounds import OverBound, check_items, read_json
-from dataflow_magic.client.sending import API, Sender, Transport, given
+from dataflow_magic.client.clock import Clock
+from dataflow_magic.client.pages import Listing, read_list
+from dataflow_magic.client.sending import API, AttemptLog, Sender, Transport, given
+from dataflow_magic.models.attempt import ServiceClock
 from dataflow_magic.models.secret import Parameter, masked
 from dataflow_magic.models.view import Progress
 from dataflow_magic.models.wire import ExecutionDelta, Job, JobCondition, JobExecution, Page
@@ -52,6 +56,8 @@ class Client:
         Seconds of one attempt until the request is sent, again until its response arrives, and again until that is whole.
     clock_offset
         The initial `clock_offset`, as an earlier client of the same service measured it.
+    steady
+        Seconds that nobody sets; by default the system's, or ``now`` where that is handed in.
 
     Raises
     ------
@@ -89,6 +95,7 @@ class Client:
         now: Callable[[], float] = time.time,
         timeout: float = 30.0,
         clock_offset: float = 0.0,
+        steady: Callable[[], float] | None = None,
     ) -> None:
         self._sender = Sender(
             access_key,
@@ -98,6 +105,7 @@ class Client:
             now=now,
             timeout=timeout,
             clock_offset=clock_offset,
+            steady=steady,
         )
 
     def __repr__(self) -> str:
@@ -125,9 +133,19 @@ class Client:
         """Seconds the service's clock is ahead of this machine's; see `SignedAuth.clock_offset`."""
         return self._sender.auth.clock_offset
 
-    def service_time(self, moment: float) -> float:
-        """Return the service's time at a moment of this machine's clock; see `SignedAuth.service_time`."""
-        return self._sender.auth.service_time(moment)
+    @property
+    def clock(self) -> Clock:
+        """The clocks of this machine, by which requests are signed and measured."""
+        return self._sender.auth.clock
+
+    @property
+    def service_clock(self) -> ServiceClock | None:
+        """The service's clock as its newest response with a ``Date`` showed it; None before there is one."""
+        return self._sender.auth.service_clock
+
+    def service_time(self, steady: float) -> float:
+        """Return the earliest time of the service at a moment of ``clock.steady``; see `SignedAuth.service_time`."""
+        return self._sender.auth.service_time(steady)
 
     async def execute_job(
         self,
@@ -137,6 +155,7 @@ class Client:
         *,
         trigger_id: str | None = None,
         workflow_id: str | None = None,
+        attempts: AttemptLog | None = None,
     ) -> JobExecution:
         """Start a run: ``POST /jobs/{jobId}/executions`` (executeJob, now createJobExecution).
 
@@ -147,6 +166,8 @@ class Client:
         parameters
             Sent as they are, so each name with the ``$`` of the page's example. The value of a secret parameter is sent;
             the returned run and errors show it masked.
+        attempts
+            Keeps each attempt: written before it is sent, noted when it ended.
 
         Raises
         ------
@@ -156,7 +177,7 @@ class Client:
         """
         query = execution_query(trigger_id=trigger_id, workflow_id=workflow_id)
         body = execution_body(condition, parameters)
-        execution = await self._create(JobExecution, f"{_job(job_id)}/executions", body, query)
+        execution = await self._create(JobExecution, f"{_job(job_id)}/executions", body, query, attempts)
         if execution.job_execution_id in NO_IDS:
             raise self._sender.lost_response(f"its run has the id {execution.job_execution_id!r}")
         return masked(execution, parameters or {})
@@ -256,6 +277,14 @@ class Client:
             if page.is_last(limit):
                 return
 
+    async def listing(self, job_id: str, *, most: int = 100, since: datetime | None = None) -> Listing:
+        """Return a job's runs, and whether they are certainly all of them; see `pages.read_list`."""
+
+        async def read(number: int, limit: int) -> Page[JobExecution]:
+            return await self.list_executions(job_id, page=number, limit=limit)
+
+        return await read_list(read, most=most, since=since)
+
     async def deltas(
         self, job_id: str, marks: Mapping[str, int | None], *, limit: int = 1000, most: int = 20
     ) -> AsyncIterator[list[ExecutionDelta]]:
@@ -334,10 +363,17 @@ class Client:
         return await self._sender.send(method, path, query=query, body=body, is_repeatable=True)
 
     async def _create(
-        self, model: type[M], path: str, body: Mapping[str, Any], query: Mapping[str, Any] | None = None
+        self,
+        model: type[M],
+        path: str,
+        body: Mapping[str, Any],
+        query: Mapping[str, Any] | None = None,
+        attempts: AttemptLog | None = None,
     ) -> M:
         """Send a request that the service must not carry out twice, and return what it created."""
-        response = await self._sender.send("POST", path, query=query, body=body, is_repeatable=False)
+        response = await self._sender.send(
+            "POST", path, query=query, body=body, is_repeatable=False, attempts=attempts
+        )
         try:
             return _read(model, response)
         except errors.ServiceBroken as error:

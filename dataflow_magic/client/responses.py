@@ -32,11 +32,13 @@ REFUSALS = {
     403: "the check of the key's rights",
     404: "no such address at the gateway, or no such job",
     413: "the gateway's limit of a body, before the service",
-    429: "the gateway's limits of rate and quota, before the service",
 }
 """The statuses by which the vendor's pages refuse a request, and what refuses it; each leaves the request undone."""
 REFUSAL_CODES = frozenset({"bad-parameter", "bad-state", "not-found"})
 """The service's own words for a refusal, whatever 4xx carries them."""
+RATE_CODES = frozenset({"400", "410", "420"})
+"""The gateway's codes for a request over its quota or rate, which it refuses before the service has it. Any other 429 is of
+something else on the way, such as a proxy that may have passed the request on and counted afterwards."""
 
 
 def raise_for(response: httpx.Response, now: float) -> NoReturn:
@@ -72,6 +74,7 @@ def is_refusal(status: int, code: str = "") -> bool:
     2xx            carried out; where the body does not describe the run, its outcome is unknown
     3xx            unknown: of something between, before or after the service had the request
     `REFUSALS`     refused
+    429            refused with one of `RATE_CODES`; else unknown
     another 4xx    refused with one of `REFUSAL_CODES`; else unknown, such as a 408 of a proxy or a 409
     5xx, others    unknown: the service or what is before it failed, perhaps after the run was created
     =============  ======================================================================================
@@ -81,6 +84,8 @@ def is_refusal(status: int, code: str = "") -> bool:
     code
         The vendor's code in the body, as `vendor_error` returns it.
     """
+    if status == 429:
+        return code in RATE_CODES | REFUSAL_CODES
     return status in REFUSALS or (400 <= status < 500 and code in REFUSAL_CODES)
 
 

@@ -9,7 +9,8 @@ import os
 import shlex
 import ssl
 from collections.abc import Callable, Mapping
-from typing import Any
+from dataclasses import replace
+from typing import Any, Final, Protocol
 from urllib.request import getproxies
 
 import httpx
@@ -17,16 +18,17 @@ import stamina
 from pydantic import SecretStr
 
 from dataflow_magic import errors
-from dataflow_magic.client.auth import SignedAuth
+from dataflow_magic.client.auth import SIGNED, SignedAuth
 from dataflow_magic.client.bounds import CONNECT_SECONDS, OverBound, bound, most_seconds
 from dataflow_magic.client.proxies import proxy_of
 from dataflow_magic.client.responses import is_refusal, raise_for
 from dataflow_magic.credentials import mask
+from dataflow_magic.models.attempt import ANSWERED, LOST_ATTEMPT, UNSENT, Attempt
 from dataflow_magic.models.secret import Secret, masked_text, secret_names
 from dataflow_magic.settings import is_loopback
 from dataflow_magic.signing import ACCESS_KEY_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
 
-__all__ = ["API", "Sender", "Transport", "as_curl", "certificates", "given"]
+__all__ = ["API", "AttemptLog", "Sender", "Transport", "as_curl", "certificates", "given"]
 
 API = "/api/v1"
 ATTEMPTS = 4
@@ -35,6 +37,25 @@ RETRY_SECONDS = 15.0
 
 Transport = httpx.AsyncBaseTransport
 """Where requests go: the network, an ASGI application, or a fake."""
+
+_LOG: Final = "dataflow_magic.attempts"
+"""Extension of a request: the `AttemptLog` that each of its attempts goes to."""
+
+
+_ATTEMPT: Final = "dataflow_magic.attempt"
+"""Extension of a request: its attempt that has not ended."""
+_COUNT: Final = "dataflow_magic.attempts_count"
+
+
+class AttemptLog(Protocol):
+    """Keeps the attempts of one request that must not be carried out twice."""
+
+    async def write(self, attempt: Attempt) -> None:
+        """Write an attempt that is signed and not sent yet; where that fails, it is not sent."""
+
+    def note(self, attempt: Attempt) -> None:
+        """Note how an attempt ended; its number says which."""
+
 
 # httpx raises ProxyError only when a proxy opens no tunnel; the refusal of a forwarding proxy is a response.
 _NOT_SENT = (httpx.ConnectError, httpx.ConnectTimeout, httpx.PoolTimeout, httpx.ProxyError)
@@ -59,10 +80,11 @@ class Sender:
         now: Callable[[], float],
         timeout: float,
         clock_offset: float,
+        steady: Callable[[], float] | None = None,
     ) -> None:
         self.endpoint = endpoint.rstrip("/")
         self._seconds = most_seconds(timeout)
-        self.auth = SignedAuth(access_key, secret_key, now=now, clock_offset=clock_offset)
+        self.auth = SignedAuth(access_key, secret_key, now=now, clock_offset=clock_offset, steady=steady)
         is_local = is_loopback(self.endpoint)
         # A proxy cannot reach this machine's loopback.
         proxy = None if is_local or transport is not None else proxy_of(self.endpoint, getproxies())
@@ -81,7 +103,7 @@ class Sender:
                     "user-agent": "dataflow-magic",
                 },
                 timeout=httpx.Timeout(timeout, connect=CONNECT_SECONDS, pool=CONNECT_SECONDS),
-                event_hooks={"response": [bound]},
+                event_hooks={"request": [self._write_attempt], "response": [bound]},
                 transport=transport,
                 verify=verify,
                 proxy=proxy,
@@ -107,6 +129,7 @@ class Sender:
         query: Mapping[str, Any] | None = None,
         body: Mapping[str, Any] | None = None,
         is_repeatable: bool,
+        attempts: AttemptLog | None = None,
     ) -> httpx.Response:
         """Return the successful response to a request.
 
@@ -119,6 +142,8 @@ class Sender:
         is_repeatable
             Whether the service may carry out the request twice. If so, it is also sent again after a lost response or
             a failure of the service; if not, only when it certainly did not arrive.
+        attempts
+            Keeps each attempt, before it is sent and when it ended.
 
         Raises
         ------
@@ -133,6 +158,7 @@ class Sender:
             # The encoded body gets no name: a traceback with its variables would show the secrets in it.
             content=None if body is None else _encoded(body),
             headers={} if body is None else {"content-type": "application/json"},
+            extensions={} if attempts is None else {_LOG: attempts},
         )
         try:
             async for attempt in stamina.retry_context(
@@ -160,16 +186,42 @@ class Sender:
     ) -> httpx.Response:
         """Send the request once; raise OutcomeUnknown where it may not be repeated and may have been carried out."""
         try:
-            return await self._send_once(request, body)
+            response = await self._send_once(request, body)
         except httpx.RequestError as error:
-            if is_repeatable or isinstance(error, _NOT_SENT):
+            is_unsent = isinstance(error, _NOT_SENT)
+            self._note(request, UNSENT if is_unsent else LOST_ATTEMPT)
+            if is_repeatable or is_unsent:
                 raise errors.Unreachable(self._no_answer(error)) from error
             raise self.lost_response(type(error).__name__) from error
         except (errors.ServiceBroken, errors.RequestRejected) as error:
             code = error.code if isinstance(error, errors.RequestRejected) else ""
-            if is_repeatable or is_refusal(error.status, code):
+            is_refused = is_refusal(error.status, code)
+            self._note(request, UNSENT if is_refused else LOST_ATTEMPT)
+            if is_repeatable or is_refused:
                 raise
             raise self.lost_response(str(error)) from error
+        self._note(request, ANSWERED)
+        return response
+
+    async def _write_attempt(self, request: httpx.Request) -> None:
+        """Write the attempt that a request is from now on; httpx calls this after it was signed, each time."""
+        log = request.extensions.get(_LOG)
+        if log is None:
+            return
+        before = request.extensions.get(_ATTEMPT)
+        if before is not None:  # it was refused for its clock, and is signed again
+            self._note(request, UNSENT)
+        number = request.extensions.get(_COUNT, 0) + 1
+        attempt = replace(request.extensions[SIGNED], number=number)
+        request.extensions |= {_COUNT: number, _ATTEMPT: attempt}
+        await log.write(attempt)
+
+    def _note(self, request: httpx.Request, outcome: str) -> None:
+        attempt = request.extensions.pop(_ATTEMPT, None)
+        if attempt is not None:
+            now, steady = round(self.auth.clock.now() * 1e6), round(self.auth.clock.steady() * 1e6)
+            ended = replace(attempt, ended_us=now, ended_steady_us=steady, outcome=outcome)
+            request.extensions[_LOG].note(ended)
 
     async def _send_once(self, request: httpx.Request, body: Mapping[str, Any] | None) -> httpx.Response:
         try:

@@ -18,6 +18,7 @@ from contextlib import contextmanager
 from dataclasses import astuple, fields
 from pathlib import Path
 from statistics import median
+from types import MappingProxyType
 from typing import NamedTuple
 
 import platformdirs
@@ -27,7 +28,7 @@ from dataflow_magic.files import is_locked, try_lock
 from dataflow_magic.ledger.record import RunRecord, parameters_of, record_of
 from dataflow_magic.models.attempt import Attempt
 from dataflow_magic.models.secret import secret_names
-from dataflow_magic.models.view import UNCLEAR, Past, RunView
+from dataflow_magic.models.view import NOT_STARTED, UNCLEAR, Past, RunView
 from dataflow_magic.models.wire import RunState
 
 __all__ = ["Ledger", "Standing", "ledger_path", "new_key"]
@@ -150,11 +151,14 @@ class Standing(NamedTuple):
     is_in_flight
         Whether a living kernel awaits the answer to another start of the job: a run that is listed now may be its
         outcome.
+    attempts
+        By key, the attempts of the starts of ``lost``; None for a start whose attempts were not kept.
     """
 
     lost: list[RunRecord]
     owned: set[str]
     is_in_flight: bool
+    attempts: dict[str, tuple[Attempt, ...] | None]
 
 
 def ledger_path(environment: Mapping[str, str]) -> Path:
@@ -246,25 +250,36 @@ class Ledger:
 
     def attempts(self, keys: Iterable[str]) -> dict[str, tuple[Attempt, ...]]:
         """Return the attempts of starts by their keys, in the order of sending; none for a key without any."""
-        query = (
-            f"SELECT key, {', '.join(ATTEMPT_FIELDS)} FROM attempts "  # noqa: S608 - fixed text
-            "WHERE key IN (SELECT value FROM json_each(?)) ORDER BY number"
-        )
-        found: dict[str, tuple[Attempt, ...]] = dict.fromkeys(keys, ())
         with self._reading() as db:
-            for key, *values in db.execute(query, (json.dumps(list(found)),)):
-                found[key] += (Attempt(*values),)
-        return found
+            return _attempts(db, keys)
 
-    def update(self, views: Iterable[RunView]) -> None:
+    def update(
+        self, views: Iterable[RunView], kept: Mapping[str, Iterable[Attempt]] = MappingProxyType({})
+    ) -> set[str]:
         """Update runs in one transaction; ignore a run that is not in the ledger.
 
         A view that knows less than the ledger, or whose id another run of the ledger has, changes nothing.
+
+        Parameters
+        ----------
+        kept
+            By key, attempts to write with them, as `keep`.
+
+        Returns
+        -------
+        set of str
+            The keys of the views whose id another run has.
         """
+        taken = set()
         with self._writing() as db:
             for view in views:
-                with contextlib.suppress(sqlite3.IntegrityError):
+                try:
                     db.execute(UPDATE, record_of(view)._asdict())
+                except sqlite3.IntegrityError:
+                    taken.add(view.key)
+            rows = [(key, *astuple(attempt)) for key, attempts in kept.items() for attempt in attempts]
+            db.executemany(KEEP, rows)
+        return taken
 
     def adopt(self, view: RunView) -> bool:
         """Record the run that was found for a lost start; False where the start or the run belongs to another by now."""
@@ -344,16 +359,26 @@ class Ledger:
         """Return what the ledger knows of a job while the start with this key is reconciled against ``run_ids``."""
         with self._reading() as db:
             rows = db.execute(
-                f"SELECT {FIELDS} FROM runs WHERE job_id = ? AND run_id IS NULL AND (is_live OR status = ?)",  # noqa: S608 - fixed text
-                (job_id, UNCLEAR),
+                f"SELECT {FIELDS} FROM runs WHERE job_id = ? AND run_id IS NULL AND (is_live OR status IN (?, ?))",  # noqa: S608 - fixed text
+                (job_id, UNCLEAR, NOT_STARTED),
             ).fetchall()
             owned = db.execute(
                 "SELECT run_id FROM runs WHERE job_id = ? AND run_id IN (SELECT value FROM json_each(?))",
                 (job_id, json.dumps(list(run_ids))),
             ).fetchall()
-        lost = [RunRecord._make(row) for row in rows]
+            lost = [RunRecord._make(row) for row in rows]
+            attempts = _attempts(db, [record.key for record in lost])
+        kept = {record.key: attempts[record.key] if record.keeps_attempts else None for record in lost}
         sending = {record.kernel for record in lost if record.phase == "sending" and record.key != key}
-        return Standing(lost, {run_id for (run_id,) in owned}, any(map(self._lives, sending)))
+        return Standing(lost, {run_id for (run_id,) in owned}, any(map(self._lives, sending)), kept)
+
+    def unsettled(self, since: int, most: int) -> list[RunRecord]:
+        """Return the newest starts, submitted later than ``since``, whose search ended without a run; the newest first."""
+        query = (
+            f"SELECT {FIELDS} FROM runs WHERE run_id IS NULL AND status IN (?, ?) AND submitted > ? "  # noqa: S608 - fixed text
+            "ORDER BY submitted DESC LIMIT ?"
+        )
+        return self._read(query, NOT_STARTED, UNCLEAR, since, most)
 
     def orphans(self) -> list[RunRecord]:
         """Return the active runs whose kernel is dead, oldest first."""
@@ -399,7 +424,7 @@ class Ledger:
     def _kernel_file(self, kernel: str) -> Path:
         return self.path.parent / "kernels" / kernel
 
-    def _read(self, query: str, *values: str | None) -> list[RunRecord]:
+    def _read(self, query: str, *values: str | int | None) -> list[RunRecord]:
         with self._reading() as db:
             return [RunRecord._make(row) for row in db.execute(query, values)]
 
@@ -560,6 +585,17 @@ os.register_at_fork(
     after_in_parent=lambda: _after_fork(in_child=False),
     after_in_child=lambda: _after_fork(in_child=True),
 )
+
+
+def _attempts(db: sqlite3.Connection, keys: Iterable[str]) -> dict[str, tuple[Attempt, ...]]:
+    query = (
+        f"SELECT key, {', '.join(ATTEMPT_FIELDS)} FROM attempts "  # noqa: S608 - fixed text
+        "WHERE key IN (SELECT value FROM json_each(?)) ORDER BY number"
+    )
+    found: dict[str, tuple[Attempt, ...]] = dict.fromkeys(keys, ())
+    for key, *values in db.execute(query, (json.dumps(list(found)),)):
+        found[key] += (Attempt(*values),)
+    return found
 
 
 def _version(db: sqlite3.Connection) -> int:

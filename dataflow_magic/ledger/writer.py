@@ -12,14 +12,38 @@ from collections.abc import Callable, Iterable
 
 from dataflow_magic import errors
 from dataflow_magic.ledger.ledger import Ledger
+from dataflow_magic.models.attempt import Attempt
 from dataflow_magic.models.view import RunView
 
-__all__ = ["LedgerWriter"]
+__all__ = ["LedgerWriter", "StartLog"]
 
 logger = logging.getLogger(__name__)
 
 BATCH_SECONDS = 0.25
 """How long changes are collected before they are written together."""
+
+
+class StartLog:
+    """Keeps the attempts of one start; see `dataflow_magic.client.sending.AttemptLog`."""
+
+    def __init__(self, ledger: Ledger, key: str) -> None:
+        self._ledger = ledger
+        self._key = key
+        self._kept: dict[int, Attempt] = {}
+
+    @property
+    def kept(self) -> tuple[Attempt, ...]:
+        """The attempts in the order of sending, each as it was last noted."""
+        return tuple(self._kept.values())
+
+    async def write(self, attempt: Attempt) -> None:
+        """Write an attempt before it is sent; raises ConfigError where it cannot be written, so it must not be sent."""
+        await asyncio.to_thread(self._ledger.keep, self._key, [attempt])
+        self.note(attempt)
+
+    def note(self, attempt: Attempt) -> None:
+        """Note how an attempt ended; it is written with the outcome of the start."""
+        self._kept[attempt.number] = attempt
 
 
 class LedgerWriter:
@@ -51,12 +75,23 @@ class LedgerWriter:
         """
         await asyncio.to_thread(self._ledger.add, view, self._known)
 
-    async def settle(self, view: RunView) -> None:
-        """Write the outcome of a start; it is on disk when this returns, unless the ledger cannot be written."""
+    def attempts(self, view: RunView) -> StartLog:
+        """Return what keeps the attempts of a start."""
+        return StartLog(self._ledger, view.key)
+
+    async def settle(self, view: RunView, kept: Iterable[Attempt] = ()) -> bool:
+        """Write the outcome of a start; it is on disk when this returns, unless the ledger cannot be written.
+
+        Returns
+        -------
+        bool
+            False where another run of the ledger has the id: the start's run is another one.
+        """
         try:
-            await asyncio.to_thread(self._ledger.update, [view])
+            return not await asyncio.to_thread(self._ledger.update, [view], {view.key: tuple(kept)})
         except errors.ConfigError:  # the start is in the ledger, and the run's next change is written again
             logger.warning("the outcome of a start could not be written", exc_info=True)
+            return True
 
     async def withdraw(self, view: RunView) -> None:
         """Delete a start that the service refused."""

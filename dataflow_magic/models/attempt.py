@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-__all__ = ["ANSWERED", "LOST_ATTEMPT", "UNSENT", "Attempt"]
+__all__ = ["ANSWERED", "LOST_ATTEMPT", "UNSENT", "Attempt", "ServiceClock"]
 
 UNSENT: Final = "unsent"
 """No connection was established, or what was before the service refused: the service cannot have carried it out."""
@@ -56,3 +56,32 @@ class Attempt:
     def may_be_carried_out(self) -> bool:
         """Whether the service may have started a run for it."""
         return self.outcome != UNSENT
+
+
+DRIFT = 1e-4
+"""By which fraction two clocks that nobody sets may diverge: a hundred parts per million, more than a bad quartz."""
+
+
+@dataclass(frozen=True, slots=True)
+class ServiceClock:
+    """The service's clock as one response showed it.
+
+    Parameters
+    ----------
+    service_us
+        Its time, in microseconds since 1970.
+    steady_us, boot
+        This machine's steady clock at that moment; see `Attempt`.
+    uncertainty_us
+        How far ``service_us`` may be wrong: half a second, since a ``Date`` has whole ones, and half the request's time.
+    """
+
+    service_us: int
+    steady_us: int
+    boot: str
+    uncertainty_us: int
+
+    def at(self, steady_us: int) -> tuple[int, int]:
+        """Return the service's time at another moment of the same boot, and how far that may be wrong."""
+        passed = steady_us - self.steady_us
+        return self.service_us + passed, self.uncertainty_us + round(abs(passed) * DRIFT)

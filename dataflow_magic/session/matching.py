@@ -1,26 +1,108 @@
-"""Which run of a job is the outcome of a start whose response was lost. Pure; never guesses between two."""
+"""Which run of a job is the outcome of a start whose response was lost. Pure; never guesses between two.
+
+Each listed run is judged by what the service shows of it:
+
+============  =============================================================================================
+`CONTRADICTS`  something shown differs from what was sent: it is another's run
+`POSSIBLE`     nothing shown differs, and something is not shown: it is never adopted, and it keeps the start
+               from being called not started
+`AGREES`       all of the request is shown and equal, and it was created while the service could accept the
+               request: ours, or an identical run of somebody else at the same time
+`CERTAIN`      it carries the start's marker
+============  =============================================================================================
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Collection, Iterable, Mapping
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from datetime import datetime, timedelta
+from datetime import UTC, datetime, timedelta
+from enum import IntEnum
+from typing import Any, Final
 
+from dataflow_magic.models.attempt import Attempt, ServiceClock
+from dataflow_magic.models.marker import carries_marker
+from dataflow_magic.models.request import RunRequest
 from dataflow_magic.models.secret import Parameter, Secret
-from dataflow_magic.models.view import RunView
+from dataflow_magic.models.view import FoundBy, RunView
 from dataflow_magic.models.wire import JobCondition, JobExecution, RunState, Scalar
 from dataflow_magic.signing import MAX_SKEW_MS
 
-__all__ = ["CLOCK_MARGIN", "LATE_MARGIN", "Match", "candidates", "expires_at", "match"]
+__all__ = [
+    "Evidence",
+    "Match",
+    "Start",
+    "Window",
+    "closes_at",
+    "judge",
+    "match",
+    "opens_at",
+    "reaches_back_to",
+    "windows",
+]
 
-CLOCK_MARGIN = timedelta(milliseconds=MAX_SKEW_MS)
-"""How far this machine's clock may be off for the service to accept its signature."""
-LATE_MARGIN = 2 * CLOCK_MARGIN
-"""How long after it was made a request may create a run: a run created later belongs to another start."""
-SIGNING = timedelta(seconds=90)
-"""Time from submission to the last signature of a start: the ledger is written first, and a start that did not arrive is
-retried for some seconds."""
+MAX_SKEW: Final = timedelta(milliseconds=MAX_SKEW_MS)
+"""From a signature's timestamp to the first and the last time at which the service accepts it."""
+CARRYING_OUT: Final = timedelta(seconds=60)
+"""From the moment a request is accepted to the creation of its run at most. The pages give none; gateways end a call that their
+service answers no sooner."""
+DATING: Final = timedelta(seconds=5)
+"""How far a date of a run may be before its creation by the gateway's clock: dates have whole seconds, and another machine with
+a clock of its own may write them."""
+DOUBT: Final = timedelta(seconds=60)
+"""How much further before its request a run still counts as possible, should a measurement be wrong."""
+SENDING: Final = timedelta(seconds=90)
+"""From submission to the last signature, for starts of versions that kept no attempts."""
+JOB_TYPE: Final = "JOB"
+"""``type`` of a run that was started by the job itself; ``WORKFLOW`` is that of a workflow's."""
+WORKER_TYPES: Final = frozenset({"DEFAULT", "DATAFLOW", None})
+"""The vendor's two words for its one type of worker."""
+
+
+class Evidence(IntEnum):
+    """How much speaks for a run being the outcome of a start; see the module."""
+
+    CONTRADICTS = 0
+    POSSIBLE = 1
+    AGREES = 2
+    CERTAIN = 3
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """A start whose run is unknown.
+
+    Parameters
+    ----------
+    attempts
+        In the order of sending; None where they were not kept.
+    """
+
+    view: RunView
+    attempts: tuple[Attempt, ...] | None = None
+
+    @property
+    def was_never_sent(self) -> bool:
+        """Whether none of its requests can have reached the service."""
+        return self.attempts is not None and not any(each.may_be_carried_out for each in self.attempts)
+
+
+@dataclass(frozen=True, slots=True)
+class Window:
+    """When the service may have created the run of one attempt, by the clock that dates runs.
+
+    Parameters
+    ----------
+    possible, likely
+        The earliest time: by all that may be wrong, and by what was measured. ``likely`` is None without a measurement.
+    end
+        The latest time.
+    """
+
+    possible: datetime
+    likely: datetime | None
+    end: datetime
 
 
 @dataclass(frozen=True, slots=True)
@@ -29,8 +111,8 @@ class Match:
 
     Parameters
     ----------
-    found
-        The start's run; None while unclear.
+    found, found_by
+        The start's run, and how it was found; None and empty while unclear.
     others
         The runs that may be the start's, where none is found.
     may_clear_up
@@ -38,156 +120,281 @@ class Match:
     """
 
     found: JobExecution | None = None
+    found_by: FoundBy = ""
     others: tuple[JobExecution, ...] = ()
     may_clear_up: bool = False
 
 
 def match(
-    view: RunView,
-    lost: Iterable[RunView],
+    start: Start,
+    lost: Iterable[Start],
     executions: Iterable[JobExecution],
     owned: Collection[str],
-    clock_offsets: Iterable[timedelta] = (timedelta(0),),
-    *,
-    is_late: bool = False,
+    clock: ServiceClock | None,
 ) -> Match:
-    """Return which of a job's runs a lost start created.
+    """Return which of a job's runs a lost start created, as far as this list tells.
 
-    Identical starts are paired with the runs that only they can have created, both in the order of their times, since no
-    one could tell these runs apart. Every other ambiguity leaves the outcome open.
+    Identical starts of this machine share the runs that only they can have created: what the service received of them is
+    equal, so either is the outcome of either. Every other ambiguity leaves the outcome open.
 
     Parameters
     ----------
-    view
-        The start.
     lost
-        Every lost start of this machine, with or without ``view``.
+        Every start of this machine whose run is unknown, with or without ``start``.
     owned
         Ids of runs that certainly belong to other starts.
-    clock_offsets
-        As `candidates`.
-    is_late
-        Whether waiting longer is useless: a run whose parameters are not listed yet then matches as well.
+    clock
+        The service's clock, measured at any time of this boot; None where unknown.
+
+    Notes
+    -----
+    A match by parameters holds only for a list that is whole and was read after `closes_at`: before, the start's own run
+    may show beside the one that is listed.
     """
-    offsets = tuple(clock_offsets)
-    ours = candidates(view, executions, owned, offsets)
+    rivals = {other.view.key: other for other in lost if other.view.job_id == start.view.job_id}
+    rivals.pop(start.view.key, None)
+    # By id: a run that moves between two pages is listed twice.
+    by_id = {run.job_execution_id: run for run in executions if run.job_execution_id not in owned}
+    judged = [(run, evidence) for run in by_id.values() if (evidence := judge(start, run, clock))]
+    certain = [run for run, evidence in judged if evidence == Evidence.CERTAIN]
+    if len(certain) == 1:
+        return Match(certain[0], "marker")
+    # Another start's marker makes it certain that a run is that start's.
+    marked_for_others = {
+        run.job_execution_id
+        for run, _ in judged
+        if any(judge(other, run, clock) == Evidence.CERTAIN for other in rivals.values())
+    }
+    ours = tuple(run for run, _ in judged if run.job_execution_id not in marked_for_others)
     if not ours:
         return Match()
-    rivals = {other.key: other for other in lost if other.job_id == view.job_id} | {view.key: view}
-    alike = sorted(
-        (other for other in rivals.values() if _request(other) == _request(view)),
-        key=lambda other: (other.submitted_at, other.key),
-    )
-    is_contested = any(
-        candidates(other, ours, (), offsets) for other in rivals.values() if other not in alike
-    )
-    may_clear_up = any(_is_unlisted(execution) for execution in ours)
-    if not is_contested and len(ours) <= len(alike) and (is_late or not may_clear_up):
-        in_order = sorted(
-            ours, key=lambda each: (each.created_date or view.submitted_at, each.job_execution_id)
-        )
-        rank = alike.index(view)
-        # More starts than runs: the youngest starts created none of them.
-        return Match(in_order[rank]) if rank < len(in_order) else Match()
-    return Match(others=tuple(ours), may_clear_up=may_clear_up)
+    unclear = Match(others=ours, may_clear_up=any(_is_unlisted(run) for run in ours))
+    alike = [start, *(other for other in rivals.values() if _is_alike(other, start))]
+    different = [other for other in rivals.values() if not _is_alike(other, start)]
+    if certain or any(all(judge(each, run, clock) < Evidence.AGREES for each in alike) for run in ours):
+        return unclear
+    if any(judge(other, run, clock) for other in different for run in ours):
+        return unclear
+    pairs = _paired(start, alike, by_id.values(), clock)
+    if pairs is None:
+        return unclear
+    found = pairs.get(start.view.key)
+    return Match(found, "parameters") if found else Match()
 
 
-def candidates(
-    view: RunView,
-    executions: Iterable[JobExecution],
-    owned: Collection[str],
-    clock_offsets: Iterable[timedelta] = (timedelta(0),),
-) -> list[JobExecution]:
-    """Return the runs that a lost start may have created: nothing the service lists of them contradicts it.
+def judge(start: Start, run: JobExecution, clock: ServiceClock | None) -> Evidence:
+    """Return how much speaks for a listed run being the outcome of a start.
 
-    Parameters
-    ----------
-    view
-        The start.
-    executions
-        Runs of its job.
-    owned
-        Ids of runs that certainly belong to other starts.
-    clock_offsets
-        How far the service's clock may have been ahead of this machine's at the submission. There may be several, since
-        either clock may have been set meanwhile.
+    A key is made for one start and sent by no other, so a run that carries it needs no further evidence but that it is of
+    the job and of the time: somebody may have copied the whole request of a run later. With a marker sent, a run without
+    it is another's, unless the service does not show yet where the marker would be.
     """
-    made = [view.submitted_at + offset for offset in clock_offsets]
-    # By id: a run that moves between two pages is listed twice.
-    by_id = {execution.job_execution_id: execution for execution in executions}
-    return [
-        execution
-        for execution in by_id.values()
-        if execution.job_execution_id not in owned
-        and _in_time(execution.created_date, made)
-        and _may_be_condition(view.condition, execution.job_condition)
-        and _may_be_parameters(view.parameters, execution.parameters)
+    view, sent = start.view, start.view.sent
+    time = _of_time(start, run, clock)
+    around = min(_of_job(view, run), time)
+    if view.request.marker == "off":
+        return min(around, _of_origin(sent, run), _of_condition(sent, run), _of_parameters(sent, run))
+    if around and carries_marker(view, run):
+        return Evidence.CERTAIN
+    shows_place = (
+        bool(run.job_condition and run.job_condition.log_path)
+        if view.request.marker == "log-path"
+        else bool(run.parameters)
+    )
+    if shows_place:
+        return Evidence.CONTRADICTS
+    return min(around, _of_origin(sent, run), _of_condition(sent, run), Evidence.POSSIBLE)
+
+
+# Time
+
+
+def windows(start: Start, clock: ServiceClock | None) -> list[Window]:
+    """Return when the service may have created the run of a start: one window for each attempt that may have arrived.
+
+    Only attempts count, not the submission: the machine may sleep between the two, and its clock may be set. A request is
+    accepted while the service's own clock is within five minutes of the signed timestamp, however late it arrives: what
+    lies between may hold it back long after the connection here has ended. So the signature ends the window, and the end
+    of the connection does not. A request whose connection was never established has no window.
+
+    The window begins when the request left, by the service's clock: as measured by the same boot's steady clock, which
+    nobody sets, or else by the offset that was known when it was signed.
+    """
+    if start.attempts is None:
+        return [_window_of_submission(start.view)]
+    sent = [attempt for attempt in start.attempts if attempt.may_be_carried_out]
+    return [_window(attempt, clock) for attempt in sent] + [
+        _window_by_this_clock(attempt) for attempt in sent if _is_corrected(attempt)
     ]
 
 
-def expires_at(view: RunView, clock_offset: timedelta) -> datetime:
-    """Return the service's time from which on it refuses a start, however late the request arrives.
+def closes_at(start: Start, clock: ServiceClock | None) -> datetime:
+    """Return the service's time after which no run of a start is created."""
+    return max((window.end for window in windows(start, clock)), default=start.view.submitted_at)
 
-    Parameters
-    ----------
-    clock_offset
-        By how much the time that signs requests is ahead of this machine's clock.
+
+def opens_at(start: Start, clock: ServiceClock | None) -> datetime:
+    """Return the service's time before which no run of a start was created."""
+    return min((window.possible for window in windows(start, clock)), default=start.view.submitted_at)
+
+
+def reaches_back_to(start: Start, lost: Iterable[Start], clock: ServiceClock | None) -> datetime:
+    """Return the service's time before which no run matters for a start, nor for one that may share runs with it."""
+    since = opens_at(start, clock)
+    # From the youngest to the oldest: each may reach into the time of the one before.
+    for other in sorted(lost, key=lambda each: closes_at(each, clock), reverse=True):
+        if other.view.job_id == start.view.job_id and closes_at(other, clock) >= since:
+            since = min(since, opens_at(other, clock))
+    return since
+
+
+def _window(attempt: Attempt, clock: ServiceClock | None) -> Window:
+    signed = _moment(attempt.signed_ms * 1000)
+    end = signed + MAX_SKEW + CARRYING_OUT
+    possible = signed - MAX_SKEW - DATING
+    measured = _sent_at(attempt, clock)
+    if measured is None:
+        return Window(possible, None, end)
+    sent, uncertainty = measured
+    likely = sent - uncertainty - DATING
+    if abs(sent - signed) > MAX_SKEW:
+        # The gateway refuses such a signature, so the measurement was wrong, or the gateway's clock is not the one that
+        # dates runs.
+        return Window(min(possible, likely), None, max(end, sent + MAX_SKEW))
+    return Window(max(possible, likely - DOUBT), likely, end)
+
+
+def _is_corrected(attempt: Attempt) -> bool:
+    return abs(attempt.signed_ms * 1000 - attempt.sent_us) > DOUBT // timedelta(microseconds=1)
+
+
+def _window_by_this_clock(attempt: Attempt) -> Window:
+    """Return the window of a corrected signature by the clock that was corrected: the gateway's may be the one that is off."""
+    sent = _moment(attempt.sent_us)
+    return Window(sent - DOUBT, None, sent + MAX_SKEW + CARRYING_OUT)
+
+
+def _sent_at(attempt: Attempt, clock: ServiceClock | None) -> tuple[datetime, timedelta] | None:
+    """Return the service's time when an attempt was signed, and how far it may be wrong; None where it was not measured."""
+    if attempt.offset_us is not None and attempt.uncertainty_us is not None:
+        sent_us, uncertainty_us = attempt.sent_us + attempt.offset_us, attempt.uncertainty_us
+    elif clock is not None and clock.boot == attempt.boot:
+        sent_us, uncertainty_us = clock.at(attempt.sent_steady_us)
+    else:
+        return None
+    return _moment(sent_us), timedelta(microseconds=uncertainty_us)
+
+
+def _window_of_submission(view: RunView) -> Window:
+    made = view.submitted_at
+    return Window(made - MAX_SKEW - DATING, None, made + SENDING + MAX_SKEW + CARRYING_OUT)
+
+
+def _of_time(start: Start, run: JobExecution, clock: ServiceClock | None) -> Evidence:
+    """Whether the run was created while the service could accept an attempt."""
+    created = run.created_date
+    if created is None:  # not shown
+        return Evidence.POSSIBLE if windows(start, clock) else Evidence.CONTRADICTS
+    evidence = Evidence.CONTRADICTS
+    for window in windows(start, clock):
+        if window.possible <= created <= window.end:
+            is_likely = window.likely is not None and created >= window.likely
+            evidence = max(evidence, Evidence.AGREES if is_likely else Evidence.POSSIBLE)
+    return evidence
+
+
+# Request
+
+
+def _of_job(view: RunView, run: JobExecution) -> Evidence:
+    """Whether the run is of the job; a list of the job's runs need not repeat it."""
+    return _known(not run.job_id or run.job_id == view.job_id)
+
+
+def _of_origin(sent: RunRequest, run: JobExecution) -> Evidence:
+    """Whether the run was started as ours was: by the job itself, or by the trigger and workflow that were sent.
+
+    ``type`` says what started a run, and ``triggerId`` is shown for a run that a trigger started: a run that shows either
+    and was sent without is a trigger's or a workflow's. No page shows a workflow's id in a run.
     """
-    return view.submitted_at + clock_offset + SIGNING + CLOCK_MARGIN
+    if run.workflow_id and run.workflow_id != sent.workflow_id:
+        return Evidence.CONTRADICTS
+    if run.trigger_id and run.trigger_id != sent.trigger_id:
+        return Evidence.CONTRADICTS
+    is_plain = sent.workflow_id is None and sent.trigger_id is None
+    if is_plain and run.type == "WORKFLOW":
+        return Evidence.CONTRADICTS
+    if is_plain and run.type not in {None, "", JOB_TYPE}:  # a type that no page has
+        return Evidence.POSSIBLE
+    return Evidence.POSSIBLE if sent.trigger_id and not run.trigger_id else Evidence.AGREES
 
 
-def _in_time(created: datetime | None, made: Iterable[datetime]) -> bool:
-    return created is None or any(moment - CLOCK_MARGIN <= created <= moment + LATE_MARGIN for moment in made)
+def _of_condition(sent: RunRequest, run: JobExecution) -> Evidence:
+    """Whether the run has the condition that was sent: a run's snapshot shows the one it was started with.
 
-
-def _request(view: RunView) -> tuple[object, ...]:
-    request = view.request
-    # A secret whose value is unknown here equals only itself: two such starts do not count as identical.
-    return (
-        request.condition.to_wire(),
-        _as_text(request.parameters),
-        _secrets(request.parameters),
-        request.query,
-    )
-
-
-def _is_unlisted(execution: JobExecution) -> bool:
-    # The page's example returns READY without parameters although one was sent.
-    return execution.status == RunState.READY and not execution.parameters
-
-
-def _may_be_condition(sent: JobCondition, listed: JobCondition | None) -> bool:
-    """Compare the fields on which the vendor's pages agree; they have two words for the one type of worker."""
+    A field that was not sent has the service's default. A timeout of 0 means the default, and the two words for the type of
+    worker mean the same; a slash at either end of a path changes nothing.
+    """
+    listed = run.job_condition
     if listed is None:
-        return True
-    numbers = (sent.num_worker, listed.num_worker), (sent.timeout or None, listed.timeout)
-    texts = (sent.nrn, listed.nrn), (sent.script_path, listed.script_path), (sent.log_path, listed.log_path)
-    return all(None in pair or pair[0] == pair[1] for pair in numbers) and all(
-        not (ours and theirs) or ours.strip("/") == theirs.strip("/") for ours, theirs in texts
+        return Evidence.POSSIBLE if sent.condition.to_wire() else Evidence.AGREES
+    ours, theirs = _comparable(sent.condition), _comparable(listed)
+    if any(theirs[name] not in {None, value} for name, value in ours.items() if value is not None):
+        return Evidence.CONTRADICTS
+    is_shown = all(theirs[name] is not None for name, value in ours.items() if value is not None)
+    return Evidence.AGREES if is_shown else Evidence.POSSIBLE
+
+
+def _comparable(condition: JobCondition) -> dict[str, str | int | None]:
+    worker_type = condition.worker_type
+    paths = {"script_path": condition.script_path, "log_path": condition.log_path}
+    return {
+        "num_worker": condition.num_worker,
+        "timeout": condition.timeout or None,
+        "nrn": condition.nrn,
+        "worker_type": None if worker_type in WORKER_TYPES else worker_type,
+        **{name: path.strip("/") or None if path else None for name, path in paths.items()},
+    }
+
+
+def _of_parameters(sent: RunRequest, run: JobExecution) -> Evidence:
+    """Whether the run shows exactly the parameters that were sent, as text.
+
+    A service may leave the ``$`` of a name away and return a number for its text, as the pages' examples do. Beside those
+    that were sent it may show what is stored in the job. A value that only another spelling could make equal, a name that
+    is missing or one that is not known here leaves the run possible: the pages do not say what parsing changes.
+    """
+    ours, theirs = _as_text(sent.parameters), _as_text(run.parameters)
+    stored = _stored(sent.condition) | (_stored(run.job_condition) if run.job_condition else frozenset())
+    unknown = {
+        name.removeprefix("$")
+        for name, value in sent.parameters.items()
+        if isinstance(value, Secret) and value.reveal() is None
+    }
+    evidence = Evidence.AGREES
+    for name, value in ours.items():
+        if name not in theirs:
+            evidence = Evidence.POSSIBLE
+        elif value != theirs[name]:
+            if not _is_same_but_for_spelling(value, theirs[name]):
+                return Evidence.CONTRADICTS
+            evidence = Evidence.POSSIBLE
+    if unknown or theirs.keys() - ours.keys() - unknown - stored:
+        evidence = Evidence.POSSIBLE
+    return evidence
+
+
+def _stored(condition: JobCondition) -> frozenset[str]:
+    """Return the names of the parameters that a job's stored condition has, without their ``$``."""
+    stored = (condition.model_extra or {}).get("parameters")
+    return (
+        frozenset(str(name).removeprefix("$") for name in stored)
+        if isinstance(stored, Mapping)
+        else frozenset()
     )
 
 
-def _may_be_parameters(sent: Mapping[str, Parameter], listed: Mapping[str, Scalar]) -> bool:
-    """Compare the names both have: a service may list stored parameters too, or only those it has parsed.
-
-    A secret whose value is unknown here matches any value.
-    """
-    ours, theirs = _as_text(sent), _as_text(listed)
-    return all(_is_same(text, theirs[name]) for name, text in ours.items() if name in theirs)
-
-
-def _is_same(ours: str, theirs: str) -> bool:
-    # The pages do not say how parsing changes a value. A match that is missed would start the run a second time.
-    if ours.strip().casefold() == theirs.strip().casefold():
-        return True
-    try:
-        return float(ours) == float(theirs)
-    except ValueError:
-        return False
-
-
-def _as_text(parameters: Mapping[str, Parameter]) -> dict[str, str]:
-    # The pages do not say whether the service returns a number as a number, and a name with its $.
+def _as_text(parameters: Mapping[str, Parameter] | Mapping[str, Scalar]) -> dict[str, str]:
     known = {
         name.removeprefix("$"): value.reveal() if isinstance(value, Secret) else value
         for name, value in parameters.items()
@@ -199,5 +406,74 @@ def _as_text(parameters: Mapping[str, Parameter]) -> dict[str, str]:
     }
 
 
-def _secrets(parameters: Mapping[str, Parameter]) -> dict[str, Secret]:
-    return {name: value for name, value in parameters.items() if isinstance(value, Secret)}
+def _is_same_but_for_spelling(ours: str, theirs: str) -> bool:
+    if ours.strip().casefold() == theirs.strip().casefold():
+        return True
+    try:
+        return float(ours) == float(theirs)
+    except ValueError:
+        return False
+
+
+def _known(agrees: bool) -> Evidence:
+    return Evidence.AGREES if agrees else Evidence.CONTRADICTS
+
+
+def _is_unlisted(run: JobExecution) -> bool:
+    # The page's example returns READY without parameters although one was sent.
+    return run.status == RunState.READY and not run.parameters
+
+
+# Identical starts
+
+
+def _is_alike(one: Start, other: Start) -> bool:
+    return _request(one) == _request(other)
+
+
+def _request(start: Start) -> tuple[object, ...]:
+    request = start.view.request
+    # A secret whose value is unknown here equals only itself: two such starts do not count as identical.
+    secrets = {name: value for name, value in request.parameters.items() if isinstance(value, Secret)}
+    return request.condition.to_wire(), _as_text(request.parameters), secrets, request.query, request.marker
+
+
+def _paired(
+    start: Start, alike: Sequence[Start], runs: Iterable[JobExecution], clock: ServiceClock | None
+) -> dict[str, JobExecution] | None:
+    """Return the runs of identical starts by their keys; None where there is a run too many, which is somebody else's.
+
+    Each run goes to the start whose time ends first among those that may have it. That pairs as many as can be paired,
+    since the time of a start is one stretch. Starts that share no run with ``start``, nor with one that does, are left out.
+    """
+    evidence = {
+        run.job_execution_id: {each.view.key: found for each in alike if (found := judge(each, run, clock))}
+        for run in runs
+    }
+    group, keys = set[str](), {start.view.key}
+    while keys - group:
+        group |= keys
+        keys = {key for of_run in evidence.values() if of_run.keys() & group for key in of_run}
+    left = sorted(
+        (each for each in alike if each.view.key in group),
+        key=lambda each: (closes_at(each, clock), each.view.key),
+    )
+    pairs: dict[str, JobExecution] = {}
+    for run in sorted(runs, key=_by_creation):
+        of_run = evidence[run.job_execution_id]
+        if not of_run.keys() & group:
+            continue
+        taker = next((each for each in left if of_run.get(each.view.key) == Evidence.AGREES), None)
+        if taker is None:
+            return None
+        left.remove(taker)
+        pairs[taker.view.key] = run
+    return pairs
+
+
+def _by_creation(run: JobExecution) -> tuple[Any, str]:
+    return run.created_date or datetime.min.replace(tzinfo=UTC), run.job_execution_id
+
+
+def _moment(microseconds: int) -> datetime:
+    return datetime.fromtimestamp(0, UTC) + timedelta(microseconds=microseconds)

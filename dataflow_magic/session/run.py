@@ -28,7 +28,7 @@ from dataflow_magic.card.words import words_of
 from dataflow_magic.client.objects import NoObject
 from dataflow_magic.models.secret import Parameter, is_any_unknown, masked
 from dataflow_magic.models.text import log_lines
-from dataflow_magic.models.view import KST, Failure, Past, Progress, RunView
+from dataflow_magic.models.view import KST, Failure, FoundBy, Past, Progress, RunView
 from dataflow_magic.models.wire import JobCondition, JobExecution, RunState
 from dataflow_magic.session.detached import Detached, way_back
 from dataflow_magic.session.diagnosis import diagnose
@@ -300,6 +300,14 @@ class Run:
         self._end()
         if self._painter:
             self._painter.paint_now()
+
+    def found(self, execution: JobExecution, found_by: FoundBy) -> None:
+        """Take the run that was found for the start, also where this kernel had given it up: waits begin anew."""
+        self._given_up = None
+        self._view = replace(self._view, settled="", found_by=found_by)
+        self.seen(execution)
+        if self._painter:
+            self._painter.resume()
 
     # Showing
 

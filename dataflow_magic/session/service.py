@@ -58,6 +58,8 @@ class Service:
         The target's name, as shown.
     new_client
         Makes a client of the two keys, the endpoint and ``clock_offset``.
+    is_own
+        Whether it is this user's own local service, whose runs nobody else starts.
     find_again
         Resolves the target again and calls `move` where its address or keys changed. Blocks.
     """
@@ -69,9 +71,11 @@ class Service:
         *,
         pace: Pace,
         new_client: Callable[..., Client] = Client,
+        is_own: bool = False,
         find_again: Callable[[], object] = lambda: None,
     ) -> None:
         self.name = name
+        self.is_own = is_own
         self._address = address
         self._pace = pace
         self._new_client = new_client
@@ -228,6 +232,7 @@ class ServicePool:
                 address,
                 pace=self._pace or (CLOUD_PACE if target.kind == "cloud" else LOCAL_PACE),
                 new_client=self._new_client,
+                is_own=target.kind == "local",
                 find_again=lambda: self.reconnect(target.name, target.profile),
             )
             return service

@@ -304,19 +304,26 @@ class Session:
         ]
 
     def executions(self, job: JobRef, target: Target) -> list[RunRecord]:
-        """Return every run of a job that the service lists, in its order."""
+        """Return every run of a job that the service lists, in its order.
 
-        async def question(client: Client) -> list[RunRecord]:
+        A start of the job that counts as not started, or as unclear, is corrected where the list shows its run.
+        """
+        service = self._connect(target)
+
+        async def question() -> list[RunRecord]:
+            client = service.client
             found = await find_job(client, job)
             names = await asyncio.to_thread(self._ledger.secret_names, found.job_id)
             secrets = dict.fromkeys(names, Secret())
+            read_at = client.clock.steady()
+            listing = await client.listing(found.job_id, most=PAGES_OF_RUNS)
+            await self._tracker.correct(found.job_id, service, listing, read_at)
             return [
                 record_of(_view_of_listed(target, client.endpoint, found, execution, secrets))
-                async for page in client.pages(found.job_id, most=PAGES_OF_RUNS)
-                for execution in page.items
+                for execution in listing.runs
             ]
 
-        return self.ask(target, question)
+        return self._loop.call(question())
 
     # Completion: asks no service
 
@@ -369,7 +376,7 @@ class Session:
     def _connect(self, target: Target) -> Service:
         self._loop.check_process()
         service = self._services.connect(target)
-        self._tracker.recover_soon()
+        self._tracker.recover_soon(service)
         return service
 
     def _start(
@@ -403,7 +410,7 @@ class Session:
 
     def _follow_record(self, record: RunRecord) -> Run:
         service = self._services.reconnect(record.target)
-        self._tracker.recover_soon()
+        self._tracker.recover_soon(service)
         # A living kernel keeps its run: this one follows it too, and writes the same.
         self._ledger.look_after(record.key)
         return self._loop.call(self._tracker.follow_record(record, service))

@@ -14,17 +14,19 @@ from itertools import groupby
 from typing import Any, TypeVar
 
 from dataflow_magic import errors
+from dataflow_magic.client.pages import Listing
 from dataflow_magic.client.responses import clock_words
 from dataflow_magic.ledger.ledger import Ledger, new_key
 from dataflow_magic.ledger.record import RunRecord, view_of
 from dataflow_magic.ledger.writer import LedgerWriter
+from dataflow_magic.models.attempt import Attempt
 from dataflow_magic.models.marker import marker_problem, unmarked
 from dataflow_magic.models.request import JobRef, RunRequest
 from dataflow_magic.models.secret import Secret
-from dataflow_magic.models.view import KST, Past, RunView
+from dataflow_magic.models.view import KST, UNCLEAR, Past, RunView
 from dataflow_magic.models.wire import Job, JobExecution
 from dataflow_magic.session.loop import LoopThread
-from dataflow_magic.session.reconcile import LOST, adopt_named, reconcile
+from dataflow_magic.session.reconcile import LOST, Found, Look, adopt_named, reconcile, review
 from dataflow_magic.session.run import Run
 from dataflow_magic.session.service import CLOSED, Service, ServicePool
 
@@ -36,6 +38,10 @@ T = TypeVar("T")
 
 RECOVER_SECONDS = 30.0
 """Between two looks for runs of dead kernels at least."""
+REVIEW_SECONDS = 86_400.0
+"""Age of a start, given up without a run, up to which a new kernel looks for it once more."""
+MOST_REVIEWED = 20
+"""Such starts of which a new kernel, or a list that is read for a table, looks for the run."""
 BATCH = 100
 """Runs that are taken over before other tasks of the loop get a turn."""
 
@@ -130,36 +136,41 @@ class Tracker:
             raise errors.CellError(problem)
         # Before the request leaves: a kernel that dies from here on leaves a trace of what it may have started.
         await self._writer.intend(view)
+        log = self._writer.attempts(view)
         run = Run(view, service, self, on_change)
         self._listed.append(run)
         try:
             execution = await service.client.execute_job(
-                view.job_id, view.condition, view.parameters, **view.request.query
+                view.job_id, view.condition, view.parameters, **view.request.query, attempts=log
             )
         except errors.OutcomeUnknown:
             logger.debug("%r", run, exc_info=True)
-            await self._lose(run, f"{LOST}; it is looked for among the job's runs", service)
+            await self._lose(run, f"{LOST}; it is looked for among the job's runs", service, log.kept)
         except errors.DataflowError:
             self._listed.remove(run)
             await self._writer.withdraw(view)
             raise
         except Exception as error:  # an error of this package does not say whether the request left
-            await self._lose(run, f"{LOST} ({type(error).__name__})", service)
+            await self._lose(run, f"{LOST} ({type(error).__name__})", service, log.kept)
             raise
         else:
-            await self._writer.settle(replace(view, execution=execution))
-            self._follow(run, execution, service)
+            if await self._writer.settle(replace(view, execution=execution), log.kept):
+                self._follow(run, execution, service)
+            else:
+                await self._refuse(run, execution)
         return run
 
     async def start_again(self, view: RunView) -> Run:
         """Start the same as another run: its job, condition, parameters and place of the marker, at its target.
 
+        A run that counts as not started is looked for once more; where the service has it by now, it is returned instead.
+
         Raises
         ------
         CellError
-            The run had a secret parameter whose value this process does not know.
+            The run had a secret parameter whose value this process does not know, or may have been started after all.
         DataflowError
-            As `start`.
+            As `start`; or the job's runs could not be read.
         """
         unknown = [
             name
@@ -172,9 +183,33 @@ class Tracker:
                 "nowhere; run the cell that started it instead"
             )
         service = await asyncio.to_thread(self._services.reconnect, view.target)
+        if view.execution is None and (found := await self._look_again(view, service)) is not None:
+            return found
         # A run that only the service lists shows the marker of the kernel that started it.
         request = view.request if view.key else unmarked(view.request)
         return await self.start(request, Job(job_id=view.job_id, name=view.job_name), service)
+
+    async def _look_again(self, view: RunView, service: Service) -> Run | None:
+        """Return the run of a start whose response was lost, where the service has it by now."""
+        name = view.key
+        if not view.settled:
+            raise errors.CellError(
+                f"run {name} may have been started: {view.blind_reason or 'it has no answer yet'}; "
+                f"%dataflow_wait {name} waits until that is clear"
+            )
+        run = self._known_or_new(view, service)
+        look = Look(run, service, self._ledger)
+        found = await look.again()
+        if found is not None:
+            self._list(run)
+            self._found(run, found, service)
+            return run
+        if look.is_doubtful and view.settled != UNCLEAR:
+            raise errors.CellError(
+                f"run {name} may have been started after all: the job has a run that may be it; look with "
+                f"%dataflow_runs --remote {view.job_name}, then %dataflow_attach ID takes that run for it"
+            )
+        return None
 
     def _view(self, request: RunRequest, job: Job, service: Service) -> RunView:
         whole = request.condition.over(job.condition)
@@ -192,11 +227,32 @@ class Tracker:
 
     async def attach(self, view: RunView, execution: JobExecution, service: Service) -> Run:
         """Return a run of the service, followed from now on: as the outcome of a lost start where it matches one."""
-        record = await asyncio.to_thread(adopt_named, self._ledger, execution, view)
-        run = Run(view, service, self) if record is None else self._adopt(record, service)
-        self._list(run)
-        self._follow(run, execution, service)
+        start = await asyncio.to_thread(adopt_named, self._ledger, execution, view)
+        if start is None:
+            run = Run(view, service, self)
+            self._list(run)
+            self._follow(run, execution, service)
+        else:
+            run = self._known_or_new(start, service)
+            self._list(run)
+            self._found(run, Found(execution, start.found_by), service)
         return run
+
+    async def correct(self, job_id: str, service: Service, listing: Listing, read_at: float) -> None:
+        """Take a list that was read for another purpose as news of starts of its job that were given up without a run.
+
+        Parameters
+        ----------
+        read_at
+            When its reading began, by this machine's steady clock.
+        """
+        for record in await asyncio.to_thread(self._ledger.unsettled, 0, MOST_REVIEWED):
+            if record.job_id != job_id or record.endpoint != service.endpoint:
+                continue
+            run = self._known_or_new(view_of(record), service)
+            found = await Look(run, service, self._ledger).take_from(listing, read_at)
+            if found is not None:
+                self._found(run, found, service)
 
     async def follow_record(self, record: RunRecord, service: Service) -> Run:
         """Return a run of the ledger, followed from now on and among those listed."""
@@ -219,28 +275,35 @@ class Tracker:
             self._background(self._reconcile(run, service))
         return run
 
-    def recover_soon(self) -> None:
-        """Take over runs of dead kernels in the background, every 30 seconds at most."""
+    def recover_soon(self, service: Service) -> None:
+        """Take over runs of dead kernels in the background, every 30 seconds at most.
+
+        Starts at this service that were given up without a run are looked for once more by each new kernel.
+        """
         with self._lock:
             now = time.monotonic()
             if self._recovered_at is not None and now - self._recovered_at < RECOVER_SECONDS:
                 return
             self._recovered_at = now
-        self.submit(self._recover())
+        self.submit(self._recover(service))
 
-    def _adopt(self, record: RunRecord, service: Service) -> Run:
-        before = self.known.get(record.key)
-        if before is not None and not before.is_over:
-            run = before
-        else:
-            # A run that gave up keeps its outcome; a new object follows the run that was found.
-            run = Run(replace(view_of(record), settled=""), service, self)
-            self._listed = [each for each in self._listed if each is not before]
-        self._revived[record.key] = run
+    def _known_or_new(self, view: RunView, service: Service) -> Run:
+        """Return the handle of a start; a new one counts as given up where the start does."""
+        known = self.known.get(view.key)
+        if known is not None:
+            return known
+        run = Run(replace(view, execution=None), service, self)
+        if view.settled:
+            run.give_up(errors.OutcomeUnknown(view.blind_reason), view.settled)
         return run
 
-    async def _recover(self) -> None:
+    async def _recover(self, service: Service) -> None:
         try:
+            since = int((self._now() - REVIEW_SECONDS) * 1e6)
+            for record in await asyncio.to_thread(self._ledger.unsettled, since, MOST_REVIEWED):
+                if record.endpoint == service.endpoint and record.key not in self.known:
+                    run = self._revived[record.key] = self._known_or_new(view_of(record), service)
+                    self._background(self._review(Look(run, service, self._ledger), service, at_once=True))
             orphans = await asyncio.to_thread(self._ledger.orphans)
             orphans.sort(key=lambda record: record.target)
             for target, records in groupby(orphans, lambda record: record.target):
@@ -308,25 +371,54 @@ class Tracker:
 
     def _follow(self, run: Run, execution: JobExecution, service: Service) -> None:
         run.seen(execution)
+        self._watch(run, execution, service)
+
+    def _found(self, run: Run, found: Found, service: Service) -> None:
+        """Follow the run that was found for a start from now on."""
+        self._revived[run.key] = run
+        run.found(found.execution, found.found_by)
+        self._watch(run, found.execution, service)
+
+    def _watch(self, run: Run, execution: JobExecution, service: Service) -> None:
         if words := clock_words(service.client.clock_offset):
             run.off_clock(words)
         if not execution.is_final:
             service.follow(run.view.job_id, execution.job_execution_id, run)
 
-    async def _lose(self, run: Run, reason: str, service: Service) -> None:
+    async def _lose(self, run: Run, reason: str, service: Service, kept: tuple[Attempt, ...]) -> None:
         run.lost(reason)
         # At once: while the ledger says "sending", kernels that reconcile the same job wait for this answer.
-        await self._writer.settle(run.view)
-        self._background(self._reconcile(run, service, service.client.clock_offset))
+        await self._writer.settle(run.view, kept)
+        self._background(self._reconcile(run, service, kept))
 
-    async def _reconcile(self, run: Run, service: Service, signed_ahead: float | None = None) -> None:
-        found = await reconcile(
-            run, service, self._ledger, signed_ahead=signed_ahead, now=self._now, sleep=self._sleep
+    async def _refuse(self, run: Run, execution: JobExecution) -> None:
+        """Leave open which run is a start's, after the service answered with one that is another start's."""
+        name = execution.job_execution_id
+        run.give_up(
+            errors.OutcomeUnknown(
+                f"the service answered with the run {name}, which is another start's; "
+                "%dataflow_attach ID names the right one"
+            ),
+            UNCLEAR,
         )
+        await self._writer.settle(run.view)
+
+    async def _reconcile(
+        self, run: Run, service: Service, attempts: tuple[Attempt, ...] | None = None
+    ) -> None:
+        look = Look(run, service, self._ledger, attempts)
+        found = await reconcile(look, now=self._now, sleep=self._sleep)
         if found is not None:
-            self._follow(run, found, service)
-        else:
-            await self._writer.settle(run.view)
+            self._found(run, found, service)
+            return
+        await self._writer.settle(run.view)
+        if run.view.settled:
+            await self._review(look, service)
+
+    async def _review(self, look: Look, service: Service, *, at_once: bool = False) -> None:
+        found = await review(look, sleep=self._sleep, at_once=at_once)
+        if found is not None:
+            self._found(look.run, found, service)
 
     def _background(self, coroutine: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(coroutine)

@@ -163,7 +163,7 @@ class TestState:
         assert at(86_400, BLIND).blind.startswith("no answer since 2026-11-01 12:00:20 KST")
 
     def test_a_run_that_is_being_reconciled_shows_its_reason_alone(self):
-        story = "the answer to its start was lost; if no run shows by 12:06:30 KST, it was not started"
+        story = "the answer to its start was lost; it is looked for until 12:06:00 KST, when no run of it can be created any more"
         lost = replace(BLIND, execution=None, is_lost=True, blind_reason=story)
 
         assert at(95, lost).blind == story

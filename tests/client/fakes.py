@@ -71,7 +71,8 @@ def client(fake: FakeServer, now: Callable[[], float] = lambda: NOW, **options: 
     return Client(ACCESS, SECRET, transport=httpx.MockTransport(fake), now=now, **options)
 
 
-BUSY = httpx.Response(429, headers={"retry-after": "1"})
+RATE = {"error": {"errorCode": "420", "message": "Rate Limited", "details": ""}}
+BUSY = httpx.Response(429, json=RATE, headers={"retry-after": "1"})
 DOWN = httpx.Response(503)
 
 

@@ -1,4 +1,5 @@
 import asyncio
+import os
 from email.utils import formatdate
 
 import httpx
@@ -7,7 +8,10 @@ from pydantic import SecretStr
 
 from dataflow_magic import errors
 from dataflow_magic.client import Client, SignedAuth
+from dataflow_magic.models.attempt import ServiceClock
 from tests.client.fakes import ACCESS, CONDITION, DOWN, JOB, NOW, RUN, SECRET, client, server
+
+THIS_PROCESS = f"process {os.getpid()}"
 
 pytestmark = [pytest.mark.anyio, pytest.mark.usefixtures("_no_pauses")]
 
@@ -130,7 +134,7 @@ async def test_each_of_two_requests_refused_at_once_for_the_clock_is_signed_agai
 async def test_the_clock_is_measured_at_the_middle_of_the_request():
     fake = server(refused_at(NOW), JOB)
     seconds = iter([NOW - 400, NOW - 300, NOW, NOW])
-    ours = client(fake, now=lambda: next(seconds))
+    ours = client(fake, now=lambda: next(seconds), steady=lambda: 0.0)
 
     await ours.get_job("J")
 
@@ -156,13 +160,29 @@ async def test_the_newest_response_with_a_date_gives_the_service_s_time():
         httpx.Response(200, json=JOB),
         httpx.Response(200, json=JOB, headers={"date": formatdate(NOW - 9999, usegmt=True), "age": "9759"}),
     )
-    ours = client(fake, now=lambda: NOW)
+    ours = client(fake, now=lambda: NOW, steady=lambda: 77.0)
 
-    assert ours.service_time(NOW) == NOW - 300, "the earliest time at which signatures are accepted"
+    assert ours.service_time(77.0) == NOW - 300, "the earliest time at which signatures are accepted"
+    assert ours.service_time(70.0) == NOW - 307
     for _ in range(3):
         await ours.get_job("J")
-        assert ours.service_time(NOW) == NOW - 240 + 0.5
+        # The header has whole seconds: the time is the middle of one, and the earliest is half of one before.
+        assert ours.service_time(77.0) == NOW - 240
+        assert ours.service_clock == ServiceClock(
+            round((NOW - 239.5) * 1e6), 77_000_000, THIS_PROCESS, 500_000
+        )
     assert ours.clock_offset == 0
+
+
+async def test_the_service_s_time_is_told_by_the_steady_clock_whatever_this_clock_is_set_to():
+    fake = server(httpx.Response(200, json=JOB, headers={"date": formatdate(NOW, usegmt=True)}))
+    wall, steady = [NOW], [50.0]
+    ours = client(fake, now=lambda: wall[0], steady=lambda: steady[0])
+    await ours.get_job("J")
+
+    wall[0], steady[0] = NOW - 7000, 1050.0
+    # Half a second of the header, and a hundred parts per million of the 1000 that passed.
+    assert ours.service_time(1050.0) == pytest.approx(NOW + 1000.5 - 0.5 - 0.1)
 
 
 async def test_a_client_starts_with_the_offset_of_an_earlier_one():

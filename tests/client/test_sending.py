@@ -1,6 +1,8 @@
 import asyncio
+import contextlib
 import logging
 import traceback
+from email.utils import formatdate
 from itertools import count
 
 import httpx
@@ -11,6 +13,7 @@ from pydantic import SecretStr
 from dataflow_magic import errors
 from dataflow_magic.client import Client, SignedAuth
 from dataflow_magic.client.sending import _retry_after, as_curl
+from dataflow_magic.models.attempt import Attempt
 from tests.client.fakes import (
     ACCESS,
     BUSY,
@@ -71,16 +74,16 @@ GARBAGE = {
 
 
 @pytest.mark.parametrize("content", GARBAGE.values(), ids=GARBAGE)
-async def test_a_start_with_garbage_for_a_response_is_certainly_refused_by_six_statuses_alone(content):
+async def test_a_start_with_garbage_for_a_response_is_certainly_refused_by_five_statuses_alone(content):
     ended: dict[int, type[Exception]] = {}
     # Each status once over all kinds of garbage; with each kind those that refuse.
     drawn = range(200 + list(GARBAGE.values()).index(content), 600, len(GARBAGE))
-    for status in {*drawn, 400, 401, 403, 404, 413, 429}:
+    for status in {*drawn, 400, 401, 403, 404, 413}:
         fake = server(httpx.Response(status, content=content))
         with pytest.raises(errors.ServiceError) as caught:
             await client(fake).execute_job("J", CONDITION)
         ended[status] = caught.type
-        assert len(fake.requests) == (4 if status == 429 else 1)
+        assert len(fake.requests) == 1
 
     refused = {status: kind for status, kind in ended.items() if kind is not errors.OutcomeUnknown}
     assert refused == {
@@ -89,7 +92,6 @@ async def test_a_start_with_garbage_for_a_response_is_certainly_refused_by_six_s
         403: errors.NotAllowed,
         404: errors.NotFound,
         413: errors.RequestRejected,
-        429: errors.TooManyRequests,
     }
 
 
@@ -145,7 +147,7 @@ async def test_each_attempt_has_its_own_signature():
     fake = server(BUSY, DOWN, JOB)
     seconds = count(NOW)
 
-    await client(fake, now=lambda: next(seconds)).get_job("J")
+    await client(fake, now=lambda: next(seconds), steady=lambda: 0.0).get_job("J")
 
     sent = [request.headers["x-ncp-apigw-timestamp"] for request in fake.requests]
     signatures = {request.headers["x-ncp-apigw-signature-v2"] for request in fake.requests}
@@ -157,7 +159,7 @@ async def test_each_attempt_has_its_own_signature():
 @pytest.mark.parametrize(
     ("trouble", "kind", "said"),
     [
-        (BUSY, errors.TooManyRequests, "too many requests (429)"),
+        (BUSY, errors.TooManyRequests, "too many requests (429: Rate Limited)"),
         (DOWN, errors.ServiceBroken, "the service failed (503)"),
         (
             httpx.ConnectError,
@@ -212,6 +214,109 @@ async def test_a_start_that_did_not_arrive_is_retried(start, trouble):
     await start(client(fake))
 
     assert len(fake.requests) == 3
+
+
+@pytest.mark.parametrize(
+    "body",
+    [b"", b"<html>slow down", b'{"error":{"errorCode":"429"}}'],
+    ids=["empty", "HTML", "an unknown code"],
+)
+async def test_a_429_that_is_not_the_gateway_s_leaves_the_outcome_of_a_start_unknown(body):
+    fake = server(httpx.Response(429, content=body, headers={"retry-after": "0"}), RUN)
+
+    with pytest.raises(errors.OutcomeUnknown, match="too many requests"):
+        await client(fake).execute_job("J", CONDITION)
+
+    assert len(fake.requests) == 1, "it is not sent again"
+
+
+# Attempts
+
+
+class Log:
+    """Keeps the attempts as they were written and noted."""
+
+    def __init__(self, refuses: int = 0) -> None:
+        self.refuses = refuses
+        self.events: list[tuple[str, int, str]] = []
+        self.attempts: dict[int, Attempt] = {}
+
+    async def write(self, attempt: Attempt) -> None:
+        self.events.append(("write", attempt.number, attempt.outcome))
+        if attempt.number == self.refuses:
+            raise errors.ConfigError("no space left")
+        self.attempts[attempt.number] = attempt
+
+    def note(self, attempt: Attempt) -> None:
+        self.events.append(("note", attempt.number, attempt.outcome))
+        self.attempts[attempt.number] = attempt
+
+
+UNSIGNED = httpx.Response(
+    401, headers={"date": formatdate(NOW + 3600, usegmt=True)}, json={"error": {"errorCode": "200"}}
+)
+
+
+@pytest.mark.parametrize(
+    ("answers", "outcomes"),
+    [
+        ([RUN], ["answered"]),
+        ([httpx.ReadTimeout], ["lost"]),
+        ([httpx.Response(503)], ["lost"]),
+        ([httpx.Response(200, content=b"<html>")], ["answered"]),
+        ([httpx.Response(429)], ["lost"]),
+        ([BUSY, httpx.ConnectError, RUN], ["unsent", "unsent", "answered"]),
+        ([UNSIGNED, RUN], ["unsent", "answered"]),
+        ([UNSIGNED, httpx.ReadError], ["unsent", "lost"]),
+        ([httpx.Response(400)], ["unsent"]),
+    ],
+    ids=[
+        "answered", "timed out", "broken", "answered with garbage", "a 429 of a proxy", "sent again", "signed again",
+        "lost after it was signed again", "refused",
+    ],
+)  # fmt: skip
+async def test_each_attempt_is_written_before_it_is_sent_and_noted_when_it_ended(answers, outcomes):
+    log, fake = Log(), server(*answers)
+
+    with contextlib.suppress(errors.DataflowError):
+        await client(fake).execute_job("J", CONDITION, attempts=log)
+
+    assert [attempt.outcome for attempt in log.attempts.values()] == outcomes
+    assert [number for event, number, _ in log.events if event == "write"] == list(
+        range(1, len(outcomes) + 1)
+    )
+    stamps = [int(request.headers["x-ncp-apigw-timestamp"]) for request in fake.requests]
+    assert [attempt.signed_ms for attempt in log.attempts.values()] == stamps
+
+
+async def test_an_attempt_has_what_was_signed_and_measured():
+    fake = server(UNSIGNED, httpx.ReadTimeout)
+    log, steady = Log(), count(100)
+
+    with pytest.raises(errors.OutcomeUnknown):
+        await client(fake, now=lambda: NOW, steady=lambda: float(next(steady))).execute_job(
+            "J", CONDITION, attempts=log
+        )
+
+    first, second = log.attempts.values()
+    assert (first.signed_ms, first.sent_us) == (round(NOW * 1e3), round(NOW * 1e6))
+    assert (first.sent_steady_us, first.offset_us, first.ended_us) == (100_000_000, None, round(NOW * 1e6))
+    assert (second.signed_ms, second.sent_us) == (round((NOW + 3600.5) * 1e3), round(NOW * 1e6))
+    # Read half a second after the request was sent, of which one took a second; a hundred parts per million for the rest.
+    assert second.offset_us == pytest.approx(3_602_000_000, abs=1_500_000)
+    assert second.uncertainty_us == pytest.approx(1_000_000, abs=1_000)
+    assert second.ended_steady_us is not None
+    assert second.ended_steady_us > second.sent_steady_us
+
+
+async def test_an_attempt_that_cannot_be_written_is_not_sent():
+    fake, log = server(BUSY, RUN), Log(refuses=2)
+
+    with pytest.raises(errors.ConfigError, match="no space left"):
+        await client(fake).execute_job("J", CONDITION, attempts=log)
+
+    assert len(fake.requests) == 1
+    assert [attempt.outcome for attempt in log.attempts.values()] == ["unsent"]
 
 
 @pytest.mark.parametrize(

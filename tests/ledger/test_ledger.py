@@ -25,6 +25,7 @@ from tests.helpers import execution
 from tests.views import run_view
 
 SUBMITTED = datetime(2026, 11, 2, 1, 0, tzinfo=UTC)
+ATTEMPT = Attempt(1, 1_793_581_200_123, 1_793_581_200_123_456, 77_000_000, "boot-1", -1_500_000, 600_000)
 
 
 def a_view(key: str = "k2345678", minutes: int = 0, **fields: Any) -> RunView:
@@ -141,8 +142,8 @@ def test_a_start_of_another_kernel_is_in_flight_until_it_is_answered(ledger, pat
     other.add(a_view("theirs"))
 
     def standing(job_id: str = "job000000001") -> tuple[set[str], set[str], bool]:
-        lost, owned, is_in_flight = ledger.standing("ours", job_id, ["run000000001"])
-        return {record.key for record in lost}, owned, is_in_flight
+        found = ledger.standing("ours", job_id, ["run000000001"])
+        return {record.key for record in found.lost}, found.owned, found.is_in_flight
 
     assert standing() == ({"ours", "theirs"}, set(), True)
     assert standing("job000000002") == (set(), set(), False)
@@ -153,14 +154,37 @@ def test_a_start_of_another_kernel_is_in_flight_until_it_is_answered(ledger, pat
     other.close()
 
 
-def test_an_unclear_start_stays_a_rival_and_one_not_started_does_not(ledger):
-    for key, settled in ("unclear", UNCLEAR), ("not", NOT_STARTED):
-        ledger.add(a_view(key))
-        ledger.update([replace(a_view(key), settled=settled)])
+def test_a_start_that_was_given_up_without_a_run_stays_a_rival(ledger):
+    for minutes, (key, settled) in enumerate((("unclear", UNCLEAR), ("not", NOT_STARTED))):
+        ledger.add(a_view(key, minutes))
+        ledger.update([replace(a_view(key, minutes), settled=settled)])
 
-    lost, _, _ = ledger.standing("", "job000000001", [])
+    assert {record.key for record in ledger.standing("", "job000000001", []).lost} == {"unclear", "not"}
+    assert [record.key for record in ledger.unsettled(0, 9)] == ["not", "unclear"]
+    assert [record.key for record in ledger.unsettled(0, 1)] == ["not"]
+    assert ledger.unsettled(ledger.records()[-1].submitted, 9) == []
 
-    assert [record.key for record in lost] == ["unclear"]
+
+def test_the_standing_of_a_job_has_the_attempts_of_its_lost_starts(ledger, path):
+    ledger.add(a_view("k1"))
+    ledger.keep("k1", [ATTEMPT])
+    path.unlink()
+    ledger.add(a_view("k2"), lambda: [a_view("k1")])
+
+    assert ledger.standing("k2", "job000000001", []).attempts == {"k1": None, "k2": ()}
+
+
+def test_a_start_whose_id_another_run_has_is_named(ledger):
+    started(ledger, "k1", "run000000001")
+    ledger.add(a_view("k2"))
+
+    taken = ledger.update(
+        [replace(a_view("k2"), execution=execution("READY", "run000000001"))], {"k2": [ATTEMPT]}
+    )
+
+    assert taken == {"k2"}
+    assert ledger.attempts(["k2"]) == {"k2": (ATTEMPT,)}
+    assert {record.key: record.run_id for record in ledger.records()} == {"k1": "run000000001", "k2": None}
 
 
 def test_a_dead_kernel_has_nothing_in_flight_and_one_other_claims_its_runs(ledger, path):
@@ -496,9 +520,6 @@ def test_a_ledger_of_version_0_1_opens_with_all_it_knows(path):
 # Attempts
 
 
-ATTEMPT = Attempt(1, 1_793_581_200_123, 1_793_581_200_123_456, 77_000_000, "boot-1", -1_500_000, 600_000)
-
-
 def test_attempts_of_a_start_come_back_in_the_order_of_sending(ledger):
     ledger.add(a_view("k1"))
     second = replace(ATTEMPT, number=2, offset_us=None, uncertainty_us=None)
@@ -540,6 +561,17 @@ def test_how_a_run_was_found_stays_known_when_a_kernel_that_does_not_know_it_wri
 
     (record,) = ledger.records()
     assert (record.status, record.found_by) == ("COMPLETED", "parameters")
+
+
+def test_a_start_that_has_its_run_is_not_adopted_again(ledger):
+    ledger.add(a_view("k1"))
+    named = replace(a_view("k1"), execution=execution("RUNNING", "run000000001"), found_by="user")
+    assert ledger.adopt(named)
+
+    # A look that began before finds the same run, and must not say that it found it.
+    assert not ledger.adopt(replace(named, found_by="parameters"))
+    (record,) = ledger.records()
+    assert record.found_by == "user"
 
 
 def test_the_newest_runs_come_first(ledger):

@@ -1,16 +1,18 @@
 """The writer batches changes, keeps the newest of each run, and tries again what it could not write."""
 
 import asyncio
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from types import MappingProxyType
 
 import pytest
 
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.ledger.ledger import Ledger
 from dataflow_magic.ledger.writer import LedgerWriter
+from dataflow_magic.models.attempt import Attempt
 from dataflow_magic.models.view import RunView
 from tests.helpers import execution
 from tests.views import run_view
@@ -28,13 +30,15 @@ class CountingLedger(Ledger):
         self.updates: list[list[tuple[str, str]]] = []
         self.failures = 0
 
-    def update(self, views: Iterable[RunView]) -> None:
+    def update(
+        self, views: Iterable[RunView], kept: Mapping[str, Iterable[Attempt]] = MappingProxyType({})
+    ) -> set[str]:
         views = list(views)
         self.updates.append([(view.key, view.status) for view in views])
         if self.failures:
             self.failures -= 1
             raise ConfigError("no space left")
-        super().update(views)
+        return super().update(views, kept)
 
     def statuses(self) -> dict[str, str]:
         return {record.key: record.status for record in self.records()}

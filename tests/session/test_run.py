@@ -592,7 +592,9 @@ def test_a_run_that_was_given_up_is_repainted_once(scene):
         run = scene.start("daily_sales")
         run.show()
         scene.may_look.set()
-        eventually(lambda: "it was not started" in notebook.shown[-1].text, "the outcome is painted")
+        eventually(
+            lambda: "no run of it is in the job's list" in notebook.shown[-1].text, "the outcome is painted"
+        )
         eventually(lambda: not paints(run), "the painter has left")
 
         assert run.status == "NOT_STARTED"

@@ -270,7 +270,7 @@ def test_a_waiting_run_matches_neither_of_two_starts_until_its_parameters_are_li
 
     assert two.result(60).parameters == {"$a": "2"}
     assert [each.result(60).status for each in blockers] == ["COMPLETED"] * 4
-    with pytest.raises(OutcomeUnknown, match="it was not started"):
+    with pytest.raises(OutcomeUnknown, match="no run of it is in the job's list as of"):
         one.result(60)
 
 
@@ -290,13 +290,13 @@ def test_a_start_that_never_arrived_is_not_started_once_its_signature_expired(sc
     scene.may_look.clear()
     run = scene.start("daily_sales")
     scene.may_look.set()
-    eventually(lambda: "; if no run shows by " in run.view.blind_reason, "a first look")
+    eventually(lambda: "; it is looked for until " in run.view.blind_reason, "a first look")
 
-    with pytest.raises(OutcomeUnknown, match="the job's list has no such run: it was not started"):
+    with pytest.raises(OutcomeUnknown, match=r"no run of it is in the job's list as of [0-9:]{8} KST"):
         run.result(60)
     assert run.status == "NOT_STARTED"
-    # 90 s within which it was signed, 5 minutes its signature lasts, and the last look began after that.
-    assert 390 <= sum(scene.looks) < 390 + 2 * 1.2 * 15
+    # 5 minutes that its signature lasts, one to carry it out, and two looks began after that.
+    assert 360 <= sum(scene.looks) < 360 + 3 * 1.2 * 30
     assert run in scene.session.runs
 
 
@@ -377,7 +377,7 @@ def test_a_run_whose_start_awaits_its_answer_is_not_adopted_for_a_lost_one(scene
     answer_it.set()
     other.join(60)
 
-    with pytest.raises(OutcomeUnknown, match="the job's list has no such run"):
+    with pytest.raises(OutcomeUnknown, match="no run of it is in the job's list"):
         lost.wait(60)
     assert [run.status for run in scene.session.runs] == ["NOT_STARTED", "RUNNING"]
 
