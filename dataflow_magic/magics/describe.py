@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
+from types import MappingProxyType
 from urllib.parse import quote
 
 from dataflow_magic.client.client import execution_body, execution_query
@@ -63,13 +64,15 @@ def dry_run(request: RunRequest, target: Target, environment: Mapping[str, str],
     return "\n".join([*notes, as_curl(endpoint, path, body, query, access_key)])
 
 
-def describe(target: Target, environment: Mapping[str, str], clock: str = "") -> str:
+def describe(
+    target: Target, environment: Mapping[str, str], more: Mapping[str, str] = MappingProxyType({})
+) -> str:
     """Return the target, its endpoint and the masked access key, one per line.
 
     Parameters
     ----------
-    clock
-        The difference of this machine's clock, empty if it is unknown or small.
+    more
+        Further facts about the target; those that are empty are left out.
     """
     endpoint, access_key = _where(target, environment)
     facts = {"target": f"{target.name} ({target.source})"}
@@ -89,9 +92,7 @@ def describe(target: Target, environment: Mapping[str, str], clock: str = "") ->
     else:
         facts["endpoint"] = endpoint
         facts["access key"] = mask(access_key)
-    if clock:
-        facts["clock"] = clock
-    return in_lines(facts)
+    return in_lines(facts | {name: fact for name, fact in more.items() if fact})
 
 
 def describe_settings(config: Mapping[str, str], environment: Mapping[str, str], configure_file: Path) -> str:

@@ -288,7 +288,8 @@ class DataflowMagic(Magics):
             session.find_run(run).show()
         else:
             target = self._target()
-            print(describe(target, session.environment, session.clock_words(target)))  # noqa: T201
+            facts = {"clock": session.clock_words(target), "held": session.held_words(target)}
+            print(describe(target, session.environment, facts))  # noqa: T201
 
     @line_magic
     @_answering

@@ -250,6 +250,18 @@ class Run:
         text: str = self._tracker.submit(self._read_log(self._view.execution)).result()
         return text
 
+    def poll_soon(self) -> None:
+        """Poll the run soon, also where the service asked for a pause; any thread may call."""
+
+        async def wake() -> None:
+            self._service.wake()
+
+        if not self.is_over:
+            with contextlib.suppress(
+                errors.DataflowError
+            ):  # such as in a forked process, where nothing is polled
+                self._tracker.submit(wake())
+
     # What the watch and the tracker report; on the loop
 
     def seen(self, execution: JobExecution) -> None:
@@ -524,6 +536,7 @@ class Run:
                 status=400,
             )
         await self._service.client.cancel_execution(view.job_id, view.run_id)
+        self._service.wake()
         if not self._view.is_final:
             self._set(replace(self._view, cancel_requested=True, remark=""))
 

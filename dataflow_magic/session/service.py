@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import os
 import threading
@@ -84,6 +85,8 @@ class Service:
         self._next_turn = 0.0
         self._watches: dict[str, tuple[Watch, asyncio.Task[None]]] = {}
         self._refreshing: asyncio.Task[None] | None = None
+        self._woken = asyncio.Event()
+        self._holds: dict[object, str] = {}
         self.client = self._client_at(address)
 
     @property
@@ -109,6 +112,27 @@ class Service:
         if self._refreshing is None or self._refreshing.done():
             self._refreshing = asyncio.get_running_loop().create_task(asyncio.to_thread(self._refresh))
 
+    @property
+    def held(self) -> str:
+        """Why and until when polls or the starts of a sweep are held back; empty where none are. Any thread may read."""
+        return next(iter(tuple(self._holds.values())), "")
+
+    async def hold(self, seconds: float, words: str = "") -> None:
+        """Sleep as long as the service asks, or until `wake`; ``words`` say why and until when."""
+        key = object()
+        if words:
+            self._holds[key] = words
+        try:
+            with contextlib.suppress(TimeoutError):
+                await asyncio.wait_for(self._woken.wait(), seconds)
+        finally:
+            self._holds.pop(key, None)
+
+    def wake(self) -> None:
+        """Try again at once what is held back: the service has answered a request of the user, or the user asks. On the loop."""
+        self._woken.set()
+        self._woken = asyncio.Event()
+
     def follow(self, job_id: str, run_id: str, listener: Listener) -> None:
         """Watch a run until it is over. On the loop."""
         watch, task = self._watches.get(job_id, (None, None))
@@ -119,6 +143,7 @@ class Service:
                 self._pace,
                 clock=asyncio.get_running_loop().time,
                 on_silence=self.refresh,
+                hold=self.hold,
             )
             watch.add(run_id, listener)
             self._watches[job_id] = watch, asyncio.get_running_loop().create_task(watch.follow())

@@ -30,7 +30,7 @@ from dataflow_magic.session.run import Run
 from dataflow_magic.session.service import Service, ServiceAddress, ServicePool
 from dataflow_magic.session.sweep.handle import Sweep
 from dataflow_magic.session.tracker import Tracker
-from dataflow_magic.session.watch import Pace
+from dataflow_magic.session.watch import Pace, held_words
 from dataflow_magic.settings import FindLocal, Target, language, resolve_target
 
 __all__ = ["Session"]
@@ -138,14 +138,15 @@ class Session:
         service = self._services.known(target)
         return clock_words(service.client.clock_offset) if service else ""
 
+    def held_words(self, target: Target) -> str:
+        """Return why and until when a target's service is asked less, as it demanded; empty where it is not."""
+        service = self._services.known(target)
+        return service.held if service else ""
+
     def ask(self, target: Target, question: Callable[[Client], Awaitable[T]]) -> T:
         """Return what a coroutine function returns for the target's client."""
         service = self._connect(target)
-
-        async def ask() -> T:
-            return await question(service.client)
-
-        return self._loop.call(ask())
+        return self._loop.call(_answered(service, lambda: question(service.client)))
 
     def prepare(self, work: Callable[[], object]) -> None:
         """Run `work` on a thread; discard its result and errors."""
@@ -174,7 +175,7 @@ class Session:
         service = self._connect(target)
         sweep = Sweep(request, self._tracker.submit, language=self._language)
         first, job = self._start(request.requests[0], service, sweep.note)
-        sweep.begin(first, lambda each, note: self._tracker.start(each, job, service, note))
+        sweep.begin(first, lambda each, note: self._tracker.start(each, job, service, note), service.hold)
         return sweep
 
     def start_again(self, text: str) -> Run:
@@ -213,7 +214,7 @@ class Session:
             defaults = LOCAL_DEFAULTS if isinstance(objects, FolderObjects) else JobCondition()
             return await publish(service.client, objects, request, seen=seen, defaults=defaults)
 
-        published = self._loop.call(write())
+        published = self._loop.call(_answered(service, write))
         self._remember([published.job])
         return published
 
@@ -247,6 +248,8 @@ class Session:
         if len(names) > 1:
             shown = ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
             raise errors.CellError(f"{len(names)} runs begin with {text!r}: {shown}")
+        if here:
+            here[0].poll_soon()
         return here[0] if here else self._follow_record(there[0])
 
     def attach(self, run_id: str, target: Target, job: JobRef | None = None) -> Run:
@@ -265,7 +268,9 @@ class Session:
             No such run.
         """
         service = self._connect(target)
-        execution, found = self._loop.call(find_run_on(service.client, run_id, job))
+        execution, found = self._loop.call(
+            _answered(service, lambda: find_run_on(service.client, run_id, job))
+        )
         names = self._ledger.secret_names(execution.job_id or found.job_id)
         secrets = {name: Secret.unknown() for name in names}
         view = _view_of_listed(target, service.endpoint, found, execution, secrets)
@@ -398,7 +403,20 @@ class Session:
         self, request: RunRequest, job: Job, service: Service, on_change: Callable[[Run], None] | None
     ) -> Run:
         # An interrupt does not cancel it: the request may have left, and the run must not be lost.
-        return self._loop.submit(self._tracker.start(request, job, service, on_change)).result()
+        start = _answered(service, lambda: self._tracker.start(request, job, service, on_change))
+        try:
+            return self._loop.submit(start).result()
+        except errors.TooManyRequests as error:
+            if error.retry_after is None:
+                raise
+            words = held_words(error, error.retry_after, datetime.now(KST))
+            raise errors.TooManyRequests(
+                words,
+                status=error.status,
+                code=error.code,
+                detail=error.detail,
+                retry_after=error.retry_after,
+            ) from error
 
     def _last_run(self) -> Run:
         if self.runs:
@@ -431,6 +449,13 @@ class Session:
             return language(self.language_choice, self.environment)
         except errors.ConfigError:  # an English card is better than none
             return "en"
+
+
+async def _answered(service: Service, ask: Callable[[], Awaitable[T]]) -> T:
+    """Return what the service answers to the user; what was held back is tried again then."""
+    answer = await ask()
+    service.wake()
+    return answer
 
 
 def _named(text: str, runs: list[Run]) -> list[Run]:

@@ -16,7 +16,7 @@ from typing import Protocol
 from dataflow_magic import errors
 from dataflow_magic.models.wire import KST, ExecutionDelta, JobExecution
 
-__all__ = ["CLOUD_PACE", "LOCAL_PACE", "Pace", "RunReader", "Watch", "next_delay"]
+__all__ = ["CLOUD_PACE", "LOCAL_PACE", "Hold", "Pace", "RunReader", "Watch", "held_words", "next_delay"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,6 +47,16 @@ BATCH = 50
 """Runs of a page that are reported before other tasks of the loop get a turn."""
 REST = 4.0
 """The shortest rest after a poll, as a multiple of its duration, so that polling takes a fifth of the time at most."""
+
+
+Hold = Callable[[float, str], Awaitable[None]]
+"""Sleeps some seconds because the service asks for it; the second argument says why and until when, or is empty."""
+
+
+def held_words(reason: object, seconds: float, now: datetime) -> str:
+    """Return why and until when the service is sent no request."""
+    until = (now + timedelta(seconds=seconds)).astimezone(KST)
+    return f"{reason}; the service asks for no request before {until:%H:%M:%S} KST"
 
 
 class RunReader(Protocol):
@@ -112,6 +122,8 @@ class Watch:
         Called when the service gives no answer about a run.
     sleep, clock, jitter, now
         Seconds asleep, seconds on a steady clock, a number from 0 to 1, and the time of day.
+    hold
+        Sleeps for as long as the service asks, or until the user acts on it; by default `sleep`.
     """
 
     def __init__(
@@ -125,6 +137,7 @@ class Watch:
         jitter: Callable[[], float] = random.random,
         now: Callable[[], datetime] = lambda: datetime.now(KST),
         on_silence: Callable[[], None] = lambda: None,
+        hold: Hold | None = None,
     ) -> None:
         self._reader = reader
         self._job_id = job_id
@@ -134,6 +147,7 @@ class Watch:
         self._jitter = jitter
         self._now = now
         self._on_silence = on_silence
+        self._hold = hold or (lambda seconds, _: sleep(seconds))
         self._live: dict[str, tuple[Listener, float]] = {}
         self._marks: dict[str, int] = {}
         """By run id, the mark of the last list; none where the run must be reported again."""
@@ -169,7 +183,10 @@ class Watch:
             age = now - max(since for _, since in self._live.values())
             retry_after = getattr(error, "retry_after", None)
             delay = next_delay(self._pace, age, self._misses, retry_after, self._jitter(), now - began)
-            await self._rest(delay, wakeable=retry_after is None)
+            if retry_after is None:
+                await self._rest(delay)
+            else:
+                await self._hold(delay, self._reason(error) if retry_after > self._pace.last else "")
 
     async def _poll(self, reader: RunReader) -> errors.DataflowError | None:
         """Poll every active run once; return the error where it failed."""
@@ -180,18 +197,18 @@ class Watch:
             await self._read(reader, unseen)
         except errors.DataflowError as error:
             failed = error
-            reason = str(error) + self._wait_words(getattr(error, "retry_after", None))
+            reason = self._reason(error)
             for run_id in unseen:
                 self._blind(run_id, reason)
         self._misses = 0 if len(unseen) < asked else self._misses + 1
         return failed
 
-    def _wait_words(self, retry_after: float | None) -> str:
-        """Return until when the service holds polling back; empty where that is not for longer than usual."""
+    def _reason(self, error: errors.DataflowError | None) -> str:
+        """Return an error, and until when the service holds polling back where that is for longer than usual."""
+        retry_after = getattr(error, "retry_after", None)
         if retry_after is None or retry_after <= self._pace.last:
-            return ""
-        until = (self._now() + timedelta(seconds=retry_after)).astimezone(KST)
-        return f"; the service asks for no request before {until:%H:%M:%S} KST"
+            return str(error)
+        return held_words(error, retry_after, self._now())
 
     async def _pause(self, refused: RunReader, error: errors.DataflowError) -> None:
         """Poll no more with refused keys until there are others, or the pause is over; `on_silence` may find them."""
@@ -256,9 +273,9 @@ class Watch:
             del self._live[run_id]
         listener.seen(execution)
 
-    async def _rest(self, seconds: float, *, wakeable: bool) -> None:
+    async def _rest(self, seconds: float) -> None:
         """Sleep; end early where a new run is added, which is polled at the pace of a new run."""
-        if not wakeable or seconds <= self._pace.first * 2:
+        if seconds <= self._pace.first * 2:
             await self._sleep(seconds)
             return
         self._long_rest = asyncio.ensure_future(self._sleep(seconds))

@@ -60,6 +60,17 @@ def test_the_cloud_is_described_with_its_source_and_its_masked_key(environment):
     )
 
 
+def test_further_facts_are_listed_unless_they_are_empty(environment):
+    more = {
+        "clock": "",
+        "held": "too many requests (429); the service asks for no request before 12:00:30 KST",
+    }
+
+    assert facts(describe(CLOUD, environment, more)) == facts(describe(CLOUD, environment)) | {
+        "held": more["held"]
+    }
+
+
 def test_a_local_service_that_does_not_run_is_described_and_not_started(environment):
     text = facts(describe(LOCAL, environment))
 

@@ -1,16 +1,30 @@
 """Sweeps: start many runs, wait for them, cancel them, retry those that failed."""
 
 import asyncio
+import re
 import threading
 import time
+from collections.abc import Callable
+from dataclasses import replace
 from typing import Any
 
 import httpx
 import pytest
 
+from dataflow_magic.card.sweep import SWEEP_CARD
+from dataflow_magic.card.sweep.html import sweep_html
+from dataflow_magic.card.sweep.state import SweepState
 from dataflow_magic.cell.run import make_request
-from dataflow_magic.errors import BadParameter, BadState, NotFound, ServiceError, SweepFailed, WaitTimeout
-from dataflow_magic.models.request import SweepRequest
+from dataflow_magic.errors import (
+    BadParameter,
+    BadState,
+    NotFound,
+    ServiceError,
+    SweepFailed,
+    TooManyRequests,
+    WaitTimeout,
+)
+from dataflow_magic.models.request import JobRef, SweepRequest
 from dataflow_magic.models.wire import RunState
 from dataflow_magic.session.sweep.handle import Sweep
 from tests.helpers import Scene, Sent, eventually
@@ -162,6 +176,76 @@ def put_off(scene: Scene, *, seconds: int = 60, times: int = 1000) -> None:
 
 def was_put_off(scene: Scene) -> bool:
     return 0 < len(scene.service.answers) < 1000
+
+
+HELD = re.compile(
+    r"too many requests \(429: no\); the service asks for no request before [0-2]\d:[0-5]\d:[0-5]\d KST"
+)
+
+
+def held_sweep(scene: Scene) -> Sweep:
+    """Return a sweep whose starts but the first are refused for 200 s; what refuses them is removed."""
+    put_off(scene, seconds=200)
+    sweep = sweep_of(scene, "slow", *range(6))
+    eventually(lambda: 1000 - len(scene.service.answers) == 4, "four starts are put off")
+    eventually(lambda: len(sweep._sending._held) == 4, "and wait")
+    scene.service.before_answer = lambda _: None
+    scene.service.answers = []
+    return sweep
+
+
+def test_a_sweep_that_waits_for_the_service_shows_why_and_until_when(scene):
+    sweep = held_sweep(scene)
+    state = sweep.card_state()
+
+    (note,) = state.notes
+    assert HELD.fullmatch(note)
+    assert HELD.fullmatch(scene.session.held_words(scene.local()))
+    for text in (sweep_html(state), SWEEP_CARD.text(state), SWEEP_CARD.line(state)):
+        assert note in text
+    assert state.line_key != replace(state, held="").line_key
+    assert "요청을 보내지" in sweep_state_in(sweep, "ko").notes[0]
+    assert len(scene.service.starts) == 5
+
+
+def sweep_state_in(sweep: Sweep, language: str) -> SweepState:
+    sweep._language = lambda: language
+    return sweep.card_state()
+
+
+ACTIONS: dict[str, Callable[[Scene, Sweep], object]] = {
+    "a start": lambda scene, _: scene.start("slow"),
+    "another sweep": lambda scene, _: sweep_of(scene, "slow", 7),
+    "a cancel": lambda _, sweep: sweep.runs[0].cancel(),
+    "%dataflow_status RUN": lambda scene, sweep: scene.session.find_run(sweep.runs[0].key),
+    "%dataflow_runs --remote": lambda scene, _: scene.session.executions(JobRef("slow"), scene.local()),
+    "%dataflow_jobs": lambda scene, _: scene.session.jobs(scene.local()),
+    "%dataflow_attach RUN": lambda scene, sweep: scene.session.attach(
+        sweep.runs[0].run_id or "", scene.local()
+    ),
+}
+
+
+@pytest.mark.parametrize("action", ACTIONS.values(), ids=ACTIONS)
+def test_the_next_action_of_the_user_is_sent_at_once_and_ends_the_wait(scene, action):
+    sweep = held_sweep(scene)
+
+    action(scene, sweep)
+    sweep.wait_sent()
+
+    assert len(sweep.runs) == 6
+    assert sweep.card_state().notes == ()
+    assert scene.session.held_words(scene.local()) == ""
+
+
+def test_a_start_that_is_refused_as_too_many_says_until_when_and_the_next_is_sent_at_once(scene):
+    refuse(scene, 429, times=1, **{"Retry-After": "200"})
+    with pytest.raises(TooManyRequests, match=HELD) as caught:
+        scene.start("slow")
+    assert caught.value.retry_after == 200.0
+
+    assert scene.start("slow").run_id
+    assert len(scene.service.starts) == 2
 
 
 # Waiting

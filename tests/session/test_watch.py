@@ -259,6 +259,25 @@ async def test_retry_after_is_honoured():
     assert said == {"a": [f"{words} 12:00:30 KST", f"{words} 12:01:00 KST", "COMPLETED"]}
 
 
+async def test_what_the_service_asks_for_is_held_with_why_and_until_when_and_can_be_ended_early():
+    service, time, holds = (
+        FakeService({"a": [BUSY, DOWN, "COMPLETED"]}),
+        FakeTime(),
+        list[tuple[float, str]](),
+    )
+
+    async def hold(seconds: float, words: str) -> None:
+        holds.append((seconds, words))  # and return at once
+
+    watching = watch(service, time, hold=hold)
+    watching.add("a", Heard())
+    await watching.follow()
+
+    asked = "too many requests (429); the service asks for no request before 12:00:30 KST"
+    assert holds == [(30.0, asked)]
+    assert time.naps == [4.0]
+
+
 @pytest.mark.parametrize("error", [errors.TooManyRequests, errors.ServiceBroken])
 async def test_a_wait_no_longer_than_usual_is_not_announced(error):
     service = FakeService({"a": [error("m", status=503, retry_after=10.0), "COMPLETED"]})

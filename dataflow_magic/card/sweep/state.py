@@ -51,6 +51,8 @@ class SweepView:
         Numbers of failed runs that are being started again.
     stopped
         Why the rest is not sent; empty while it is.
+    held
+        Why and until when the next start waits; empty while none does.
     is_over
         Whether nothing more will be known of any run.
     """
@@ -61,6 +63,7 @@ class SweepView:
     retried: tuple[tuple[int, RunView], ...] = ()
     retrying: frozenset[int] = frozenset()
     stopped: str = ""
+    held: str = ""
     is_over: bool = False
 
 
@@ -120,13 +123,15 @@ class SweepState:
     more
         The runs of each state that have no row.
     notes
-        Since when the service gives no answer, that this machine's clock is off, why the rest is not sent.
+        Since when the service gives no answer, that this machine's clock is off, why the rest is not sent, or not yet.
     can_cancel, can_retry
         How many runs a cancel, or a retry, would apply to.
     canceling
         How many live runs have a cancel sent.
     unsent
         How many runs were not sent, or not yet.
+    held
+        Why and until when the next start waits, as a terminal prints a line for each.
     tick
         Seconds from one elapsed time to the next.
     words
@@ -157,12 +162,13 @@ class SweepState:
     tick: float = 1.0
     is_final: bool = False
     kernel_waits: bool = False
+    held: str = ""
     words: Words = ENGLISH
 
     @property
     def line_key(self) -> object:
         """What a terminal prints a new line for when it changes."""
-        return self.counts, self.is_final, bool(self.notes)
+        return self.counts, self.is_final, bool(self.notes), self.held
 
     def timeless(self) -> SweepState:
         """Return the state without what changes as time passes."""
@@ -247,6 +253,7 @@ def sweep_state(
         ),
         canceling=sum(view.cancel_requested for view in table.live),
         unsent=unsent,
+        held=sweep.held,
         words=words,
     )
     if sweep.is_over:
@@ -383,6 +390,8 @@ def _notes(sweep: SweepView, live: list[RunView], words: Words) -> Iterator[str]
     if sweep.stopped:
         reason = words.sentence(fmt.line(sweep.stopped))
         yield (words.not_sent if unsent else words.not_again).format(count=unsent, reason=reason)
+    if sweep.held:
+        yield words.sentence(fmt.line(sweep.held))
     silent = [view for view in live if view.blind_since and view.execution is not None]
     if silent:
         since = min(view.blind_since for view in silent if view.blind_since)

@@ -30,6 +30,7 @@ from dataflow_magic.session.detached import SWEEP_WAY_BACK, Detached
 from dataflow_magic.session.loop import check_process
 from dataflow_magic.session.run import CHANGED, Run
 from dataflow_magic.session.sweep.sending import AT_ONCE, Sending, Start
+from dataflow_magic.session.watch import Hold
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -219,9 +220,9 @@ class Sweep:
 
     # Starting
 
-    def begin(self, first: Run, start: Start) -> None:
-        """Take the first run, which the caller has started, and start the others."""
-        self._sending.begin(first, start)
+    def begin(self, first: Run, start: Start, hold: Hold) -> None:
+        """Take the first run, which the caller has started, and start the others; ``hold`` sleeps as the service asks."""
+        self._sending.begin(first, start, hold)
 
     def note(self, _run: Run) -> None:
         """Record that a run has changed; on the loop."""
@@ -233,15 +234,15 @@ class Sweep:
 
     def _sweep_of(self, numbers: list[int], if_none: str) -> Sweep:
         requests = tuple(self._request.requests[number] for number in numbers)
-        start = self._sending.start
-        if not requests or start is None:
+        start, hold = self._sending.start, self._sending.hold
+        if not requests or start is None or hold is None:
             raise errors.BadState(f"{if_none}; there is nothing to start", status=400)
         sweep = Sweep(SweepRequest(self._request.swept, requests), self._submit, language=self._language)
 
         async def start_first() -> Run:
             return await start(requests[0], sweep.note)
 
-        sweep.begin(self._submit(start_first()).result(), start)
+        sweep.begin(self._submit(start_first()).result(), start, hold)
         return sweep
 
     # Ending
@@ -343,6 +344,7 @@ class Sweep:
             retried=tuple((number, run.view) for number, run in self._sending.retried),
             retrying=self._sending.retrying,
             stopped=self._sending.stopped,
+            held=self._sending.held,
             is_over=is_over,
         )
         words = words_of(self._language())

@@ -4,16 +4,18 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
-import contextlib
 import logging
 from collections import deque
 from collections.abc import Awaitable, Callable, Sequence
+from datetime import datetime
 from typing import Final
 
 from dataflow_magic import errors
 from dataflow_magic.card.painter import Submit
 from dataflow_magic.models.request import RunRequest
+from dataflow_magic.models.wire import KST
 from dataflow_magic.session.run import CHANGED, Run
+from dataflow_magic.session.watch import Hold, held_words
 
 __all__ = ["AT_ONCE", "Sending", "Start"]
 
@@ -48,10 +50,13 @@ class Sending:
         self._submit = submit
         self._changed = changed
         self._start: Start | None = None
+        self._hold: Hold | None = None
         self._runs: dict[int, Run] = {}
         self._retried: list[tuple[int, Run]] = []
         self._queue = deque(range(1, len(requests)))
         self._retrying: set[int] = set()
+        self._held: dict[int, str] = {}
+        """By request that waits until the service accepts it: why and until when."""
         self._stopped = ""
         self._halt = asyncio.Event()
         self._is_active = False
@@ -78,6 +83,16 @@ class Sending:
         return frozenset(self._retrying)
 
     @property
+    def held(self) -> str:
+        """Why and until when the next start waits; empty while none does."""
+        return next(iter(tuple(self._held.values())), "")
+
+    @property
+    def hold(self) -> Hold | None:
+        """Sleeps as long as the service asks; None before `begin`."""
+        return self._hold
+
+    @property
     def unsent(self) -> list[int]:
         """The numbers of requests that were not sent, or not yet."""
         return [number for number in range(len(self._requests)) if number not in self._runs]
@@ -97,9 +112,9 @@ class Sending:
         """Whether nothing more will be known of any run."""
         return not self._is_active and all(run.is_over for run in list(self._runs.values()))
 
-    def begin(self, first: Run, start: Start) -> None:
-        """Take the first run, which the caller has started, and start the others."""
-        self._start = start
+    def begin(self, first: Run, start: Start, hold: Hold) -> None:
+        """Take the first run, which the caller has started, and start the others; ``hold`` sleeps as the service asks."""
+        self._start, self._hold = start, hold
         self._runs[0] = first
         self._send_queue()
 
@@ -162,7 +177,7 @@ class Sending:
         while self._queue:
             number = self._queue.popleft()
             try:
-                run = await self._send(self._requests[number])
+                run = await self._send(number)
             except errors.DataflowError as error:
                 # The requests differ in values alone, so a refusal of one is very likely one of all. Nor do further
                 # requests help a service that cannot be reached.
@@ -174,18 +189,31 @@ class Sending:
             self._runs[number] = run
             self._changed()
 
-    async def _send(self, request: RunRequest) -> Run:
+    async def _send(self, number: int) -> Run:
         """Start one run; retry while the service refuses it as too many, until the sending is stopped."""
         assert self._start is not None  # noqa: S101 - `begin` sets it
         rest = REST
         while True:
             try:
-                return await self._start(request, lambda _: self._changed())
+                return await self._start(self._requests[number], lambda _: self._changed())
             except errors.TooManyRequests as error:
                 # There is room again once runs of this sweep, or of others, are over.
                 pause = rest if error.retry_after is None else max(error.retry_after, LEAST_REST)
-                with contextlib.suppress(TimeoutError):
-                    await asyncio.wait_for(self._halt.wait(), pause)
+                await self._rest(number, error, pause)
                 if self._halt.is_set():
                     raise
                 rest = min(2 * rest, LONGEST_REST)
+
+    async def _rest(self, number: int, error: errors.TooManyRequests, seconds: float) -> None:
+        """Rest before a start is retried, until the sending is stopped or the user acts on the service at the latest."""
+        assert self._hold is not None  # noqa: S101 - `begin` sets it
+        self._held[number] = words = held_words(error, seconds, datetime.now(KST))
+        self._changed()
+        tasks = [asyncio.ensure_future(self._hold(seconds, words)), asyncio.ensure_future(self._halt.wait())]
+        try:
+            await asyncio.wait(tasks, return_when=asyncio.FIRST_COMPLETED)
+        finally:
+            for task in tasks:
+                task.cancel()
+            del self._held[number]
+            self._changed()
