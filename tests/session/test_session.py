@@ -331,13 +331,13 @@ def test_reconciling_continues_once_there_are_valid_keys(scene):
     scene.may_look.clear()
     address = scene.session.target("http://127.0.0.1:7001")
     run = scene.session.start(make_request("daily_sales"), address)
-    scene.service.keys = Keys("another-key-of-it", "another secret")
+    scene.service.keys = Keys("another-key-of-it", "another-secret")
     scene.session.ask(address, lambda _: scene.service.restart())
     scene.may_look.set()
     eventually(lambda: "looking for it failed: signature refused" in run.view.blind_reason, "refused")
     scene.environment |= {
         "DATAFLOW_LOCAL_ACCESS_KEY": "another-key-of-it",
-        "DATAFLOW_LOCAL_SECRET_KEY": "another secret",
+        "DATAFLOW_LOCAL_SECRET_KEY": "another-secret",
     }
 
     assert run.result(60).status == "COMPLETED"
@@ -424,7 +424,7 @@ def test_runs_follow_a_local_service_that_moved(scene):
 
 def test_a_local_service_with_new_keys_at_its_old_address_gets_a_new_client(scene):
     run = scene.start("slow")
-    scene.service.keys = Keys("local-another-key", "another secret")
+    scene.service.keys = Keys("local-another-key", "another-secret")
     scene.session.ask(scene.local(), lambda _: scene.service.restart())
     scene.session.jobs(scene.local())
 
