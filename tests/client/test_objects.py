@@ -7,6 +7,7 @@ import time
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from inspect import signature
 from pathlib import Path
 
 import pytest
@@ -367,6 +368,10 @@ async def test_a_script_that_does_not_end_is_an_error_that_names_the_limit(conte
         await cloud(server, seconds).read("bucket/logs/script")
 
     assert str(caught.value) == f"s3a://bucket/logs/script cannot be read in {server.address}: {over}"
+
+
+async def test_a_call_of_object_storage_may_take_sixty_seconds():
+    assert signature(CloudObjects).parameters["seconds"].default == 60.0
 
 
 async def test_a_tail_is_requested_as_a_range():

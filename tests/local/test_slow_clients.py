@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from inspect import signature
 from pathlib import Path
 from typing import IO, cast
 
@@ -16,6 +17,7 @@ import httpx
 import pytest
 
 from dataflow_magic.local.http.connection import connection_limit
+from dataflow_magic.local.server import serve
 from dataflow_magic.signing import sign
 from tests.local.scripted import eventually
 
@@ -180,6 +182,10 @@ def attack_until(is_over: threading.Event, service: Service, first: Callable[[],
 )
 def test_the_limit_of_connections_leaves_descriptors_for_all_else(descriptors, connections):
     assert connection_limit(descriptors) == connections
+
+
+def test_a_client_has_thirty_seconds_unless_a_test_gives_it_less():
+    assert signature(serve).parameters["client_seconds"].default == 30.0
 
 
 def test_silent_connections_are_closed_and_their_descriptors_return(tmp_path):

@@ -328,6 +328,20 @@ async def test_all_that_spark_writes_is_private(stage):
 
 @pytest.mark.spark
 @pytest.mark.anyio
+async def test_a_script_opens_what_its_user_may_open(stage, tmp_path):
+    (tmp_path / "outside.txt").write_text("read outside")
+    run = stage(f"""
+        import os
+        os.symlink({str(tmp_path / "outside.txt")!r}, "lake/link")
+        print(open("lake/link").read())
+    """)
+
+    assert await run.run() == Outcome("COMPLETED"), run.lines()
+    assert run.lines() == ["read outside"]
+
+
+@pytest.mark.spark
+@pytest.mark.anyio
 async def test_an_uncaught_error_is_the_reason_and_its_traceback_is_logged(stage):
     run = stage(
         """
