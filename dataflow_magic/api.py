@@ -13,6 +13,7 @@ from pydantic import SecretStr
 
 from dataflow_magic.cell.run import make_request
 from dataflow_magic.errors import CellError, ConfigError
+from dataflow_magic.folders import configure_file
 from dataflow_magic.local.launch import attach, default_folder, peek_at
 from dataflow_magic.local.objects.paths import find
 from dataflow_magic.models.marker import Marker
@@ -41,7 +42,7 @@ def get_session() -> Session:
             _sessions.clear()
             _sessions[pid] = Session(
                 os.environ,
-                Path.home() / ".ncloud" / "configure",
+                configure_file(),
                 _attach,
                 find_local=lambda endpoint: peek_at(default_folder(os.environ), endpoint),
             )

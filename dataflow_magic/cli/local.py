@@ -160,9 +160,11 @@ def _serve(options: argparse.Namespace) -> int:
 
     check_installed()
     from dataflow_magic.local.keys import ACCESS_VARIABLE, given_keys
+    from dataflow_magic.local.machine import check_machine
     from dataflow_magic.local.server import serve
     from dataflow_magic.local.spark.runner import SparkRunner
 
+    check_machine()
     keys = given_keys(os.environ)
     contract = Contract(options.contract) if options.contract else contract_of(os.environ)
     folder = _folder(options)

@@ -21,10 +21,9 @@ from statistics import median
 from types import MappingProxyType
 from typing import NamedTuple
 
-import platformdirs
-
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.files import is_locked, try_lock
+from dataflow_magic.folders import user_folder
 from dataflow_magic.ledger.record import RunRecord, parameters_of, record_of
 from dataflow_magic.models.attempt import Attempt
 from dataflow_magic.models.secret import secret_names
@@ -163,11 +162,7 @@ class Standing(NamedTuple):
 
 def ledger_path(environment: Mapping[str, str]) -> Path:
     """Return the path of this user's ledger: in ``$DATAFLOW_MAGIC_HOME``, else in the platform's state folder."""
-    home = environment.get("DATAFLOW_MAGIC_HOME")
-    folder = (
-        Path(home).expanduser() if home else platformdirs.user_state_path("dataflow-magic", appauthor=False)
-    )
-    return folder / "ledger.sqlite3"
+    return user_folder("state", environment) / "ledger.sqlite3"
 
 
 def new_key() -> str:

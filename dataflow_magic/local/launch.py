@@ -11,10 +11,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
-import platformdirs
-
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.files import try_lock
+from dataflow_magic.folders import user_folder
 from dataflow_magic.local.folder import Address, DataFolder
 
 __all__ = ["attach", "cache_folder", "default_folder", "peek", "peek_at"]
@@ -29,17 +28,13 @@ _started: list[subprocess.Popen[bytes]] = []
 
 def default_folder(environment: Mapping[str, str]) -> DataFolder:
     """Return the data folder of this user: ``$DATAFLOW_MAGIC_HOME/local``, else the platform's folder for data."""
-    home = environment.get("DATAFLOW_MAGIC_HOME")
-    base = Path(home).expanduser() if home else platformdirs.user_data_path("dataflow-magic", appauthor=False)
-    return DataFolder(base.resolve() / "local")
+    return DataFolder(user_folder("data", environment) / "local")
 
 
 def cache_folder(environment: Mapping[str, str]) -> Path:
     """Return the folder of files that can be made again: ``$DATAFLOW_MAGIC_HOME/cache``, else the platform's cache folder."""
-    home = environment.get("DATAFLOW_MAGIC_HOME")
-    if home:
-        return Path(home).expanduser().resolve() / "cache"
-    return platformdirs.user_cache_path("dataflow-magic", appauthor=False)
+    folder = user_folder("cache", environment)
+    return folder / "cache" if environment.get("DATAFLOW_MAGIC_HOME") else folder
 
 
 def attach(folder: DataFolder, *, wait_seconds: float = ATTACH_TIMEOUT_SECONDS) -> tuple[Address, int]:
@@ -151,7 +146,7 @@ def _start(folder: DataFolder, wait_seconds: float) -> Address:
             stdin=subprocess.DEVNULL,
             stdout=printed,
             stderr=printed,
-            env={name: value for name, value in os.environ.items() if not _is_private(name)},
+            env=_service_environment(os.environ),
             cwd=folder.path,
             start_new_session=True,  # an interrupt of the kernel must not reach it
         )
@@ -168,6 +163,13 @@ def _start(folder: DataFolder, wait_seconds: float) -> Address:
     raise ConfigError(
         f"the local service ended at its start (code {process.returncode}): {_last_line(folder)}"
     )
+
+
+def _service_environment(inherited: Mapping[str, str]) -> dict[str, str]:
+    kept = {name: value for name, value in inherited.items() if not _is_private(name)}
+    if kept.get("DATAFLOW_MAGIC_HOME"):  # the service has another working folder
+        kept["DATAFLOW_MAGIC_HOME"] = str(user_folder("data", kept))
+    return kept
 
 
 def _is_private(name: str) -> bool:
