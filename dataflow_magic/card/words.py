@@ -90,6 +90,8 @@ class Words:
     what_to_try: str = "What to try"
     cancel: str = "Cancel"
     confirm: str = "Yes, cancel it"
+    found: str = "found by its parameters"
+    confirm_found: str = "Found by its parameters: cancel it?"
     run_again: str = "Run again"
     logs: str = "Logs"
     hide_logs: str = "Hide logs"
@@ -121,6 +123,7 @@ class Words:
     list_all: str = "list all with"
     cancel_all: str = "Cancel all"
     confirm_all: str = "Cancel {runs}?"
+    confirm_all_found: str = "Cancel {runs}, {found} of them found by parameters?"
     retry: str = "Retry failed ({count})"
 
     def duration(self, seconds: int) -> str:
@@ -204,6 +207,8 @@ KOREAN: Final = Words(
     what_to_try="조치 방법",
     cancel="취소",
     confirm="예, 취소합니다",
+    found="파라미터로 찾은 실행",
+    confirm_found="파라미터로 찾은 실행입니다. 취소할까요?",
     run_again="다시 실행",
     logs="로그",
     hide_logs="로그 닫기",
@@ -233,6 +238,7 @@ KOREAN: Final = Words(
     list_all="전체 목록:",
     cancel_all="모두 취소",
     confirm_all="{runs}를 취소할까요?",
+    confirm_all_found="{runs}를 취소할까요? (파라미터로 찾은 실행 {found}개 포함)",
     retry="실패만 다시 실행 ({count})",
 )
 
@@ -294,6 +300,8 @@ JAPANESE: Final = Words(
     what_to_try="対処方法",
     cancel="キャンセル",
     confirm="はい、キャンセルします",
+    found="パラメータで特定した実行",
+    confirm_found="パラメータで特定した実行です。キャンセルしますか?",
     run_again="再実行",
     logs="ログ",
     hide_logs="ログを閉じる",
@@ -323,6 +331,7 @@ JAPANESE: Final = Words(
     list_all="一覧:",
     cancel_all="すべてキャンセル",
     confirm_all="{runs}をキャンセルしますか?",
+    confirm_all_found="{runs}をキャンセルしますか? (パラメータで特定した実行 {found} 件を含む)",
     retry="失敗分を再実行 ({count})",
 )
 

@@ -27,8 +27,13 @@ def _attach() -> LineParser:
 
 
 def _cancel() -> LineParser:
-    parser = LineParser("%dataflow_cancel", "RUN", "Ask the service to cancel a run.")
+    parser = LineParser("%dataflow_cancel", "RUN [--yes]", "Ask the service to cancel a run.")
     parser.add_argument("run", metavar="RUN", type=_not_empty, help=RUN_HELP)
+    parser.add_argument(
+        "--yes",
+        action="store_true",
+        help="also a run that was found by its parameters, which may be somebody else's identical run",
+    )
     return parser
 
 

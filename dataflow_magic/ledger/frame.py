@@ -9,6 +9,7 @@ import numpy as np
 import pandas as pd
 
 from dataflow_magic.ledger.record import RunRecord, parameters_of, record_of
+from dataflow_magic.models.marker import log_path_of
 from dataflow_magic.models.view import RunView
 from dataflow_magic.models.wire import Job
 
@@ -40,6 +41,7 @@ COLUMNS: dict[str, str] = {
     "log_path": "string",
     "trigger_id": "string",
     "workflow_id": "string",
+    "found_by": "string",
     "notebook": "string",
     "key": "string",
 }
@@ -87,6 +89,8 @@ def records_frame(records: Sequence[RunRecord]) -> pd.DataFrame:
         job_id, worker_type, nrn,        string                     as sent
         script_path, log_path,
         trigger_id, workflow_id
+        found_by                         string                     how the run of a lost response was found: ``marker``,
+                                                                    ``parameters``, ``user``; missing otherwise
         notebook                         string                     that started the run, where Jupyter names it
         key                              string                     short id on this machine
         param.*                          string                     one per parameter name without its ``$``, in the
@@ -95,6 +99,11 @@ def records_frame(records: Sequence[RunRecord]) -> pd.DataFrame:
     """
     # By column, not by row: a ledger may have a hundred thousand rows.
     fields = dict(zip(RunRecord._fields, zip(*records, strict=True), strict=True)) if records else {}
+    if records:
+        fields["log_path"] = tuple(
+            map(log_path_of, *(fields[name] for name in ("log_path", "key", "marker")))
+        )
+        fields["found_by"] = tuple(found or None for found in fields["found_by"])
     frame = {
         name: _durations(fields) if name == "duration" else _column(dtype, fields.get(name, ()))
         for name, dtype in COLUMNS.items()

@@ -306,8 +306,9 @@ class DataflowMagic(Magics):
     @_answering
     def dataflow_cancel(self, line: str) -> None:
         """Ask the service to cancel a run."""
-        run = self._session().find_run(_parser("cancel").read(line).run)
-        run.cancel()
+        options = _parser("cancel").read(line)
+        run = self._session().find_run(options.run)
+        run.cancel(sure=options.yes)
         print(f"cancel requested for run {run.run_id} of {run.job}")  # noqa: T201
 
     def _run(self, options: CellOptions, *, silent: bool) -> Run | Sweep | None:

@@ -57,7 +57,7 @@ def marked(request: RunRequest, key: str) -> RunRequest:
     return replace(request, condition=request.condition.model_copy(update={"log_path": path}))
 
 
-def log_path_of(path: str | None, key: str, marker: str) -> str | None:
+def log_path_of(path: str | None, key: str, marker: str | None) -> str | None:
     """Return the log path as sent, of one as asked."""
     if marker != "log-path" or not _bare(path):
         return path

@@ -228,6 +228,11 @@ class RunView:
         return self.execution is not None and is_final(self.execution.status, self.execution.end_date)
 
     @property
+    def is_unsure(self) -> bool:
+        """Whether the run may be somebody else's identical run: it was found by its parameters alone."""
+        return self.found_by == "parameters"
+
+    @property
     def waiting_for(self) -> str:
         """What a run that does not run yet waits for, in words; empty otherwise, and while it is reconciled."""
         if self.execution is None:

@@ -24,7 +24,7 @@ from dataflow_magic.card.presenter import Presenter
 from dataflow_magic.card.run import RUN_CARD
 from dataflow_magic.card.run.reader import Reader
 from dataflow_magic.card.run.state import CardState, card_state
-from dataflow_magic.card.words import words_of
+from dataflow_magic.card.words import ENGLISH, words_of
 from dataflow_magic.client.objects import NoObject
 from dataflow_magic.models.secret import Parameter, is_any_unknown, masked
 from dataflow_magic.models.text import log_lines
@@ -103,7 +103,8 @@ class Run:
         view = self._view
         known = view.run_id or view.key or "(no id yet)", view.job_name, view.target, view.status
         name, job, target, status = map(fmt.short, known)
-        return f"<Run {name} of {job} on {target}: {status}>"
+        found = f", {ENGLISH.found}" if view.is_unsure else ""
+        return f"<Run {name} of {job} on {target}: {status}{found}>"
 
     @property
     def view(self) -> RunView:
@@ -222,17 +223,24 @@ class Run:
         """Wait for the end without blocking, and return or raise as `result`; any event loop may await."""
         return self._await().__await__()
 
-    def cancel(self) -> None:
+    def cancel(self, *, sure: bool = False) -> None:
         """Ask the service to end the run; return once it accepted. The run is over once its state says so.
+
+        Parameters
+        ----------
+        sure
+            Cancel also a run that was found by its parameters: it may be somebody else's identical run.
 
         Raises
         ------
+        CellError
+            The run was found by its parameters, and ``sure`` is not given; nothing was sent.
         BadState
             The run is over already.
         ServiceError
             The service refused the request, or did not answer.
         """
-        self._tracker.submit(self._cancel()).result()
+        self._tracker.submit(self._cancel(sure=sure)).result()
 
     def logs(self) -> str:
         """Return the end of the console log, at most 256 KiB; also while the run is active.
@@ -385,7 +393,7 @@ class Run:
 
     async def _cancel_clicked(self) -> None:
         try:
-            await self._cancel()
+            await self._cancel(sure=True)  # the card's question said how the run was found
         except errors.DataflowError as error:
             logger.warning("cancel of %r: %s", self, error)
             self.set_card_fields(remark=f"the cancel was not accepted: {error}")
@@ -524,7 +532,7 @@ class Run:
             run=self,
         )
 
-    async def _cancel(self) -> None:
+    async def _cancel(self, *, sure: bool) -> None:
         view = self._view
         if view.is_final:
             raise errors.BadState(
@@ -534,6 +542,11 @@ class Run:
             raise errors.BadState(
                 "the service has not returned the run's id yet, so the run cannot be canceled",
                 status=400,
+            )
+        if view.is_unsure and not sure:
+            raise errors.CellError(
+                f"run {view.run_id} of {fmt.short(view.job_name)} was {ENGLISH.found}: somebody else's identical run could be "
+                f"it; if it is yours, %dataflow_cancel {view.run_id} --yes or cancel(sure=True) ends it"
             )
         await self._service.client.cancel_execution(view.job_id, view.run_id)
         self._service.wake()

@@ -20,7 +20,7 @@ from dataflow_magic.card.format import Kind, Row, tick_seconds
 from dataflow_magic.card.look import Look
 from dataflow_magic.card.output import MOST_RETIRED, LiveCard
 from dataflow_magic.card.run import RUN_CARD
-from dataflow_magic.card.run.html import to_html, to_text
+from dataflow_magic.card.run.html import to_html, to_line, to_text
 from dataflow_magic.card.run.state import CardState, card_state
 from dataflow_magic.card.words import words_of
 from dataflow_magic.models.view import KST, Failure, Past, Progress, RunView
@@ -120,6 +120,25 @@ class TestState:
         shown = at(1, view)
 
         assert (shown.state, shown.kind) == (state, kind)
+
+    @pytest.mark.parametrize("view", [RUNNING, READY, COMPLETED, FAILED, BLIND])
+    @pytest.mark.parametrize(
+        ("language", "label"),
+        [
+            ("en", "found by its parameters"),
+            ("ko", "파라미터로 찾은 실행"),
+            ("ja", "パラメータで特定した実行"),
+        ],
+    )
+    def test_a_run_that_was_found_by_its_parameters_is_labelled_so(self, view, language, label):
+        state = at(20, replace(view, found_by="parameters"), words=words_of(language))
+
+        assert label in Read(to_html(state)).text
+        assert label in to_text(state)
+        assert label in to_line(state)
+        for other in ("", "marker", "user"):
+            certain = at(20, replace(view, found_by=other), words=words_of(language))
+            assert label not in to_html(certain) + to_text(certain) + to_line(certain)
 
     @pytest.mark.parametrize(
         ("past", "seconds", "shown", "is_late"),
@@ -651,6 +670,14 @@ class TestLiveCard:
         assert clicks == ["cancel"]
         assert offered(made) == ["Cancelling…", "Run again", "Logs"]
         assert button(made).disabled
+
+    def test_the_cancel_of_a_run_found_by_its_parameters_asks_with_these_words(self, card, made, clicks):
+        card.show(at(12, replace(RUNNING, found_by="parameters")))
+        button(made).click()
+
+        assert offered(made) == ["Keep running", "Found by its parameters: cancel it?"]
+        button(made, CONFIRM).click()
+        assert clicks == ["cancel"]
 
     def test_a_double_click_cancels_nothing(self, card, made, clicks):
         card.show(at(12, RUNNING))

@@ -127,6 +127,16 @@ class TestState:
         assert (canceled.time, canceled.note) == ("1 min 00 s", "")
         assert (completed.time, completed.note) == ("1 min 00 s", "")
 
+    def test_a_row_says_that_its_run_was_found_by_its_parameters(self):
+        found = [
+            run(n, status, found_by="parameters") for n, status in enumerate(["FAILED", "READY", "RUNNING"])
+        ]
+        failed, running, ready = at(9, sweep_view(*found)).rows
+
+        assert failed.note == "found by its parameters · ValueError: no flights"
+        assert running.note == "found by its parameters"
+        assert ready.note == "found by its parameters · waiting for: starting Spark"
+
     def test_nothing_in_a_row_changes_as_time_passes(self):
         assert at(9, MIXED).rows == at(900, MIXED).rows
 
@@ -578,6 +588,16 @@ class TestSweepCard:
         assert clicks == ["cancel"]
         assert buttons(made) == ["Retry failed (1)", "Cancelling…"]
         assert button(made, "Cancel").disabled
+
+    def test_the_question_counts_the_runs_that_were_found_by_their_parameters(self, card, made):
+        found = [run(n, "RUNNING", found_by="parameters") for n in (0, 1)]
+        asked = replace(found[1], cancel_requested=True)
+        card.show(
+            at(9, sweep_view(found[0], asked, run(2, "RUNNING"), run(3, "COMPLETED", found_by="parameters")))
+        )
+        button(made, "Cancel").click()
+
+        assert buttons(made) == ["Cancel 2 runs, 1 of them found by parameters?", "Keep running"]
 
     def test_keep_withdraws_the_confirmation(self, card, made, clicks):
         card.show(at(9, MIXED))

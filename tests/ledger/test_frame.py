@@ -14,7 +14,7 @@ from dataflow_magic.ledger.frame import jobs_frame, runs_frame
 from dataflow_magic.models.view import KST, Failure, RunView
 from dataflow_magic.models.wire import Job, JobCondition
 from tests.helpers import execution
-from tests.views import run_view
+from tests.views import asking, run_view
 
 SUBMITTED = datetime(2026, 11, 2, 1, 0, 0, 123456, tzinfo=UTC)
 DTYPES = {
@@ -36,6 +36,7 @@ DTYPES = {
     "log_path": "string",
     "trigger_id": "string",
     "workflow_id": "string",
+    "found_by": "string",
     "notebook": "string",
     "key": "string",
 }
@@ -94,8 +95,39 @@ def test_a_row_has_the_request_and_the_known_state():
         "script_path",
         "log_path",
         "workflow_id",
+        "found_by",
         "notebook",
     ]
+
+
+def test_a_row_says_how_the_run_of_a_lost_response_was_found():
+    views = [replace(a_view(), found_by=found_by) for found_by in ("parameters", "marker", "user", "")]
+
+    assert list(runs_frame(views)["found_by"].fillna("-")) == ["parameters", "marker", "user", "-"]
+
+
+def test_a_row_has_the_log_path_as_sent():
+    views = [
+        replace(asking(a_view(), condition=JobCondition(log_path=path), marker=marker), key=key)
+        for key, path, marker in [
+            ("abcdefgh", "b/logs/", "off"),
+            ("abcdefgh", "b/logs/", "log-path"),
+            ("zzzzzzzz", "b/logs", "log-path"),
+            ("abcdefgh", "b/logs/", "parameter"),
+            ("abcdefgh", None, "off"),
+        ]
+    ]
+
+    assert list(runs_frame(views)["log_path"].fillna("-")) == [
+        "b/logs/",
+        "b/logs/dataflow-run-abcdefgh/",
+        "b/logs/dataflow-run-zzzzzzzz/",
+        "b/logs/",
+        "-",
+    ]
+    assert [view.sent.condition.log_path or "-" for view in views] == list(
+        runs_frame(views)["log_path"].fillna("-")
+    )
 
 
 def test_times_are_in_korea():

@@ -58,8 +58,7 @@ def test_the_marker_parameter_is_sent_beside_the_block(scene, terminal):
 
 
 def test_each_run_of_a_sweep_has_its_own_marker(scene, terminal):
-    terminal.run("%%dataflow_run slow --marker log-path\nday = each(1, 2, 3)")
-    eventually(lambda: len(scene.session.runs) == 3, "all are sent")
+    terminal.run("%%dataflow_run slow --marker log-path\nday = each(1, 2, 3)").value.wait_sent()
 
     keys = {run.key for run in scene.session.runs}
     assert len(keys) == 3

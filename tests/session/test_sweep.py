@@ -443,7 +443,7 @@ def test_after_the_end_of_all_runs_the_buttons_do_nothing(scene):
     sweep = sweep_of(scene, "mute", 1)
     sweep.wait(60)
     sweep._clicked(sweep._retry())
-    sweep._clicked(sweep._cancel())
+    sweep._clicked(sweep._cancel(sure=True))
     sweep.wait(60)
 
     assert len(scene.service.starts) == 1

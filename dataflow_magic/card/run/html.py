@@ -145,7 +145,9 @@ def to_text(state: CardState) -> str:
 def to_line(state: CardState) -> str:
     """Return the state of the run on one line."""
     return "  ".join(
-        part for part in (state.state, state.job, state.run_id, state.elapsed, state.blind) if part
+        part
+        for part in (state.state, state.job, state.run_id, state.elapsed, state.found, state.blind)
+        if part
     )
 
 
@@ -178,7 +180,7 @@ def _text_lines(state: CardState) -> Iterator[str]:
 
 
 def _notes(state: CardState) -> Iterator[str]:
-    return filter(None, (state.blind, state.clock, state.cancel, state.remark, state.waiting))
+    return filter(None, (state.found, state.blind, state.clock, state.cancel, state.remark, state.waiting))
 
 
 def _shortened(line: str) -> str:

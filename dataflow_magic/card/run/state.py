@@ -62,6 +62,8 @@ class CardState:
         How many parameters are left out of ``parameters``.
     target
         ``local``, ``cloud``, or a profile's name and the host it leads to.
+    found
+        That the run of a lost start was found by its parameters alone, so that it may be somebody else's identical run.
     waiting, blind, clock, cancel, remark
         What the run waits for, since when and why the service gives no answer, that this machine's clock is off, that a
         cancel was sent, the error of the last click.
@@ -101,6 +103,7 @@ class CardState:
     submitted: str
     more_parameters: int = 0
     ended: str = ""
+    found: str = ""
     waiting: str = ""
     blind: str = ""
     clock: str = ""
@@ -169,6 +172,7 @@ def card_state(
         condition=tuple(_condition(view, words)),
         as_of=fmt.clock(now),
         submitted=fmt.day_and_clock(view.submitted_at),
+        found=words.found if view.is_unsure else "",
         remark=words.sentence(fmt.line(view.remark)),
         bar=_bar(view, words),
         past=_past(view, now, words),

@@ -89,7 +89,7 @@ class RunWidgets(Widgets[CardState]):
         cancel = words.keep if is_asking else words.cancelling if is_sent else words.cancel
         self._set(self._cancel, "description", cancel)
         self._set(self._cancel, "disabled", is_sent or not state.can_cancel)
-        self._set(self._confirm, "description", words.confirm)
+        self._set(self._confirm, "description", words.confirm_found if state.found else words.confirm)
         self._set(self._again, "description", words.run_again)
         self._set(self._again, "disabled", not state.run_id)
         self._set(self._logs, "description", words.hide_logs if self._shows_log else words.logs)

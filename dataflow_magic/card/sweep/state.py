@@ -126,6 +126,8 @@ class SweepState:
         Since when the service gives no answer, that this machine's clock is off, why the rest is not sent, or not yet.
     can_cancel, can_retry
         How many runs a cancel, or a retry, would apply to.
+    found
+        How many of those that a cancel would apply to were found by their parameters alone.
     canceling
         How many live runs have a cancel sent.
     unsent
@@ -157,6 +159,7 @@ class SweepState:
     gloss: str = ""
     can_cancel: int = 0
     can_retry: int = 0
+    found: int = 0
     canceling: int = 0
     unsent: int = 0
     tick: float = 1.0
@@ -281,11 +284,13 @@ def _live(
     """Add what only the card of a live sweep shows."""
     seconds = max(0.0, (now - began).total_seconds())
     tick = tick_seconds(seconds)
+    cancelable = [view for view in live if view.run_id is not None and not view.cancel_requested]
     return replace(
         state,
         elapsed=state.words.duration(int(seconds // tick * tick)),
         tick=tick,
-        can_cancel=sum(view.run_id is not None and not view.cancel_requested for view in live),
+        can_cancel=len(cancelable),
+        found=sum(view.is_unsure for view in cancelable),
         kernel_waits=kernel_waits,
     )
 
@@ -323,7 +328,7 @@ def _sweep_row(
         values=tuple(fmt.row(name, fmt.spell(view.parameters.get(name, ""))).value for name in swept),
         run_id=fmt.short(view.run_id or ""),
         time=_time(view, words),
-        note=fmt.cut(_note(view, words, retried=retried), NOTE_LENGTH),
+        note=fmt.cut(" · ".join(filter(None, _notes_of_run(view, words, retried=retried))), NOTE_LENGTH),
         gloss=words.gloss(view.status),
     )
 
@@ -345,6 +350,11 @@ def _time(view: RunView, words: Words) -> str:
     if view.running_since is not None and not view.is_final:
         return words.since.format(time=f"{view.running_since.astimezone(KST):%H:%M:%S}")
     return ""
+
+
+def _notes_of_run(view: RunView, words: Words, *, retried: bool) -> Iterator[str]:
+    yield words.found if view.is_unsure else ""
+    yield _note(view, words, retried=retried)
 
 
 def _note(view: RunView, words: Words, *, retried: bool) -> str:

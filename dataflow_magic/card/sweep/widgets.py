@@ -92,7 +92,8 @@ class SweepWidgets(Widgets[SweepState]):
         if is_canceling:
             cancel = words.cancelling
         elif self._is_asking:
-            cancel = words.confirm_all.format(runs=words.runs(state.can_cancel))
+            question = words.confirm_all_found if state.found else words.confirm_all
+            cancel = question.format(runs=words.runs(state.can_cancel), found=state.found)
         else:
             cancel = words.cancel_all
         self._set(self._cancel, "description", cancel)

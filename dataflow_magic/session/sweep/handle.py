@@ -176,15 +176,20 @@ class Sweep:
         """Wait for all runs to end without blocking, on any loop; as `result`."""
         return self._await().__await__()
 
-    def cancel(self) -> None:
+    def cancel(self, *, sure: bool = False) -> None:
         """Start no more runs and cancel the active ones; returns once the service has answered for each.
+
+        Parameters
+        ----------
+        sure
+            Cancel also runs that were found by their parameters; see `Run.cancel`.
 
         Raises
         ------
         ServiceError
-            The service did not accept every cancel; the message says how many failed.
+            Not every run was canceled; the message says how many, and why the first was not.
         """
-        self._submit(self._cancel()).result()
+        self._submit(self._cancel(sure=sure)).result()
 
     def retry_failed(self) -> Sweep:
         """Start each FAILED run once more and return these runs as a new sweep.
@@ -256,24 +261,24 @@ class Sweep:
                     await run
         return self._results()
 
-    async def _cancel(self) -> None:
+    async def _cancel(self, *, sure: bool) -> None:
         if self.is_sending:
             self._sending.stop("the sweep was canceled")
-            await self._cancel_active()
+            await self._cancel_active(sure=sure)
             # Starts that were under way are over then, and their runs are known.
             await self._sending.join()
-        refusals = await self._cancel_active()
+        refusals = await self._cancel_active(sure=sure)
         if refusals:
             raise errors.ServiceError(f"{len(refusals)} of the runs could not be canceled: {refusals[0]}")
 
-    async def _cancel_active(self) -> list[errors.DataflowError]:
+    async def _cancel_active(self, *, sure: bool) -> list[errors.DataflowError]:
         """Cancel the active runs and return the errors of those that could not be canceled."""
         gate = asyncio.Semaphore(AT_ONCE)
 
         async def cancel(run: Run) -> errors.DataflowError | None:
             async with gate:
                 try:
-                    await asyncio.to_thread(run.cancel)
+                    await asyncio.to_thread(run.cancel, sure=sure)
                 except errors.DataflowError as error:
                     return None if run.is_over else error
                 return None
@@ -353,7 +358,8 @@ class Sweep:
     def _shown(self) -> Painter[SweepState]:
         if self._painter is None:
             actions = Actions(
-                cancel=lambda: self._clicked(self._cancel()), again=lambda: self._clicked(self._retry())
+                cancel=lambda: self._clicked(self._cancel(sure=True)),
+                again=lambda: self._clicked(self._retry()),
             )
             presenter = Presenter(SWEEP_CARD, actions, front_end(current_shell()))
             self._painter = Painter(self, presenter, self._submit)
