@@ -99,6 +99,13 @@ def _add_serving(local: argparse.ArgumentParser) -> None:
         help="Spark setting of every run; repeat it for several",
     )
     local.add_argument(
+        "--jars",
+        action="append",
+        default=[],
+        metavar="FILE,FILE",
+        help="jars on the class path of every run, such as a JDBC driver; those in the folder jars of the data folder are too",
+    )
+    local.add_argument(
         "--memory", default="", metavar="SIZE", help="maximum heap of the driver of a run, such as 2g"
     )
     local.add_argument("--no-warm", action="store_true", help="start no JVM before a run needs it")
@@ -182,7 +189,7 @@ def _serve(options: argparse.Namespace) -> int:
 
 
 def _run_options(given: argparse.Namespace) -> Options:
-    from dataflow_magic.local.options import Options, read_conf, read_memory
+    from dataflow_magic.local.options import Options, read_conf, read_jars, read_memory
 
     of_environment = Options.from_environment(os.environ)
     return Options(
@@ -190,7 +197,9 @@ def _run_options(given: argparse.Namespace) -> Options:
         memory=read_memory(given.memory, "--memory ") if given.memory else of_environment.memory,
         master=given.master or of_environment.master,
         conf={**of_environment.conf, **read_conf(given.conf, "--conf ")},
-    )
+        jars=(*of_environment.jars, *read_jars(",".join(given.jars), "--jars ")),
+        java=of_environment.java,
+    ).checked()
 
 
 def _status(options: argparse.Namespace) -> int:

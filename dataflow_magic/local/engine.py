@@ -53,7 +53,7 @@ class Runner(Protocol):
         cancel
             Set when the run is to end early.
         waiting
-            Called before the script starts, with what the run waits for.
+            Called with what the run waits for, also after its script has started; with an empty text when that is over.
         started
             Awaited once, right before the script starts: a script that this does not store could start again after a kill of
             the service. The script must not start when it raises.
@@ -163,11 +163,13 @@ class Engine:
         )
 
     def waiting_for(self, run: StoredRun) -> str:
-        """Return what a READY run waits for, as text for people; empty for other runs. Any thread may call it."""
-        if run.status != RunState.READY:
+        """Return what a live run waits for, as text for people; empty where it waits for nothing. Any thread may call it."""
+        if run.status not in {RunState.READY, RunState.RUNNING}:
             return ""
         if active := self._active.get(run.run_id):
             return active.waiting_for
+        if run.status == RunState.RUNNING:
+            return ""
         if len(self._active) >= self._slots:
             return f"a free slot: the local service runs {self._slots} at a time"
         limit = run.max_concurrent_runs
@@ -209,7 +211,7 @@ class Engine:
                 self._spec(run, work),
                 cancel=active.cancel,
                 waiting=active.wait_for,
-                started=lambda: self._note_started(run.run_id),
+                started=lambda: self._note_started(run.run_id, active),
             )
         except asyncio.CancelledError:
             is_canceled = active.cancel.is_set()
@@ -240,7 +242,8 @@ class Engine:
         else:
             event(logger, "a run has ended", runId=run.run_id, jobId=run.job_id, state=outcome.state)
 
-    async def _note_started(self, run_id: str) -> None:
+    async def _note_started(self, run_id: str, active: _Active) -> None:
+        active.wait_for("")  # before it is RUNNING, so that no answer says what it waited for until now
         if not await asyncio.to_thread(self._store.move, run_id, RunState.RUNNING):
             raise NotToStart
         event(logger, "a run's script starts", runId=run_id)

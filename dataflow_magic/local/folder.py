@@ -65,6 +65,11 @@ class DataFolder:
         return self.path / "warm"
 
     @property
+    def jars(self) -> Path:
+        """Jars that the user puts on the class path of every run; need not exist."""
+        return self.path / "jars"
+
+    @property
     def log(self) -> Path:
         """The service's own log, JSON lines."""
         return self.path / "service.log"

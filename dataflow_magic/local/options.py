@@ -2,22 +2,45 @@
 
 from __future__ import annotations
 
+import os
 import re
 import shlex
+import zipfile
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import StrEnum
+from pathlib import Path
 from typing import Self
 
 from dataflow_magic.errors import ConfigError
 
-__all__ = ["CONTRACT_VARIABLE", "Contract", "Options", "contract_of", "read_conf", "read_memory"]
+__all__ = ["CONTRACT_VARIABLE", "Contract", "Options", "contract_of", "read_conf", "read_jars", "read_memory"]
 
 CONTRACT_VARIABLE = "DATAFLOW_LOCAL_CONTRACT"
 SET_BY_THE_SERVICE = frozenset(
     {"spark.master", "spark.app.name", "spark.eventLog.dir", "spark.eventLog.enabled"}
 )
 """Spark settings the service sets for each run."""
+REFUSED = {
+    "spark.jars.packages": "it downloads at each start; download the jars once and give them with --jars",
+    "spark.jars.repositories": "it serves spark.jars.packages, which is refused; give jars with --jars",
+    "spark.jars.excludes": "it serves spark.jars.packages, which is refused; give jars with --jars",
+    "spark.jars.ivy": "it serves spark.jars.packages, which is refused; give jars with --jars",
+    "spark.jars.ivySettings": "it serves spark.jars.packages, which is refused; give jars with --jars",
+    "spark.driver.extraClassPath": "give jars with --jars",
+    "spark.driver.extraLibraryPath": "write -Djava.library.path=... in spark.driver.extraJavaOptions",
+    "spark.driver.userClassPathFirst": "Spark's jars come first here",
+    "spark.submit.deployMode": "each driver is a process of the service",
+    "spark.pyspark.python": "scripts run with the service's own Python",
+    "spark.pyspark.driver.python": "scripts run with the service's own Python",
+    "spark.remote": "Spark Connect is not supported",
+    "spark.api.mode": "Spark Connect is not supported",
+}
+"""Settings that only spark-submit reads, or that a run here cannot follow, and why."""
+JAVA_OPTIONS = ("spark.driver.defaultJavaOptions", "spark.driver.extraJavaOptions")
+LEAST_MEMORY_MB = 466
+"""Of a heap: Spark refuses one below 471,859,200 bytes (UnifiedMemoryManager), and Java's serial collector keeps a 30th
+of it for itself. Found with Java 17 and 25."""
 
 
 class Contract(StrEnum):
@@ -59,18 +82,24 @@ class Options:
         Cluster that takes the runs, as ``spark-submit --master`` takes it; empty is this machine.
     conf
         Spark settings of every run; they win over those the service sets itself.
+    jars
+        Jars on the class path of every run, after Spark's own.
+    java
+        Options of every run's Java.
     """
 
     warm: bool = True
     memory: str = ""
     master: str = ""
     conf: Mapping[str, str] = field(default_factory=dict)
+    jars: tuple[Path, ...] = ()
+    java: tuple[str, ...] = ()
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> Self:
-        """Return the options that ``DATAFLOW_LOCAL_WARM``, ``_MEMORY``, ``_MASTER`` and ``_CONF`` give.
+        """Return the options that ``DATAFLOW_LOCAL_WARM``, ``_MEMORY``, ``_MASTER``, ``_CONF`` and ``_JARS`` give.
 
-        ``_CONF`` is split into words as a shell does it.
+        ``_CONF`` is split into words as a shell does it, ``_JARS`` at commas.
 
         Raises
         ------
@@ -92,7 +121,87 @@ class Options:
             memory=read_memory(memory, "DATAFLOW_LOCAL_MEMORY=") if memory else "",
             master=env.get("DATAFLOW_LOCAL_MASTER", "").strip(),
             conf=read_conf(words, "DATAFLOW_LOCAL_CONF: "),
+            jars=read_jars(env.get("DATAFLOW_LOCAL_JARS", ""), "DATAFLOW_LOCAL_JARS: "),
+        ).checked()
+
+    def checked(self) -> Self:
+        """Return the options with those settings of `conf` in their places that Java must know when it starts.
+
+        Raises
+        ------
+        ConfigError
+            A setting cannot take effect, two contradict each other, or the master is none that runs go to.
+        """
+        conf = dict(self.conf)
+        for name in conf:
+            if reason := REFUSED.get(name):
+                raise ConfigError(f"{name} has no effect on the local service: {reason}")
+        if self.master and not re.match(r"(spark://|k8s://|yarn$|local($|\[|-cluster\[))", self.master):
+            raise ConfigError(
+                f"runs cannot go to the master {self.master}: "
+                + (
+                    "Spark Connect is not supported"
+                    if self.master.startswith("sc://")
+                    else "it is none of Spark's"
+                )
+                + "; give spark://host:port, yarn, k8s://host:port, or none for this machine"
+            )
+        memory = self.memory
+        if wanted := conf.pop("spark.driver.memory", ""):
+            memory = read_memory(_java_memory(wanted), "spark.driver.memory=")
+            if self.memory and _megabytes(self.memory) != _megabytes(memory):
+                raise ConfigError(
+                    f"spark.driver.memory is {wanted} and the memory of a run {self.memory}: give one"
+                )
+        java = tuple(word for name in JAVA_OPTIONS for word in _words(name, conf.pop(name, "")))
+        if heap := next((word for word in java if re.match("-Xm[xs]", word)), ""):
+            raise ConfigError(f"spark.driver.extraJavaOptions has {heap}: give the heap with --memory")
+        jars = read_jars(conf.pop("spark.jars", ""), "spark.jars: ")
+        return replace(
+            self,
+            memory=memory,
+            conf=conf,
+            jars=tuple(dict.fromkeys((*self.jars, *jars))),
+            java=tuple(dict.fromkeys((*self.java, *java))),
         )
+
+
+def _words(name: str, text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise ConfigError(f"{name} cannot be split into words ({error}); check its quotes") from None
+
+
+def _java_memory(text: str) -> str:
+    """Return an amount of memory of Spark as Java writes it: Spark also takes ``2gb``, and ``512`` as megabytes."""
+    found = re.fullmatch(r"([0-9]+)(?:([kmgt])b?)?", text.strip(), re.IGNORECASE)
+    return text if found is None else f"{found[1]}{(found[2] or 'm').lower()}"
+
+
+def _megabytes(memory: str) -> float:
+    return int(memory[:-1]) * 1024.0 ** ("kmgt".index(memory[-1].lower()) - 1)
+
+
+def read_jars(text: str, where: str = "") -> tuple[Path, ...]:
+    """Return the absolute paths of jars, given with commas between them.
+
+    Raises
+    ------
+    ConfigError
+        One is no jar on this machine, or Java cannot take its path; the message begins with ``where``.
+    """
+    jars = []
+    for word in filter(None, map(str.strip, text.split(","))):
+        jar = Path(word.removeprefix("file://")).expanduser().absolute()
+        if not jar.is_file() or not zipfile.is_zipfile(jar):
+            raise ConfigError(f"{where}{word} is no jar on this machine; give the path of one")
+        if os.pathsep in str(jar):
+            raise ConfigError(
+                f"{where}Java cannot read {jar}, because of {os.pathsep!r} in its path; move the jar"
+            )
+        jars.append(jar)
+    return tuple(jars)
 
 
 def read_memory(text: str, where: str = "") -> str:
@@ -101,10 +210,12 @@ def read_memory(text: str, where: str = "") -> str:
     Raises
     ------
     ConfigError
-        It is not one; the message begins with ``where``.
+        It is not one, or less than Spark needs; the message begins with ``where``.
     """
-    if not re.fullmatch(r"[1-9][0-9]*[kmg]", text, re.IGNORECASE):
+    if not re.fullmatch(r"[1-9][0-9]*[kmgt]", text, re.IGNORECASE):
         raise ConfigError(f"{where}{text} is not an amount of memory; write it like 2g or 800m")
+    if _megabytes(text) < LEAST_MEMORY_MB:
+        raise ConfigError(f"{where}{text} is too little: Spark needs a heap of at least {LEAST_MEMORY_MB}m")
     return text
 
 

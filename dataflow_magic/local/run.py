@@ -45,6 +45,8 @@ class RunSpec:
         Spark settings that win over those a run gets by itself: of the shared catalog, of a cluster.
     master
         Address of the cluster the run goes to; empty is this machine.
+    jars
+        Jars on the run's class path, after Spark's own.
     """
 
     run_id: str
@@ -59,6 +61,7 @@ class RunSpec:
     is_long: bool = False
     settings: Mapping[str, str] = field(default_factory=dict)
     master: str = ""
+    jars: tuple[Path, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)

@@ -234,11 +234,13 @@ class RunView:
 
     @property
     def waiting_for(self) -> str:
-        """What a run that does not run yet waits for, in words; empty otherwise, and while it is reconciled."""
+        """What a live run waits for, in words; empty where it waits for nothing, and while it is reconciled."""
         if self.execution is None:
             return "" if self.settled or self.is_lost else WAITS_FOR_ANSWER
         if self.status == RunState.READY:
             return self.execution.status_detail or WAITS_FOR_START
+        if self.status == RunState.RUNNING and not self.is_final:
+            return self.execution.status_detail or ""
         return ""
 
     def elapsed_seconds(self, now: datetime) -> float:

@@ -6,6 +6,7 @@ import os
 import re
 import subprocess
 import sys
+import zipfile
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime, timedelta
@@ -336,6 +337,17 @@ def test_a_wrong_setting_is_refused_before_the_service_starts(folder, capsys, op
 
     assert capsys.readouterr().err == f"dataflow-magic: {complaint}\n"
     assert not folder.path.exists()
+
+
+def test_jars_of_the_command_line_join_those_of_the_environment(monkeypatch, tmp_path):
+    jars = [tmp_path / f"{name}.jar" for name in "abc"]
+    for jar in jars:
+        with zipfile.ZipFile(jar, "w") as archive:
+            archive.writestr("x", "")
+    monkeypatch.setenv("DATAFLOW_LOCAL_JARS", str(jars[0]))
+    given = _parser().parse_args(["local", "--jars", f"{jars[1]},{jars[2]}", "--jars", str(jars[0])])
+
+    assert _run_options(given).jars == tuple(jars)
 
 
 def test_the_command_line_overrides_the_environment(monkeypatch):

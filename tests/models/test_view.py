@@ -29,12 +29,13 @@ def test_a_run_without_an_answer_is_being_submitted():
     [
         ("READY", None, "the service to start it"),
         ("READY", "2 runs of this job", "2 runs of this job"),
-        ("RUNNING", "x", ""),
-        ("COMPLETED", None, ""),
+        ("RUNNING", "a worker of spark://h:7077", "a worker of spark://h:7077"),
+        ("RUNNING", None, ""),
+        ("COMPLETED", "x", ""),
         ("QUEUED", None, ""),
     ],
 )
-def test_only_a_waiting_run_waits_for_something(status, detail, waiting_for):
+def test_only_a_live_run_waits_for_something(status, detail, waiting_for):
     assert view(status, status_detail=detail).waiting_for == waiting_for
 
 

@@ -242,7 +242,7 @@ def execution_response(run: StoredRun, now: datetime, waiting_for: str = "") -> 
     Parameters
     ----------
     waiting_for
-        What a READY run waits for. It becomes ``statusDetail``, like the reason of a failed run.
+        What a live run waits for. It becomes ``statusDetail``, like the reason of a failed run.
     """
     end = run.ended or now
     more = {

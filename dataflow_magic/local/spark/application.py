@@ -17,7 +17,7 @@ from pathlib import Path
 from dataflow_magic.files import InvalidKey, is_inside, object_path
 from dataflow_magic.local.objects.paths import log_key
 from dataflow_magic.local.run import Outcome, RunSpec
-from dataflow_magic.local.spark.java import Java
+from dataflow_magic.local.spark.java import Java, missing_charset
 from dataflow_magic.local.spark.jvm import (
     JvmGateway,
     NoSpark,
@@ -30,6 +30,7 @@ from dataflow_magic.local.spark.jvm import (
     spark_home,
     stop_spark,
 )
+from dataflow_magic.local.spark.log_copy import copy_lines
 from dataflow_magic.local.spark.log_limit import limit_logs
 from dataflow_magic.local.spark.process_group import ProcessGroup
 from dataflow_magic.local.spark.script import (
@@ -47,6 +48,7 @@ from dataflow_magic.local.spark.settings import (
     is_here,
     spark_settings,
 )
+from dataflow_magic.local.spark.workers import report_missing_workers
 
 __all__ = ["run_application"]
 
@@ -60,6 +62,7 @@ class _Plan:
     """A run's files, folders and settings, complete before a process starts."""
 
     spec: RunSpec
+    java: Java
     script: StagedScript
     logs: Path
     home: Path
@@ -106,7 +109,8 @@ async def run_application(
     cancel
         Set it to stop the run: SIGTERM to the process group, SIGKILL after five seconds.
     waiting
-        Called with the text of what the run waits for, before its script runs.
+        Called with the text of what the run waits for: before its script runs, and while a cluster gives it no worker.
+        Called with an empty text when that is over.
     started
         Awaited once, right before the script's process starts, which it does not when this raises.
     options
@@ -123,13 +127,13 @@ async def run_application(
     group = warm.group if warm else None
     plan: _Plan | None = None
     try:
-        plan = _plan(replace(spec, objects=spec.objects.absolute(), work=spec.work.absolute()))
+        plan = _plan(replace(spec, objects=spec.objects.absolute(), work=spec.work.absolute()), java)
         if warm is not None and not await _adopt(warm, plan):
             await warm.group.end()
             warm = group = None
         group = group or ProcessGroup(plan.spec.work)
-        gateway = warm or await _launch(plan, group, java, options, cancel=cancel, waiting=waiting)
-        return await _supervise(plan, gateway, cancel=cancel, started=started)
+        gateway = warm or await _launch(plan, group, options, cancel=cancel, waiting=waiting)
+        return await _supervise(plan, gateway, cancel=cancel, waiting=waiting, started=started)
     except (InvalidKey, ScriptProblem) as problem:
         return _failed(str(problem))
     except OSError as error:
@@ -143,7 +147,7 @@ async def run_application(
             await asyncio.to_thread(_close_to_others, plan.logs / "events")
 
 
-def _plan(spec: RunSpec) -> _Plan:
+def _plan(spec: RunSpec, java: Java) -> _Plan:
     """Check everything that can fail without a process, and make the folders."""
     script = find_script(spec.objects, spec.script_path, spec.job_name)
     object_path(
@@ -171,7 +175,7 @@ def _plan(spec: RunSpec) -> _Plan:
     staged = stage_script(script, spec.parameters, spec.work / "script")
     python_path = _stage_modules(script, spec, settings)
     (logs / "events").mkdir(parents=True, exist_ok=True)
-    return _Plan(spec, staged, logs, home, settings, python_path)
+    return _Plan(spec, java, staged, logs, home, settings, python_path)
 
 
 def _stage_modules(script: Path, spec: RunSpec, settings: dict[str, str]) -> str:
@@ -205,14 +209,15 @@ async def _adopt(warm: JvmGateway, plan: _Plan) -> bool:
 async def _launch(
     plan: _Plan,
     group: ProcessGroup,
-    java: Java,
     options: Sequence[str],
     *,
     cancel: asyncio.Event,
     waiting: Callable[[str], None],
 ) -> JvmGateway:
     waiting("starting Spark")
-    command = gateway_command(java, plan.home, options, plan.settings)
+    command = gateway_command(
+        plan.java, plan.home, options, plan.settings, [str(jar) for jar in plan.spec.jars]
+    )
     try:
         gateway = await launch_gateway(
             command,
@@ -231,7 +236,25 @@ async def _launch(
 
 
 async def _supervise(
-    plan: _Plan, gateway: JvmGateway, *, cancel: asyncio.Event, started: Callable[[], Awaitable[None]]
+    plan: _Plan,
+    gateway: JvmGateway,
+    *,
+    cancel: asyncio.Event,
+    waiting: Callable[[str], None],
+    started: Callable[[], Awaitable[None]],
+) -> Outcome:
+    # What the JVM prints belongs to the script's output, as on the console of spark-submit; not what it printed before.
+    async with copy_lines(plan.jvm_log, plan.console_log):
+        return await _run_script(plan, gateway, cancel=cancel, waiting=waiting, started=started)
+
+
+async def _run_script(
+    plan: _Plan,
+    gateway: JvmGateway,
+    *,
+    cancel: asyncio.Event,
+    waiting: Callable[[str], None],
+    started: Callable[[], Awaitable[None]],
 ) -> Outcome:
     last_words = gateway.folder / "last_words"
     if cancel.is_set():
@@ -251,18 +274,22 @@ async def _supervise(
         )
     except (OSError, ValueError) as error:
         raise _Ended(_failed(f"the script did not start: {_in_one_line(error)}")) from error
-    limiting = asyncio.ensure_future(limit_logs((plan.console_log, plan.jvm_log)))
+    beside = [asyncio.ensure_future(limit_logs((plan.console_log, plan.jvm_log)))]
+    if plan.spec.master:
+        workers = report_missing_workers(plan.logs / "events", plan.spec.master, waiting)
+        beside.append(asyncio.ensure_future(workers))
     try:
         stopped = await _until_ended(script, cancel=cancel, timeout_seconds=plan.spec.timeout_seconds)
     finally:
-        limiting.cancel()
+        for task in beside:
+            task.cancel()
     if stopped is not None:
         await gateway.group.terminate()
         return stopped
     if await _stops_spark(gateway) and script.returncode == 0:
         return Outcome("COMPLETED")  # the caller kills the JVM: its own shutdown would take half a second
     await gateway.group.close()
-    return _outcome_of(script, gateway.process, last_words)
+    return _outcome_of(plan.java, script, gateway.process, last_words)
 
 
 async def _stops_spark(gateway: JvmGateway) -> bool:
@@ -274,7 +301,7 @@ async def _stops_spark(gateway: JvmGateway) -> bool:
     return False
 
 
-def _outcome_of(script: Process, jvm: Process, last_words: Path) -> Outcome:
+def _outcome_of(java: Java, script: Process, jvm: Process, last_words: Path) -> Outcome:
     # A JVM that is asked to end exits with 0. With any other code it ended first, and caused the script's error.
     if (script.returncode or 0) > 0 and jvm.returncode not in (0, None):
         return _failed(f"Spark's JVM {end_of(jvm)} during the run (see jvm.log)")
@@ -282,7 +309,7 @@ def _outcome_of(script: Process, jvm: Process, last_words: Path) -> Outcome:
         return Outcome("COMPLETED")
     with suppress(OSError):
         if reason := last_words.read_text("utf-8"):
-            return _failed(reason)
+            return _failed(reason + missing_charset(reason, java))
     return _failed(f"the script {end_of(script)}")
 
 

@@ -127,7 +127,7 @@ def gateway_command(
     settings
         Spark's settings; `set_properties` sets them in a JVM that runs.
     class_path
-        Folders, added after Spark's jars: before them they would make the archive of classes useless.
+        Folders and jars, added after Spark's jars: before them they would make the archive of classes useless.
     """
     return [
         str(java.executable),

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import os
+import re
 from collections.abc import Awaitable, Callable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
@@ -36,6 +37,7 @@ from dataflow_magic.local.spark.on_demand import OnDemand
 from dataflow_magic.local.spark.process_group import ProcessGroup, end_strays
 from dataflow_magic.local.spark.settings import (
     QUICK_START,
+    STACK,
     cluster_settings,
     hadoop_settings,
     is_here,
@@ -67,6 +69,7 @@ _SMALL = {
 }
 _MODESTLY = ("nice", "-n", "19")  # runs may be active meanwhile
 # The heap shrinks after the warm-up: an idle JVM holds 350 MB, not 430.
+_CHOOSES_COLLECTOR = re.compile(r"-XX:\+Use\w+GC$")
 _IDLE = ("-Xms32m", "-XX:MinHeapFreeRatio=10", "-XX:MaxHeapFreeRatio=20")
 
 
@@ -90,6 +93,8 @@ class SparkRunner:
 
     def __init__(self, folder: DataFolder, cache: Path, options: Options) -> None:
         self._objects = folder.objects
+        self._jars = folder.jars
+        self._warm_jars: tuple[Path, ...] = ()
         self._work = folder.warm
         self._places = (folder.runs, folder.warm)
         self._archives = ServiceArchives(cache)
@@ -136,9 +141,13 @@ class SparkRunner:
             return Outcome(RunState.FAILED, reason)
         if reason := await self._no_cluster(waiting):
             return Outcome(RunState.FAILED, reason)
-        spec = replace(spec, settings=self._settings(spec.workers), master=self._options.master)
+        jars = await asyncio.to_thread(self._run_jars)
+        spec = replace(spec, settings=self._settings(spec.workers), master=self._options.master, jars=jars)
         with self._pool.busy():
             warm = None if spec.is_long else await self._pool.take(cancel)
+            if warm is not None and self._warm_jars != jars:  # the user changed them after it started
+                await _discard(warm)
+                warm = None
             try:
                 return await run_application(
                     replace(spec, work=warm.folder) if warm else spec,
@@ -146,7 +155,7 @@ class SparkRunner:
                     cancel=cancel,
                     waiting=waiting,
                     started=started,
-                    options=await asyncio.to_thread(self._java_options, java, is_long=spec.is_long),
+                    options=await asyncio.to_thread(self._run_options, java, is_long=spec.is_long),
                     warm=warm,
                 )
             finally:
@@ -160,6 +169,8 @@ class SparkRunner:
         return {
             **self._catalog.settings(self._metastore.port),
             **(cluster_settings(master, workers) if master else {}),
+            # Java has it already; Spark's own pages and the check of a script's settings read it here.
+            **({"spark.driver.memory": self._options.memory} if self._options.memory else {}),
             **self._options.conf,
         }
 
@@ -177,15 +188,23 @@ class SparkRunner:
                 return ""
         return f"no Spark master answers at {self._options.master}: start it, or start the service with another --master"
 
-    def _java_options(self, java: Java, *, is_long: bool) -> list[str]:
+    def _run_jars(self) -> tuple[Path, ...]:
+        return (*self._options.jars, *sorted(self._jars.glob("*.jar")))
+
+    def _run_options(self, java: Java, *, is_long: bool) -> list[str]:
+        """Return Java's options for a run; the user's come last and win."""
+        given = self._options.java
+        options = [STACK] if is_long else self._java_options(java)
+        if any(_CHOOSES_COLLECTOR.match(option) for option in given):
+            options = [STACK, QUICK_START[0]]  # two collectors are an error, and the archive is made for one
         memory = [f"-Xmx{self._options.memory}"] if self._options.memory else []
-        if is_long:
-            return memory
+        return [*memory, *options, *given]
+
+    def _java_options(self, java: Java) -> list[str]:
         try:
-            archive = self._archives.options(java, spark_home())
+            return [*QUICK_START, *self._archives.options(java, spark_home())]
         except NoSpark:
-            return memory  # the run reports that PySpark is missing
-        return [*memory, *QUICK_START, *archive]
+            return []  # the run reports that PySpark is missing
 
     async def _check_archive(self, java: Java, folder: Path) -> None:
         with suppress(NoSpark):
@@ -193,7 +212,7 @@ class SparkRunner:
 
     async def _start_metastore(self) -> tuple[JvmGateway, int]:
         java, home, port = await _java(), spark_home(), free_port()
-        options = [*await asyncio.to_thread(self._java_options, java, is_long=False), *_IDLE]
+        options = [*await asyncio.to_thread(self._java_options, java), *_IDLE]
         hadoop = hadoop_settings(self._objects)
         class_path = await asyncio.to_thread(self._catalog.prepare, hadoop)
         gateway = await self._gateway(
@@ -228,8 +247,13 @@ class SparkRunner:
 
     async def _warm(self) -> JvmGateway:
         java = await _java()
-        options = await asyncio.to_thread(self._java_options, java, is_long=False)
-        return await self._warmed(java, spark_home(), [*options, *_IDLE])
+        options = await asyncio.to_thread(self._run_options, java, is_long=False)
+        jars = await asyncio.to_thread(self._run_jars)
+        gateway = await self._warmed(
+            java, spark_home(), [*_IDLE, *options], class_path=[str(jar) for jar in jars]
+        )
+        self._warm_jars = jars
+        return gateway
 
     async def _train(self, java: Java, home: Path, options: Sequence[str]) -> bool:
         """Run the warm-up in a JVM with these options and end the JVM; return whether both succeeded."""
@@ -248,12 +272,13 @@ class SparkRunner:
         home: Path,
         options: Sequence[str],
         *,
+        class_path: Sequence[str] = (),
         prefix: Sequence[str] = (),
         seconds: float = _PROGRAM_SECONDS,
     ) -> JvmGateway:
         # As in a run, with an event log and the catalog. The warm-up reads no table, so no metastore starts.
         settings = _SMALL | self._catalog.settings(self._metastore.port)
-        gateway = await self._gateway(java, home, options, settings, prefix=prefix)
+        gateway = await self._gateway(java, home, options, settings, class_path, prefix)
         try:
             await run_program(gateway, home, _WARMUP, seconds=seconds)
         except BaseException:

@@ -12,6 +12,7 @@ __all__ = [
     "OBJECT_STORAGE",
     "PYTHON_FILES",
     "QUICK_START",
+    "STACK",
     "WORKERS_PATH",
     "cluster_settings",
     "hadoop_settings",
@@ -27,6 +28,7 @@ _SCHEMES = ("s3a", "s3", "s3n")
 OBJECT_STORAGE = Path(__file__).with_name("programs") / "s3a.jar"
 """The classes that make ``s3a://`` a folder, on the class path of every JVM. ``make s3a`` compiles them."""
 
+_LOGGING = Path(__file__).with_name("programs") / "log4j2.properties"
 PYTHON_FILES = "spark.submit.pyFiles"
 WORKERS_PATH = "spark.executorEnv.PYTHONPATH"
 """Where Python's workers find modules; the JVM's own environment is fixed before a run is known."""
@@ -78,13 +80,16 @@ def spark_settings(spec: RunSpec, *, logs: Path, cores: int) -> dict[str, str]:
         "spark.sql.sources.ignoreDataLocality": "true",
     }
     if spec.master:
-        settings["spark.jars"] = str(OBJECT_STORAGE)  # the executors' copy
+        settings["spark.jars"] = ",".join(map(str, (OBJECT_STORAGE, *spec.jars)))  # the executors' copies
     if is_here(spec.master):
         settings |= {"spark.driver.host": LOOPBACK, "spark.driver.bindAddress": LOOPBACK}
     return settings | hadoop_settings(spec.objects, prefix="spark.hadoop.") | dict(spec.settings)
 
 
-QUICK_START = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC")
+STACK = "-Xss4m"
+"""Of each thread, not Java's 1 MB: what the quick compiler makes needs more stack than the full compiler's code, and deep
+plans ended with a StackOverflowError. Only memory that a thread really uses is taken."""
+QUICK_START = ("-XX:TieredStopAtLevel=1", "-XX:+UseSerialGC", STACK)
 """Java's quick compiler and plain collector: 8 s to a first result, not 9, and a third less CPU time.
 
 Work beyond some 10 s of CPU time becomes up to a quarter slower, so long runs do without.
@@ -140,6 +145,7 @@ def java_options(version: int) -> list[str]:
         "-Dio.netty.tryReflectionSetAccessible=true",
         "-Dio.netty.allocator.type=pooled",
         "-Dio.netty.handler.ssl.defaultEndpointVerificationAlgorithm=NONE",
+        f"-Dlog4j2.configurationFile={_LOGGING.as_uri()}",
     ]
     if version >= 24:  # Older ones refuse to start with these.
         options += ["--sun-misc-unsafe-memory-access=allow", "--enable-native-access=ALL-UNNAMED"]

@@ -274,7 +274,8 @@ async def test_a_script_reads_and_writes_its_buckets_and_leaves_its_logs(stage, 
         "app": ["daily", f"local[{min(2, len(os.sched_getaffinity(0)))}]"],
     }
     assert errors == [
-        ": java.io.IOException: Could not initialize target File System for URI : s3a://nowhere/",
+        ": java.io.FileNotFoundException: no bucket 'nowhere' for s3a://nowhere/ in the objects of the local "
+        "service: make it, or correct the path",
         "[PATH_NOT_FOUND] Path does not exist: s3a://lake/none.csv. SQLSTATE: 42K03",
         "done",
     ]
@@ -606,3 +607,33 @@ async def test_a_script_and_its_udfs_import_what_lies_beside_it_and_what_pyfiles
     assert await run.run() == Outcome("COMPLETED"), run.lines()
     assert run.lines() == ["[0, 2, 4]", "[11, 111, 211]", "1300"]
     assert sorted(scripts.rglob("*")) == before
+
+
+@pytest.mark.spark
+@pytest.mark.anyio
+async def test_what_the_jvm_and_its_workers_print_is_in_the_scripts_log(stage):
+    run = stage(
+        """
+        from pyspark.sql import SparkSession
+
+        spark = SparkSession.builder.appName("renamed").getOrCreate()
+        sc = spark.sparkContext
+        sc.parallelize(["a worker's line"]).foreach(print)
+        sc._jvm.org.apache.log4j.Logger.getLogger("my.job").info("hidden")
+        sc._jvm.org.slf4j.LoggerFactory.getLogger("my.job").warn("a warning of the script")
+        rows = spark.readStream.format("rate-micro-batch").option("rowsPerBatch", 3).load().selectExpr("value * 7 as sevens")
+        query = rows.writeStream.format("console").trigger(once=True).start()
+        query.awaitTermination()
+        print("done")
+        """
+    )
+
+    assert await run.run() == Outcome("COMPLETED"), run.lines()
+    console, jvm_log = run.lines(), run.spec.objects / jvm_log_key(run.spec.log_path, run.spec.run_id)
+    for line in ("a worker's line", "Batch: 0", "|sevens|", "|    14|"):
+        assert console.count(line) == 1, console
+        assert line in jvm_log.read_text("utf-8").splitlines()
+    assert sum(line.endswith(" WARN job: a warning of the script") for line in console) == 1
+    assert "done" in console
+    assert "hidden" not in jvm_log.read_text("utf-8")
+    assert not any("NativeCodeLoader" in line or "log4j" in line for line in console), console

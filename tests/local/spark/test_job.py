@@ -177,3 +177,98 @@ def test_the_group_dies_when_the_lifeline_breaks(script):
         assert process.stdout.read() == b""  # the child has the same pipe: it has ended too
         assert process.wait(60) == -signal.SIGKILL
     os.close(held)
+
+
+# Settings of a script
+
+
+SPARK = """
+class Settings(dict):
+    contains = dict.__contains__
+
+
+class SparkContext:
+    class _jvm:
+        class java:
+            class lang:
+                class System:
+                    @staticmethod
+                    def getProperty(name):
+                        return {given}.get(name)
+
+    def __init__(self, **settings):
+        self._initialize_context(Settings({given} | {{name.replace("_", "."): value for name, value in settings.items()}}))
+
+    def _initialize_context(self, settings):
+        print("started", settings.get("spark.master"))
+"""
+
+
+@pytest.fixture
+def spark(script):
+    """Return a function that puts a PySpark beside the script; the service gave its JVM these settings."""
+
+    def make(**given: str) -> None:
+        core = script.parent / "pyspark" / "core"
+        core.mkdir(parents=True)
+        for package in (core.parent, core):
+            (package / "__init__.py").write_text("")
+        properties = {name.replace("_", "."): value for name, value in given.items()}
+        (core / "context.py").write_text(SPARK.format(given=properties))
+
+    return make
+
+
+@pytest.mark.parametrize("master", ["local[2]", "local[*]", "local", "local-cluster[1,1,1024]"])
+def test_a_script_may_set_the_services_master_or_this_machine(script, spark, master):
+    spark(spark_master="local[2]")
+    script.write_text(f"from pyspark.core.context import SparkContext\nSparkContext(spark_master='{master}')")
+
+    ended = run(script)
+
+    assert (ended.stdout, ended.stderr) == (f"started {master}\n", "")
+
+
+@pytest.mark.parametrize("master", ["yarn", "spark://h:7077", "k8s://https://h"])
+def test_a_script_with_another_master_is_told_who_decides_it(script, spark, master):
+    spark(spark_master="local[2]")
+    script.write_text(f"from pyspark.core.context import SparkContext\nSparkContext(spark_master='{master}')")
+
+    assert run(script).returncode == 1
+    assert last_words(script).read_text() == (
+        f"ValueError: the script sets the master {master}, which the local service decides: leave it out of the script, "
+        f"or start the service with --master {master}"
+    )
+
+
+def test_settings_that_come_too_late_are_named_without_their_values(script, spark):
+    spark(spark_master="local[2]", spark_driver_memory="2g")
+    script.write_text(
+        "from pyspark.core.context import SparkContext\n"
+        "SparkContext(spark_driver_memory='2g', spark_jars='a secret', spark_driver_extraJavaOptions='-Da=b')"
+    )
+
+    ended = run(script)
+
+    assert ended.stdout == "started local[2]\n"
+    assert ended.stderr == (
+        "dataflow-magic: without effect, because the script's JVM runs already: spark.driver.extraJavaOptions, spark.jars. "
+        "Give them to the service: dataflow-magic local --memory, --jars or --conf\n"
+    )
+
+
+def test_pandas_on_spark_shows_pysparks_warning_about_pandas_once(script, spark):
+    spark()
+    folder = script.parent / "pyspark" / "pandas"
+    folder.mkdir()
+    warn = "import warnings\nwarnings.warn('PySpark does not yet fully support pandas >= 3.0.0. Use 2.', FutureWarning)\n"
+    (folder / "__init__.py").write_text(2 * warn)
+    hidden = {"PYTHONWARNINGS": "ignore:PySpark does not yet fully support pandas:FutureWarning"}
+    script.write_text(f"{warn}import pyspark.pandas\n{warn}")
+
+    ended = run(script, variables=hidden)
+
+    assert (
+        ended.stderr.count(": FutureWarning: PySpark does not yet fully support pandas >= 3.0.0. Use 2.") == 1
+    )
+    assert f"{folder / '__init__.py'}:2: FutureWarning" in ended.stderr

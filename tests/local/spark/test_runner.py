@@ -4,6 +4,7 @@ import logging
 import os
 import signal
 import stat
+import zipfile
 from asyncio.subprocess import DEVNULL
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import replace
@@ -431,3 +432,57 @@ async def test_tables_outlive_their_run_and_simultaneous_runs_share_the_catalog(
     async with SparkRunner(folder, archives, Options(warm=False)) as run:
         assert (await printed(3))[2] == "['rows_1', 'rows_2', 'rows_3', 'sample_table2']"
     assert not list(folder.warm.iterdir())
+
+
+SETTINGS_SCRIPT = """
+from pyspark import SparkFiles
+from pyspark.sql import SparkSession
+
+spark = SparkSession.builder.getOrCreate()
+java = spark.sparkContext._jvm.java.lang
+loader = java.Thread.currentThread().getContextClassLoader()
+print([loader.getResource(name) is not None for name in ("given.properties", "put.properties", "none.properties")])
+print(java.System.getProperty("a.b"), java.Runtime.getRuntime().maxMemory() >> 20)
+print(open(SparkFiles.get("rates.csv")).read())
+rows = spark.sparkContext.parallelize([0], 1)
+for _ in range(400):  # a plan that takes more stack than Java gives a thread
+    rows = rows.union(spark.sparkContext.parallelize([0], 1))
+print(rows.count())
+"""
+
+
+@pytest.mark.spark
+async def test_settings_jars_and_deep_plans_of_runs_take_effect(tmp_path, archives):
+    folder = DataFolder(tmp_path / "data")
+    for bucket in ("scripts", "logs", "lake"):
+        (folder.objects / bucket).mkdir(parents=True)
+    folder.jars.mkdir()
+    for jar, name in ((tmp_path / "given.jar", "given"), (folder.jars / "put.jar", "put")):
+        with zipfile.ZipFile(jar, "w") as archive:
+            archive.writestr(f"{name}.properties", "")
+    (folder.objects / "lake" / "rates.csv").write_text("1300")
+    (folder.objects / "scripts" / "daily.py").write_text(SETTINGS_SCRIPT)
+    options = Options(
+        warm=False,
+        jars=(tmp_path / "given.jar",),
+        conf={
+            "spark.driver.memory": "600m",
+            "spark.driver.extraJavaOptions": "'-Da.b=c d' -XX:+UseParallelGC",
+            "spark.files": "s3a://lake/rates.csv",
+        },
+    ).checked()
+
+    async with SparkRunner(folder, archives, options) as run:
+        outcome = await run(
+            replace(spec_in(folder.path), timeout_seconds=RUN_SECONDS),
+            cancel=asyncio.Event(),
+            waiting=lambda _: None,
+            started=noting([]),
+        )
+
+    (log,) = folder.objects.glob("logs/*/console.log")
+    assert outcome == Outcome("COMPLETED"), log.read_text()
+    found, java, *rest = log.read_text().splitlines()
+    assert found == "[True, True, False]"
+    assert java.startswith("c d 5")  # of 600 MB the collector keeps a part
+    assert rest == ["1300", "401"]

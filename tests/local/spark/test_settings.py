@@ -5,6 +5,7 @@ import pytest
 
 from dataflow_magic.local.run import RunSpec
 from dataflow_magic.local.spark.settings import (
+    OBJECT_STORAGE,
     cluster_settings,
     is_here,
     java_options,
@@ -101,9 +102,11 @@ def test_settings_of_all_runs_win_and_a_run_on_another_machine_gets_no_loopback_
         Path("/private"),
         settings={"spark.ui.enabled": "true"},
         master="yarn",
+        jars=(Path("/a.jar"),),
     )
 
     settings = spark_settings(spec, logs=spec.objects / "logs", cores=2)
 
     assert settings["spark.ui.enabled"] == "true"
     assert "spark.driver.host" not in settings
+    assert settings["spark.jars"] == f"{OBJECT_STORAGE},/a.jar"

@@ -6,14 +6,17 @@ those of the standard library and of the script.
 
 from __future__ import annotations
 
+import importlib.machinery
 import marshal
 import os
 import signal
 import sys
 import threading
 import traceback
+import warnings
 from pathlib import Path
 from types import CodeType, ModuleType, TracebackType
+from typing import Any
 
 LIFELINE = "DATAFLOW_MAGIC_LIFELINE"
 """Holds the descriptor of a pipe whose write end only the local service has; unset when run by hand."""
@@ -22,6 +25,18 @@ LAST_WORDS = "DATAFLOW_MAGIC_LAST_WORDS"
 """Holds the file that receives the uncaught error. The log alone may also show errors that the script caught."""
 
 LAST_WORDS_LENGTH = 500
+
+TOO_LATE = (
+    "spark.driver.memory",
+    "spark.driver.extraJavaOptions",
+    "spark.driver.defaultJavaOptions",
+    "spark.driver.extraClassPath",
+    "spark.driver.extraLibraryPath",
+    "spark.jars",
+    "spark.jars.packages",
+    "spark.submit.deployMode",
+)
+"""Settings without effect once the JVM runs, as in a script of spark-submit."""
 
 CODE = "DATAFLOW_MAGIC_CODE"
 """Holds the file with the compiled script and its parameters; unset or empty when the script's text runs."""
@@ -36,6 +51,7 @@ def main(arguments: list[str]) -> int:
     script = arguments[0]
     sys.argv = arguments
     sys.path.insert(0, str(Path(script).parent))
+    sys.meta_path.insert(0, _WhenSparkIsImported())
     module = ModuleType("__main__")
     module.__file__ = script
     # Under this name cloudpickle sends the script's functions to the workers by value: they cannot import them.
@@ -54,6 +70,73 @@ def main(arguments: list[str]) -> int:
         sys.excepthook(type(error), error, error.__traceback__)
         return 1
     return 0
+
+
+class _WhenSparkIsImported:
+    """Lets `_check` see the settings of each Spark context before it starts. Spark is not imported for it.
+
+    Shows PySpark's warning about pandas 3 to scripts that use pandas on Spark, and once: the service hides it, because
+    each common call of pandas repeats it.
+    """
+
+    def find_spec(self, name: str, path: Any, _: Any = None) -> Any:
+        if name == "pyspark.pandas":
+            warnings.filterwarnings("once", "PySpark does not yet fully support pandas", FutureWarning)
+        if name != "pyspark.core.context":
+            return None
+        spec = importlib.machinery.PathFinder.find_spec(name, path)
+        if spec is not None and spec.loader is not None:
+            execute = spec.loader.exec_module
+
+            def execute_and_check(module: ModuleType) -> None:
+                execute(module)
+                _check_contexts_of(module.SparkContext)
+
+            spec.loader.exec_module = execute_and_check  # type: ignore[method-assign]
+        return spec
+
+
+def _check_contexts_of(kind: Any) -> None:
+    start = kind._initialize_context  # noqa: SLF001 - the one place where the settings are complete
+
+    def check_and_start(context: Any, settings: Any) -> Any:
+        _check(settings, context._jvm.java.lang.System)  # noqa: SLF001
+        return start(context, settings)
+
+    kind._initialize_context = check_and_start  # noqa: SLF001
+
+
+def _check(settings: Any, system: Any) -> None:
+    """Refuse another cluster than the service's, and report settings that come too late.
+
+    Parameters
+    ----------
+    settings
+        Java's SparkConf of the context that the script starts.
+    system
+        Java's System: its properties are the settings the service gave.
+
+    Raises
+    ------
+    ValueError
+        The script sets a master that is neither the service's nor this machine.
+    """
+    master, given = settings.get("spark.master"), system.getProperty("spark.master")
+    if given and master != given and not master.startswith("local"):
+        raise ValueError(
+            f"the script sets the master {master}, which the local service decides: leave it out of the script, "
+            f"or start the service with --master {master}"
+        )
+    late = [
+        name
+        for name in TOO_LATE
+        if settings.contains(name) and settings.get(name) != system.getProperty(name)
+    ]
+    if late:
+        sys.stderr.write(
+            f"dataflow-magic: without effect, because the script's JVM runs already: {', '.join(late)}. "
+            "Give them to the service: dataflow-magic local --memory, --jars or --conf\n"
+        )
 
 
 def _code_of(script: str, filled: str) -> CodeType:
