@@ -10,6 +10,7 @@ import ast
 import io
 import math
 import re
+import shlex
 import tokenize
 import warnings
 from collections.abc import Mapping
@@ -17,8 +18,10 @@ from dataclasses import dataclass
 from types import CodeType
 from typing import Any, NamedTuple
 
-__all__ = ["FilledScript", "ScriptProblem", "fill_script"]
+__all__ = ["WORDS", "FilledScript", "ScriptProblem", "fill_script"]
 
+WORDS = "argv"
+"""The parameter whose words, split as a shell splits them, are a script's first arguments."""
 _NUMBER = re.compile(r"-?(?:0|[1-9][0-9]*)(\.[0-9]+)?([eE][-+]?[0-9]+)?")
 _BOOLS = {"true": True, "True": True, "false": False, "False": False}
 
@@ -36,7 +39,8 @@ class FilledScript:
     code
         The compiled script; None when its text uses no parameter and can run unchanged.
     arguments
-        ``--name=value`` for each parameter that the text does not use, in the given order.
+        For the parameters that the text does not use: the words of `WORDS`, then ``--name=value`` for each other one, in the
+        given order.
     """
 
     code: CodeType | None
@@ -69,7 +73,7 @@ def fill_script(text: str, parameters: Mapping[str, str], *, path: str) -> Fille
     Raises
     ------
     ScriptProblem
-        A parameter's name is empty or given twice; a value holds a character that no script can receive (NUL, a lone
+        `WORDS` cannot be split; a parameter's name is empty or given twice; a value holds a character that no script can receive (NUL, a lone
         surrogate); a ``$name`` is where Python allows no value, such as ``col_$name``; or the script has a syntax error.
     """
     values = _plain_names(parameters)
@@ -90,8 +94,20 @@ def fill_script(text: str, parameters: Mapping[str, str], *, path: str) -> Fille
                 f"{path.rpartition('/')[2]}, {where}{getattr(error, 'msg', None) or error}"
             ) from None
         used = {use.name for use in uses if use.mark in filled}
-    rest = tuple(f"--{name}={value}" for name, value in values.items() if name not in used)
-    return FilledScript(code if used else None, rest)
+    rest = {name: value for name, value in values.items() if name not in used}
+    words = _words(rest.pop(WORDS, ""))
+    return FilledScript(
+        code if used else None, (*words, *(f"--{name}={value}" for name, value in rest.items()))
+    )
+
+
+def _words(text: str) -> list[str]:
+    try:
+        return shlex.split(text)
+    except ValueError as error:
+        raise ScriptProblem(
+            f"the parameter {WORDS} cannot be split into words ({error}): check its quotes"
+        ) from None
 
 
 def _mark(text: str, values: Mapping[str, str]) -> tuple[str, list[_Use]]:

@@ -1,6 +1,7 @@
 """Parameters reach a script exactly, and no value adds code to it."""
 
 import linecache
+import shlex
 import traceback
 from typing import Any
 
@@ -260,3 +261,49 @@ def test_a_traceback_quotes_the_line_as_its_author_wrote_it(tmp_path):
         "    y = 1 / (len('$name') - 6)",
         "ZeroDivisionError: division by zero",
     ]
+
+
+# Positional arguments
+
+
+@given(words=st.lists(st.text(st.characters(exclude_characters="\0", exclude_categories=["Cs"]))))
+def test_the_words_of_argv_are_the_first_arguments(words):
+    filled = fill_script(
+        "print('$day')", {"$note": "n", "$argv": shlex.join(words), "$day": "1"}, path="daily.py"
+    )
+
+    assert filled.arguments == (*words, "--note=n")
+
+
+@given(words=st.lists(st.text("ab '\"\\$\n", min_size=1), min_size=1))
+def test_a_script_may_split_argv_itself_so_that_it_runs_anywhere(words):
+    text = """
+import shlex
+import sys
+
+sys = type(sys)("sys")
+sys.argv = ["daily.py", "unchanged"]
+if not (words := "$argv").startswith("$"):
+    sys.argv[1:] = shlex.split(words)
+got = sys.argv[1:]
+"""
+    filled = fill_script(text, {"$argv": shlex.join(words)}, path="daily.py")
+    plain: dict[str, Any] = {}
+    exec(compile(text, "daily.py", "exec"), plain)  # noqa: S102
+    given: dict[str, Any] = {}
+    assert filled.code is not None
+    exec(filled.code, given)  # noqa: S102
+
+    assert filled.arguments == ()
+    assert given["got"] == words
+    assert plain["got"] == ["unchanged"]
+
+
+def test_an_argv_with_open_quotes_is_refused():
+    with pytest.raises(ScriptProblem) as caught:
+        fill_script("", {"$argv": "a 'b"}, path="daily.py")
+
+    assert (
+        str(caught.value)
+        == "the parameter argv cannot be split into words (No closing quotation): check its quotes"
+    )
