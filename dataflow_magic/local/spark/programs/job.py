@@ -26,6 +26,8 @@ LAST_WORDS = "DATAFLOW_MAGIC_LAST_WORDS"
 
 LAST_WORDS_LENGTH = 500
 
+PANDAS_WARNING = "PySpark does not yet fully support pandas"
+
 TOO_LATE = (
     "spark.driver.memory",
     "spark.driver.extraJavaOptions",
@@ -80,19 +82,22 @@ class _WhenSparkIsImported:
     """
 
     def find_spec(self, name: str, path: Any, _: Any = None) -> Any:
-        if name == "pyspark.pandas":
-            warnings.filterwarnings("once", "PySpark does not yet fully support pandas", FutureWarning)
-        if name != "pyspark.core.context":
+        if name not in {"pyspark.core.context", "pyspark.pandas"}:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path)
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
 
-            def execute_and_check(module: ModuleType) -> None:
+            def execute_and_change(module: ModuleType) -> None:
+                if name == "pyspark.pandas":
+                    warnings.filterwarnings("once", PANDAS_WARNING, FutureWarning)
                 execute(module)
-                _check_contexts_of(module.SparkContext)
+                if name == "pyspark.pandas":
+                    warnings.filterwarnings("ignore", PANDAS_WARNING, FutureWarning)
+                else:
+                    _check_contexts_of(module.SparkContext)
 
-            spec.loader.exec_module = execute_and_check  # type: ignore[method-assign]
+            spec.loader.exec_module = execute_and_change  # type: ignore[method-assign]
         return spec
 
 
