@@ -238,6 +238,14 @@ class Ledger:
             db.executemany(COUNT, [(view.job_id, name, view.job_name, name in hidden) for name in names])
         self._is_reopened = False
 
+    def restore(self, view: RunView, kept: Iterable[Attempt]) -> None:
+        """Insert a run of this kernel again that a deleted ledger had, with its attempts; nothing where it is there."""
+        rows = [(view.key, *astuple(attempt)) for attempt in kept]
+        with self._writing() as db:
+            record = record_of(view, self.kernel)._replace(keeps_attempts=int(bool(rows)))
+            if db.execute(INSERT_UNLESS_THERE, record).rowcount:
+                db.executemany(KEEP, rows)
+
     def keep(self, key: str, attempts: Iterable[Attempt]) -> None:
         """Write attempts of a start, each in place of what is known of it; they are on disk when this returns."""
         with self._writing() as db:

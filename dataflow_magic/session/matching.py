@@ -50,12 +50,14 @@ service answers no sooner."""
 DATING: Final = timedelta(seconds=5)
 """How far a date of a run may be before its creation by the gateway's clock: dates have whole seconds, and another machine with
 a clock of its own may write them."""
-DOUBT: Final = timedelta(seconds=60)
-"""How much further before its request a run still counts as possible, should a measurement be wrong."""
+CORRECTION: Final = timedelta(seconds=60)
+"""From a signature's timestamp to this machine's clock at least, where signatures have a corrected time."""
 SENDING: Final = timedelta(seconds=90)
 """From submission to the last signature, for starts of versions that kept no attempts."""
 JOB_TYPE: Final = "JOB"
 """``type`` of a run that was started by the job itself; ``WORKFLOW`` is that of a workflow's."""
+DEFAULTS: Final = {"num_worker": 2, "timeout": 360}
+"""Of a condition, by the executeJob page."""
 WORKER_TYPES: Final = frozenset({"DEFAULT", "DATAFLOW", None})
 """The vendor's two words for its one type of worker."""
 
@@ -95,7 +97,7 @@ class Window:
     Parameters
     ----------
     possible, likely
-        The earliest time: by all that may be wrong, and by what was measured. ``likely`` is None without a measurement.
+        The earliest time: by the signature, and by what was measured. ``likely`` is None without a measurement.
     end
         The latest time.
     """
@@ -217,8 +219,9 @@ def windows(start: Start, clock: ServiceClock | None) -> list[Window]:
     lies between may hold it back long after the connection here has ended. So the signature ends the window, and the end
     of the connection does not. A request whose connection was never established has no window.
 
-    The window begins when the request left, by the service's clock: as measured by the same boot's steady clock, which
-    nobody sets, or else by the offset that was known when it was signed.
+    A run is possible from five minutes before the timestamp on: that needs no measurement, so no wrong measurement makes a
+    start count as not started. It is likely from when the request left, by the service's clock: by the offset that was known
+    when it was signed, or by a later measurement and the same boot's steady clock, which nobody sets.
     """
     if start.attempts is None:
         return [_window_of_submission(start.view)]
@@ -256,22 +259,19 @@ def _window(attempt: Attempt, clock: ServiceClock | None) -> Window:
     if measured is None:
         return Window(possible, None, end)
     sent, uncertainty = measured
-    likely = sent - uncertainty - DATING
-    if abs(sent - signed) > MAX_SKEW:
-        # The gateway refuses such a signature, so the measurement was wrong, or the gateway's clock is not the one that
-        # dates runs.
-        return Window(min(possible, likely), None, max(end, sent + MAX_SKEW))
-    return Window(max(possible, likely - DOUBT), likely, end)
+    if abs(sent - signed) > MAX_SKEW:  # the gateway refuses such a signature, so the measurement was wrong
+        return Window(possible, None, end)
+    return Window(possible, max(possible, sent - uncertainty - DATING), end)
 
 
 def _is_corrected(attempt: Attempt) -> bool:
-    return abs(attempt.signed_ms * 1000 - attempt.sent_us) > DOUBT // timedelta(microseconds=1)
+    return abs(attempt.signed_ms * 1000 - attempt.sent_us) > CORRECTION // timedelta(microseconds=1)
 
 
 def _window_by_this_clock(attempt: Attempt) -> Window:
     """Return the window of a corrected signature by the clock that was corrected: the gateway's may be the one that is off."""
     sent = _moment(attempt.sent_us)
-    return Window(sent - DOUBT, None, sent + MAX_SKEW + CARRYING_OUT)
+    return Window(sent - MAX_SKEW - DATING, None, sent + MAX_SKEW + CARRYING_OUT)
 
 
 def _sent_at(attempt: Attempt, clock: ServiceClock | None) -> tuple[datetime, timedelta] | None:
@@ -332,8 +332,9 @@ def _of_origin(sent: RunRequest, run: JobExecution) -> Evidence:
 def _of_condition(sent: RunRequest, run: JobExecution) -> Evidence:
     """Whether the run has the condition that was sent: a run's snapshot shows the one it was started with.
 
-    A field that was not sent has the service's default. A timeout of 0 means the default, and the two words for the type of
-    worker mean the same; a slash at either end of a path changes nothing.
+    A field that was not sent shows its documented default; another value may be one that is stored in the job. A timeout of
+    0 means the default, and the two words for the type of worker mean the same; a slash at either end of a path changes
+    nothing.
     """
     listed = run.job_condition
     if listed is None:
@@ -341,7 +342,10 @@ def _of_condition(sent: RunRequest, run: JobExecution) -> Evidence:
     ours, theirs = _comparable(sent.condition), _comparable(listed)
     if any(theirs[name] not in {None, value} for name, value in ours.items() if value is not None):
         return Evidence.CONTRADICTS
-    is_shown = all(theirs[name] is not None for name, value in ours.items() if value is not None)
+    is_shown = all(
+        theirs[name] == value if value is not None else theirs[name] in {None, DEFAULTS.get(name)}
+        for name, value in ours.items()
+    )
     return Evidence.AGREES if is_shown else Evidence.POSSIBLE
 
 

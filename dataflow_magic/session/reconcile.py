@@ -181,7 +181,9 @@ class Look:
         row = await asyncio.to_thread(self._ledger.look_after, self.run.key)
         if known := _known(row):
             return known
-        if row is not None and not self._is_ours(row):
+        if row is None:  # the ledger was deleted since; without the row, nothing could be adopted
+            await asyncio.to_thread(self._ledger.restore, self.run.view, self._attempts or ())
+        elif not self._is_ours(row):
             return None
         if await self._was_never_sent(row):
             return None
@@ -277,8 +279,10 @@ class Look:
 
     def _judged(self, client: Client, listing: Listing, read_at: float) -> _Seen:
         clock = client.service_clock
+        ids = [each.job_execution_id for each in listing.runs]
+        self._service.listed.setdefault(self.run.view.job_id, set()).update(ids)
         # After the list was read, so that runs which others started meanwhile count as theirs.
-        start, lost, standing = self._standing([each.job_execution_id for each in listing.runs])
+        start, lost, standing = self._standing(ids)
         matched = match(start, lost, listing.runs, standing.owned, clock)
         is_disputed = standing.is_in_flight and matched.found_by != "marker"
         time, closes = datetime.fromtimestamp(client.service_time(read_at), UTC), closes_at(start, clock)
@@ -296,9 +300,20 @@ class Look:
         return seen.match.found_by == "marker" or (seen.match.found_by == "parameters" and is_enough)
 
     async def _take(self, seen: _Seen) -> Found | None:
-        if seen.is_disputed or not self._holds(seen, may_decide=seen.decides):
+        """Return the run of a start that was given up; a run that may be it takes the word back that it was not started."""
+        if seen.is_disputed:
             return None
-        return await self._adopt(seen.match)
+        if self._holds(seen, may_decide=seen.decides):
+            return await self._adopt(seen.match)
+        if self.run.view.settled == NOT_STARTED and seen.match != Match():
+            others = seen.match.others or (seen.match.found,)
+            self._leave_open(Match(others=tuple(run for run in others if run is not None)))
+            await asyncio.to_thread(self._ledger.update, [self.run.view])
+        return None
+
+    def _leave_open(self, matched: Match) -> None:
+        words = f"{LOST}, and {_count(matched)} may be it: {_ids(matched)}; {ATTACH}"
+        self.run.give_up(errors.OutcomeUnknown(words), UNCLEAR)
 
     async def _adopt(self, matched: Match) -> Found | None:
         if matched.found is None:
@@ -317,8 +332,9 @@ class Look:
         if matched.found is not None:
             matched = Match(others=(matched.found,))
         if matched.others:
-            settled, words = UNCLEAR, f"{_count(matched)} may be it: {_ids(matched)}; {ATTACH}"
-        elif may_decide:
+            self._leave_open(matched)
+            return
+        if may_decide:
             settled = NOT_STARTED
             words = (
                 f"no run of it is in the job's list as of {_clock(seen.read_at)} KST; "

@@ -77,6 +77,8 @@ class Service:
     ) -> None:
         self.name = name
         self.is_own = is_own
+        self.listed: dict[str, set[str]] = {}
+        """By job: the runs that looks for lost starts have seen, so no later start created them."""
         self._address = address
         self._pace = pace
         self._new_client = new_client

@@ -66,6 +66,8 @@ class Session:
         How often runs are polled; by default that of the target.
     now
         Seconds since the epoch: for signatures, and for when a run was submitted.
+    steady
+        Seconds that nobody sets; by default the system's, or ``now`` where that is handed in.
     sleep
         Sleeps some seconds between two looks for a run whose response was lost.
     answer_seconds
@@ -88,6 +90,7 @@ class Session:
         transport: Transport | None = None,
         pace: Pace | None = None,
         now: Callable[[], float] = time.time,
+        steady: Callable[[], float] | None = None,
         sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
         answer_seconds: float = 30.0,
         loop: LoopThread | None = None,
@@ -100,7 +103,7 @@ class Session:
         self._loop = loop or LoopThread()
         self._ledger = Ledger(ledger_path(environment))
         self._notebook = environment.get("JPY_SESSION_NAME", "")
-        new_client = partial(Client, transport=transport, now=now, timeout=answer_seconds)
+        new_client = partial(Client, transport=transport, now=now, steady=steady, timeout=answer_seconds)
         self._services = ServicePool(self.target, attach, new_client=new_client, pace=pace)
         self._tracker = Tracker(
             self._loop,

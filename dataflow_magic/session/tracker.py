@@ -137,6 +137,7 @@ class Tracker:
         # Before the request leaves: a kernel that dies from here on leaves a trace of what it may have started.
         await self._writer.intend(view)
         log = self._writer.attempts(view)
+        older = frozenset(service.listed.get(view.job_id, ()))
         run = Run(view, service, self, on_change)
         self._listed.append(run)
         try:
@@ -154,10 +155,11 @@ class Tracker:
             await self._lose(run, f"{LOST} ({type(error).__name__})", service, log.kept)
             raise
         else:
-            if await self._writer.settle(replace(view, execution=execution), log.kept):
+            is_new = execution.job_execution_id not in older
+            if is_new and await self._writer.settle(replace(view, execution=execution), log.kept):
                 self._follow(run, execution, service)
             else:
-                await self._refuse(run, execution)
+                await self._refuse(run, execution, log.kept)
         return run
 
     async def start_again(self, view: RunView) -> Run:
@@ -391,7 +393,7 @@ class Tracker:
         await self._writer.settle(run.view, kept)
         self._background(self._reconcile(run, service, kept))
 
-    async def _refuse(self, run: Run, execution: JobExecution) -> None:
+    async def _refuse(self, run: Run, execution: JobExecution, kept: tuple[Attempt, ...]) -> None:
         """Leave open which run is a start's, after the service answered with one that is another start's."""
         name = execution.job_execution_id
         run.give_up(
@@ -401,7 +403,7 @@ class Tracker:
             ),
             UNCLEAR,
         )
-        await self._writer.settle(run.view)
+        await self._writer.settle(run.view, kept)
 
     async def _reconcile(
         self, run: Run, service: Service, attempts: tuple[Attempt, ...] | None = None

@@ -15,6 +15,8 @@ __all__ = ["FAULTS", "Said", "Start", "judge", "said_by"]
 
 FAULTS = ("duplicate", "lost", "adopted wrongly", '"not started" though started', "unsettled")
 """What must not happen."""
+DEFAULTS = {"numWorker": 2, "timeout": 360}
+"""Of a condition, by the executeJob page."""
 WINDOW_SLACK = 330.0
 """Seconds beyond the five minutes a signature counts for: clocks may be off by as much unnoticed."""
 
@@ -141,6 +143,9 @@ def could_be(service: FakeService, start: Start, run: FakeRun) -> bool:
     as_asked = replace(
         run, source="", condition=start.condition, parameters=start.parameters, query={}, type="JOB"
     )
+    # No page says whether a run shows the documented defaults where its start left them out.
+    filled = replace(as_asked, condition={**DEFAULTS, **start.condition})
     in_time = min(start.clocks) - WINDOW_SLACK <= run.created <= max(start.clocks) + 300 + WINDOW_SLACK
     shows_enough = service.rules.shows_parameters or not start.parameters
-    return in_time and shows_enough and service.shown(run) == service.shown(as_asked)
+    shown = service.shown(run)
+    return in_time and shows_enough and shown in (service.shown(as_asked), service.shown(filled))

@@ -90,6 +90,7 @@ class Kernel:
             transport=self._network.transport(),
             pace=CLOUD_PACE,
             now=world.clock,
+            steady=world.time,
             sleep=lambda seconds: asyncio.sleep(seconds * LOOKS_APART),
             loop=self.thread,
         )
