@@ -185,6 +185,7 @@ class ScriptedService(httpx.AsyncBaseTransport):
         answer = json.loads(content)
         youngest = (self.now() - timedelta(seconds=self.list_lags_seconds)).isoformat(timespec="seconds")
         answer["list"] = [each for each in answer["list"] if each["createdDate"] <= youngest]
+        answer["count"] = len(answer["list"])
         return httpx.Response(200, json=answer)
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
