@@ -2,10 +2,12 @@
 
 import json
 import re
+import sqlite3
 
 import pytest
 
 from dataflow_magic.errors import CellError
+from dataflow_magic.ledger.ledger import ledger_path
 from dataflow_magic.models.marker import carries_marker, marker_of
 from dataflow_magic.models.request import JobRef
 from dataflow_magic.models.wire import JobExecution
@@ -198,3 +200,35 @@ def test_again_sends_the_marker_of_that_run_whatever_the_setting_says(scene, ter
     assert "--again sends the request of that run unchanged; remove --marker" in str(
         terminal.run(f"%dataflow_run --again {first.key} --marker parameter").error
     )
+
+
+# A lost response
+
+
+@pytest.mark.parametrize("word", ["log-path", "parameter"])
+def test_the_run_of_a_lost_response_is_found_by_its_marker_and_needs_no_question(scene, word):
+    scene.service.lost_answers = 1
+    run = scene.start("slow", {"day": 1}, marker=word)
+    eventually(lambda: run.run_id, "it is found")
+
+    assert run.view.found_by == "marker"
+    assert "found by" not in repr(run)
+    run.cancel()
+    eventually(lambda: run.status == "CANCELED", "canceled")
+    assert scene.session.records()[0].found_by == "marker"
+
+
+@pytest.mark.parametrize("word", ["log-path", "parameter"])
+def test_with_a_marker_nobody_elses_identical_run_is_adopted(scene, word):
+    """The request was lost, and a colleague starts the same: with another marker, and without one."""
+    scene.may_look.clear()
+    scene.service.lost_requests = 1
+    lost = scene.start("slow", {"day": 1}, marker=word)
+    theirs = [scene.start("slow", {"day": 1}, marker=marker) for marker in ("off", "log-path", "parameter")]
+    with sqlite3.connect(ledger_path(scene.environment)) as db:  # a colleague's runs are not in this ledger
+        db.executemany("DELETE FROM runs WHERE key = ?", [(run.key,) for run in theirs])
+    db.close()
+    scene.may_look.set()
+    eventually(lambda: lost.is_over, "it is settled")
+
+    assert (lost.status, lost.run_id) == ("NOT_STARTED", None)
