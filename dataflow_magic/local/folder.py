@@ -20,6 +20,9 @@ from dataflow_magic.models.wire import KST
 
 __all__ = ["Address", "DataFolder"]
 
+_NOT_IN_PATHS = frozenset(":;,[]{}*?\\")
+"""What separates Java's class path, the attributes of a Derby URL and Spark's lists of files, and the signs of the patterns
+as which Spark reads the folder of a table."""
 OWN_ATTEMPTS = 5
 OWN_RETRY_SECONDS = 0.05
 
@@ -142,8 +145,10 @@ class DataFolder:
         Raises
         ------
         ConfigError
-            The folder cannot be created, another user owns it or a part of it, or a mode cannot be set.
+            The folder's path has a character that ends a path for Java or Spark, the folder cannot be created, another
+            user owns it or a part of it, or a mode cannot be set.
         """
+        self._check_path()
         try:
             self.path.mkdir(mode=0o700, parents=True, exist_ok=True)
             _close_to_others(self.path)
@@ -155,6 +160,14 @@ class DataFolder:
                 f"the data folder {self.path} cannot be used ({error.strerror}); "
                 "give another --data, or set DATAFLOW_MAGIC_HOME to a folder that can"
             ) from None
+
+    def _check_path(self) -> None:
+        for character in str(self.path):
+            if character in _NOT_IN_PATHS or not character.isprintable():
+                raise ConfigError(
+                    f"the data folder {str(self.path)!a} cannot be used: Java and Spark do not read {character!a} as part of "
+                    "a path; give another --data, or set DATAFLOW_MAGIC_HOME to a folder without it"
+                )
 
     def write_address(self, address: Address) -> None:
         """Publish the address in a file that only this user can read."""

@@ -8,6 +8,8 @@ from pathlib import Path
 from typing import IO, cast
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.files import try_lock
@@ -37,6 +39,30 @@ def test_only_this_user_can_open_a_new_folder(tmp_path):
         os.umask(before)
 
     assert mode(folder.path) == 0o700
+    assert folder.objects.is_dir()
+
+
+@given(
+    st.sampled_from([*":;,[]{}*?\\\n\t\x7f\u00a0\u200b", "\udcff"]),
+    st.sampled_from(["data", "운영 데이터", "a#b%41"]),
+    st.integers(0, 4),
+)
+def test_a_folder_that_java_or_spark_would_read_as_another_is_refused_before_it_is_made(
+    tmp_path_factory, character, name, place
+):
+    home = tmp_path_factory.mktemp("odd") / (name[:place] + character + name[place:])
+    with pytest.raises(ConfigError) as caught:
+        DataFolder(home / "local").make()
+
+    assert f"do not read {character!a} as part of a path; give another --data" in str(caught.value)
+    assert not home.exists()
+
+
+@given(st.text(st.sampled_from("ab()#%&=+!$~@'\"|<> 운é"), min_size=1, max_size=12))
+def test_any_other_sign_may_be_in_the_name_of_a_folder(tmp_path_factory, name):
+    folder = DataFolder(tmp_path_factory.mktemp("odd") / name / "local")
+    folder.make()
+
     assert folder.objects.is_dir()
 
 

@@ -38,8 +38,8 @@ RUN_SECONDS = 300.0
 
 
 @pytest.fixture
-def folder(tmp_path: Path) -> Iterator[DataFolder]:
-    folder = DataFolder(tmp_path / "local")
+def folder(tmp_path: Path, request: pytest.FixtureRequest) -> Iterator[DataFolder]:
+    folder = DataFolder(tmp_path / getattr(request, "param", "home") / "local")
     yield folder
     end_service(folder)
     eventually(lambda: not run_processes(folder))
@@ -157,6 +157,7 @@ async def ended(client: Client, job: Job, run_id: str) -> tuple[list[str], JobEx
 
 
 @pytest.mark.spark
+@pytest.mark.parametrize("folder", ["자료 #1 100%41 (it's)"], indirect=True, ids=["an odd folder"])
 async def test_a_service_runs_spark_and_no_process_outlives_it(folder):
     address, hold = attach(folder)
     async with Client(address.access_key, address.secret_key, address.endpoint) as client:
