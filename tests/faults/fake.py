@@ -28,6 +28,8 @@ CONDITION = {
     "scriptPath": "bucket/scripts/",
     "logPath": "bucket/logs/",
 }
+DEFAULTS = {"numWorker": 2, "timeout": 360}
+"""Of the page, for what a start leaves out."""
 MOST_SKEW_SECONDS = 300.0
 KOREA = timezone(timedelta(hours=9))
 ALPHABET = "ABCDEFGHJKLMNPQRSTUVWXYZabcdefghijkmnopqrstuvwxyz23456789"
@@ -147,6 +149,8 @@ class FakeService:
     refused_signatures: int = 0
     collisions: set[str] = field(default_factory=set)
     """Starts that were answered with the id of another."""
+    returned: set[str] = field(default_factory=set)
+    """Ids of runs that a cell knows: those of others could not be told from a new one."""
     _jobs: dict[str, str] = field(default_factory=dict)
 
     def new_job(self, name: str) -> str:
@@ -244,8 +248,8 @@ class FakeService:
         condition, parameters = asked.get("jobCondition") or {}, asked.get("parameters") or {}
         if any(not condition.get(name) for name in ("nrn", "scriptPath", "logPath")):
             return self._respond(400, {"detail": "jobCondition", "errorType": "bad-parameter"})
-        others = [run for run in self.of(job_id) if run.source not in {source, "colleague", "trigger"}]
-        run = self.add_run(job_id, source, condition, parameters, query)
+        others = [run for run in self.of(job_id) if run.run_id in self.returned]
+        run = self.add_run(job_id, source, {**DEFAULTS, **condition}, parameters, query)
         fields = self.shown(run)
         if others and self.random.random() < self.collides:
             self.collisions.add(source)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field, replace
@@ -15,8 +16,6 @@ __all__ = ["FAULTS", "Said", "Start", "judge", "said_by"]
 
 FAULTS = ("duplicate", "lost", "adopted wrongly", '"not started" though started', "unsettled")
 """What must not happen."""
-DEFAULTS = {"numWorker": 2, "timeout": 360}
-"""Of a condition, by the executeJob page."""
 WINDOW_SLACK = 330.0
 """Seconds beyond the five minutes a signature counts for: clocks may be off by as much unnoticed."""
 
@@ -32,7 +31,8 @@ class Start:
     marker
         The setting of that name.
     clocks
-        The service's clock when the start began and when each attempt of it was sent.
+        What the clocks of service and machine showed when the start began and when each attempt of it was sent, and the
+        timestamps that were signed.
     answered
         The id that the service returned to the cell; empty where no response arrived.
     is_refused
@@ -140,12 +140,21 @@ class _Judged:
 
 def could_be(service: FakeService, start: Start, run: FakeRun) -> bool:
     """Whether the service shows a run as it would show the start's."""
-    as_asked = replace(
-        run, source="", condition=start.condition, parameters=start.parameters, query={}, type="JOB"
-    )
-    # No page says whether a run shows the documented defaults where its start left them out.
-    filled = replace(as_asked, condition={**DEFAULTS, **start.condition})
+    # What was not sent is as the service likes it.
+    condition = {**run.condition, **start.condition}
+    as_asked = replace(run, condition=condition, parameters=start.parameters, query={}, type="JOB")
     in_time = min(start.clocks) - WINDOW_SLACK <= run.created <= max(start.clocks) + 300 + WINDOW_SLACK
     shows_enough = service.rules.shows_parameters or not start.parameters
-    shown = service.shown(run)
-    return in_time and shows_enough and shown in (service.shown(as_asked), service.shown(filled))
+    return in_time and shows_enough and _as_text(service.shown(run)) == _as_text(service.shown(as_asked))
+
+
+def _as_text(shown: dict[str, Any]) -> dict[str, Any]:
+    """Return a shown run with its parameters as text: the pages do not say which types they keep."""
+    echoed = shown.get("parsedParameters") or {}
+    parts = echoed if isinstance(echoed, list) else [echoed]
+    texts = [
+        (name, value if isinstance(value, str) else json.dumps(value))
+        for part in parts
+        for name, value in part.items()
+    ]
+    return {**shown, "parsedParameters": texts}

@@ -9,20 +9,24 @@ import contextlib
 import json
 import multiprocessing
 import os
+import re
 import shutil
 import sys
 import tempfile
 import time
 import traceback
 from collections import Counter
-from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from random import Random
 from typing import Any
 
+from dataflow_magic.cell.run import make_request
 from dataflow_magic.errors import DataflowError, OutcomeUnknown
+from dataflow_magic.models.marker import Marker
+from dataflow_magic.models.request import RunRequest
 from dataflow_magic.session.run import Run
 from tests.faults.fake import CONDITION, Rules
 from tests.faults.judge import FAULTS as WRONG
@@ -33,6 +37,8 @@ from tests.faults.world import Kernel, World, a_simulated_world, records_of
 
 __all__ = ["Outcome", "run_schedule", "table"]
 
+REQUIRED = {name: CONDITION[name] for name in ("nrn", "scriptPath", "logPath")}
+MARKERS: tuple[Marker, ...] = ("off", "off", "log-path", "parameter")
 LATENCIES = (0.0, 0.0, 0.01, 0.5, 5.0)
 LATENESSES = (0.0, 5.0, 60.0, 280.0, 500.0)
 """Seconds a late request takes: some beyond the 300 for which its signature counts."""
@@ -51,7 +57,6 @@ NEARLY: dict[str, tuple[Any, ...]] = {
 """By a value as Python writes it: others that a loose comparison takes for it."""
 say = partial(print, flush=True)
 
-IS_MILD = True
 COLUMNS = (
     "starts",
     "answered",
@@ -149,6 +154,10 @@ class _Schedule:
         self.kernels: list[Kernel] = []
         self.starts: dict[str, Start] = {}
         self.parameters: dict[str, Any] = {}
+        self.condition: dict[str, Any] = {}
+        self.marker: Marker = "off"
+        self.deleted: set[str] = set()
+        """Starts whose rows were deleted."""
         self.at_work: dict[int, list[Callable[[], None]]] = {}
         """By number of pieces of work from now on: what happens then."""
         self.at_arrival: list[Callable[[], None]] = []
@@ -169,8 +178,8 @@ class _Schedule:
                 self.cell()
             self.calm_down()
             said = self.said()
-            if IS_MILD:
-                said = {key: [replace(each, is_labelled=True) for each in of] for key, of in said.items()}
+            for key in self.deleted & self.starts.keys():
+                self.starts[key].may_be_forgotten = True
             self.outcome.counts = judge(self.service, self.starts, said)
         finally:
             world.proxy.plan = lambda _: CALM
@@ -186,20 +195,8 @@ class _Schedule:
         service.ahead_seconds = random.choice(CLOCKS)
         self.world.ahead_seconds = random.choice(CLOCKS)
         service.collides = random.choice((0,) * 9 + (0.8,))
-        if IS_MILD:
-            service.rules = replace(
-                service.rules,
-                parameters="object",
-                condition="whole",
-                shows_date=True,
-                count="missing",
-                echo_limit="cap",
-            )
-            service.lag_seconds, service.collides, self.world.ahead_seconds = (
-                min(20, service.lag_seconds),
-                0,
-                0,
-            )
+        self.marker = random.choice(MARKERS)
+        self.outcome.kinds.add(f"marker {self.marker}")
         self.note_rules()
 
     def note_rules(self) -> None:
@@ -233,8 +230,7 @@ class _Schedule:
         """Run one cell in one kernel, or the same in all."""
         random = self.random
         self.parameters = random.choice(({}, *({"$a": value} for value in VALUES)))
-        if IS_MILD:
-            self.parameters = random.choice(({"$a": 1}, {"$a": 2}))
+        self.condition = {**random.choice(({}, {"numWorker": 2, "timeout": 360})), **REQUIRED}
         for _ in range(random.choice((0, 1, 1, 2))):
             self.arm()
         alive = self.alive or [self.new_kernel()]
@@ -257,27 +253,43 @@ class _Schedule:
 
     def start(self, kernel: Kernel) -> Run:
         """Start a run, and keep what the cell is told of it."""
-        began, parameters = self.service.clock(), self.parameters
+        began, parameters, condition = self.clocks(), self.parameters, self.condition
         before = {run.key for run in kernel.session.runs}
         keys: list[str] = []
 
         def keep() -> Start:
             keys[:] = [run.key for run in kernel.session.runs if run.key not in before] or keys
-            start = Start(CONDITION, parameters, clocks=[began, self.service.clock()])
+            start = Start(condition, parameters, self.marker, began)
             return self.starts.setdefault(keys[0], start) if keys else start
 
         kernel.begun = keep
         try:
-            run = kernel.start(
-                self.job_id, {name.removeprefix("$"): value for name, value in parameters.items()}
-            )
+            run = kernel.start(self.request(condition, parameters))
         except OutcomeUnknown:
             raise AssertionError("the kernel looks for a start whose outcome is unknown") from None
         except DataflowError:
             keep().is_refused = True
             raise
-        keep().answered = run.run_id or ""
+        if run.run_id:
+            keep().answered = run.run_id
+            self.service.returned.add(run.run_id)
         return run
+
+    def request(self, condition: Mapping[str, Any], parameters: Mapping[str, Any]) -> RunRequest:
+        return make_request(
+            f"id:{self.job_id}",
+            {name.removeprefix("$"): value for name, value in parameters.items()},
+            marker=self.marker,
+            nrn=condition["nrn"],
+            script_path=condition["scriptPath"],
+            log_path=condition["logPath"],
+            workers=condition.get("numWorker"),
+            timeout=condition.get("timeout"),
+        )
+
+    def clocks(self) -> list[float]:
+        """Return what the clocks show: a service can only tell a run's time by one of them."""
+        return [self.service.clock(), self.world.clock()]
 
     def plan(self, seen: Seen) -> Fault:
         fault = CALM
@@ -299,30 +311,28 @@ class _Schedule:
 
     def sent(self, seen: Seen) -> None:
         asked = json.loads(seen.body)
-        start = self.starts.setdefault(seen.source, Start(CONDITION, self.parameters))
+        start = self.starts[seen.source]
         start.condition, start.parameters = asked["jobCondition"], asked.get("parameters", {})
-        start.clocks.append(self.service.clock())
+        stamp = re.search(rb"x-ncp-apigw-timestamp: (\d+)", seen.headers)
+        assert stamp, "each start is signed"
+        start.clocks += [*self.clocks(), int(stamp[1]) / 1000]
 
     # What happens meanwhile
 
     def arm(self) -> None:
         """Let something happen at a point of the next cell."""
         random = self.random
-        kind, happens = (
-            ("kernel killed", self.kill)
-            if IS_MILD
-            else random.choice(
-                (
-                    ("somebody's identical run", partial(self.somebody, "identical")),
-                    ("somebody's nearly identical run", partial(self.somebody, "nearly")),
-                    ("somebody's run with other settings", partial(self.somebody, "settings")),
-                    ("a trigger's run", partial(self.somebody, "trigger")),
-                    ("machine slept", self.sleep),
-                    ("clock of the machine set", partial(self.set_clock, self.world)),
-                    ("clock of the service set", partial(self.set_clock, self.service)),
-                    ("kernel killed", self.kill),
-                    ("ledger deleted", self.delete_ledger),
-                )
+        kind, happens = random.choice(
+            (
+                ("somebody's identical run", partial(self.somebody, "identical")),
+                ("somebody's nearly identical run", partial(self.somebody, "nearly")),
+                ("somebody's run with other settings", partial(self.somebody, "settings")),
+                ("a trigger's run", partial(self.somebody, "trigger")),
+                ("machine slept", self.sleep),
+                ("clock of the machine set", partial(self.set_clock, self.world)),
+                ("clock of the service set", partial(self.set_clock, self.service)),
+                ("kernel killed", self.kill),
+                ("ledger deleted", self.delete_ledger),
             )
         )
         self.outcome.kinds.add(kind)
@@ -378,9 +388,7 @@ class _Schedule:
     def delete_ledger(self) -> None:
         self.tell("the ledger is deleted")
         with contextlib.suppress(DataflowError):
-            for record in records_of(self.home):
-                if record.key in self.starts:
-                    self.starts[record.key].may_be_forgotten = True
+            self.deleted |= {record.key for record in records_of(self.home)}
         if self.random.random() < 0.5:
             shutil.rmtree(self.home, ignore_errors=True)
         else:
@@ -393,9 +401,9 @@ class _Schedule:
         world = self.world
         world.proxy.plan, self.service.moves = self.calm_plan, 0
         self.tell("calm")
+        world.simulation.run_for(MOST_WAITING)
         if not self.service.rules.shows_date:  # then nobody can find out by how much a clock is off
             world.ahead_seconds = self.service.ahead_seconds
-        world.simulation.run_for(MOST_WAITING)
         last = self.new_kernel()
         with contextlib.suppress(DataflowError):
             last.look_around(self.job_id)

@@ -7,7 +7,7 @@ import os
 import random as global_random
 import sqlite3
 import time
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -18,16 +18,15 @@ from unittest import mock
 
 import stamina
 
-from dataflow_magic.cell.run import make_request
 from dataflow_magic.ledger import ledger as ledger_module
 from dataflow_magic.ledger.ledger import Ledger
 from dataflow_magic.ledger.record import RunRecord
-from dataflow_magic.models.request import JobRef
+from dataflow_magic.models.request import JobRef, RunRequest
 from dataflow_magic.session.run import Run
 from dataflow_magic.session.service import ServiceAddress
 from dataflow_magic.session.session import Session
-from dataflow_magic.session.watch import CLOUD_PACE
-from tests.faults.fake import ACCESS_KEY, CONDITION, SECRET_KEY, FakeService, Rules
+from dataflow_magic.session.watch import Pace
+from tests.faults.fake import ACCESS_KEY, SECRET_KEY, FakeService, Rules
 from tests.faults.network import Network
 from tests.faults.proxy import Proxy, Seen, a_proxy
 from tests.faults.simulation import SimulatedThread, Simulation
@@ -36,8 +35,9 @@ __all__ = ["KEYS", "Kernel", "World", "a_session", "a_simulated_world", "a_world
 
 BEGIN = 1_800_000_000.0
 """Seconds since the epoch when a simulation begins."""
-LOOKS_APART = 3
-"""By how much longer than in earnest kernels sleep between two looks for a run: fewer requests, so more schedules."""
+PACE = Pace(2.0, 240.0, 0.5)
+LOOKS_APART = 8
+"""By how much longer than in earnest kernels sleep between two looks for a run. Both: fewer requests, so more schedules."""
 ENDPOINT = "http://127.0.0.1:7001"
 KEYS = {"DATAFLOW_LOCAL_ACCESS_KEY": ACCESS_KEY, "DATAFLOW_LOCAL_SECRET_KEY": SECRET_KEY}
 
@@ -88,7 +88,7 @@ class Kernel:
             home / "configure",
             no_local_service,
             transport=self._network.transport(),
-            pace=CLOUD_PACE,
+            pace=PACE,
             now=world.clock,
             steady=world.time,
             sleep=lambda seconds: asyncio.sleep(seconds * LOOKS_APART),
@@ -99,14 +99,7 @@ class Kernel:
     def is_dead(self) -> bool:
         return self.thread.is_killed
 
-    def start(self, job_id: str, parameters: Mapping[str, Any]) -> Run:
-        request = make_request(
-            f"id:{job_id}",
-            parameters,
-            nrn=CONDITION["nrn"],
-            script_path=CONDITION["scriptPath"],
-            log_path=CONDITION["logPath"],
-        )
+    def start(self, request: RunRequest) -> Run:
         return self.session.start(request, self.session.target())
 
     def look_around(self, job_id: str) -> None:
