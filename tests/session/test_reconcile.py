@@ -16,7 +16,7 @@ from dataflow_magic.ledger.ledger import Ledger
 from dataflow_magic.models.wire import JobCondition
 from dataflow_magic.session.run import Run
 from dataflow_magic.settings import Target
-from tests.helpers import ACCESS_KEY, CONDITION, SECRET_KEY, Scene, eventually
+from tests.helpers import ACCESS_KEY, CONDITION, SECRET_KEY, Scene, eventually, open_notebook
 
 KEYS = {"DATAFLOW_LOCAL_ACCESS_KEY": ACCESS_KEY, "DATAFLOW_LOCAL_SECRET_KEY": SECRET_KEY}
 OPENS = 360
@@ -205,6 +205,18 @@ def test_a_table_of_the_service_s_runs_takes_the_word_back(shared):
 
     assert run.result(60).status == "COMPLETED"
     assert [row.status for row in shared.session.records()] == ["COMPLETED"]
+
+
+def test_the_card_of_the_start_shows_the_run_from_then_on(shared):
+    with open_notebook(shared.folder, stdin=False) as notebook:
+        run = hidden(shared)
+        run.show()
+        assert "a later list that shows one corrects this" in notebook.shown[-1].text
+
+        shared.session.executions(parse_job_ref("daily_sales"), shared.target())
+
+        eventually(lambda: notebook.shown[-1].text.startswith("COMPLETED"), "the run is painted")
+        assert "found by its parameters" in notebook.shown[-1].text
 
 
 def test_the_next_kernel_takes_the_word_back(shared):
