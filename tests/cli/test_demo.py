@@ -163,11 +163,11 @@ def test_an_output_folder_that_is_a_file_is_refused(notebook, tmp_path):
     ("cell", "reason"),
     [
         ("raise ValueError('no such table')", "ValueError: no such table"),
-        ("%load_ext dataflow_magic\n%dataflow_status nosuch", "UsageError: no run 'nosuch' was started here"),
+        ("%load_ext dataflow_magic\n%dataflow_status nosuch", "NoSuchRun: no run 'nosuch' was started here"),
         ("import time\ntime.sleep(60)", "timed out while it was being executed, after 2 seconds"),
         ("import os\nos._exit(1)", "Kernel died"),
     ],
-    ids=["an error", "a usage error", "too slow", "a dead kernel"],
+    ids=["an error", "a mistake in a cell", "too slow", "a dead kernel"],
 )
 def test_a_notebook_that_fails_is_reported_and_still_written(notebook, tmp_path, cell, reason):
     file, said = notebook("'before'", cell, "'after'"), list[str]()
