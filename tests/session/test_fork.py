@@ -1,9 +1,12 @@
 """A process that was forked from a kernel: it never hangs, and it neither ends nor keeps what belongs to its parent."""
 
 import os
+import signal
 import subprocess
 import sys
 from pathlib import Path
+
+import pytest
 
 from dataflow_magic.ledger.ledger import Ledger
 from tests.helpers import eventually
@@ -141,6 +144,45 @@ sys.stdin.read()
         other.close()
         assert killed.stdin is not None
         killed.stdin.close()
+
+
+SLEEP = "[sys.executable, '-c', 'import time; time.sleep(60)']"
+CHILDREN = {
+    "multiprocessing, spawn": "child = started('spawn')",
+    "multiprocessing, forkserver": "child = started('forkserver')",
+    "multiprocessing, fork": "child = started('fork')",
+    "subprocess": f"child = subprocess.Popen({SLEEP}).pid",
+    "subprocess, close_fds=False": f"child = subprocess.Popen({SLEEP}, close_fds=False).pid",
+    "os.posix_spawn": f"child = os.posix_spawn(sys.executable, {SLEEP}, os.environ)",
+    "os.spawnv": f"child = os.spawnv(os.P_NOWAIT, sys.executable, {SLEEP})",
+}
+
+
+@pytest.mark.parametrize("start", CHILDREN.values(), ids=CHILDREN)
+def test_no_process_that_a_killed_kernel_has_started_keeps_its_runs(environment, tmp_path, start):
+    more = f"""
+import subprocess
+def started(method):
+    process = multiprocessing.get_context(method).Process(target=time.sleep, args=(60,))
+    process.start()
+    return process.pid
+{start}
+print("started", child, flush=True)
+sys.stdin.read()
+"""
+    with program(environment, more) as killed:
+        assert killed.stdout is not None
+        child = int(killed.stdout.readline().split()[1])
+        other = Ledger(tmp_path / "home" / "ledger.sqlite3")
+        try:
+            assert other.orphans() == []
+            killed.kill()
+            killed.wait()
+            os.kill(child, 0)  # it lives
+            eventually(lambda: [record.job for record in other.orphans()] == ["slow"], "its run has no owner")
+        finally:
+            other.close()
+            os.kill(child, signal.SIGKILL)
 
 
 def test_a_kernel_that_was_forked_keeps_its_runs(environment, tmp_path):
