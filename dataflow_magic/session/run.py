@@ -30,7 +30,7 @@ from dataflow_magic.models.secret import Parameter, is_any_unknown, masked
 from dataflow_magic.models.text import log_lines
 from dataflow_magic.models.view import KST, Failure, FoundBy, Past, Progress, RunView
 from dataflow_magic.models.wire import JobCondition, JobExecution, RunState
-from dataflow_magic.session.detached import Detached, way_back
+from dataflow_magic.session.detached import Detached, detachable, way_back
 from dataflow_magic.session.diagnosis import diagnose
 from dataflow_magic.session.loop import check_process
 from dataflow_magic.session.service import Service
@@ -221,7 +221,7 @@ class Run:
 
     def __await__(self) -> Generator[Any, None, JobExecution]:
         """Wait for the end without blocking, and return or raise as `result`; any event loop may await."""
-        return self._await().__await__()
+        return detachable(self._await(), lambda: way_back([self.run_id or self.key])).__await__()
 
     def cancel(self, *, sure: bool = False) -> None:
         """Ask the service to end the run; return once it accepted. The run is over once its state says so.

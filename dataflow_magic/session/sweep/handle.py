@@ -26,7 +26,7 @@ from dataflow_magic.card.words import UNSENT, words_of
 from dataflow_magic.models.request import SweepRequest
 from dataflow_magic.models.view import KST
 from dataflow_magic.models.wire import JobExecution, RunState
-from dataflow_magic.session.detached import SWEEP_WAY_BACK, Detached
+from dataflow_magic.session.detached import SWEEP_WAY_BACK, Detached, detachable
 from dataflow_magic.session.loop import check_process
 from dataflow_magic.session.run import CHANGED, Run
 from dataflow_magic.session.sweep.sending import AT_ONCE, Sending, Start
@@ -174,7 +174,7 @@ class Sweep:
 
     def __await__(self) -> Generator[Any, None, tuple[JobExecution, ...]]:
         """Wait for all runs to end without blocking, on any loop; as `result`."""
-        return self._await().__await__()
+        return detachable(self._await(), lambda: SWEEP_WAY_BACK).__await__()
 
     def cancel(self, *, sure: bool = False) -> None:
         """Start no more runs and cancel the active ones; returns once the service has answered for each.
