@@ -12,6 +12,7 @@ import os
 import signal
 import sys
 import threading
+import time
 import traceback
 import warnings
 from pathlib import Path
@@ -25,6 +26,9 @@ LAST_WORDS = "DATAFLOW_MAGIC_LAST_WORDS"
 """Holds the file that receives the uncaught error. The log alone may also show errors that the script caught."""
 
 LAST_WORDS_LENGTH = 500
+
+COPY_SECONDS = 0.3
+"""Before an error is printed: time for the service to copy to the log what the JVM printed about it first."""
 
 PANDAS_WARNING = "PySpark does not yet fully support pandas"
 
@@ -68,6 +72,8 @@ def main(arguments: list[str]) -> int:
         # A syntax error's message is its last line, after its place; for other errors notes come last.
         lines = traceback.format_exception_only(error)
         _write(last_words, lines[-1] if isinstance(error, SyntaxError) else lines[0])
+        if last_words:
+            time.sleep(COPY_SECONDS)
         error.__traceback__ = _from_the_script_on(error.__traceback__)
         sys.excepthook(type(error), error, error.__traceback__)
         return 1
