@@ -130,7 +130,7 @@ async def test_a_bucket_is_a_file_system_whatever_a_script_sets_for_the_clouds(t
         "emptied": [True, True, 0],
     }
     everything = printed + (logs / "jvm.log").read_text("utf-8")
-    assert everything.count("s3a:// is a folder of the local service; without effect here: ") == 1
+    assert printed.count("s3a:// is a folder of the local service; without effect here: ") == 1
     assert "fs.s3a.access.key, fs.s3a.endpoint, fs.s3a.secret.key" in everything
     assert "AKIAHIDDEN" not in everything
     assert "hidden secret" not in everything

@@ -6,6 +6,8 @@ import java.io.IOException;
 import java.net.URI;
 import java.nio.file.Files;
 import java.nio.file.StandardCopyOption;
+import java.nio.file.attribute.FileAttribute;
+import java.nio.file.attribute.PosixFilePermissions;
 import java.util.ArrayList;
 import java.util.Arrays;
 import java.util.EnumSet;
@@ -38,6 +40,10 @@ public class S3AFileSystem extends FileSystem {
   public static final String OBJECTS = "fs.dataflow.objects";
   /** Of one object, as the S3 client reports it: 32 MB. */
   private static final long BLOCK = 32L << 20;
+  private static final FileAttribute<?> OWNERS_FILE =
+      PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rw-------"));
+  private static final FileAttribute<?> OWNERS_FOLDER =
+      PosixFilePermissions.asFileAttribute(PosixFilePermissions.fromString("rwx------"));
   private static final Path ROOT = new Path("/");
   private static final Logger LOG = LoggerFactory.getLogger("dataflow_magic.objects");
   private static final Set<String> NOTED = ConcurrentHashMap.newKeySet();
@@ -129,6 +135,12 @@ public class S3AFileSystem extends FileSystem {
     return new Path("file", null, file.getPath());
   }
 
+  private static void makeFolders(File folder) throws IOException {
+    if (!folder.isDirectory()) {
+      Files.createDirectories(folder.toPath(), OWNERS_FOLDER);
+    }
+  }
+
   /** Remove the checksum that Hadoop keeps for files written without a scheme: the file no longer matches it. */
   private static void forget(File file) throws IOException {
     Files.deleteIfExists(new File(file.getParentFile(), "." + file.getName() + ".crc").toPath());
@@ -147,9 +159,15 @@ public class S3AFileSystem extends FileSystem {
     if (file.isDirectory()) {
       throw new FileAlreadyExistsException(path + " is a folder");
     }
+    if (!overwrite && file.exists()) {
+      throw new FileAlreadyExistsException(path + " exists");
+    }
     forget(file);
-    // Without the permission, which Hadoop sets by a process of its own; the service's files are private anyway.
-    return files.create(local(file), overwrite, buffer, copies, block, progress);
+    makeFolders(file.getParentFile());
+    if (!file.exists()) { // private from its first byte on, and without the process that Hadoop starts to set a mode
+      Files.createFile(file.toPath(), OWNERS_FILE);
+    }
+    return files.create(local(file), true, buffer, copies, block, progress);
   }
 
   @Override
@@ -175,7 +193,8 @@ public class S3AFileSystem extends FileSystem {
 
   @Override
   public boolean mkdirs(Path path, FsPermission mode) throws IOException {
-    return files.mkdirs(local(file(path)));
+    makeFolders(file(path));
+    return true;
   }
 
   @Override
@@ -194,7 +213,7 @@ public class S3AFileSystem extends FileSystem {
     if (to.isDirectory() || (from.isDirectory() && to.toPath().startsWith(from.toPath()))) {
       return false;
     }
-    Files.createDirectories(to.getParentFile().toPath());
+    makeFolders(to.getParentFile());
     forget(from);
     forget(to);
     Files.move(from.toPath(), to.toPath(), StandardCopyOption.REPLACE_EXISTING);
