@@ -22,7 +22,7 @@ from enum import IntEnum
 from typing import Any, Final
 
 from dataflow_magic.models.attempt import Attempt, ServiceClock
-from dataflow_magic.models.marker import carries_marker
+from dataflow_magic.models.marker import MARKER_PARAMETER, Marker, carries_marker
 from dataflow_magic.models.request import RunRequest
 from dataflow_magic.models.secret import Parameter, Secret
 from dataflow_magic.models.view import FoundBy, RunView
@@ -198,14 +198,21 @@ def judge(start: Start, run: JobExecution, clock: ServiceClock | None) -> Eviden
         return min(around, _of_origin(sent, run), _of_condition(sent, run), _of_parameters(sent, run))
     if around and carries_marker(view, run):
         return Evidence.CERTAIN
-    shows_place = (
-        bool(run.job_condition and run.job_condition.log_path)
-        if view.request.marker == "log-path"
-        else bool(run.parameters)
-    )
-    if shows_place:
+    if _shows_marker_s_place(view.request.marker, run):
         return Evidence.CONTRADICTS
-    return min(around, _of_origin(sent, run), _of_condition(sent, run), Evidence.POSSIBLE)
+    return min(
+        around, _of_origin(sent, run), _of_condition(sent, run), _of_parameters(sent, run), Evidence.POSSIBLE
+    )
+
+
+def _shows_marker_s_place(marker: Marker, run: JobExecution) -> bool:
+    """Whether a run of the start would show the marker.
+
+    A snapshot has the log path of its run. Of parameters, a service may show those alone that it has parsed.
+    """
+    if marker == "log-path":
+        return bool(run.job_condition and run.job_condition.log_path)
+    return not {MARKER_PARAMETER, MARKER_PARAMETER.removeprefix("$")}.isdisjoint(run.parameters)
 
 
 # Time

@@ -364,10 +364,11 @@ def test_a_marker_in_the_log_path_makes_it_certain(theirs, evidence):
     [
         ({"$table": "a", "$n": 3, "$on": True, MARKER_PARAMETER: marker_of("k2345678")}, CERTAIN),
         ({"$table": "a", "$n": 3, "$on": True, MARKER_PARAMETER: marker_of("k9999999")}, CONTRADICTS),
-        ({"$table": "a", "$n": 3, "$on": True}, CONTRADICTS),
+        ({"$table": "a", "$n": 3, "$on": True}, POSSIBLE),
+        ({"$table": "b", "$n": 3, "$on": True}, CONTRADICTS),
         ([], POSSIBLE),
     ],
-    ids=["carried", "another start's", "not carried", "not shown yet"],
+    ids=["carried", "another start's", "not shown", "not shown with other parameters", "not shown yet"],
 )
 def test_a_marker_in_a_parameter_makes_it_certain(parameters, evidence):
     assert judge(start(marker="parameter"), with_parameters(parameters), None) == evidence
