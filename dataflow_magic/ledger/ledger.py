@@ -239,12 +239,13 @@ class Ledger:
         self._is_reopened = False
 
     def restore(self, view: RunView, kept: Iterable[Attempt]) -> None:
-        """Insert a run of this kernel again that a deleted ledger had, with its attempts; nothing where it is there."""
+        """Insert a run of this kernel again that a deleted ledger had, and its attempts, where either is missing."""
         rows = [(view.key, *astuple(attempt)) for attempt in kept]
         with self._writing() as db:
-            record = record_of(view, self.kernel)._replace(keeps_attempts=int(bool(rows)))
-            if db.execute(INSERT_UNLESS_THERE, record).rowcount:
+            db.execute(INSERT_UNLESS_THERE, record_of(view, self.kernel))
+            if rows:
                 db.executemany(KEEP, rows)
+                db.execute("UPDATE runs SET keeps_attempts = 1 WHERE key = ?", (view.key,))
 
     def keep(self, key: str, attempts: Iterable[Attempt]) -> None:
         """Write attempts of a start, each in place of what is known of it; they are on disk when this returns."""

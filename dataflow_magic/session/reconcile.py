@@ -181,10 +181,12 @@ class Look:
         row = await asyncio.to_thread(self._ledger.look_after, self.run.key)
         if known := _known(row):
             return known
-        if row is None:  # the ledger was deleted since; without the row, nothing could be adopted
-            await asyncio.to_thread(self._ledger.restore, self.run.view, self._attempts or ())
-        elif not self._is_ours(row):
+        if row is not None and not self._is_ours(row):
             return None
+        if row is None or (self._attempts and not row.keeps_attempts):
+            # The ledger was deleted since; without the row nothing could be adopted, and without the attempts another
+            # kernel would not know when the start was sent.
+            await asyncio.to_thread(self._ledger.restore, self.run.view, self._attempts or ())
         if await self._was_never_sent(row):
             return None
         seen = await self._see()

@@ -254,8 +254,6 @@ class FakeService:
         if others and self.random.random() < self.collides:
             self.collisions.add(source)
             fields["jobExecutionId"] = self.random.choice(others).run_id
-            if self.random.random() < 0.5:
-                run.run_id = fields["jobExecutionId"]
         return self._respond(200, fields)
 
     def _page(self, job_id: str, query: Mapping[str, str]) -> dict[str, Any]:

@@ -38,7 +38,9 @@ class Start:
     is_refused
         Whether the cell was told that the run was certainly not started.
     may_be_forgotten
-        Whether its row was deleted with the ledger.
+        Whether its row was deleted with the ledger. Where its kernel was killed too, nobody knows when it was sent.
+    has_handle
+        Whether the kernel of the cell lives in the end.
     """
 
     condition: Mapping[str, Any]
@@ -48,6 +50,7 @@ class Start:
     answered: str = ""
     is_refused: bool = False
     may_be_forgotten: bool = False
+    has_handle: bool = True
 
 
 @dataclass(frozen=True)
@@ -107,7 +110,8 @@ class _Judged:
             if said.status == SUBMITTING:
                 yield "unsettled"
             elif said.status == NOT_STARTED and not all(self._is_shared(run) for run in runs):
-                yield '"not started" though started'
+                is_known = not start.may_be_forgotten or start.has_handle
+                yield '"not started" though started' if is_known else "forgotten"
             elif start.answered and key not in self.service.collisions:
                 yield "lost"
             return

@@ -180,6 +180,9 @@ class _Schedule:
             said = self.said()
             for key in self.deleted & self.starts.keys():
                 self.starts[key].may_be_forgotten = True
+                self.starts[key].has_handle = any(
+                    run.key == key for kernel in self.alive for run in kernel.session.runs
+                )
             self.outcome.counts = judge(self.service, self.starts, said)
         finally:
             world.proxy.plan = lambda _: CALM

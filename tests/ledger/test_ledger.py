@@ -553,6 +553,18 @@ def test_only_a_start_that_is_about_to_be_sent_counts_as_one_whose_attempts_are_
     assert {record.key: record.keeps_attempts for record in ledger.records()} == {"k1": 0, "k2": 1}
 
 
+def test_a_start_that_was_written_anew_gets_its_attempts_back(ledger, path):
+    ledger.add(a_view("k1"))
+    ledger.keep("k1", [ATTEMPT])
+    path.unlink()
+    ledger.add(a_view("k2"), lambda: [a_view("k1")])
+
+    ledger.restore(a_view("k1"), [ATTEMPT])
+
+    assert {record.key: record.keeps_attempts for record in ledger.records()} == {"k1": 1, "k2": 1}
+    assert ledger.attempts(["k1"]) == {"k1": (ATTEMPT,)}
+
+
 def test_how_a_run_was_found_stays_known_when_a_kernel_that_does_not_know_it_writes(ledger):
     ledger.add(a_view("k1"))
     found = replace(a_view("k1"), execution=execution("RUNNING", "run000000001"), found_by="parameters")
