@@ -31,7 +31,7 @@ from dataflow_magic.local.spark.runner import SparkRunner
 
 __all__ = ["Example", "data_folder", "examples", "run_example"]
 
-MOST_SECONDS = 240.0
+MOST_SECONDS = 300.0
 EXAMPLES = Path("examples", "src", "main", "python")
 # They read a socket, Kafka or a database, or run until they are stopped.
 NETWORK = re.compile(r"socketTextStream|kafka|\"socket\"|localhost|awaitTermination\(\)")
