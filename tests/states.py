@@ -55,6 +55,7 @@ STATES = {
     "blind": replace(
         _in_state("RUNNING"), blind_since=NOON + timedelta(seconds=20), blind_reason="connection refused"
     ),
+    "found": replace(_in_state("RUNNING"), found_by="parameters"),
     "unknown": _in_state("SUSPENDED"),
     "not started": _given_up(
         NOT_STARTED,

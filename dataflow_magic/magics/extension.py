@@ -32,7 +32,8 @@ if TYPE_CHECKING:
 
     from dataflow_magic.cell.line import LineParser
     from dataflow_magic.cell.run import CellOptions
-    from dataflow_magic.models.request import RunRequest
+    from dataflow_magic.models.marker import Marker
+    from dataflow_magic.models.request import JobRef, RunRequest
     from dataflow_magic.session.run import Run
     from dataflow_magic.session.session import Session
     from dataflow_magic.session.sweep.handle import Sweep
@@ -205,12 +206,14 @@ class DataflowMagic(Magics):
         for warning in request.warnings:
             print(f"Note: {warning}")  # noqa: T201
         target = self._target(request.target, request.profile)
+        by_default = self._marker_of(request.job, target)
         published = self._session().publish(request, target)
         summary = published.in_words(target.name)
         if request.run:
             print(summary)  # noqa: T201
             run = RunRequest(JobRef(published.job.job_id, "id"))
-            return self._run(CellOptions(run, target=request.target, profile=request.profile), silent=False)
+            options = CellOptions(run, target=request.target, profile=request.profile, marker=by_default)
+            return self._run(options, silent=False)
         place = {"--target": request.target, "--profile": request.profile}
         words = [word for flag, value in place.items() if value for word in (flag, value)]
         print(f"{summary}; run it: {shlex.join(['%dataflow_run', request.job.text, *words])}")  # noqa: T201
@@ -315,15 +318,14 @@ class DataflowMagic(Magics):
         """Start what a cell asks for, and wait for it where the cell, the settings or the place ask for that."""
         from dataflow_magic.card.front_end import is_headless
         from dataflow_magic.session.sweep.handle import Sweep
-        from dataflow_magic.settings import language, marker, waits
+        from dataflow_magic.settings import language, waits
 
         session = self._session()
         # Before anything is sent: a setting that is wrong starts no run.
         waits_by_default = waits(self.wait, session.environment)
         language(self.language, session.environment)
         target = self._target(options.target, options.profile)
-        job = options.request.job.text
-        options = options.with_marker(marker(self.marker, session.environment, job=job, target=target.name))
+        options = options.with_marker(self._marker_of(options.request.job, target))
         if options.dry_run:
             self._print_dry_run(options, target)
             return None
@@ -423,6 +425,12 @@ class DataflowMagic(Magics):
 
         place = Place(choice or None, profile or None).over(Place.of_layer(self.target, self.profile))
         return self._session().target(*place)
+
+    def _marker_of(self, job: JobRef, target: Target) -> Marker:
+        """Return where the settings send the marker of a job's runs; the job as a cell names it."""
+        from dataflow_magic.settings import marker
+
+        return marker(self.marker, self._session().environment, job=job.text, target=target.name)
 
 
 def load_ipython_extension(shell: InteractiveShell) -> None:

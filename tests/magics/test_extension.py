@@ -939,7 +939,7 @@ def test_cancel_asks_the_service_to_end_a_run(terminal, which):
             "%dataflow_cancel ''",
             "argument RUN: it is empty; give a run or @last; see %dataflow_cancel --help",
         ),
-        ("%dataflow_cancel a b", "unexpected word 'b'; write %dataflow_cancel RUN"),
+        ("%dataflow_cancel a b", "unexpected word 'b'; write %dataflow_cancel RUN [--yes]"),
         ("%dataflow_cancel --all", "the following arguments are required: RUN; see %dataflow_cancel --help"),
         (
             "%dataflow_cancel 'a",

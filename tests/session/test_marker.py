@@ -165,6 +165,22 @@ def test_config_overrides_the_environment_whole(scene, terminal):
     assert [run.view.request.marker for run in scene.session.runs] == ["off", "parameter"]
 
 
+def test_the_run_of_a_new_script_has_the_marker_of_its_job_as_the_cell_names_it(scene, terminal):
+    scene.environment["DATAFLOW_MARKER"] = "fresh=log-path"
+    terminal.run("%%dataflow_script fresh --run\nprint(1)")
+    terminal.run("%%dataflow_script other --run\nprint(1)")
+
+    assert [run.view.request.marker for run in scene.session.runs] == ["log-path", "off"]
+
+
+def test_a_wrong_setting_writes_no_script(scene, terminal):
+    scene.environment["DATAFLOW_MARKER"] = "on"
+    ran = terminal.run("%%dataflow_script fresh --run\nprint(1)")
+
+    assert str(ran.error) == "DATAFLOW_MARKER says 'on', which is none of off, log-path, parameter"
+    assert scene.service.sent == []
+
+
 @pytest.mark.parametrize("line", ["slow", "slow --marker off", "slow --dry-run"])
 def test_a_wrong_variable_starts_nothing(scene, terminal, line):
     scene.environment["DATAFLOW_MARKER"] = "@cloud=log_path"
