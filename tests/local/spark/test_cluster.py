@@ -118,7 +118,9 @@ async def test_runs_use_the_cluster_and_survive_the_loss_of_a_worker(cluster, pl
         cluster.kill_a_worker()
 
         assert await running == Outcome("COMPLETED"), place.log("run000000002").read_text()
-        assert place.waits == [f"the Spark master at {cluster.url}", "starting Spark", "started"]
+        # A busy machine may take 15 seconds for the first executor, which the run then reports.
+        waits = [each for each in place.waits if each not in {"", f"a worker of {cluster.url}"}]
+        assert waits == [f"the Spark master at {cluster.url}", "starting Spark", "started"]
         result = json.loads(place.log("run000000002").read_text().splitlines()[-1])
         assert result["master"] == cluster.url
         assert result["tasks"] == 24
