@@ -12,15 +12,15 @@ from typing import TYPE_CHECKING, Any
 from pydantic import SecretStr
 
 from dataflow_magic.cell.run import make_request
+from dataflow_magic.config.folders import configure_file
+from dataflow_magic.config.settings import marker as marker_of_job
 from dataflow_magic.errors import CellError, ConfigError
-from dataflow_magic.folders import configure_file
 from dataflow_magic.local.launch import attach, default_folder, peek_at
 from dataflow_magic.local.objects.paths import find
 from dataflow_magic.models.marker import Marker
 from dataflow_magic.session.run import Run
 from dataflow_magic.session.service import ServiceAddress
 from dataflow_magic.session.session import Session
-from dataflow_magic.settings import marker as marker_of_job
 
 if TYPE_CHECKING:
     import pandas as pd

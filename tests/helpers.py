@@ -31,6 +31,7 @@ from traitlets import Type
 from traitlets.config import Config
 
 from dataflow_magic.cell.run import make_request
+from dataflow_magic.config.settings import Target
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.files import try_lock
 from dataflow_magic.local.engine import Engine
@@ -45,7 +46,6 @@ from dataflow_magic.session.run import Run
 from dataflow_magic.session.service import ServiceAddress
 from dataflow_magic.session.session import Session
 from dataflow_magic.session.watch import Pace
-from dataflow_magic.settings import Target
 from dataflow_magic.signing import SIGNATURE_HEADER
 
 ENDPOINT = "http://127.0.0.1:7001"

@@ -17,7 +17,7 @@ DOORS = {
     "obstore": {"client/objects.py"},
     "pandas": {"ledger/frame.py"},
     "sqlite3": {"ledger/ledger.py", "local/store.py"},
-    "platformdirs": {"folders.py"},
+    "platformdirs": {"config/folders.py"},
     "ipywidgets": {"card/"},
     "IPython": {"card/front_end.py", "card/output.py", "magics/extension.py"},
     "traitlets": {"magics/extension.py"},

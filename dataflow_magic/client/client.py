@@ -21,11 +21,11 @@ from dataflow_magic.client.bounds import OverBound, check_items, read_json
 from dataflow_magic.client.clock import Clock
 from dataflow_magic.client.pages import Listing, read_list
 from dataflow_magic.client.sending import API, AttemptLog, Sender, Transport, given
+from dataflow_magic.config.settings import CLOUD_ENDPOINT
 from dataflow_magic.models.attempt import ServiceClock
 from dataflow_magic.models.secret import Parameter, masked
 from dataflow_magic.models.view import Progress
 from dataflow_magic.models.wire import ExecutionDelta, Job, JobCondition, JobExecution, Page
-from dataflow_magic.settings import CLOUD_ENDPOINT
 
 __all__ = ["Client", "execution_body", "execution_query"]
 

@@ -22,10 +22,10 @@ from dataflow_magic.client.auth import SIGNED, SignedAuth
 from dataflow_magic.client.bounds import CONNECT_SECONDS, OverBound, bound, most_seconds
 from dataflow_magic.client.proxies import proxy_of
 from dataflow_magic.client.responses import is_refusal, raise_for
-from dataflow_magic.credentials import mask
+from dataflow_magic.config.credentials import mask
+from dataflow_magic.config.settings import is_loopback
 from dataflow_magic.models.attempt import ANSWERED, LOST_ATTEMPT, UNSENT, Attempt
 from dataflow_magic.models.secret import Secret, masked_text, secret_names
-from dataflow_magic.settings import is_loopback
 from dataflow_magic.signing import ACCESS_KEY_HEADER, SIGNATURE_HEADER, TIMESTAMP_HEADER
 
 __all__ = ["API", "AttemptLog", "Sender", "Transport", "as_curl", "certificates", "given"]

@@ -21,9 +21,9 @@ from statistics import median
 from types import MappingProxyType
 from typing import NamedTuple
 
+from dataflow_magic.config.folders import user_folder
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.files import is_locked, try_lock
-from dataflow_magic.folders import user_folder
 from dataflow_magic.ledger.record import RunRecord, parameters_of, record_of
 from dataflow_magic.models.attempt import Attempt
 from dataflow_magic.models.secret import secret_names

@@ -11,9 +11,9 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 from urllib.parse import urlsplit
 
+from dataflow_magic.config.folders import user_folder
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.files import try_lock
-from dataflow_magic.folders import user_folder
 from dataflow_magic.local.folder import Address, DataFolder
 
 __all__ = ["attach", "cache_folder", "default_folder", "peek", "peek_at"]

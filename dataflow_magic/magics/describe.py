@@ -9,16 +9,8 @@ from urllib.parse import quote
 
 from dataflow_magic.client.client import execution_body, execution_query
 from dataflow_magic.client.sending import as_curl
-from dataflow_magic.credentials import key_sources, mask
-from dataflow_magic.errors import CellError, ConfigError
-from dataflow_magic.ledger.ledger import ledger_path
-from dataflow_magic.local.launch import check_installed, default_folder, peek, peek_at
-from dataflow_magic.local.spark.java import java_in_words
-from dataflow_magic.models.marker import marked, marker_of, marker_problem
-from dataflow_magic.models.request import RunRequest
-from dataflow_magic.models.secret import MASK
-from dataflow_magic.models.text import in_columns, in_lines
-from dataflow_magic.settings import (
+from dataflow_magic.config.credentials import key_sources, mask
+from dataflow_magic.config.settings import (
     Place,
     Target,
     language,
@@ -28,6 +20,14 @@ from dataflow_magic.settings import (
     resolve_target,
     waits,
 )
+from dataflow_magic.errors import CellError, ConfigError
+from dataflow_magic.ledger.ledger import ledger_path
+from dataflow_magic.local.launch import check_installed, default_folder, peek, peek_at
+from dataflow_magic.local.spark.java import java_in_words
+from dataflow_magic.models.marker import marked, marker_of, marker_problem
+from dataflow_magic.models.request import RunRequest
+from dataflow_magic.models.secret import MASK
+from dataflow_magic.models.text import in_columns, in_lines
 
 __all__ = ["describe", "describe_settings", "dry_run"]
 

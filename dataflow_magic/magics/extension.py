@@ -32,12 +32,12 @@ if TYPE_CHECKING:
 
     from dataflow_magic.cell.line import LineParser
     from dataflow_magic.cell.run import CellOptions
+    from dataflow_magic.config.settings import Target
     from dataflow_magic.models.marker import Marker
     from dataflow_magic.models.request import JobRef, RunRequest
     from dataflow_magic.session.run import Run
     from dataflow_magic.session.session import Session
     from dataflow_magic.session.sweep.handle import Sweep
-    from dataflow_magic.settings import Target
 
 __all__ = ["DataflowMagic", "load_ipython_extension", "unload_ipython_extension"]
 
@@ -103,7 +103,7 @@ class DataflowMagic(Magics):
     profile = Unicode(
         "", help="Profile of ~/.ncloud/configure for a cell that names neither a profile nor a target."
     ).tag(config=True)
-    # The words of settings.py, which is imported when a magic is used; a test compares them.
+    # The words of config/settings.py, which is imported when a magic is used; a test compares them.
     wait = Enum(
         ["auto", "yes", "no"],
         "auto",
@@ -129,7 +129,7 @@ class DataflowMagic(Magics):
 
     @validate("target", "profile")
     def _check_place(self, proposal: Any) -> str:
-        from dataflow_magic.settings import Place, check_place
+        from dataflow_magic.config.settings import Place, check_place
 
         value: str = proposal["value"]
         if value:
@@ -146,7 +146,7 @@ class DataflowMagic(Magics):
 
     @validate("marker")
     def _check_marker(self, proposal: Any) -> str:
-        from dataflow_magic.settings import marker
+        from dataflow_magic.config.settings import marker
 
         try:
             marker(proposal["value"], {}, job="", target="")
@@ -317,8 +317,8 @@ class DataflowMagic(Magics):
     def _run(self, options: CellOptions, *, silent: bool) -> Run | Sweep | None:
         """Start what a cell asks for, and wait for it where the cell, the settings or the place ask for that."""
         from dataflow_magic.card.front_end import is_headless
+        from dataflow_magic.config.settings import language, waits
         from dataflow_magic.session.sweep.handle import Sweep
-        from dataflow_magic.settings import language, waits
 
         session = self._session()
         # Before anything is sent: a setting that is wrong starts no run.
@@ -421,14 +421,14 @@ class DataflowMagic(Magics):
         return session
 
     def _target(self, choice: str | None = None, profile: str | None = None) -> Target:
-        from dataflow_magic.settings import Place
+        from dataflow_magic.config.settings import Place
 
         place = Place(choice or None, profile or None).over(Place.of_layer(self.target, self.profile))
         return self._session().target(*place)
 
     def _marker_of(self, job: JobRef, target: Target) -> Marker:
         """Return where the settings send the marker of a job's runs; the job as a cell names it."""
-        from dataflow_magic.settings import marker
+        from dataflow_magic.config.settings import marker
 
         return marker(self.marker, self._session().environment, job=job.text, target=target.name)
 

@@ -16,9 +16,9 @@ from pydantic import SecretStr
 from dataflow_magic import errors
 from dataflow_magic.client.client import Client
 from dataflow_magic.client.objects import CloudObjects, FolderObjects, Objects, folder_of_service
+from dataflow_magic.config.settings import Target, is_loopback
 from dataflow_magic.models.view import Progress
 from dataflow_magic.session.watch import CLOUD_PACE, LOCAL_PACE, Listener, Pace, Watch
-from dataflow_magic.settings import Target, is_loopback
 
 __all__ = ["CLOSED", "Service", "ServiceAddress", "ServicePool"]
 

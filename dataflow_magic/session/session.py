@@ -17,7 +17,8 @@ from dataflow_magic.cell.script import LOCAL_DEFAULTS
 from dataflow_magic.client import Client, Transport
 from dataflow_magic.client.objects import FolderObjects
 from dataflow_magic.client.responses import clock_words
-from dataflow_magic.credentials import profiles
+from dataflow_magic.config.credentials import profiles
+from dataflow_magic.config.settings import FindLocal, Target, language, resolve_target
 from dataflow_magic.ledger.ledger import Ledger, ledger_path
 from dataflow_magic.ledger.record import RunRecord, record_of
 from dataflow_magic.models.request import JobRef, RunRequest, ScriptRequest, SweepRequest
@@ -31,7 +32,6 @@ from dataflow_magic.session.service import Service, ServiceAddress, ServicePool
 from dataflow_magic.session.sweep.handle import Sweep
 from dataflow_magic.session.tracker import Tracker
 from dataflow_magic.session.watch import Pace, held_words
-from dataflow_magic.settings import FindLocal, Target, language, resolve_target
 
 __all__ = ["Session"]
 

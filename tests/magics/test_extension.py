@@ -13,12 +13,12 @@ from IPython.core.completer import provisionalcompleter
 
 from dataflow_magic import api
 from dataflow_magic.cell.run import parser
+from dataflow_magic.config.settings import LANGUAGES, WAITS
 from dataflow_magic.errors import ConfigError, NotFound, OutcomeUnknown, RunFailed, WaitTimeout
 from dataflow_magic.magics.extension import DataflowMagic, load_ipython_extension
 from dataflow_magic.session.run import Run
 from dataflow_magic.session.session import Session
 from dataflow_magic.session.watch import Pace
-from dataflow_magic.settings import LANGUAGES, WAITS
 from tests.helpers import (
     ACCESS_KEY,
     CONDITION,

@@ -11,11 +11,11 @@ import pytest
 
 from dataflow_magic.cell.line import parse_job_ref
 from dataflow_magic.cell.run import make_request
+from dataflow_magic.config.settings import Target
 from dataflow_magic.errors import CellError, OutcomeUnknown
 from dataflow_magic.ledger.ledger import Ledger
 from dataflow_magic.models.wire import JobCondition
 from dataflow_magic.session.run import Run
-from dataflow_magic.settings import Target
 from tests.helpers import ACCESS_KEY, CONDITION, SECRET_KEY, Scene, eventually, open_notebook
 
 KEYS = {"DATAFLOW_LOCAL_ACCESS_KEY": ACCESS_KEY, "DATAFLOW_LOCAL_SECRET_KEY": SECRET_KEY}

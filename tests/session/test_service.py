@@ -11,13 +11,13 @@ from pydantic import SecretStr
 
 from dataflow_magic.client import Client
 from dataflow_magic.client.objects import CloudObjects, FolderObjects
+from dataflow_magic.config.settings import Target
 from dataflow_magic.errors import ConfigError, DataflowError
 from dataflow_magic.files import try_lock
 from dataflow_magic.models.view import Progress
 from dataflow_magic.models.wire import JobExecution
 from dataflow_magic.session.service import Service, ServiceAddress, ServicePool
 from dataflow_magic.session.watch import Pace
-from dataflow_magic.settings import Target
 
 pytestmark = pytest.mark.anyio
 

@@ -10,6 +10,7 @@ from pydantic import SecretStr
 
 from dataflow_magic.cell.line import parse_job_ref
 from dataflow_magic.cell.run import make_request
+from dataflow_magic.config.settings import Target
 from dataflow_magic.errors import (
     BadParameter,
     CellError,
@@ -22,7 +23,6 @@ from dataflow_magic.errors import (
 )
 from dataflow_magic.ledger.ledger import Ledger
 from dataflow_magic.local.http.app import Keys
-from dataflow_magic.settings import Target
 from tests.helpers import ACCESS_KEY, CONDITION, SECRET_KEY, Scene, eventually
 
 WHOLE = {"nrn": "nrn:PUB:IAM::2:Role/2", "script_path": "other/scripts/", "log_path": "other/logs/"}

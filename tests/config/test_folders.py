@@ -11,8 +11,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
+from dataflow_magic.config.folders import user_folder
 from dataflow_magic.errors import ConfigError
-from dataflow_magic.folders import user_folder
 from dataflow_magic.ledger.ledger import ledger_path
 from dataflow_magic.local.launch import cache_folder, default_folder
 

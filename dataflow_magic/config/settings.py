@@ -19,7 +19,13 @@ from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from dataflow_magic.credentials import BOTH_VARIABLES, check_profile, checked_pair, find_keys, with_tilde
+from dataflow_magic.config.credentials import (
+    BOTH_VARIABLES,
+    check_profile,
+    checked_pair,
+    find_keys,
+    with_tilde,
+)
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.models.marker import MARKERS, Marker
 

@@ -10,7 +10,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflow_magic.credentials import find_keys, key_sources, profiles
+from dataflow_magic.config.credentials import find_keys, key_sources, profiles
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.local.keys import given_keys
 

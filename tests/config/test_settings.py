@@ -5,11 +5,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflow_magic.credentials import mask
-from dataflow_magic.errors import ConfigError
-from dataflow_magic.local.folder import Address
-from dataflow_magic.models.marker import MARKERS
-from dataflow_magic.settings import (
+from dataflow_magic.config.credentials import mask
+from dataflow_magic.config.settings import (
     CLOUD_ENDPOINT,
     Place,
     Target,
@@ -20,6 +17,9 @@ from dataflow_magic.settings import (
     resolve_target,
     waits,
 )
+from dataflow_magic.errors import ConfigError
+from dataflow_magic.local.folder import Address
+from dataflow_magic.models.marker import MARKERS
 
 NOWHERE = Path("/nowhere/configure")
 ENVIRONMENT = {"NCLOUD_ACCESS_KEY": "ENVACCESS", "NCLOUD_SECRET_KEY": "env-secret"}
