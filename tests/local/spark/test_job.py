@@ -262,7 +262,9 @@ def test_pandas_on_spark_shows_pysparks_warning_about_pandas_once(script, spark)
     folder = script.parent / "pyspark" / "pandas"
     folder.mkdir()
     warn = "import warnings\nwarnings.warn('PySpark does not yet fully support pandas >= 3.0.0. Use 2.', FutureWarning)\n"
-    (folder / "__init__.py").write_text(2 * warn)
+    (folder / "__init__.py").write_text(
+        f"{warn.splitlines()[0]}\nfor _ in range(2):\n    {warn.splitlines()[1]}\n"
+    )
     hidden = {"PYTHONWARNINGS": "ignore:PySpark does not yet fully support pandas:FutureWarning"}
     script.write_text(f"{warn}import pyspark.pandas\n{warn}")
 
@@ -271,4 +273,4 @@ def test_pandas_on_spark_shows_pysparks_warning_about_pandas_once(script, spark)
     assert (
         ended.stderr.count(": FutureWarning: PySpark does not yet fully support pandas >= 3.0.0. Use 2.") == 1
     )
-    assert f"{folder / '__init__.py'}:2: FutureWarning" in ended.stderr
+    assert f"{folder / '__init__.py'}:3: FutureWarning" in ended.stderr

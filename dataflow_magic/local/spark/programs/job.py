@@ -88,22 +88,19 @@ class _WhenSparkIsImported:
     """
 
     def find_spec(self, name: str, path: Any, _: Any = None) -> Any:
-        if name not in {"pyspark.core.context", "pyspark.pandas"}:
+        if name == "pyspark.pandas":
+            warnings.filterwarnings("default", PANDAS_WARNING, FutureWarning, module=r"pyspark\.pandas$")
+        if name != "pyspark.core.context":
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path)
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
 
-            def execute_and_change(module: ModuleType) -> None:
-                if name == "pyspark.pandas":
-                    warnings.filterwarnings("once", PANDAS_WARNING, FutureWarning)
+            def execute_and_check(module: ModuleType) -> None:
                 execute(module)
-                if name == "pyspark.pandas":
-                    warnings.filterwarnings("ignore", PANDAS_WARNING, FutureWarning)
-                else:
-                    _check_contexts_of(module.SparkContext)
+                _check_contexts_of(module.SparkContext)
 
-            spec.loader.exec_module = execute_and_change  # type: ignore[method-assign]
+            spec.loader.exec_module = execute_and_check  # type: ignore[method-assign]
         return spec
 
 
