@@ -127,6 +127,8 @@ class _Judged:
         """Whether nobody could tell a run of somebody else from the start's."""
         other = self.starts.get(run.source)
         is_known = other is not None and other.answered == run.run_id
+        if other is not None and other.may_be_forgotten and not other.has_handle:
+            is_known = False  # neither a ledger nor a kernel has that start any more
         return (
             start.marker == "off" and not (start.answered or is_known) and could_be(self.service, start, run)
         )
