@@ -21,8 +21,8 @@ PRINTED = {
     "ml/sql_transformer.py": r"\|  2\|2\.0\|5\.0\|7\.0\|10\.0\|",
     "ml/string_indexer_example.py": r"\|  0\|\s+a\|\s+0\.0\|",
     "ml/tf_idf_example.py": r"\|  0\.0\|\(20,.*",
-    "sql/arrow.py": r"Pandas DataFrame result statistics:",
-    "sql/udtf.py": r"\|hello\|",
+    "ml/binarizer_example.py": r"Binarizer output with Threshold = 0\.500000",
+    "ml/vector_assembler_example.py": r"Assembled columns 'hour', 'mobile', 'userFeatures' to vector column 'features'",
     "streaming/queue_stream.py": r"Time: .*",
 }
 """Each example with a line that it prints."""
