@@ -101,6 +101,8 @@ class Target:
         The origin of the keys or of the choice, for display.
     profile
         The profile that the keys of an address come from, None for any other origin.
+    is_own
+        Whether it is the local service of this user's default data folder, where nobody else starts runs.
     """
 
     name: str
@@ -110,6 +112,7 @@ class Target:
     secret_key: SecretStr
     source: str
     profile: str | None = None
+    is_own: bool = False
 
 
 class LocalAddress(Protocol):
@@ -216,7 +219,7 @@ def is_loopback(endpoint: str) -> bool:
 
 
 def _local(source: str) -> Target:
-    return Target("local", "local", "", "", SecretStr(""), source)
+    return Target("local", "local", "", "", SecretStr(""), source, is_own=True)
 
 
 def _address(
@@ -229,7 +232,9 @@ def _address(
     endpoint = _checked_endpoint(url, "--target")
     if is_loopback(endpoint) and not profile:
         # Any program may listen on this machine, so it does not get the cloud's keys.
-        return Target(endpoint, "address", *_local_keys(endpoint, environment, find_local))
+        found = find_local(endpoint)
+        keys_here = _local_keys(endpoint, environment, found)
+        return Target(endpoint, "address", *keys_here, is_own=found is not None)
     profile = profile and check_profile(profile, configure_file)
     keys = find_keys(profile, environment, configure_file)
     if keys is None:
@@ -238,13 +243,12 @@ def _address(
 
 
 def _local_keys(
-    endpoint: str, environment: Mapping[str, str], find_local: FindLocal
+    endpoint: str, environment: Mapping[str, str], found: LocalAddress | None
 ) -> tuple[str, str, SecretStr, str]:
     """Return the URL of a service on this machine, its keys and their source."""
     if pair := checked_pair(LOCAL_VARIABLES, environment):
         access_key, secret_key = pair
         return endpoint, access_key, SecretStr(secret_key), "keys of the local service"
-    found = find_local(endpoint)
     if found is None:
         raise ConfigError(
             f"no keys for {endpoint}: no service of the default data folder listens there; start it with "

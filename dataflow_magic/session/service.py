@@ -259,7 +259,7 @@ class ServicePool:
                 address,
                 pace=self._pace or (CLOUD_PACE if target.kind == "cloud" else LOCAL_PACE),
                 new_client=self._new_client,
-                is_own=target.kind == "local",
+                is_own=target.is_own,
                 find_again=lambda: self.reconnect(target.name, target.profile),
             )
             return service

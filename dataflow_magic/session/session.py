@@ -331,7 +331,7 @@ class Session:
                 for execution in listing.runs
             ]
 
-        return self._loop.call(question())
+        return self._loop.call(_answered(service, question))
 
     # Completion: asks no service
 

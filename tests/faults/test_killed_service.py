@@ -42,7 +42,8 @@ def test_the_kernel_finds_a_run_whose_service_died_before_it_answered(tmp_path):
         killed = Fault("killed after it stored a start", answer=kill)
         proxy.plan = lambda seen: killed if seen.is_start else CALM
 
-        run = session.start(make_request("daily_delays", {"a": 1}), session.target())
+        request = make_request("daily_delays", {"a": 1}, marker="log-path", log_path="bucket/logs/")
+        run = session.start(request, session.target())
         assert run.status == "SUBMITTING"
         eventually(lambda: "looking for it failed" in run.view.blind_reason, "the service is gone")
         with a_service(folder) as (next_port, _):

@@ -17,7 +17,7 @@ PRINTED = {
     "status_api_demo.py": r"Job results are: \[.*\]",
     "mllib/correlations.py": r"Summary of data file: data/mllib/sample_linear_regression_data\.txt",
     "mllib/recommendation_example.py": r"Mean Squared Error = \S+",
-    "ml/pipeline_example.py": r"\(4, spark i j k\) --> prob=.*, prediction=1\.000000",
+    "ml/pipeline_example.py": r"\(4, spark i j k\) --> prob=.*, prediction=\d\.0+",
     "ml/sql_transformer.py": r"\|  2\|2\.0\|5\.0\|7\.0\|10\.0\|",
     "ml/string_indexer_example.py": r"\|  0\|\s+a\|\s+0\.0\|",
     "ml/tf_idf_example.py": r"\|  0\.0\|\(20,.*",
