@@ -260,9 +260,9 @@ class Ledger:
     def update(
         self, views: Iterable[RunView], kept: Mapping[str, Iterable[Attempt]] = MappingProxyType({})
     ) -> set[str]:
-        """Update runs in one transaction; ignore a run that is not in the ledger.
+        """Update runs in one transaction; ignore a start without an id that is not in the ledger.
 
-        A view that knows less than the ledger, or whose id another run of the ledger has, changes nothing.
+        A run with an id that is missing is inserted: the ledger was deleted since it was started. A view that knows less than the ledger, or whose id another run of the ledger has, changes nothing.
 
         Parameters
         ----------
@@ -277,8 +277,11 @@ class Ledger:
         taken = set()
         with self._writing() as db:
             for view in views:
+                record = record_of(view, self.kernel)
+                if record.run_id:
+                    db.execute(INSERT_UNLESS_THERE, record)
                 try:
-                    db.execute(UPDATE, record_of(view)._asdict())
+                    db.execute(UPDATE, record._asdict())
                 except sqlite3.IntegrityError:
                     taken.add(view.key)
             rows = [(key, *astuple(attempt)) for key, attempts in kept.items() for attempt in attempts]

@@ -183,10 +183,7 @@ class Look:
             return known
         if row is not None and not self._is_ours(row):
             return None
-        if row is None or (self._attempts and not row.keeps_attempts):
-            # The ledger was deleted since; without the row nothing could be adopted, and without the attempts another
-            # kernel would not know when the start was sent.
-            await asyncio.to_thread(self._ledger.restore, self.run.view, self._attempts or ())
+        await self._restore(row)
         if await self._was_never_sent(row):
             return None
         seen = await self._see()
@@ -213,6 +210,7 @@ class Look:
         row = await asyncio.to_thread(self._ledger.look_after, self.run.key)
         if known := _known(row):
             return known
+        await self._restore(row)
         seen = await self._see()
         self.is_doubtful = seen.is_disputed or seen.match != Match()
         return await self._take(seen)
@@ -235,6 +233,14 @@ class Look:
         if self.refusals >= MOST_REFUSALS:
             # Not settled: the next kernel looks again.
             self.run.give_up(errors.OutcomeUnknown(self.run.view.blind_reason))
+
+    async def _restore(self, row: RunRecord | None) -> None:
+        """Write the start anew where the ledger was deleted since.
+
+        Without its row nothing could be adopted, and without the attempts another kernel would not know when it was sent.
+        """
+        if row is None or (self._attempts and not row.keeps_attempts):
+            await asyncio.to_thread(self._ledger.restore, self.run.view, self._attempts or ())
 
     def _is_ours(self, row: RunRecord) -> bool:
         """Whether this kernel looks for the run; reports to the handle what another kernel found."""

@@ -553,6 +553,14 @@ def test_only_a_start_that_is_about_to_be_sent_counts_as_one_whose_attempts_are_
     assert {record.key: record.keeps_attempts for record in ledger.records()} == {"k1": 0, "k2": 1}
 
 
+def test_a_started_run_is_written_anew_with_its_next_change_where_the_ledger_was_deleted(ledger, path):
+    run = started(ledger, "k1", "run000000001")
+    path.unlink()
+    ledger.update([run, a_view("k2")])
+
+    assert [(record.key, record.run_id) for record in ledger.records()] == [("k1", "run000000001")]
+
+
 def test_a_start_that_was_written_anew_gets_its_attempts_back(ledger, path):
     ledger.add(a_view("k1"))
     ledger.keep("k1", [ATTEMPT])

@@ -2,14 +2,15 @@
 
 import json
 import re
-import sqlite3
+from dataclasses import replace
 
 import pytest
 
+from dataflow_magic.client import Client
 from dataflow_magic.errors import CellError
-from dataflow_magic.ledger.ledger import ledger_path
-from dataflow_magic.models.marker import carries_marker, marker_of
-from dataflow_magic.models.request import JobRef
+from dataflow_magic.models.marker import carries_marker, marked, marker_of
+from dataflow_magic.models.request import JobRef, RunRequest
+from dataflow_magic.models.view import RunView
 from dataflow_magic.models.wire import JobExecution
 from dataflow_magic.session.run import Run
 from tests.helpers import Scene, eventually
@@ -234,6 +235,13 @@ def test_the_run_of_a_lost_response_is_found_by_its_marker_and_needs_no_question
     assert scene.session.records()[0].found_by == "marker"
 
 
+def start_elsewhere(scene: Scene, view: RunView, request: RunRequest) -> None:
+    async def start(client: Client) -> None:
+        await client.execute_job(view.job_id, request.condition, request.parameters)
+
+    scene.session.ask(scene.local(), start)
+
+
 @pytest.mark.parametrize(("word", "settled"), [("log-path", "NOT_STARTED"), ("parameter", "UNCLEAR")])
 def test_with_a_marker_nobody_elses_identical_run_is_adopted(scene, word, settled):
     """The request was lost, and a colleague starts the same: with another marker, and without one.
@@ -243,10 +251,11 @@ def test_with_a_marker_nobody_elses_identical_run_is_adopted(scene, word, settle
     scene.may_look.clear()
     scene.service.lost_requests = 1
     lost = scene.start("slow", {"day": 1}, marker=word)
-    theirs = [scene.start("slow", {"day": 1}, marker=marker) for marker in ("off", "log-path", "parameter")]
-    with sqlite3.connect(ledger_path(scene.environment)) as db:  # a colleague's runs are not in this ledger
-        db.executemany("DELETE FROM runs WHERE key = ?", [(run.key,) for run in theirs])
-    db.close()
+    for number, marker in enumerate(("off", "log-path", "parameter")):
+        # As a colleague on another machine sends it: this one's ledger does not have it.
+        start_elsewhere(
+            scene, lost.view, marked(replace(lost.view.request, marker=marker), f"theirs{number}")
+        )
     scene.may_look.set()
     eventually(lambda: lost.is_over, "it is settled")
 
