@@ -40,11 +40,10 @@ Transport = httpx.AsyncBaseTransport
 
 _LOG: Final = "dataflow_magic.attempts"
 """Extension of a request: the `AttemptLog` that each of its attempts goes to."""
-
-
 _ATTEMPT: Final = "dataflow_magic.attempt"
 """Extension of a request: its attempt that has not ended."""
 _COUNT: Final = "dataflow_magic.attempts_count"
+"""Extension of a request: how many attempts it was so far."""
 
 
 class AttemptLog(Protocol):

@@ -265,9 +265,8 @@ class Run:
             self._service.wake()
 
         if not self.is_over:
-            with contextlib.suppress(
-                errors.DataflowError
-            ):  # such as in a forked process, where nothing is polled
+            # A forked process polls nothing: it has the runs of its parent no more.
+            with contextlib.suppress(errors.DataflowError):
                 self._tracker.submit(wake())
 
     # What the watch and the tracker report; on the loop

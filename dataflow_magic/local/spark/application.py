@@ -133,7 +133,9 @@ async def run_application(
             warm = group = None
         group = group or ProcessGroup(plan.spec.work)
         gateway = warm or await _launch(plan, group, options, cancel=cancel, waiting=waiting)
-        return await _supervise(plan, gateway, cancel=cancel, waiting=waiting, started=started)
+        # What the JVM prints from now on belongs to the script's output, as on the console of spark-submit.
+        async with copy_lines(plan.jvm_log, plan.console_log):
+            return await _supervise(plan, gateway, cancel=cancel, waiting=waiting, started=started)
     except (InvalidKey, ScriptProblem) as problem:
         return _failed(str(problem))
     except OSError as error:
@@ -243,19 +245,6 @@ async def _supervise(
     waiting: Callable[[str], None],
     started: Callable[[], Awaitable[None]],
 ) -> Outcome:
-    # What the JVM prints belongs to the script's output, as on the console of spark-submit; not what it printed before.
-    async with copy_lines(plan.jvm_log, plan.console_log):
-        return await _run_script(plan, gateway, cancel=cancel, waiting=waiting, started=started)
-
-
-async def _run_script(
-    plan: _Plan,
-    gateway: JvmGateway,
-    *,
-    cancel: asyncio.Event,
-    waiting: Callable[[str], None],
-    started: Callable[[], Awaitable[None]],
-) -> Outcome:
     last_words = gateway.folder / "last_words"
     if cancel.is_set():
         raise _Ended(_canceled())
@@ -283,6 +272,7 @@ async def _run_script(
     finally:
         for task in beside:
             task.cancel()
+        await asyncio.gather(*beside, return_exceptions=True)  # a cut of a log that has begun
     if stopped is not None:
         await gateway.group.terminate()
         return stopped

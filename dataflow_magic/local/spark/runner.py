@@ -68,8 +68,8 @@ _SMALL = {
     "spark.eventLog.compress": "false",
 }
 _MODESTLY = ("nice", "-n", "19")  # runs may be active meanwhile
-# The heap shrinks after the warm-up: an idle JVM holds 350 MB, not 430.
 _CHOOSES_COLLECTOR = re.compile(r"-XX:\+Use\w+GC$")
+# The heap shrinks after the warm-up: an idle JVM holds 350 MB, not 430.
 _IDLE = ("-Xms32m", "-XX:MinHeapFreeRatio=10", "-XX:MaxHeapFreeRatio=20")
 
 
