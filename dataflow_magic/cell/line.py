@@ -29,6 +29,7 @@ __all__ = [
     "marker_word",
     "minutes",
     "parse_job_ref",
+    "take_assignments",
     "whole_number",
 ]
 
@@ -263,6 +264,47 @@ def minutes(text: str) -> float:
     if not 0 <= value < float("inf"):
         raise argparse.ArgumentTypeError(f"{text!r} is not a number of minutes")
     return value
+
+
+ASSIGNMENT = re.compile(r"\$?[^\W\d]\w*(?:,[^\W\d]\w*)*=(?!=)")
+OPENING, CLOSING = "([{", ")]}"
+
+
+def take_assignments(line: str) -> tuple[str, list[str]]:
+    """Return a line without its words ``name=expression``, and these words as written.
+
+    Such a word ends at the first blank that is neither in a Python string nor in brackets: ``origin=each("JFK", "EWR")``.
+    """
+    rest: list[str] = []
+    taken: list[str] = []
+    start = 0
+    while start < len(line):
+        is_taken = ASSIGNMENT.match(line, start) is not None
+        end = _end_of_word(line, start, OPENING if is_taken else "")
+        (taken if is_taken else rest).append(line[start:end])
+        start = end + 1
+    return " ".join(rest), taken
+
+
+def _end_of_word(line: str, start: int, opening: str) -> int:
+    """Return where a word ends: at a blank outside quotes and outside the brackets that the opening signs begin."""
+    depth, quote, place = 0, "", start
+    while place < len(line):
+        sign = line[place]
+        if sign == "\\":
+            place += 1
+        elif quote:
+            quote = "" if sign == quote else quote
+        elif sign in "\"'":
+            quote = sign
+        elif sign in opening:
+            depth += 1
+        elif sign in CLOSING:
+            depth -= 1
+        elif sign in " \t\r\n" and depth <= 0:
+            break
+        place += 1
+    return place
 
 
 NAME_INSIDE = re.compile(r"\$[^\W\d]\w*|\{[^{}]+\}")

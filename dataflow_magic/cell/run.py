@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import argparse
 import keyword
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
@@ -24,7 +24,7 @@ from dataflow_magic.errors import CellError
 from dataflow_magic.models.marker import MARKERS, Marker
 from dataflow_magic.models.request import JobRef, RunRequest, SweepRequest
 
-__all__ = ["CellOptions", "make_request", "parse_cell", "parser"]
+__all__ = ["CellOptions", "add_start", "make_request", "parse_cell", "parser", "start_options"]
 
 WITH_AGAIN = frozenset({"again", "notes", "force", "out", "wait", "wait_timeout"})
 """Options that do not change what ``--again`` sends, nor where."""
@@ -75,6 +75,16 @@ class CellOptions:
             sweep=self.sweep and self.sweep.with_marker(marker),
         )
 
+    def at_job(self, job: JobRef) -> CellOptions:
+        """Return the options with the job in each request."""
+        requests = self.sweep.requests if self.sweep else ()
+        return replace(
+            self,
+            request=replace(self.request, job=job),
+            sweep=self.sweep
+            and replace(self.sweep, requests=tuple(replace(each, job=job) for each in requests)),
+        )
+
 
 def parse_cell(line: str, body: str, namespace: Mapping[str, Any]) -> CellOptions:
     """Read a cell.
@@ -108,13 +118,23 @@ def parse_cell(line: str, body: str, namespace: Mapping[str, Any]) -> CellOption
         options.workflow_id,
     )
     check_ranges(request.condition, force=options.force)
+    started = start_options(options, request, block)
+    return replace(started, again=options.again, dry_run=options.dry_run)
+
+
+def start_options(options: argparse.Namespace, request: RunRequest, block: Block) -> CellOptions:
+    """Return what the options of `add_start` and `line.add_target` ask for.
+
+    Raises
+    ------
+    CellError
+        ``--out`` is not a Python name.
+    """
     return CellOptions(
         request,
-        again=options.again,
         wait=options.wait,
         wait_timeout=options.wait_timeout,
         out=_variable(options.out),
-        dry_run=options.dry_run,
         target=options.target,
         profile=options.profile,
         warnings=(*options.notes, *block.warnings),
@@ -177,6 +197,15 @@ def parser() -> LineParser:
     add(
         "--again", metavar="RUN", help="send the request of this earlier run once more, without JOB and block"
     )
+    add_start(add)
+    add("--dry-run", action="store_true", help="print the request as curl and send nothing")
+    add_target(add)
+    add("--force", action="store_true", help="send values outside the documented ranges")
+    return parser
+
+
+def add_start(add: Callable[..., Any]) -> None:
+    """Add the options of a start beside its request, with the ``add_argument`` of a parser or of a group."""
     add(
         "--wait",
         action=argparse.BooleanOptionalAction,
@@ -193,10 +222,6 @@ def parser() -> LineParser:
         help="where to send the run's key, so that a lost response is certainly found: log-path, parameter or off",
     )
     add("--out", "-o", metavar="NAME", help="bind the run to this name, even if it fails")
-    add("--dry-run", action="store_true", help="print the request as curl and send nothing")
-    add_target(add)
-    add("--force", action="store_true", help="send values outside the documented ranges")
-    return parser
 
 
 def _check_unchanged(options: argparse.Namespace, body: str) -> None:

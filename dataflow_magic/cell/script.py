@@ -1,4 +1,4 @@
-"""``%%dataflow_script``: its line and the script below it become a `ScriptRequest`. Pure but for the line's expressions."""
+"""``%%dataflow_script``: its line and the script below it become a `ScriptCell`. Pure but for the line's expressions."""
 
 from __future__ import annotations
 
@@ -6,9 +6,12 @@ import io
 import re
 import tokenize
 import warnings
+from argparse import Namespace
 from collections.abc import Mapping
-from typing import Any
+from dataclasses import dataclass
+from typing import Any, Literal
 
+from dataflow_magic.cell.block import parse_block
 from dataflow_magic.cell.line import (
     LineParser,
     add_condition,
@@ -16,12 +19,14 @@ from dataflow_magic.cell.line import (
     check_ranges,
     condition_of,
     parse_job_ref,
+    take_assignments,
 )
+from dataflow_magic.cell.run import CellOptions, add_start, start_options
 from dataflow_magic.errors import CellError
-from dataflow_magic.models.request import ScriptRequest
+from dataflow_magic.models.request import JobRef, RunRequest, ScriptRequest
 from dataflow_magic.models.wire import JobCondition
 
-__all__ = ["LOCAL_DEFAULTS", "object_key", "parse_script", "parser"]
+__all__ = ["LOCAL_DEFAULTS", "ScriptCell", "object_key", "parse_script", "parser"]
 
 LOCAL_DEFAULTS = JobCondition(
     num_worker=2,
@@ -34,13 +39,45 @@ LOCAL_DEFAULTS = JobCondition(
 OF_IPYTHON = re.compile(r"\s*[%!?]|.*=\s*[%!]|.*\?\s*$")
 
 
-def parse_script(line: str, body: str, namespace: Mapping[str, Any]) -> ScriptRequest:
+WITH_READING = frozenset({"job", "show", "edit", "target", "profile", "notes"})
+"""Options that may stand beside ``--show`` and ``--edit``."""
+OF_A_RUN = ("wait", "wait_timeout", "marker", "out")
+"""Options that only a line with ``--run`` may have."""
+
+
+@dataclass(frozen=True, slots=True)
+class ScriptCell:
+    """What a cell asks for.
+
+    Parameters
+    ----------
+    write
+        The script to write; None where the cell only reads it.
+    reading
+        ``show`` prints the stored script, and ``edit`` puts it into the next cell.
+    run
+        The run, or the sweep, to start afterwards; None for none.
+    warnings
+        One line each, for what is sent all the same.
+    """
+
+    job: JobRef
+    write: ScriptRequest | None = None
+    reading: Literal["", "show", "edit"] = ""
+    run: CellOptions | None = None
+    target: str | None = None
+    profile: str | None = None
+    warnings: tuple[str, ...] = ()
+
+
+def parse_script(line: str, body: str, namespace: Mapping[str, Any]) -> ScriptCell:
     """Read a cell.
 
     Parameters
     ----------
     line
-        What follows ``%%dataflow_script``. A whole word ``$name`` or ``{expression}`` is replaced by its value.
+        What follows ``%%dataflow_script``. A word ``name=expression`` is a parameter of the run. A whole word ``$name``
+        or ``{expression}`` is replaced by its value.
     body
         The script. A parameter ``$name`` may stand wherever Python allows a name.
     namespace
@@ -54,26 +91,27 @@ def parse_script(line: str, body: str, namespace: Mapping[str, Any]) -> ScriptRe
         The line asks for help.
     """
     mine = parser()
+    line, assignments = take_assignments(line)
     options = mine.read(line, namespace)
     if options.job is None:
         raise mine.mistake("no job is given; write %%dataflow_script JOB")
+    job = parse_job_ref(options.job)
+    place = {"target": options.target, "profile": options.profile, "warnings": options.notes}
+    if options.show or options.edit:
+        _check_reads_only(options, assignments, body)
+        return ScriptCell(job, reading="edit" if options.edit else "show", **place)
     if not body.strip():
-        raise mine.mistake("the cell has no script; write it below %%dataflow_script JOB")
+        raise mine.mistake(
+            "the cell has no script; write it below %%dataflow_script JOB, or read the stored one with "
+            "%dataflow_script JOB --show"
+        )
     condition = condition_of(vars(options))
     check_ranges(condition, force=options.force)
     for path in filter(None, (condition.script_path, condition.log_path)):
         _check_path(path)
-    content = body.rstrip("\r\n") + "\n"
-    return ScriptRequest(
-        job=parse_job_ref(options.job),
-        content=_checked(content),
-        condition=condition,
-        force=options.force,
-        run=options.run,
-        target=options.target,
-        profile=options.profile,
-        warnings=options.notes,
-    )
+    run = _run_of(options, job, assignments, namespace)
+    content = _checked(body.rstrip("\r\n") + "\n")
+    return ScriptCell(job, ScriptRequest(job, content, condition, force=options.force), run=run, **place)
 
 
 def object_key(script_path: str, job_name: str) -> str:
@@ -92,8 +130,9 @@ def parser() -> LineParser:
     """Return the parser of the line."""
     parser = LineParser(
         "%%dataflow_script",
-        "JOB [options]",
-        "Write the cell below the line as the script of a job, and create the job or change its condition.",
+        "JOB [options] [--run [NAME=EXPRESSION ...]]",
+        "Write the cell below the line as the script of a job, and create the job or change its condition. With --run, "
+        'start a run of it with these parameters, as %%dataflow_run does: month=7 origin=each("JFK", "EWR").',
     )
     parser.add_argument(
         "job", metavar="JOB", nargs="?", help="name of the job; for an existing one also its id"
@@ -102,15 +141,42 @@ def parser() -> LineParser:
         parser,
         "job condition (default: what the job has stored; for a new job of a local service, that of its samples)",
     )
+    add = parser.add_argument_group("a run of the new script").add_argument
+    add("--run", action="store_true", help="then start a run, or a sweep, with the parameters of the line")
+    add_start(add)
+    add = parser.add_argument_group("the stored script, without a cell").add_argument
+    add("--show", action="store_true", help="print it")
+    add("--edit", action="store_true", help="put it into the next cell")
     add = parser.add_argument_group("behavior").add_argument
-    add("--run", action="store_true", help="then start a run, as %%dataflow_run JOB does")
     add_target(add)
     add(
         "--force",
         action="store_true",
-        help="overwrite a script that this kernel neither wrote nor read; send values outside the documented ranges",
+        help="overwrite a script that this notebook neither wrote nor read; send values outside the documented ranges",
     )
     return parser
+
+
+def _check_reads_only(options: Namespace, assignments: list[str], body: str) -> None:
+    """Refuse everything beside ``--show`` and ``--edit`` that would change something."""
+    given = [name for name, value in vars(options).items() if value and name not in WITH_READING]
+    extra = [*(f"--{name.replace('_', '-')}" for name in given), *assignments]
+    if extra := extra + ["the cell below"] * bool(body.strip()):
+        word = "--edit" if options.edit else "--show"
+        raise CellError(f"{word} only reads the stored script; remove {', '.join(extra)}", line=1)
+
+
+def _run_of(
+    options: Namespace, job: JobRef, assignments: list[str], namespace: Mapping[str, Any]
+) -> CellOptions | None:
+    """Return the run that a line asks for, None for none."""
+    if options.run:
+        block = parse_block("; ".join(assignments), namespace, first_line=1)
+        return start_options(options, RunRequest(job, parameters=block.parameters), block)
+    given = [f"--{name.replace('_', '-')}" for name in OF_A_RUN if getattr(options, name) is not None]
+    if extra := [*given, *assignments]:
+        raise CellError(f"{', '.join(extra)}: this is for a run; add --run to start one", line=1)
+    return None
 
 
 def _checked(source: str) -> bytes:

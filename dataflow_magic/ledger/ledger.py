@@ -100,6 +100,15 @@ MIGRATIONS = (
       PRIMARY KEY (key, number)
     ) WITHOUT ROWID;
     """,
+    """
+    CREATE TABLE scripts (
+      target TEXT NOT NULL,
+      key TEXT NOT NULL,
+      notebook TEXT NOT NULL,
+      digest TEXT NOT NULL,
+      PRIMARY KEY (target, key, notebook)
+    ) WITHOUT ROWID;
+    """,
 )
 """Each brings a file from one version to the next; ``PRAGMA user_version`` is the version of a file."""
 
@@ -413,6 +422,18 @@ class Ledger:
         if found and not self._lives(found[0].kernel) and self.claim(found):
             return found[0]._replace(kernel=self.kernel)
         return found[0] if found else None
+
+    def scripts(self, target: str, notebook: str) -> dict[str, str]:
+        """Return, by key, the digest of each script of a target that a notebook last wrote or read."""
+        with self._reading() as db:
+            query = "SELECT key, digest FROM scripts WHERE target = ? AND notebook = ?"
+            return dict(db.execute(query, (target, notebook)).fetchall())
+
+    def keep_scripts(self, target: str, notebook: str, digests: Mapping[str, str]) -> None:
+        """Write, by key, the digests of scripts that a notebook wrote or read."""
+        with self._writing() as db:
+            rows = [(target, key, notebook, digest) for key, digest in digests.items()]
+            db.executemany("INSERT OR REPLACE INTO scripts VALUES (?, ?, ?, ?)", rows)
 
     def close(self) -> None:
         """Close the file and release this kernel's runs: another kernel may claim them."""

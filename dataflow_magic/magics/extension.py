@@ -8,6 +8,7 @@ import re
 import shlex
 import tokenize
 from collections.abc import Callable
+from dataclasses import replace
 from datetime import datetime
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
@@ -196,27 +197,40 @@ class DataflowMagic(Magics):
     @line_cell_magic
     @_answering
     def dataflow_script(self, line: str, cell: str | None = None) -> Run | Sweep | None:
-        """Write the cell as the script of a job, and create the job or change its condition."""
-        from dataflow_magic.cell.run import CellOptions
+        """Write the cell as the script of a job, and create the job or change its condition.
+
+        ``%dataflow_script JOB --show`` prints the script that is stored.
+        """
         from dataflow_magic.cell.script import parse_script
         from dataflow_magic.magics.caller import names_of_caller
-        from dataflow_magic.models.request import JobRef, RunRequest
+        from dataflow_magic.models.request import JobRef
+        from dataflow_magic.models.text import printable
 
-        request = parse_script(line, cell or "", names_of_caller(self.shell))
-        for warning in request.warnings:
+        asked = parse_script(line, cell or "", names_of_caller(self.shell))
+        for warning in asked.run.warnings if asked.run else asked.warnings:
             print(f"Note: {warning}")  # noqa: T201
-        target = self._target(request.target, request.profile)
-        by_default = self._marker_of(request.job, target)
-        published = self._session().publish(request, target)
+        target = self._target(asked.target, asked.profile)
+        places = {"--target": asked.target, "--profile": asked.profile}
+        place = [word for flag, value in places.items() if value for word in (flag, value)]
+        if asked.write is None:
+            text = self._session().read_script(asked.job, target).text
+            if asked.reading == "show":
+                print(printable(text))  # noqa: T201
+            else:
+                self.shell.set_next_input(
+                    f"{shlex.join(['%%dataflow_script', asked.job.text, *place])}\n{text}"
+                )
+            return None
+        # A setting that is wrong writes no script.
+        by_default = self._marker_of(asked.job, target)
+        published = self._session().publish(asked.write, target)
         summary = published.in_words(target.name)
-        if request.run:
+        if asked.run:
             print(summary)  # noqa: T201
-            run = RunRequest(JobRef(published.job.job_id, "id"))
-            options = CellOptions(run, target=request.target, profile=request.profile, marker=by_default)
+            job = JobRef(published.job.job_id, "id")
+            options = replace(asked.run.at_job(job), marker=asked.run.marker or by_default)
             return self._run(options, silent=False)
-        place = {"--target": request.target, "--profile": request.profile}
-        words = [word for flag, value in place.items() if value for word in (flag, value)]
-        print(f"{summary}; run it: {shlex.join(['%dataflow_run', request.job.text, *words])}")  # noqa: T201
+        print(f"{summary}; run it: {shlex.join(['%dataflow_run', asked.job.text, *place])}")  # noqa: T201
         return None
 
     @line_magic

@@ -92,18 +92,10 @@ class ScriptRequest:
     condition
         The fields of the job condition that the cell sets.
     force
-        Whether to overwrite an object that another program wrote, and to send values outside the documented ranges.
-    run
-        Whether to start a run afterwards.
-    warnings
-        One line each, for what is sent all the same.
+        Whether to overwrite an object that another program wrote.
     """
 
     job: JobRef
     content: bytes
     condition: JobCondition
     force: bool = False
-    run: bool = False
-    target: str | None = None
-    profile: str | None = None
-    warnings: tuple[str, ...] = ()

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-__all__ = ["clean", "in_columns", "in_lines", "log_lines", "without_colours"]
+__all__ = ["clean", "in_columns", "in_lines", "log_lines", "printable", "without_colours"]
 
 # Escape sequences of a terminal: CSI, OSC with its end, and the two-character ones.
 _COLOUR: Final = re.compile(
@@ -30,6 +30,11 @@ _CLEAN: Final[dict[int, int]] = {
 def clean(text: str) -> str:
     """Return one line of text, with a visible character for each invisible one, line ends included."""
     return text.translate(_CLEAN)
+
+
+def printable(text: str) -> str:
+    """Return lines of text, with a visible character for each invisible one but tabs."""
+    return "\n".join("\t".join(map(clean, line.split("\t"))) for line in text.split("\n"))
 
 
 def without_colours(text: str) -> str:

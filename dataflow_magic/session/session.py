@@ -25,9 +25,10 @@ from dataflow_magic.models.request import JobRef, RunRequest, ScriptRequest, Swe
 from dataflow_magic.models.secret import Parameter, Secret
 from dataflow_magic.models.view import KST, RunView
 from dataflow_magic.models.wire import Job, JobCondition, JobExecution
-from dataflow_magic.session.jobs import Published, find_job, find_run_on, publish
+from dataflow_magic.session.jobs import find_job, find_run_on
 from dataflow_magic.session.loop import LoopThread
 from dataflow_magic.session.run import Run
+from dataflow_magic.session.scripts import Published, StoredScript, publish, read_script
 from dataflow_magic.session.service import Service, ServiceAddress, ServicePool
 from dataflow_magic.session.sweep.handle import Sweep
 from dataflow_magic.session.tracker import Tracker
@@ -116,8 +117,6 @@ class Session:
         )
         self._jobs: dict[str, Job] = {}
         """By id: the jobs as this process last read them, for completion."""
-        self._scripts: dict[str, dict[str, str]] = {}
-        """By target and key: a digest of the script this process last wrote or found there."""
 
     # Targets
 
@@ -207,19 +206,25 @@ class Session:
         return jobs
 
     def publish(self, request: ScriptRequest, target: Target) -> Published:
-        """Write the script of a job, and create the job or change its condition; raises as `jobs.publish`."""
-        service = self._connect(target)
-        seen = self._scripts.setdefault(service.name, {})
+        """Write the script of a job, and create the job or change its condition; raises as `scripts.publish`."""
 
-        async def write() -> Published:
+        async def write(service: Service, seen: dict[str, str]) -> Published:
             objects = await service.objects()
             # Only a local service keeps its objects in a folder.
             defaults = LOCAL_DEFAULTS if isinstance(objects, FolderObjects) else JobCondition()
             return await publish(service.client, objects, request, seen=seen, defaults=defaults)
 
-        published = self._loop.call(_answered(service, write))
+        published = self._with_scripts(target, write)
         self._remember([published.job])
         return published
+
+    def read_script(self, job: JobRef, target: Target) -> StoredScript:
+        """Return the script of a job; raises as `scripts.read_script`."""
+
+        async def read(service: Service, seen: dict[str, str]) -> StoredScript:
+            return await read_script(service.client, await service.objects(), job, seen=seen)
+
+        return self._with_scripts(target, read)
 
     # Runs
 
@@ -420,6 +425,21 @@ class Session:
                 detail=error.detail,
                 retry_after=error.retry_after,
             ) from error
+
+    def _with_scripts(self, target: Target, work: Callable[[Service, dict[str, str]], Awaitable[T]]) -> T:
+        """Return what `work` returns for the scripts that this notebook wrote or read, which it updates; on the loop."""
+        service = self._connect(target)
+        known = self._ledger.scripts(service.name, self._notebook)
+        seen = dict(known)
+        try:
+            return self._loop.call(_answered(service, lambda: work(service, seen)))
+        finally:
+            # Also where the service then refused the job: the script is there.
+            if new := {key: digest for key, digest in seen.items() if known.get(key) != digest}:
+                try:
+                    self._ledger.keep_scripts(service.name, self._notebook, new)
+                except errors.ConfigError:  # the script is written; the next change of it asks for --force
+                    logger.warning("a script that was written is not in the ledger", exc_info=True)
 
     def _last_run(self) -> Run:
         if self.runs:

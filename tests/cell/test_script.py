@@ -1,15 +1,24 @@
 import pytest
 
 from dataflow_magic.cell.line import HelpRequested
-from dataflow_magic.cell.script import LOCAL_DEFAULTS, object_key, parse_script
+from dataflow_magic.cell.run import CellOptions
+from dataflow_magic.cell.script import LOCAL_DEFAULTS, ScriptCell, object_key, parse_script
 from dataflow_magic.errors import CellError
 from dataflow_magic.local.objects.samples import sample_jobs
-from dataflow_magic.models.request import JobRef, ScriptRequest
+from dataflow_magic.models.request import JobRef, RunRequest, ScriptRequest, SweepRequest
 from dataflow_magic.models.wire import JobCondition
 
 
 def parse(line: str, body: str = "print(1)\n", **namespace: object) -> ScriptRequest:
-    return parse_script(line, body, namespace)
+    written = parse_script(line, body, namespace).write
+    assert written
+    return written
+
+
+def run_of(line: str, **namespace: object) -> CellOptions:
+    run = parse_script(line, "print(1)\n", namespace).run
+    assert run
+    return run
 
 
 def refusal(line: str, body: str = "print(1)\n") -> str:
@@ -19,26 +28,91 @@ def refusal(line: str, body: str = "print(1)\n") -> str:
 
 
 def test_a_cell_is_a_job_a_script_and_a_job_condition():
-    assert parse(
+    condition = JobCondition(
+        num_worker=4,
+        timeout=60,
+        worker_type="DATAFLOW",
+        nrn="nrn:1",
+        script_path="b/scripts/",
+        log_path="b/logs/",
+    )
+    line = (
         "my_job -w 4 --timeout 60 --worker-type DATAFLOW --nrn nrn:1 --script-path b/scripts/ --log-path b/logs/ "
         "--target local --profile dev --run --force"
-    ) == ScriptRequest(
-        job=JobRef("my_job"),
-        content=b"print(1)\n",
-        condition=JobCondition(
-            num_worker=4,
-            timeout=60,
-            worker_type="DATAFLOW",
-            nrn="nrn:1",
-            script_path="b/scripts/",
-            log_path="b/logs/",
-        ),
-        force=True,
-        run=True,
+    )
+    assert parse_script(line, "print(1)\n", {}) == ScriptCell(
+        JobRef("my_job"),
+        ScriptRequest(JobRef("my_job"), b"print(1)\n", condition, force=True),
+        run=CellOptions(RunRequest(JobRef("my_job")), target="local", profile="dev"),
         target="local",
         profile="dev",
     )
     assert parse("id:abc") == ScriptRequest(JobRef("abc", "id"), b"print(1)\n", JobCondition())
+
+
+def test_a_run_of_the_script_has_the_parameters_and_options_of_the_line():
+    run = run_of('my_job --run month=n+6 origin="J F K" -o july --wait-timeout 5 --marker parameter', n=1)
+
+    assert run == CellOptions(
+        RunRequest(JobRef("my_job"), parameters={"$month": "7", "$origin": "J F K"}),
+        wait_timeout=5.0,
+        out="july",
+        marker="parameter",
+    )
+
+
+def test_the_words_of_a_sweep_start_one_run_per_combination():
+    job = JobRef("my_job")
+    run = run_of('my_job origin=each("JFK", "EWR") year,month=zipped([2024, 2025], [1, 2]) --run')
+
+    assert run.sweep == SweepRequest(
+        ("$origin", "$year", "$month"),
+        tuple(
+            RunRequest(job, parameters={"$origin": origin, "$year": year, "$month": month})
+            for origin in ("JFK", "EWR")
+            for year, month in (("2024", "1"), ("2025", "2"))
+        ),
+    )
+
+
+def test_a_parameter_of_the_line_is_python_with_blanks_in_strings_and_brackets():
+    run = run_of(r"""job --run a='x y' b=max(1, 2) $c=[10, 20][1] d="\"  \"" e=f"{a}!" """)
+
+    assert run.request.parameters == {"$a": "x y", "$b": "2", "$c": "20", "$d": '"  "', "$e": "x y!"}
+
+
+@pytest.mark.parametrize(
+    ("line", "said"),
+    [
+        ("job month=7", "line 1: month=7: this is for a run; add --run to start one"),
+        ("job -o run", "line 1: --out: this is for a run; add --run to start one"),
+        ("job --wait x=1", "line 1: --wait, x=1: this is for a run; add --run to start one"),
+        ("job --run month = 7", "line 1: unexpected word 'month'; write %%dataflow_script JOB [options] [--run [NAME=EXPRESSION ...]]"),
+        ("job --run origin=JFK", "line 1: origin: name 'JFK' is not defined"),
+        ("job --run a=1 a=2", "line 1: a is assigned twice; each parameter has one value"),
+        ("job --run a=", "line 1: "),
+    ],
+)  # fmt: skip
+def test_a_parameter_that_cannot_be_sent_is_refused_before_the_script_is_written(line, said):
+    assert refusal(line).startswith(said)
+
+
+@pytest.mark.parametrize("reading", ["show", "edit"])
+def test_the_stored_script_is_read_by_a_line_without_a_cell(reading):
+    cell = parse_script(f"id:abc --{reading} --target local", "", {})
+
+    assert cell == ScriptCell(JobRef("abc", "id"), reading=reading, target="local")
+
+
+@pytest.mark.parametrize(
+    ("line", "body", "said"),
+    [
+        ("job --show", "print(1)\n", "line 1: --show only reads the stored script; remove the cell below"),
+        ("job --edit --run a=1 -w 3", "", "line 1: --edit only reads the stored script; remove --workers, --run, a=1"),
+    ],
+)  # fmt: skip
+def test_a_line_that_reads_a_script_writes_none(line, body, said):
+    assert refusal(line, body) == said
 
 
 def test_a_word_of_the_line_may_be_an_expression():
@@ -82,8 +156,8 @@ def test_the_script_is_the_cell_byte_for_byte_with_one_newline_at_the_end(body, 
         ("# -*- coding: euc-kr -*-\n", "line 2: the script declares the encoding euc-kr, but is stored as UTF-8; remove the declaration"),
         ("# -*- coding: none -*-\n", "line 2: unknown encoding: none; nothing was written"),
         ("x = 1\ny = '\ud800'\n", "line 3: '\\ud800' is a lone surrogate, which UTF-8 cannot encode"),
-        ("  \n\t\n", "line 1: the cell has no script; write it below %%dataflow_script JOB"),
-        ("", "line 1: the cell has no script; write it below %%dataflow_script JOB"),
+        ("  \n\t\n", "line 1: the cell has no script; write it below %%dataflow_script JOB, or read the stored one with %dataflow_script JOB --show"),
+        ("", "line 1: the cell has no script; write it below %%dataflow_script JOB, or read the stored one with %dataflow_script JOB --show"),
     ],
     ids=[
         "not closed", "not indented", "await", "return", "a magic", "a command", "a command's output", "a magic's value",
@@ -107,7 +181,7 @@ def test_a_script_that_python_cannot_parse_at_all_is_refused(body):
     [
         ("", "line 1: no job is given; write %%dataflow_script JOB"),
         ("--run", "line 1: no job is given; write %%dataflow_script JOB"),
-        ("job other", "line 1: unexpected word 'other'; write %%dataflow_script JOB [options]"),
+        ("job other", "line 1: unexpected word 'other'; write %%dataflow_script JOB [options] [--run [NAME=EXPRESSION ...]]"),
         ("job --scriptpath b/", "line 1: unknown option '--scriptpath'; did you mean '--script-path'?; see %dataflow_script --help"),
         ("job -w 99", "99 workers: the number is outside 2-10; --force (force=True) sends it anyway"),
         ("job --nrn 'a", "line 1: the line cannot be split into words: No closing quotation; see %dataflow_script --help"),
@@ -154,9 +228,9 @@ def test_help_lists_every_option_and_reads_no_script(line, body):
         parse_script(line, body, {})
 
     text = str(requested.value)
-    assert text.startswith("usage: %%dataflow_script JOB [options]\n")
+    assert text.startswith("usage: %%dataflow_script JOB [options] [--run [NAME=EXPRESSION ...]]\n")
     for option in (
-        "--workers", "--timeout", "--worker-type", "--nrn", "--script-path", "--log-path", "--run", "--target", "--profile",
+        "--workers", "--timeout", "--worker-type", "--nrn", "--script-path", "--log-path", "--run", "--out", "--wait", "--wait-timeout", "--marker", "--show", "--edit", "--target", "--profile",
         "--force", "--help",
     ):  # fmt: skip
         assert option in text

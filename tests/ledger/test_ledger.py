@@ -251,7 +251,7 @@ def test_a_ledger_of_a_newer_version_is_left_alone(path):
         db.execute("PRAGMA user_version = 99")
     db.close()
 
-    with pytest.raises(ConfigError, match="its version is 99; this package knows 3"):
+    with pytest.raises(ConfigError, match="its version is 99; this package knows 4"):
         Ledger(path).records()
 
 

@@ -143,6 +143,6 @@ def test_every_option_but_the_switches_takes_a_value():
     parsers = [parser() for parser in MAGICS.values()]
 
     assert {flag for parser in parsers for flag in parser.flags() if not parser.takes_value(flag)} == {
-        "--all", "--any", "--dry-run", "--force", "--help", "--no-wait", "--run", "--wait", "--yes"
+        "--all", "--any", "--dry-run", "--edit", "--force", "--help", "--no-wait", "--run", "--show", "--wait", "--yes"
     }  # fmt: skip
     assert MAGICS["run"]().takes_value("-o")

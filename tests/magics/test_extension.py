@@ -385,7 +385,7 @@ def test_a_headless_cell_waits_for_the_run_of_a_new_script(headless):
         ),
         (
             "%dataflow_script my_job",
-            "UsageError: line 1: the cell has no script; write it below %%dataflow_script JOB\n",
+            "UsageError: line 1: the cell has no script; write it below %%dataflow_script JOB, or read the stored one",
         ),
         (
             "%%dataflow_script no\n1\n",
@@ -409,11 +409,74 @@ def test_a_script_that_another_program_wrote_is_kept(scene, terminal):
     path.write_text("theirs")
 
     ran = terminal.run("%%dataflow_script daily_sales\nprint(1)\n")
-    assert "s3a://bucket/scripts/daily_sales.py holds another script, which this kernel" in ran.out + ran.err
+    assert (
+        "s3a://bucket/scripts/daily_sales.py holds another script, which this notebook" in ran.out + ran.err
+    )
+    assert (ran.out + ran.err).endswith("--- stored\n+++ this cell\n@@ -1 +1 @@\n-theirs\n+print(1)\n")
     assert path.read_text() == "theirs"
 
     assert terminal.run("%%dataflow_script daily_sales --force\nprint(1)\n").error is None
     assert path.read_text() == "print(1)\n"
+
+
+def after_a_restart(scene: Scene, cell: str, **environment: str) -> Ran:
+    """Run a cell in a new kernel of the same machine, whose notebook the environment may name."""
+    scene.session.close()
+    scene.environment.update(environment)
+    scene.session = scene.new_session()
+    with notebook_with_magics(scene) as notebook:
+        return notebook.run(cell)
+
+
+def test_a_notebook_changes_its_own_script_after_a_restart_and_another_notebook_does_not(scene):
+    cell = "%%dataflow_script daily_sales\nprint({})\n"
+    scene.environment["JPY_SESSION_NAME"] = "a.ipynb"
+    scene.session = scene.new_session()
+    with notebook_with_magics(scene) as notebook:
+        notebook.run(cell.format(1))
+
+    assert after_a_restart(scene, cell.format(2)).error is None
+    assert script(scene, "bucket/scripts/daily_sales.py") == b"print(2)\n"
+
+    ran = after_a_restart(scene, cell.format(3), JPY_SESSION_NAME="b.ipynb")
+    assert "holds another script" in ran.out + ran.err
+    assert script(scene, "bucket/scripts/daily_sales.py") == b"print(2)\n"
+
+
+def test_the_stored_script_is_printed_and_goes_into_the_next_cell(scene, terminal):
+    path = scene.service.folder / "objects" / "bucket" / "scripts" / "daily_sales.py"
+    path.parent.mkdir(parents=True)
+    path.write_text("if 1:\n\tprint('\x1b매출')\n")
+
+    assert terminal.run("%dataflow_script daily_sales --show").out == "if 1:\n\tprint('␛매출')\n"
+    terminal.run("%dataflow_script daily_sales --edit --target local")
+    cell = terminal.shell.rl_next_input
+    assert cell == "%%dataflow_script daily_sales --target local\nif 1:\n\tprint('\x1b매출')"
+    assert terminal.run(cell.replace("매출", "売上")).error is None, "what was read may be changed"
+
+
+def test_a_run_of_a_new_script_takes_parameters_waits_and_is_bound(scene, terminal):
+    ran = terminal.run(
+        '%%dataflow_script daily_sales --run month=6+1 table="a b" -o july --wait\nprint("$month")\n'
+    )
+
+    assert terminal.shell.user_ns["july"] is ran.value
+    assert ran.value.status == "COMPLETED"
+    assert scene.service.starts[0].body["parameters"] == {"$month": "7", "$table": "a b"}
+
+
+def test_a_new_script_starts_a_sweep(terminal):
+    ran = terminal.run("%%dataflow_script daily_sales --run month=each(1, 2) --wait\nprint($month)\n")
+
+    assert [run.parameters["$month"] for run in ran.value.runs] == ["1", "2"]
+    assert ran.value.is_completed
+
+
+def test_a_parameter_that_cannot_be_sent_leaves_the_script_alone(scene, terminal):
+    ran = terminal.run("%%dataflow_script daily_sales --run month=none\nprint(1)\n")
+
+    assert "month: name 'none' is not defined" in ran.out + ran.err
+    assert list((scene.service.folder / "objects").iterdir()) == []
 
 
 def test_the_line_that_runs_a_script_names_its_target(terminal):

@@ -10,7 +10,7 @@ from dataflow_magic.cell.line import parse_job_ref
 from dataflow_magic.errors import CellError, DataflowError, NotFound, ServiceBroken
 from dataflow_magic.models.request import JobRef, ScriptRequest
 from dataflow_magic.models.wire import Job, JobCondition, Page
-from dataflow_magic.session.jobs import Published, publish
+from dataflow_magic.session.scripts import Published, publish, read_script
 from tests.client.test_objects import SECRET, cloud, storage
 
 pytestmark = pytest.mark.anyio
@@ -178,12 +178,13 @@ async def test_the_script_is_at_its_new_path_even_if_the_service_moves_the_old_o
 @pytest.mark.parametrize(
     ("world", "said"),
     [
-        (with_job(kind="VISUAL"), "job job is a VISUAL job and has no script; choose another name"),
+        (with_job(kind="VISUAL"), "job job is a VISUAL job and has no script; choose another job"),
         (with_job(condition=JobCondition()), "--script-path: job job stores none; add to the line"),
         (
             with_job(job=OLD),
-            "s3a://b/s/job.py holds another script, which this kernel neither wrote nor saw; nothing was written "
-            "(--force overwrites it)",
+            "s3a://b/s/job.py holds another script, which this notebook neither wrote nor read; nothing was written. "
+            "%dataflow_script job --edit puts it into a cell, --force overwrites it:\n"
+            "--- stored\n+++ this cell\n@@ -1 +1 @@\n-print('old')\n+print('new')",
         ),
     ],
     ids=["a visual job", "no place", "another program's script"],
@@ -203,7 +204,47 @@ async def test_a_script_of_another_program_is_overwritten_only_by_force():
     assert (await world.publish(OLD)).is_written, "it is ours again"
 
 
-async def test_a_script_that_this_kernel_saw_is_overwritten():
+@pytest.mark.parametrize(
+    ("stored", "end"),
+    [
+        (b"x = 1\r\n" + NEW, "-x = 1\n print('new')"),
+        (NEW.replace(b"\n", b"\r\n"), "the two differ only in their line ends"),
+        (b"\x07\tx\n\xff\n", "-␇  x\n-�\n+print('new')"),
+        (b"#\n" * 100, "-#\n" * 37 + "... 64 lines more"),
+        (b"#" * 200_000, "it has 200,000 bytes, the cell has 13"),
+    ],
+    ids=["lines", "line ends", "hostile", "many lines", "many bytes"],
+)
+async def test_a_refusal_shows_the_difference_in_few_printable_lines(stored, end):
+    assert (await refused(with_job(job=stored))).endswith(end)
+
+
+async def test_a_script_that_this_notebook_read_is_overwritten():
+    world = with_job(job=OLD)
+    script = await read_script(world, world, JobRef("job"), seen=world.seen)
+
+    assert (script.key, script.text) == ("b/s/job.py", "print('old')")
+    assert (await world.publish(NEW)).is_written
+
+
+@pytest.mark.parametrize(
+    ("world", "said"),
+    [
+        (with_job(), "job job has no script: there is no object s3a://b/s/job.py"),
+        (with_job(kind="VISUAL"), "job job is a VISUAL job and has no script; choose another job"),
+        (with_job(condition=JobCondition()), "job job stores no script path, so it has no script"),
+        (with_job(job=b"x\xff"), "s3a://b/s/job.py is not text in UTF-8 (byte 1), so it is not shown"),
+    ],
+    ids=["no object", "a visual job", "no path", "no text"],
+)
+async def test_a_script_that_cannot_be_shown_is_an_error_with_the_reason(world, said):
+    with pytest.raises(CellError) as refused:
+        await read_script(world, world, JobRef("job"), seen=world.seen)
+
+    assert (str(refused.value), world.seen) == (said, {})
+
+
+async def test_a_script_that_this_notebook_found_is_overwritten():
     world = with_job(job=OLD)
 
     assert not (await world.publish(OLD)).is_written
