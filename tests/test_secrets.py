@@ -295,7 +295,7 @@ def test_a_secret_that_another_parameter_shows_is_refused():
 def test_a_run_of_another_kernel_is_masked_without_its_value(scene):
     run_id = start(scene, "slow").run_id
     restart(scene)
-    run = scene.session.find_run(run_id)
+    run = scene.session.find(run_id)
     scene.service.finish.set()
 
     assert run.result().parameters == {"$token": "••••••", "$day": "1"}
@@ -308,7 +308,7 @@ def test_the_log_of_a_run_that_ended_under_another_kernel_is_masked(scene):
     run_id = start(scene, "broken").run_id
     scene.session.runs[0].wait()
     restart(scene)
-    log = scene.session.find_run(run_id).logs()
+    log = scene.session.find(run_id).logs()
 
     assert "using ••••••" in log
     assert_nothing_of_it(log)
@@ -364,7 +364,7 @@ def test_a_lost_start_whose_value_is_gone_is_unclear_where_a_run_agrees_in_all_e
     scene.may_look.set()
     restart(scene)
     scene.service.finish.set()
-    run = scene.session.find_run("@last")
+    run = scene.session.find("@last")
 
     with pytest.raises(OutcomeUnknown):
         run.result()

@@ -6,6 +6,7 @@ Adding an option to a parser is enough: the help, the documentation of the magic
 from __future__ import annotations
 
 import argparse
+import keyword
 import re
 import shlex
 import unicodedata
@@ -20,6 +21,7 @@ from dataflow_magic.models.wire import JobCondition
 
 __all__ = [
     "CONDITION_FIELDS",
+    "RUN_HELP",
     "HelpRequested",
     "LineParser",
     "add_condition",
@@ -29,6 +31,7 @@ __all__ = [
     "marker_word",
     "minutes",
     "parse_job_ref",
+    "python_name",
     "take_assignments",
     "whole_number",
 ]
@@ -46,6 +49,8 @@ CONDITION_FIELDS = {
     "log_path": "log_path",
 }
 """The field of the job condition that each option sets."""
+
+RUN_HELP = "variable, run id or its beginning, key, or @last"
 
 
 class HelpRequested(Exception):
@@ -115,12 +120,32 @@ class LineParser(argparse.ArgumentParser):
             self.error(f"the line cannot be split into words: {error}")
         notes = () if namespace is None else tuple(_notes(words))
         if namespace is not None:
-            words = [_expand(word, namespace) for word in words]
+            words = [self._expand(word, namespace) for word in words]
         options, unknown = self.parse_known_args(words)
         if unknown:
             self._refuse(unknown[0].split("=")[0])
         options.notes = notes
         return options
+
+    def _expand(self, word: str, namespace: Mapping[str, Any]) -> str:
+        """Replace a whole word ``$name`` or ``{expression}`` by its value, a run or a sweep by its name; keep any other word."""
+        if word.startswith("$") and word[1:].isidentifier():
+            expression = word[1:]
+        elif word.startswith("{") and word.endswith("}"):
+            expression = word[1:-1]
+        elif word.startswith("{") and "}" not in word:
+            raise self.mistake(f"{word!r} has no closing brace; quote an expression that contains spaces")
+        else:
+            return word
+        try:
+            value = eval(expression, dict(namespace))  # noqa: S307 - the user's own code, in the user's own kernel
+        except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the user's expression raises
+            raise self.mistake(f"{word}: {type(error).__name__}: {error}") from None
+        try:
+            named = getattr(type(value), "_dataflow_name_", None)
+            return str(named(value)) if named else render(value)
+        except ValueError as error:
+            raise self.mistake(f"{word} {error}") from None
 
     def error(self, message: str) -> NoReturn:
         """Raise a `CellError` that also names the help of the magic."""
@@ -235,6 +260,19 @@ def whole_number(text: str) -> int:
         raise argparse.ArgumentTypeError(f"{text!r} is not a whole number") from None
 
 
+def python_name(text: str) -> str:
+    """Return the value of an option that takes the name of a variable.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        The text is not one.
+    """
+    if not text.isidentifier() or keyword.iskeyword(text):
+        raise argparse.ArgumentTypeError(f"{text!r} is not a Python name")
+    return text
+
+
 def marker_word(text: str) -> Marker:
     """Return the value of an option that says where the marker is sent.
 
@@ -320,23 +358,3 @@ def _notes(words: Iterable[str]) -> Iterator[str]:
                 f"{word!r} is sent as written: {inside[0]} is replaced only where it is a whole word; "
                 f"""write "{{f{written!r}}}" for its value"""
             )
-
-
-def _expand(word: str, namespace: Mapping[str, Any]) -> str:
-    """Replace a whole word ``$name`` or ``{expression}`` by its value; keep any other word."""
-    if word.startswith("$") and word[1:].isidentifier():
-        expression = word[1:]
-    elif word.startswith("{") and word.endswith("}"):
-        expression = word[1:-1]
-    elif word.startswith("{") and "}" not in word:
-        raise CellError(f"{word!r} has no closing brace; quote an expression that contains spaces", line=1)
-    else:
-        return word
-    try:
-        value = eval(expression, dict(namespace))  # noqa: S307 - the user's own code, in the user's own kernel
-    except (Exception, SystemExit) as error:  # noqa: BLE001 - whatever the user's expression raises
-        raise CellError(f"{word}: {type(error).__name__}: {error}", line=1) from None
-    try:
-        return render(value)
-    except ValueError as error:
-        raise CellError(f"{word} {error}", line=1) from None

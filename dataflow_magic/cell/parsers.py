@@ -6,28 +6,30 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable
 
 from dataflow_magic.cell import run, script, table, wait
-from dataflow_magic.cell.line import LineParser
+from dataflow_magic.cell.line import RUN_HELP, LineParser, add_target, python_name
 
 __all__ = ["MAGICS"]
-
-RUN_HELP = "run id or its beginning, key of %%dataflow_runs --all, or @last"
 
 
 def _attach() -> LineParser:
     parser = LineParser(
         "%dataflow_attach",
-        "RUN [JOB]",
-        "Show the live card of a run, also of an earlier kernel, and watch the run from this kernel.",
+        "RUN [JOB] [options]",
+        "Return a run or a sweep, also of an earlier kernel, and watch it from this kernel. Its card is shown.",
     )
     parser.add_argument("run", metavar="RUN", type=_not_empty, help=RUN_HELP)
     parser.add_argument(
         "job", metavar="JOB", nargs="?", help="the job to search for a run that another machine started"
     )
+    parser.add_argument("--out", "-o", type=python_name, metavar="NAME", help="bind the run to this name")
+    add_target(parser.add_argument)
     return parser
 
 
 def _cancel() -> LineParser:
-    parser = LineParser("%dataflow_cancel", "RUN [--yes]", "Ask the service to cancel a run.")
+    parser = LineParser(
+        "%dataflow_cancel", "RUN [--yes]", "Ask the service to cancel a run, or all runs of a sweep."
+    )
     parser.add_argument("run", metavar="RUN", type=_not_empty, help=RUN_HELP)
     parser.add_argument(
         "--yes",
@@ -47,10 +49,15 @@ def _config() -> LineParser:
 
 
 def _jobs() -> LineParser:
-    parser = LineParser("%dataflow_jobs", "[TARGET]", "Return the jobs of a target as a DataFrame.")
-    parser.add_argument(
-        "target", metavar="TARGET", nargs="?", help="cloud, local, the name of a profile, or a URL"
+    parser = LineParser(
+        "%dataflow_jobs",
+        "[JOB] [options]",
+        "Return the jobs of a target as a DataFrame, or only the job JOB.",
     )
+    parser.add_argument(
+        "job", metavar="JOB", nargs="?", help="name or id of a job; name:X and id:X force one"
+    )
+    add_target(parser.add_argument)
     return parser
 
 
@@ -58,7 +65,7 @@ def _status() -> LineParser:
     parser = LineParser(
         "%dataflow_status",
         "[RUN]",
-        "Show the card of a run. Without RUN, show the target of new runs, with its endpoint and access key.",
+        "Show the card of a run or a sweep. Without RUN, show the target of new runs, with its endpoint and access key.",
     )
     parser.add_argument("run", metavar="RUN", nargs="?", help=RUN_HELP)
     return parser

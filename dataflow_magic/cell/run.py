@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import argparse
-import keyword
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,6 +18,7 @@ from dataflow_magic.cell.line import (
     marker_word,
     minutes,
     parse_job_ref,
+    python_name,
 )
 from dataflow_magic.errors import CellError
 from dataflow_magic.models.marker import MARKERS, Marker
@@ -123,18 +123,12 @@ def parse_cell(line: str, body: str, namespace: Mapping[str, Any]) -> CellOption
 
 
 def start_options(options: argparse.Namespace, request: RunRequest, block: Block) -> CellOptions:
-    """Return what the options of `add_start` and `line.add_target` ask for.
-
-    Raises
-    ------
-    CellError
-        ``--out`` is not a Python name.
-    """
+    """Return what the options of `add_start` and `line.add_target` ask for."""
     return CellOptions(
         request,
         wait=options.wait,
         wait_timeout=options.wait_timeout,
-        out=_variable(options.out),
+        out=options.out,
         target=options.target,
         profile=options.profile,
         warnings=(*options.notes, *block.warnings),
@@ -208,7 +202,7 @@ def add_start(add: Callable[..., Any]) -> None:
     """Add the options of a start beside its request, with the ``add_argument`` of a parser or of a group."""
     add(
         "--wait",
-        action=argparse.BooleanOptionalAction,
+        action=_Wait,
         help="block until the run ends; a failed run fails the cell "
         "(default under nbclient, papermill and nbconvert)",
     )
@@ -221,7 +215,23 @@ def add_start(add: Callable[..., Any]) -> None:
         metavar="MARKER",
         help="where to send the run's key, so that a lost response is certainly found: log-path, parameter or off",
     )
-    add("--out", "-o", metavar="NAME", help="bind the run to this name, even if it fails")
+    add("--out", "-o", type=python_name, metavar="NAME", help="bind the run to this name, even if it fails")
+
+
+class _Wait(argparse.BooleanOptionalAction):
+    """``--wait`` and ``--no-wait``, of which a line has one."""
+
+    def __call__(
+        self,
+        parser: argparse.ArgumentParser,
+        namespace: argparse.Namespace,
+        values: Any,
+        flag: str | None = None,
+    ) -> None:
+        before = namespace.wait
+        super().__call__(parser, namespace, values, flag)
+        if before not in (None, namespace.wait):
+            parser.error("--wait and --no-wait contradict each other; keep one")
 
 
 def _check_unchanged(options: argparse.Namespace, body: str) -> None:
@@ -235,9 +245,3 @@ def _check_unchanged(options: argparse.Namespace, body: str) -> None:
 def _sweep_of(request: RunRequest, block: Block) -> SweepRequest | None:
     requests = tuple(replace(request, parameters=each) for each in block.combinations)
     return SweepRequest(block.swept, requests) if block.swept else None
-
-
-def _variable(name: str | None) -> str | None:
-    if name is not None and (not name.isidentifier() or keyword.iskeyword(name)):
-        raise CellError(f"--out {name!r} is not a Python name", line=1)
-    return name

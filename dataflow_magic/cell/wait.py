@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any
 
-from dataflow_magic.cell.line import LineParser, minutes
+from dataflow_magic.cell.line import RUN_HELP, LineParser, minutes
 
 __all__ = ["Wait", "parse_wait", "parser"]
 
@@ -16,7 +18,7 @@ class Wait:
     Parameters
     ----------
     runs
-        As written; without any, all active runs of this kernel.
+        As written; without any, every run of this kernel, also those of a sweep that are not sent yet.
     timeout
         Minutes to wait at most; None waits until the runs end.
     is_any
@@ -28,8 +30,13 @@ class Wait:
     is_any: bool = False
 
 
-def parse_wait(line: str) -> Wait:
+def parse_wait(line: str, namespace: Mapping[str, Any]) -> Wait:
     """Read the line.
+
+    Parameters
+    ----------
+    namespace
+        The notebook's names, for words ``$name`` and ``{expression}``.
 
     Raises
     ------
@@ -38,7 +45,7 @@ def parse_wait(line: str) -> Wait:
     HelpRequested
         The line asks for help.
     """
-    options = parser().read(line)
+    options = parser().read(line, namespace)
     return Wait(tuple(options.runs), options.timeout, options.any)
 
 
@@ -54,7 +61,7 @@ def parser() -> LineParser:
         "runs",
         metavar="RUN",
         nargs="*",
-        help="run id or its beginning, key, or @last (default: all active runs of this kernel)",
+        help=f"{RUN_HELP} (default: all runs of this kernel)",
     )
     add("--timeout", type=minutes, metavar="MINUTES", help="stop waiting after this time; the runs continue")
     add("--any", action="store_true", help="wait for the first run that ends instead of all")

@@ -331,12 +331,16 @@ class Ledger:
         """Return the names of the jobs that have runs, sorted."""
         return self._names("job", "name = '' AND uses > 0")
 
-    def newest(self, most: int) -> list[tuple[str, str | None]]:
-        """Return the keys and ids of the newest runs, at most ``most``, the newest first."""
-        with self._reading() as db:
-            return db.execute(
-                "SELECT key, run_id FROM runs ORDER BY submitted DESC LIMIT ?", (most,)
-            ).fetchall()
+    def newest(self, most: int) -> list[RunRecord]:
+        """Return the newest active runs and then the newest others, at most ``most`` of each, without their snapshots."""
+        return [
+            record
+            for where in ("is_live", "NOT is_live")
+            for record in self._read(
+                f"SELECT {TABLE_FIELDS} FROM runs WHERE {where} ORDER BY submitted DESC LIMIT ?",  # noqa: S608 - fixed text
+                most,
+            )
+        ]
 
     def _names(self, column: str, where: str, *values: str) -> list[str]:
         # Completion reads the names at each Tab key: reading all runs would be too slow.

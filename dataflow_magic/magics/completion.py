@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Protocol
 
 from dataflow_magic.cell.parsers import MAGICS
@@ -25,8 +25,8 @@ class Known(Protocol):
     def job_names(self) -> Iterable[str]:
         """Return names of jobs."""
 
-    def run_names(self) -> Iterable[str]:
-        """Return ids and keys of runs, the newest first."""
+    def run_names(self, beginning: str, variables: Mapping[str, object], /) -> Mapping[str, str]:
+        """Return names of runs and sweeps that begin so, with their job and state, in the order to offer them."""
 
     def profile_names(self) -> Iterable[str]:
         """Return names of profiles."""
@@ -41,19 +41,21 @@ class Known(Protocol):
         """
 
 
-def complete(line: str, known: Known) -> list[str] | None:
-    """Return the words that may end a line of a magic, in the order to offer them.
+def complete(line: str, known: Known, variables: Mapping[str, object]) -> dict[str, str] | None:
+    """Return the words that may end a line of a magic, in the order to offer them, each with what it is.
 
     Parameters
     ----------
     line
         The line up to the cursor.
+    variables
+        The notebook's names.
 
     Returns
     -------
-    list of str or None
-        Whole words that begin with the part of the last word already typed; None if the line is no line of a magic
-        of this package.
+    dict or None
+        Whole words that begin with the part of the last word already typed, with a description that may be empty; None
+        if the line is no line of a magic of this package.
     """
     found = LINE.fullmatch(line)
     if found is None or found[1] not in MAGICS:
@@ -61,19 +63,23 @@ def complete(line: str, known: Known) -> list[str] | None:
     parser = MAGICS[found[1]]()
     *before, word = re.split(r"\s+", found[2])
     if before and parser.takes_value(before[-1]):
-        return _beginning_with(word, _values(parser.value_of(before[-1]), known))
+        return _beginning_with(word, _values(parser.value_of(before[-1]), word, known, variables))
     if word.startswith("-"):
-        return _beginning_with(word, [flag for flag in parser.flags() if flag not in before])
+        return _beginning_with(
+            word, dict.fromkeys((flag for flag in parser.flags() if flag not in before), "")
+        )
     given = [
         other
         for other, previous in zip(before, ["", *before], strict=False)
         if not other.startswith("-") and not parser.takes_value(previous)
     ]
-    offered = _values(parser.argument_at(len(given)), known)
-    return _beginning_with(word, [name for name in offered if name not in given])
+    offered = _values(parser.argument_at(len(given)), word, known, variables)
+    return _beginning_with(word, {name: what for name, what in offered.items() if name not in given})
 
 
-def complete_block(above: Sequence[str], line: str, below: Sequence[str], known: Known) -> list[str] | None:
+def complete_block(
+    above: Sequence[str], line: str, below: Sequence[str], known: Known
+) -> dict[str, str] | None:
     """Return the names of parameters that may end a line of a block; None where no name may stand.
 
     Parameters
@@ -90,28 +96,28 @@ def complete_block(above: Sequence[str], line: str, below: Sequence[str], known:
     dollar = "$" if begun[1].startswith("$") else ""
     given = {found[1] for other in (*above[1:], *below) if (found := ASSIGNED.match(other))}
     names = [name for name in known.parameter_names(job[1]) if name.isidentifier() and name not in given]
-    return _beginning_with(begun[1], [dollar + name for name in names])
+    return _beginning_with(begun[1], dict.fromkeys((dollar + name for name in names), ""))
 
 
-def _values(metavar: str, known: Known) -> list[str]:
+def _values(metavar: str, word: str, known: Known, variables: Mapping[str, object]) -> dict[str, str]:
     """Return the known values of an argument, by the metavar that its parser gives it."""
     match metavar:
         case "JOB":
-            return sorted(set(known.job_names()))
+            return dict.fromkeys(sorted(set(known.job_names())), "")
         case "RUN":
-            return list(dict.fromkeys([LAST, *known.run_names()]))
+            return {LAST: "the newest start"} | dict(known.run_names(word, variables))
         case "PROFILE":
-            return list(known.profile_names())
+            return dict.fromkeys(known.profile_names(), "")
         case "TARGET":
-            return list(dict.fromkeys(["cloud", "local", *known.profile_names()]))
+            return dict.fromkeys(["cloud", "local", *known.profile_names()], "")
         case "STATUS":
-            return [str(state) for state in RunState]
+            return dict.fromkeys(map(str, RunState), "")
         case "MARKER":
-            return list(MARKERS)
+            return dict.fromkeys(MARKERS, "")
         case "TYPE":
-            return ["DEFAULT", "DATAFLOW"]
-    return []
+            return dict.fromkeys(["DEFAULT", "DATAFLOW"], "")
+    return {}
 
 
-def _beginning_with(word: str, known: Iterable[str]) -> list[str]:
-    return [each for each in known if each.startswith(word)]
+def _beginning_with(word: str, known: Mapping[str, str]) -> dict[str, str]:
+    return {each: what for each, what in known.items() if each.startswith(word)}

@@ -42,9 +42,6 @@ if TYPE_CHECKING:
 
 __all__ = ["DataflowMagic", "load_ipython_extension", "unload_ipython_extension"]
 
-ID_LENGTH = 12
-"""Of the service's ids, in the vendor's full examples."""
-
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -256,53 +253,63 @@ class DataflowMagic(Magics):
         columns = listing.pick(map(str, frame.columns))
         return frame if columns is None else frame[columns]
 
+    @no_var_expand
     @line_magic
     @_answering
-    def dataflow_attach(self, line: str) -> None:
-        """Show the live card of a run, also of an earlier kernel, and watch the run from this kernel.
+    def dataflow_attach(self, line: str) -> Run | Sweep:
+        """Return a run or a sweep, also of an earlier kernel, and watch it from this kernel. Its card is shown.
 
         The service is asked for a run that this machine has not seen, by its id, among the runs of JOB if given.
         """
-        from dataflow_magic.cell.line import parse_job_ref
+        from dataflow_magic.magics.caller import names_of_caller
 
-        options = _parser("attach").read(line)
-        session = self._session()
-        try:
-            run = session.find_run(options.run)
-        except errors.NoSuchRun:
-            if len(options.run) < ID_LENGTH:
-                raise
-            job = None if options.job is None else parse_job_ref(options.job)
-            run = session.attach(options.run, self._target(), job)
-        run.show()
+        names = names_of_caller(self.shell)
+        options = _parser("attach").read(line, names)
+        handle = self._session().get(
+            options.run,
+            names,
+            target=lambda: self._target(options.target, options.profile),
+            job=options.job,
+        )
+        if options.out:
+            self.shell.user_ns[options.out] = handle
+        return handle
 
     @line_magic
     @_answering
     def dataflow_jobs(self, line: str) -> pd.DataFrame:
-        """Return the jobs of a target as a DataFrame."""
+        """Return the jobs of a target as a DataFrame, or only the job JOB."""
         from dataflow_magic.ledger.frame import jobs_frame
 
-        target = self._target(_parser("jobs").read(line).target)
-        return jobs_frame(self._session().jobs(target))
+        options = _parser("jobs").read(line)
+        target = self._target(options.target, options.profile)
+        session = self._session()
+        return jobs_frame(session.jobs(target) if options.job is None else [session.job(options.job, target)])
 
+    @no_var_expand
     @line_magic
     @_answering
     def dataflow_wait(self, line: str) -> None:
         """Wait until runs end, and fail the cell when one did not complete."""
         from dataflow_magic.cell.wait import parse_wait
+        from dataflow_magic.magics.caller import names_of_caller
         from dataflow_magic.magics.waiting import wait_for_runs
 
-        wait_for_runs(self._session(), parse_wait(line))
+        names = names_of_caller(self.shell)
+        wait_for_runs(self._session(), parse_wait(line, names), names)
 
+    @no_var_expand
     @line_magic
     @_answering
     def dataflow_status(self, line: str) -> None:
-        """Show the card of a run; without RUN, show the target of new runs, with its endpoint and access key."""
+        """Show the card of a run or a sweep; without RUN, show the target of new runs, with its endpoint and access key."""
+        from dataflow_magic.magics.caller import names_of_caller
         from dataflow_magic.magics.describe import describe
 
         session = self._session()
-        if run := _parser("status").read(line).run:
-            session.find_run(run).show()
+        names = names_of_caller(self.shell)
+        if run := _parser("status").read(line, names).run:
+            session.find(run, names).show()
         else:
             target = self._target()
             facts = {"clock": session.clock_words(target), "held": session.held_words(target)}
@@ -319,14 +326,21 @@ class DataflowMagic(Magics):
         config = {name: getattr(self, name) for name in ("target", "profile", "wait", "marker", "language")}
         print(describe_settings(config, session.environment, session.configure_file))  # noqa: T201
 
+    @no_var_expand
     @line_magic
     @_answering
     def dataflow_cancel(self, line: str) -> None:
-        """Ask the service to cancel a run."""
-        options = _parser("cancel").read(line)
-        run = self._session().find_run(options.run)
-        run.cancel(sure=options.yes)
-        print(f"cancel requested for run {run.run_id} of {run.job}")  # noqa: T201
+        """Ask the service to cancel a run, or all runs of a sweep."""
+        from dataflow_magic.magics.caller import names_of_caller
+        from dataflow_magic.magics.waiting import name_of
+        from dataflow_magic.session.run import Run
+
+        names = names_of_caller(self.shell)
+        options = _parser("cancel").read(line, names)
+        handle = self._session().find(options.run, names)
+        handle.cancel(sure=options.yes)
+        what = "run" if isinstance(handle, Run) else "the runs of sweep"
+        print(f"cancel requested for {what} {name_of(handle)} of {handle.job}")  # noqa: T201
 
     def _run(self, options: CellOptions, *, silent: bool) -> Run | Sweep | None:
         """Start what a cell asks for, and wait for it where the cell, the settings or the place ask for that."""
@@ -383,6 +397,7 @@ class DataflowMagic(Magics):
 
     def _start(self, options: CellOptions, session: Session, target: Target, *, silent: bool) -> Run | Sweep:
         from dataflow_magic.card.front_end import FrontEnd, front_end
+        from dataflow_magic.magics.caller import names_of_caller
 
         if not silent and front_end(self.shell) is FrontEnd.WIDGETS:
             # In the background: importing ipywidgets takes longer than the answer of the service.
@@ -391,7 +406,7 @@ class DataflowMagic(Magics):
             if options.sweep:
                 return session.sweep(options.sweep, target)
             if options.again:
-                return session.start_again(options.again)
+                return session.start_again(options.again, names_of_caller(self.shell))
             return session.start(options.request, target)
         except KeyboardInterrupt:
             from dataflow_magic.session.detached import Detached
@@ -415,12 +430,13 @@ class DataflowMagic(Magics):
         words = (
             complete_block(lines[:here], line, lines[here + 1 :], session)
             if is_block
-            else complete(line, session)
+            else complete(line, session, self.shell.user_ns)
         )
         if words is None or (is_block and not words):
             return {"completions": []}
         return {
-            "completions": [SimpleCompletion(word) for word in words],
+            "completions": [SimpleCompletion(word, type=what or None) for word, what in words.items()],
+            "ordered": True,
             # The whole word: that of IPython ends at a sign such as @.
             "matched_fragment": re.split(r"\s", line)[-1],
             # Neither files nor names of the notebook fit there.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 
 from dataflow_magic import errors
@@ -11,17 +11,19 @@ from dataflow_magic.cell.wait import Wait
 from dataflow_magic.models.text import in_columns
 from dataflow_magic.models.view import KST, RunView
 from dataflow_magic.models.wire import RunState
-from dataflow_magic.session.detached import SWEEP_WAY_BACK, Detached, way_back
+from dataflow_magic.session.detached import Detached, sweep_way_back, way_back
+from dataflow_magic.session.naming import Handle
 from dataflow_magic.session.run import Run
 from dataflow_magic.session.session import Session
 from dataflow_magic.session.sweep.handle import Sweep
 
 __all__ = ["in_rows", "name_of", "wait_for_run", "wait_for_runs"]
 
+MOST_FAILED = 10
+"""Runs that the error of a wait names."""
 
-def wait_for_run(
-    run: Run | Sweep, minutes: float | None, log_hint: str = "", *, silent: bool = False
-) -> None:
+
+def wait_for_run(run: Handle, minutes: float | None, log_hint: str = "", *, silent: bool = False) -> None:
     """Wait for a run or a sweep, with its card.
 
     Parameters
@@ -48,7 +50,7 @@ def wait_for_run(
             run.show_and_wait(seconds)
     except KeyboardInterrupt:
         raise Detached(
-            f"stopped waiting; {SWEEP_WAY_BACK if isinstance(run, Sweep) else way_back([name_of(run)])}"
+            f"stopped waiting; {sweep_way_back(run.key) if isinstance(run, Sweep) else way_back([name_of(run)])}"
         ) from None
     if isinstance(run, Sweep):
         if not run.is_completed:
@@ -57,8 +59,13 @@ def wait_for_run(
         raise run.failed(log_hint or _log_hint(run))
 
 
-def wait_for_runs(session: Session, wait: Wait) -> None:
+def wait_for_runs(session: Session, wait: Wait, variables: Mapping[str, object]) -> None:
     """Wait for the runs that a line of ``%dataflow_wait`` names: for one with its card, for several with a table.
+
+    Parameters
+    ----------
+    variables
+        The notebook's names.
 
     Raises
     ------
@@ -67,44 +74,49 @@ def wait_for_runs(session: Session, wait: Wait) -> None:
     RunFailed, WaitTimeout
         A run did not complete, or is still active.
     """
-    named = [session.find_run(run) for run in wait.runs]
-    runs = list(dict.fromkeys(named)) or [run for run in session.runs if not run.is_over]
-    if not runs:
+    named = [session.find(run, variables) for run in wait.runs]
+    handles = list(dict.fromkeys(named)) or [handle for handle in session.handles if not handle.is_over]
+    if not handles:
         print("No run of this kernel is active.")  # noqa: T201
         return
-    if len(runs) == 1:
-        wait_for_run(runs[0], wait.timeout)
+    if len(handles) == 1:
+        wait_for_run(handles[0], wait.timeout)
         return
-    print(f"Waiting for {len(runs)} runs. Interrupt the kernel to stop waiting; the runs continue.")  # noqa: T201
+    number = sum(handle.total if isinstance(handle, Sweep) else 1 for handle in handles)
+    print(f"Waiting for {number} runs. Interrupt the kernel to stop waiting; the runs continue.")  # noqa: T201
     try:
-        session.wait_for(runs, None if wait.timeout is None else 60 * wait.timeout, is_any=wait.is_any)
+        session.wait_for(handles, None if wait.timeout is None else 60 * wait.timeout, is_any=wait.is_any)
     except KeyboardInterrupt:
-        active = [name_of(run) for run in runs if not run.is_over]
+        active = [name_of(handle) for handle in handles if not handle.is_over]
         raise Detached(f"stopped waiting; {way_back(active) if active else 'all runs have ended'}") from None
+    runs = [run for handle in handles for run in (handle.runs if isinstance(handle, Sweep) else [handle])]
     print(in_rows([run.view for run in runs], datetime.now(KST)))  # noqa: T201
-    _check(runs, wait)
+    _check(handles, runs, wait)
 
 
-def _check(runs: list[Run], wait: Wait) -> None:
-    ended = [run for run in runs if run.is_over]
-    failed = [run for run in ended if run.status != RunState.COMPLETED]
+def _check(handles: list[Handle], runs: list[Run], wait: Wait) -> None:
+    failed = [run for run in runs if run.is_over and run.status != RunState.COMPLETED]
     if failed:
-        states = ", ".join(f"{name_of(run)} {run.status}" for run in failed)
+        states = ", ".join(f"{name_of(run)} {run.status}" for run in failed[:MOST_FAILED])
+        more = ", ..." if len(failed) > MOST_FAILED else ""
         raise errors.RunFailed(
-            f"{len(failed)} of {len(runs)} runs did not complete: {states}; {_log_hint(failed[0])}",
+            f"{len(failed)} of {len(runs)} runs did not complete: {states}{more}; {_log_hint(failed[0])}",
             run=failed[0],
         )
-    active = [run for run in runs if run not in ended]
-    if active and not (wait.is_any and ended):
+    for handle in handles:
+        if isinstance(handle, Sweep) and handle.is_over and not handle.is_completed:
+            raise handle.failed()  # some of its runs were not sent
+    active = [handle for handle in handles if not handle.is_over]
+    if active and not (wait.is_any and len(active) < len(handles)):
         raise errors.WaitTimeout(
             f"the wait timed out after {wait.timeout:g} min; {way_back(list(map(name_of, active)))}",
             run=active[0],
         )
 
 
-def name_of(run: Run) -> str:
-    """Return the id of a run, or its key while it has none."""
-    return run.run_id or run.key
+def name_of(handle: Handle) -> str:
+    """Return the id of a run, or the key of a sweep or of a run that has no id."""
+    return (handle.run_id if isinstance(handle, Run) else None) or handle.key
 
 
 def in_rows(views: Sequence[RunView], now: datetime) -> str:

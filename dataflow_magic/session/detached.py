@@ -9,7 +9,7 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-__all__ = ["SWEEP_WAY_BACK", "Detached", "detachable", "way_back"]
+__all__ = ["Detached", "detachable", "sweep_way_back", "way_back"]
 
 T = TypeVar("T")
 
@@ -18,10 +18,6 @@ AWAKE_SECONDS = 0.5
 
 MOST_NAMED = 10
 """A line with more names would not be read."""
-SWEEP_WAY_BACK = (
-    "the sweep continues: %dataflow_wait waits for its runs, %dataflow_runs lists them, "
-    ".cancel() of the sweep cancels them"
-)
 
 
 class Detached(KeyboardInterrupt):
@@ -97,3 +93,8 @@ def way_back(names: Sequence[str]) -> str:
     # Without names the magic waits for all active runs.
     again = f" {' '.join(names)}" if len(names) <= MOST_NAMED else ""
     return f"{len(names)} runs continue: %dataflow_wait{again} waits again"
+
+
+def sweep_way_back(key: str) -> str:
+    """Return that a sweep continues after a wait, and the magics that come back to it."""
+    return f"the sweep continues: %dataflow_wait {key} waits again, %dataflow_status {key} shows it, %dataflow_cancel {key} cancels it"

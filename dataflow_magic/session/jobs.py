@@ -79,7 +79,9 @@ async def find_run_on(client: RunFinder, run_id: str, ref: JobRef | None = None)
             return await client.get_execution(job.job_id, run_id), job
         except (NotFound, BadParameter):  # the pages do not say how a service refuses a malformed id
             continue
-    where = f"job {ref.text!r}" if ref else f"any of {len(jobs)} jobs; name the run's job with --job JOB"
+    where = (
+        f"job {ref.text!r}" if ref else f"any of {len(jobs)} jobs; %dataflow_attach {run_id} JOB asks one job"
+    )
     raise NotFound(f"no run {run_id!r} in {where}", status=404)
 
 

@@ -106,6 +106,10 @@ class Run:
         found = f", {ENGLISH.found}" if view.is_unsure else ""
         return f"<Run {name} of {job} on {target}: {status}{found}>"
 
+    def _dataflow_name_(self) -> str:
+        """Return what a word ``$run`` of a magic's line stands for."""
+        return self.run_id or self.key
+
     @property
     def view(self) -> RunView:
         """All that is known of the run now, frozen."""
@@ -241,6 +245,18 @@ class Run:
             The service refused the request, or did not answer.
         """
         self._tracker.submit(self._cancel(sure=sure)).result()
+
+    def again(self) -> Run:
+        """Start the same once more: the job, condition, parameters and place of the marker, at the same target.
+
+        Raises
+        ------
+        CellError
+            The run had a secret parameter whose value is unknown here, or may have been started after all.
+        DataflowError
+            The run was certainly not started.
+        """
+        return self._tracker.submit(self._tracker.start_again(self._view)).result()
 
     def logs(self) -> str:
         """Return the end of the console log, at most 256 KiB; also while the run is active.

@@ -5,14 +5,17 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import logging
+import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
 from datetime import datetime
 from functools import partial
 from pathlib import Path
+from types import MappingProxyType
 from typing import TypeVar
 
 from dataflow_magic import errors
+from dataflow_magic.cell.line import parse_job_ref
 from dataflow_magic.cell.script import LOCAL_DEFAULTS
 from dataflow_magic.client import Client, Transport
 from dataflow_magic.client.objects import FolderObjects
@@ -27,6 +30,7 @@ from dataflow_magic.models.view import KST, RunView
 from dataflow_magic.models.wire import Job, JobCondition, JobExecution
 from dataflow_magic.session.jobs import find_job, find_run_on
 from dataflow_magic.session.loop import LoopThread
+from dataflow_magic.session.naming import MOST_OFFERED, Handle, find_named, names_to_offer
 from dataflow_magic.session.run import Run
 from dataflow_magic.session.scripts import Published, StoredScript, publish, read_script
 from dataflow_magic.session.service import Service, ServiceAddress, ServicePool
@@ -42,10 +46,8 @@ T = TypeVar("T")
 
 PAGES_OF_RUNS = 1000
 """Of one job in a table: at most a million runs."""
-MOST_NAMED = 10
-"""Ids in the message for a beginning that several runs share."""
-MOST_OFFERED = 50
-"""Runs of the ledger that completion offers."""
+RUN_ID = re.compile(r"[A-Za-z0-9_-]{12,}")
+"""The service's ids have 12 characters in the vendor's full examples."""
 
 
 class Session:
@@ -115,6 +117,7 @@ class Session:
             now=now,
             sleep=sleep,
         )
+        self._sweeps: list[Sweep] = []
         self._jobs: dict[str, Job] = {}
         """By id: the jobs as this process last read them, for completion."""
 
@@ -175,23 +178,24 @@ class Session:
             The first run was certainly not started, and so none is.
         """
         service = self._connect(target)
-        sweep = Sweep(request, self._tracker.submit, language=self._language)
+        sweep = Sweep(request, self._tracker.submit, self._sweeps.append, language=self._language)
         first, job = self._start(request.requests[0], service, sweep.note)
         sweep.begin(first, lambda each, note: self._tracker.start(each, job, service, note), service.hold)
         return sweep
 
-    def start_again(self, text: str) -> Run:
-        """Start the same as a run of this machine: its job, condition and parameters, at its target.
+    def start_again(
+        self, name: str | Handle, variables: Mapping[str, object] = MappingProxyType({})
+    ) -> Handle:
+        """Start the same as a run or a sweep of this machine: its job, condition and parameters, at its target.
 
         Raises
         ------
         CellError
-            As `find_run`; or the run had a secret parameter whose value is unknown here.
+            As `find`; or the run had a secret parameter whose value is unknown here.
         DataflowError
             As `start`.
         """
-        view = self.find_run(text).view
-        return self._loop.submit(self._tracker.start_again(view)).result()
+        return self.find(name, variables).again()
 
     # Jobs
 
@@ -204,6 +208,21 @@ class Session:
         jobs = self.ask(target, question)
         self._remember(jobs)
         return jobs
+
+    def job(self, text: str, target: Target) -> Job:
+        """Return the job of a target with this name or id.
+
+        Raises
+        ------
+        CellError
+            Several jobs have the name.
+        NotFound
+            None has; the message has the nearest name.
+        """
+        ref = parse_job_ref(text)
+        job = self.ask(target, lambda client: find_job(client, ref))
+        self._remember([job])
+        return job
 
     def publish(self, request: ScriptRequest, target: Target) -> Published:
         """Write the script of a job, and create the job or change its condition; raises as `scripts.publish`."""
@@ -233,32 +252,72 @@ class Session:
         """The runs this process started, oldest first."""
         return self._tracker.listed
 
-    def find_run(self, text: str) -> Run:
-        """Return the run whose id or key is, or begins with, ``text``: of this kernel, else of the ledger.
+    @property
+    def handles(self) -> list[Handle]:
+        """The sweeps of this process, and the runs that belong to none."""
+        of_sweeps = {run for sweep in self._sweeps for run in sweep.runs}
+        return [*self._sweeps, *(run for run in self.runs if run not in of_sweeps)]
 
-        This kernel follows a run of the ledger from then on. ``@last`` is the newest run: of this kernel, else of this
-        notebook, else of this machine.
+    def find(self, name: str | Handle, variables: Mapping[str, object] = MappingProxyType({})) -> Handle:
+        """Return the run or the sweep that a name means; every command and function that takes one uses it.
+
+        This kernel follows a run of the ledger from then on.
+
+        Parameters
+        ----------
+        name
+            A handle itself, an id or a key, a beginning of one that no other has, ``@last``, or a variable.
+        variables
+            The names that the user's code sees.
 
         Raises
         ------
+        NoSuchRun
+            Nothing has the name; the message has the nearest names.
         CellError
-            No run matches, or several do.
+            Several runs begin with it.
         ConfigError
             The ledger cannot be read, or the run's target cannot be reached from here.
         """
-        if text == "@last":
-            return self._last_run()
-        here = _named(text, self.runs) if text else []
-        there = self._ledger.find(text) if text and not here else []
-        names = [found.run_id or found.key for found in here or there]
-        if not names:
-            raise errors.NoSuchRun(f"no run {text!r} was started here; %dataflow_runs --all lists them")
-        if len(names) > 1:
-            shown = ", ".join(names[:MOST_NAMED]) + (", ..." if len(names) > MOST_NAMED else "")
-            raise errors.CellError(f"{len(names)} runs begin with {text!r}: {shown}")
-        if here:
-            here[0].poll_soon()
-        return here[0] if here else self._follow_record(there[0])
+        if isinstance(name, Handle):
+            return name
+        found = find_named(name, variables, self.runs, self._sweeps, self._ledger, self._notebook)
+        if isinstance(found, RunRecord):
+            return self._follow_record(found)
+        if isinstance(found, Run):
+            found.poll_soon()
+        return found
+
+    def get(
+        self,
+        name: str | Handle,
+        variables: Mapping[str, object] = MappingProxyType({}),
+        *,
+        target: Callable[[], Target],
+        job: str | None = None,
+    ) -> Handle:
+        """Return what `find` does, or the run that only the service knows by this id.
+
+        Parameters
+        ----------
+        target
+            Returns where to look for an id that this machine does not know.
+        job
+            As `attach`.
+
+        Raises
+        ------
+        NotFound
+            The service has no such run.
+        DataflowError
+            As `find`.
+        """
+        try:
+            return self.find(name, variables)
+        except errors.NoSuchRun:
+            if not isinstance(name, str) or not RUN_ID.fullmatch(name):
+                raise
+            return self.attach(name, target(), None if job is None else parse_job_ref(job))
 
     def attach(self, run_id: str, target: Target, job: JobRef | None = None) -> Run:
         """Return a run that the service knows and this machine does not, followed from now on.
@@ -284,10 +343,10 @@ class Session:
         view = _view_of_listed(target, service.endpoint, found, execution, secrets)
         return self._loop.call(self._tracker.attach(view, execution, service))
 
-    def wait_for(self, runs: Iterable[Run], seconds: float | None = None, *, is_any: bool = False) -> None:
-        """Return once all runs are over, or with ``is_any`` the first; after ``seconds`` at the latest."""
+    def wait_for(self, runs: Iterable[Handle], seconds: float | None = None, *, is_any: bool = False) -> None:
+        """Return once all runs and sweeps are over, or with ``is_any`` the first; after ``seconds`` at the latest."""
 
-        async def settle(run: Run) -> None:
+        async def settle(run: Handle) -> None:
             with contextlib.suppress(errors.DataflowError):  # the caller asks each run how it ended
                 await run
 
@@ -345,12 +404,10 @@ class Session:
         read = {job.name for job in list(self._jobs.values()) if job.name} | {run.job for run in self.runs}
         return read.union(self._from_ledger(self._ledger.job_names))
 
-    def run_names(self) -> list[str]:
-        """Return ids and keys of the newest runs of this process and this machine, the newest first."""
-        here = [name for run in reversed(self.runs) for name in (run.run_id, run.key)]
-        newest = self._from_ledger(lambda: self._ledger.newest(MOST_OFFERED))
-        there = [name for key, run_id in newest for name in (run_id, key)]
-        return list(dict.fromkeys(name for name in [*here, *there] if name))
+    def run_names(self, beginning: str, variables: Mapping[str, object]) -> dict[str, str]:
+        """Return names of runs and sweeps of this process and this machine; see `naming.names_to_offer`."""
+        stored = self._from_ledger(lambda: self._ledger.newest(MOST_OFFERED))
+        return names_to_offer(beginning, variables, [*self.runs, *self._sweeps], stored)
 
     def profile_names(self) -> list[str]:
         """Return the profiles of the configure file."""
@@ -441,14 +498,6 @@ class Session:
                 except errors.ConfigError:  # the script is written; the next change of it asks for --force
                     logger.warning("a script that was written is not in the ledger", exc_info=True)
 
-    def _last_run(self) -> Run:
-        if self.runs:
-            return self.runs[-1]
-        last = self._ledger.last(self._notebook)
-        if last is None:
-            raise errors.NoSuchRun("no run was started on this machine yet")
-        return self._follow_record(last)
-
     def _follow_record(self, record: RunRecord) -> Run:
         service = self._services.reconnect(record.target)
         self._tracker.recover_soon(service)
@@ -479,12 +528,6 @@ async def _answered(service: Service, ask: Callable[[], Awaitable[T]]) -> T:
     answer = await ask()
     service.wake()
     return answer
-
-
-def _named(text: str, runs: list[Run]) -> list[Run]:
-    """Return the runs whose id or key is the text, or else those whose id or key begins with it."""
-    exact = [run for run in runs if text in (run.run_id, run.key)]
-    return exact or [run for run in runs if (run.run_id or "").startswith(text) or run.key.startswith(text)]
 
 
 def _view_of_listed(

@@ -17,7 +17,7 @@ from dataflow_magic.errors import CellError
     ],
 )
 def test_a_line_is_read(line, asked):
-    assert parse_wait(line) == asked
+    assert parse_wait(line, {}) == asked
 
 
 @pytest.mark.parametrize(
@@ -33,11 +33,11 @@ def test_a_line_is_read(line, asked):
 )
 def test_a_wrong_line_is_refused_with_one_line_that_says_what_to_do(line, said):
     with pytest.raises(CellError) as caught:
-        parse_wait(line)
+        parse_wait(line, {})
 
     assert str(caught.value) == said
 
 
 def test_help_is_returned_for_any_line():
     with pytest.raises(HelpRequested, match=r"^usage: %dataflow_wait \[RUN \.\.\.\] \[options\]"):
-        parse_wait("a --any --help")
+        parse_wait("a --any --help", {})

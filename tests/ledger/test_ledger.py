@@ -594,12 +594,15 @@ def test_a_start_that_has_its_run_is_not_adopted_again(ledger):
     assert record.found_by == "user"
 
 
-def test_the_newest_runs_come_first(ledger):
+def test_active_runs_come_first_and_of_each_the_newest(ledger):
     started(ledger, "k1", "run000000001", 1)
     ledger.add(a_view("k2", 2))
+    for number in (3, 4):
+        run = started(ledger, f"k{number}", f"run00000000{number}", number)
+        ledger.update([replace(run, execution=execution("COMPLETED", f"run00000000{number}"))])
 
-    assert ledger.newest(5) == [("k2", None), ("k1", "run000000001")]
-    assert ledger.newest(1) == [("k2", None)]
+    assert [record.key for record in ledger.newest(5)] == ["k2", "k1", "k4", "k3"]
+    assert [record.key for record in ledger.newest(1)] == ["k2", "k4"]
 
 
 # A file that changes under a living kernel

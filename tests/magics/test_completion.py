@@ -1,5 +1,7 @@
 """What the Tab key offers on a line of a magic and in a parameter block."""
 
+from collections.abc import Mapping
+
 import pytest
 
 from dataflow_magic.cell.parsers import MAGICS
@@ -10,8 +12,9 @@ class Known:
     def job_names(self) -> list[str]:
         return ["slow_count", "daily_sales", "daily_delays", "slow_count"]
 
-    def run_names(self) -> list[str]:
-        return ["p4Y5PkAAAAAA", "k2345678", "mY3275GiRXkm"]
+    def run_names(self, beginning: str, _variables: Mapping[str, object]) -> dict[str, str]:
+        runs = {"p4Y5PkAAAAAA": "slow RUNNING", "k2345678": "slow SUBMITTING", "mY3275GiRXkm": "daily FAILED"}
+        return {name: what for name, what in runs.items() if name.startswith(beginning)}
 
     def profile_names(self) -> list[str]:
         return ["DEFAULT", "prod"]
@@ -59,7 +62,8 @@ class Known:
         ("%dataflow_wait --timeout ", []),
         ("%dataflow_attach m", ["mY3275GiRXkm"]),
         ("%dataflow_attach mY3275GiRXkm slow", ["slow_count"]),
-        ("%dataflow_jobs p", ["prod"]),
+        ("%dataflow_jobs --target p", ["prod"]),
+        ("%dataflow_jobs s", ["slow_count"]),
         ("%dataflow_config ", []),
         ("%%dataflow_runner ", None),
         ("print(", None),
@@ -99,13 +103,16 @@ class Known:
         "runs to attach to",
         "a job behind a run",
         "targets of the jobs",
+        "a job to show",
         "a magic without arguments",
         "another magic",
         "other code",
     ],
 )
 def test_a_line_of_a_magic_is_completed(line, offered):
-    assert complete(line, Known()) == offered
+    completed = complete(line, Known(), {})
+
+    assert (completed if completed is None else list(completed)) == offered
 
 
 @pytest.mark.parametrize(
@@ -136,7 +143,14 @@ def test_a_line_of_a_magic_is_completed(line, offered):
     ],
 )
 def test_names_of_parameters_are_offered_where_a_name_may_stand(above, line, below, offered):
-    assert complete_block(above, line, below, Known()) == offered
+    completed = complete_block(above, line, below, Known())
+
+    assert (completed if completed is None else list(completed)) == offered
+
+
+def test_a_run_is_offered_with_its_job_and_state():
+    assert complete("%dataflow_wait p", Known(), {}) == {"p4Y5PkAAAAAA": "slow RUNNING"}
+    assert complete("%dataflow_wait @", Known(), {}) == {"@last": "the newest start"}
 
 
 def test_every_option_but_the_switches_takes_a_value():

@@ -209,6 +209,7 @@ def test_the_tab_key_offers_known_names_and_sends_no_request(scene, terminal):
     assert completions(terminal, "%%dataflow_run slow --dry") == ["--dry-run"]
     assert completions(terminal, "%dataflow_cancel @") == ["@last"]
     assert completions(terminal, f"%dataflow_status {run.run_id[:4]}") == [run.run_id]
+    assert completions(terminal, "%dataflow_wait ") == ["@last", "run"]
     assert "print" in completions(terminal, "%%dataflow_run slow\nx = prin")
     assert completions(terminal, f"%dataflow_wait {run.key[:5]}") == [run.key]
     # Meanwhile only the watch of the run sends requests.
@@ -238,7 +239,7 @@ def test_the_tab_key_offers_the_stored_parameters_of_a_job_that_was_read(scene, 
         condition={**CONDITION, "parameters": {"$region": "kr"}},
         extra={},
     )
-    terminal.run("%dataflow_jobs local")
+    terminal.run("%dataflow_jobs --target local")
 
     assert completions(terminal, "%%dataflow_run stored\nre") == ["region"]
 
@@ -979,7 +980,17 @@ def test_dataflow_jobs_returns_a_table_of_the_jobs_of_a_target(terminal):
     expected = ["daily_sales", "broken", "mute", "slow", "twins", "twins", "twelvechars1"]
 
     assert terminal.run("%dataflow_jobs").value["name"].tolist() == expected
-    assert terminal.run("%dataflow_jobs local").value["name"].tolist() == expected
+    assert terminal.run("%dataflow_jobs --target local").value["name"].tolist() == expected
+
+
+def test_dataflow_jobs_shows_one_job_by_its_name_or_id(terminal):
+    table = terminal.run("%dataflow_jobs daily_sales").value
+
+    assert table["name"].tolist() == ["daily_sales"]
+    assert terminal.run(f"%dataflow_jobs {table['job_id'][0]}").value["name"].tolist() == ["daily_sales"]
+    assert str(terminal.run("%dataflow_jobs daily_sale").error) == (
+        "no job is named 'daily_sale'; did you mean 'daily_sales'?; %dataflow_jobs lists them"
+    )
 
 
 def test_status_shows_a_run_by_the_beginning_of_its_id(terminal):
@@ -1029,7 +1040,7 @@ def test_cancel_asks_the_service_to_end_a_run(terminal, which):
         ("%dataflow_attach", "the following arguments are required: RUN; see %dataflow_attach --help"),
         ("%dataflow_attach @last --all", "unknown option '--all'; see %dataflow_attach --help"),
         ("%dataflow_attach abc", "no run 'abc' was started here; %dataflow_runs --all lists them"),
-        ("%dataflow_jobs a b", "unexpected word 'b'; write %dataflow_jobs [TARGET]"),
+        ("%dataflow_jobs a b", "unexpected word 'b'; write %dataflow_jobs [JOB] [options]"),
     ],
 )
 def test_a_wrong_line_is_one_line_that_says_what_to_do(terminal, line, message):
@@ -1138,7 +1149,18 @@ def test_attach_shows_a_run_of_an_earlier_kernel(scene, terminal):
         ran = terminal.run(f"%dataflow_attach {word}")
         assert ran.error is None
         assert run.run_id in ran.out
+        assert ran.value.run_id == run.run_id
     assert terminal.run("%dataflow_runs").value["run_id"].tolist() == [run.run_id]
+
+
+def test_attach_binds_the_run_to_a_name_and_shows_it_once(terminal):
+    run = terminal.run("%dataflow_run daily_sales").value
+    ran = terminal.run(f"%dataflow_attach {run.key} -o mine")
+
+    assert terminal.shell.user_ns["mine"] is run
+    assert ran.out.count(f"run {run.run_id}") == 1
+    assert terminal.run(f"x = %dataflow_attach {run.key}").out == ""
+    assert terminal.shell.user_ns["x"] is run
 
 
 def test_attach_finds_a_run_of_another_machine_by_its_id(scene, terminal):

@@ -100,9 +100,10 @@ def test_an_interrupt_ends_only_the_wait(scene, lab):
     threading.Thread(target=interrupt).start()
     ran = lab.run(f"%%dataflow_run slow --wait -o sweep\n{BLOCK}")
 
+    key = lab.shell.user_ns["sweep"].key
     assert str(ran.error) == (
-        "stopped waiting; the sweep continues: %dataflow_wait waits for its runs, %dataflow_runs lists them, "
-        ".cancel() of the sweep cancels them"
+        f"stopped waiting; the sweep continues: %dataflow_wait {key} waits again, %dataflow_status {key} shows it, "
+        f"%dataflow_cancel {key} cancels it"
     )
     scene.service.finish.set()
     assert len(lab.shell.user_ns["sweep"].result(60)) == 2
@@ -162,7 +163,7 @@ def test_a_terminal_without_a_wait_prints_the_state_once(scene, terminal):
 
     assert terminal.run("sweep.wait(60)").out == ""
     assert "COMPLETED  slow  2 of 2 runs over" in terminal.run("sweep").out
-    assert repr(sweep) == "<Sweep of 2 runs of slow: 2 COMPLETED>"
+    assert repr(sweep) == f"<Sweep {sweep.key} of 2 runs of slow: 2 COMPLETED>"
 
 
 def test_again_refuses_a_block_with_a_sweep(lab):
@@ -226,7 +227,7 @@ def test_a_wait_that_times_out_leaves_a_live_card(scene, lab):
 def test_a_terminal_that_waited_prints_the_value_as_its_repr(terminal):
     ran = terminal.run(f"%%dataflow_run daily_sales --wait\n{BLOCK}")
 
-    assert ran.out.endswith("Out[1]: <Sweep of 2 runs of daily_sales: 2 COMPLETED>\n")
+    assert ran.out.endswith(f"Out[1]: <Sweep {ran.value.key} of 2 runs of daily_sales: 2 COMPLETED>\n")
     assert ran.out.count("COMPLETED  daily_sales  2 of 2 runs over") == 1
 
 

@@ -22,9 +22,9 @@ def log_paths(scene: Scene) -> list[str]:
     return [sent.body["jobCondition"]["logPath"] for sent in scene.service.starts]
 
 
-def named(scene: Scene, run: Run) -> JobExecution:
+def named(run: Run) -> JobExecution:
     """The run as the service lists it."""
-    execution = scene.session.find_run(run.key).view.execution
+    execution = run.view.execution
     assert execution is not None
     return execution
 
@@ -46,7 +46,7 @@ def test_the_marker_log_path_is_laid_over_the_log_path_of_the_job_or_the_line(sc
         f"bucket/own/dataflow-run-{runs[1].key}/",
     ]
     assert [run.condition.log_path for run in runs] == log_paths(scene)
-    assert all(carries_marker(run.view, named(scene, run)) for run in runs)
+    assert all(carries_marker(run.view, named(run)) for run in runs)
 
 
 def test_the_marker_parameter_is_sent_beside_the_block(scene, terminal):
@@ -56,7 +56,7 @@ def test_the_marker_parameter_is_sent_beside_the_block(scene, terminal):
     sent = {"$day": "1", "$dataflow_run": f"dataflow-run-{run.key}"}
     assert scene.service.starts[0].body["parameters"] == sent == dict(run.parameters)
     assert log_paths(scene) == ["bucket/logs/"]
-    eventually(lambda: carries_marker(run.view, named(scene, run)), "the service lists the parameters")
+    eventually(lambda: carries_marker(run.view, named(run)), "the service lists the parameters")
     assert scene.session.parameter_names("slow") == ["day"], "the Tab key does not offer it"
 
 
@@ -105,7 +105,7 @@ def test_another_kernel_knows_what_was_sent(scene):
     scene.session.close()
     scene.session = scene.new_session()
 
-    revived = scene.session.find_run(run.key)
+    revived = scene.session.find(run.key)
 
     assert revived.view.sent == run.view.sent
     assert revived.condition.log_path == log_paths(scene)[0]

@@ -161,7 +161,7 @@ def test_a_start_whose_kernel_ended_before_its_request_left_was_not_started(shar
     gone.add(view)
     gone.close()
 
-    run = shared.session.find_run("k2345678")
+    run = shared.session.find("k2345678")
 
     with pytest.raises(OutcomeUnknown, match="its kernel ended before the request left: it was not started"):
         run.result(60)
@@ -226,7 +226,7 @@ def test_the_next_kernel_takes_the_word_back(shared):
     shared.session.jobs(shared.target())
 
     eventually(lambda: shared.session.records()[0].run_id, "it was found")
-    assert shared.session.find_run(key).result(60).status == "COMPLETED"
+    assert shared.session.find(key).result(60).status == "COMPLETED"
     assert len(shared.service.starts) == 1
 
 

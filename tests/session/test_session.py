@@ -146,7 +146,7 @@ def canned(run_id: str) -> httpx.Response:
 def test_a_run_is_found_by_its_id_by_an_unambiguous_beginning_and_as_the_last(scene):
     scene.service.answers += [canned("AAAA00000001"), canned("AAAA00000002"), canned("AAAA0000000")]
     one, two, short = (scene.start("daily_sales") for _ in range(3))
-    find = scene.session.find_run
+    find = scene.session.find
 
     assert find("AAAA00000001") is one
     assert find("AAAA00000002") is two
@@ -163,7 +163,7 @@ def test_an_empty_name_finds_no_run(scene, text):
     if not text:
         scene.start("daily_sales")
     with pytest.raises(CellError, match="was started"):
-        scene.session.find_run(text)
+        scene.session.find(text)
 
 
 def test_jobs_are_those_of_the_target(scene):
@@ -356,7 +356,7 @@ def test_reconciling_ends_after_permanent_refusals_and_the_next_kernel_reconcile
     scene.session.close()
     scene.service.list_answer = None
     scene.session = scene.new_session()
-    assert scene.session.find_run("@last").result(60).status == "COMPLETED"
+    assert scene.session.find("@last").result(60).status == "COMPLETED"
 
 
 def test_a_run_whose_start_awaits_its_answer_is_not_adopted_for_a_lost_one(scene):
@@ -596,7 +596,7 @@ def test_the_next_kernel_adopts_the_run_of_a_lost_start(scene):
     scene.may_look.set()
     scene.session = scene.new_session()
 
-    found = scene.session.find_run(lost.key)
+    found = scene.session.find(lost.key)
 
     assert found.result(60).status == "COMPLETED"
     assert len(scene.service.starts) == 1
@@ -618,7 +618,7 @@ def test_runs_of_dead_kernels_are_followed_from_the_first_use_on(scene):
         lambda: [r.status for r in scene.session.records()] == ["COMPLETED", "FAILED"], "both are over"
     )
     assert scene.session.runs == []
-    assert scene.session.find_run("@last").run_id == running.run_id
+    assert scene.session.find("@last").run_id == running.run_id
     assert len(scene.service.starts) == 2
 
 

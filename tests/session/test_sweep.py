@@ -57,7 +57,7 @@ def test_one_run_is_started_per_request_and_the_job_is_looked_up_once(scene):
     assert [sent.path.rpartition("/v1")[2] for sent in scene.service.sent].count("/jobs") <= 1
     assert sum(sent.query.get("name") == "daily_sales" for sent in scene.service.sent) == 1
     assert sweep.counts == {"COMPLETED": 12}
-    assert repr(sweep) == "<Sweep of 12 runs of daily_sales: 12 COMPLETED>"
+    assert repr(sweep) == f"<Sweep {sweep.key} of 12 runs of daily_sales: 12 COMPLETED>"
 
 
 def test_every_run_is_a_run_of_the_session_and_of_the_ledger(scene):
@@ -217,7 +217,7 @@ ACTIONS: dict[str, Callable[[Scene, Sweep], object]] = {
     "a start": lambda scene, _: scene.start("slow"),
     "another sweep": lambda scene, _: sweep_of(scene, "slow", 7),
     "a cancel": lambda _, sweep: sweep.runs[0].cancel(),
-    "%dataflow_status RUN": lambda scene, sweep: scene.session.find_run(sweep.runs[0].key),
+    "%dataflow_status RUN": lambda scene, sweep: scene.session.find(sweep.runs[0].key),
     "%dataflow_runs --remote": lambda scene, _: scene.session.executions(JobRef("slow"), scene.local()),
     "%dataflow_jobs": lambda scene, _: scene.session.jobs(scene.local()),
     "%dataflow_attach RUN": lambda scene, sweep: scene.session.attach(
@@ -271,7 +271,7 @@ def test_a_wait_that_times_out_raises_and_the_runs_continue(scene):
     with pytest.raises(WaitTimeout) as caught:
         sweep.result(timeout=0.05)
     assert str(caught.value) == (
-        "2 of 2 runs of slow are still active after 0.05 s; wait again, or .cancel() of the sweep ends them"
+        f"2 of 2 runs of slow are still active after 0.05 s; wait again, or %dataflow_cancel {sweep.key} ends them"
     )
     scene.service.finish.set()
     assert len(sweep.result(60)) == 2

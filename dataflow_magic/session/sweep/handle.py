@@ -23,10 +23,11 @@ from dataflow_magic.card.presenter import Presenter
 from dataflow_magic.card.sweep import SWEEP_CARD
 from dataflow_magic.card.sweep.state import Rows, SweepState, SweepView, sweep_state
 from dataflow_magic.card.words import UNSENT, words_of
+from dataflow_magic.ledger.ledger import new_key
 from dataflow_magic.models.request import SweepRequest
 from dataflow_magic.models.view import KST
 from dataflow_magic.models.wire import JobExecution, RunState
-from dataflow_magic.session.detached import SWEEP_WAY_BACK, Detached, detachable
+from dataflow_magic.session.detached import Detached, detachable, sweep_way_back
 from dataflow_magic.session.loop import check_process
 from dataflow_magic.session.run import CHANGED, Run
 from dataflow_magic.session.sweep.sending import AT_ONCE, Sending, Start
@@ -52,8 +53,15 @@ class Sweep:
     """
 
     def __init__(
-        self, request: SweepRequest, submit: Submit, *, language: Callable[[], str] = lambda: "en"
+        self,
+        request: SweepRequest,
+        submit: Submit,
+        keep: Callable[[Sweep], None] = lambda _: None,
+        *,
+        language: Callable[[], str] = lambda: "en",
     ) -> None:
+        self._key = new_key()
+        self._keep = keep
         self._request = request
         self._total = len(request.requests)
         self._submit = submit
@@ -65,7 +73,21 @@ class Sweep:
 
     def __repr__(self) -> str:
         words = ", ".join(f"{number} {fmt.short(word)}" for word, number in self.counts.items())
-        return f"<Sweep of {self._total} runs of {fmt.short(self.job)}: {words}>"
+        return f"<Sweep {self.key} of {self._total} runs of {fmt.short(self.job)}: {words}>"
+
+    def _dataflow_name_(self) -> str:
+        """Return what a word ``$sweep`` of a magic's line stands for."""
+        return self.key
+
+    @property
+    def key(self) -> str:
+        """The sweep's short id in this process."""
+        return self._key
+
+    @property
+    def total(self) -> int:
+        """The number of runs, also of those that are not sent."""
+        return self._total
 
     @property
     def job(self) -> str:
@@ -146,7 +168,7 @@ class Sweep:
         try:
             self._wait(timeout, watch)
         except KeyboardInterrupt:
-            raise Detached(f"stopped waiting; {SWEEP_WAY_BACK}") from None
+            raise Detached(f"stopped waiting; {sweep_way_back(self.key)}") from None
 
     def _wait(self, timeout: float | None, watch: Callable[[], None] | None) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -174,7 +196,7 @@ class Sweep:
 
     def __await__(self) -> Generator[Any, None, tuple[JobExecution, ...]]:
         """Wait for all runs to end without blocking, on any loop; as `result`."""
-        return detachable(self._await(), lambda: SWEEP_WAY_BACK).__await__()
+        return detachable(self._await(), lambda: sweep_way_back(self.key)).__await__()
 
     def cancel(self, *, sure: bool = False) -> None:
         """Start no more runs and cancel the active ones; returns once the service has answered for each.
@@ -190,6 +212,16 @@ class Sweep:
             Not every run was canceled; the message says how many, and why the first was not.
         """
         self._submit(self._cancel(sure=sure)).result()
+
+    def again(self) -> Sweep:
+        """Start every run once more and return these runs as a new sweep.
+
+        Raises
+        ------
+        DataflowError
+            The first run was certainly not started, and so none was.
+        """
+        return self._sweep_of([*range(self._total)], "the sweep was not started")
 
     def retry_failed(self) -> Sweep:
         """Start each FAILED run once more and return these runs as a new sweep.
@@ -228,6 +260,7 @@ class Sweep:
     def begin(self, first: Run, start: Start, hold: Hold) -> None:
         """Take the first run, which the caller has started, and start the others; ``hold`` sleeps as the service asks."""
         self._sending.begin(first, start, hold)
+        self._keep(self)
 
     def note(self, _run: Run) -> None:
         """Record that a run has changed; on the loop."""
@@ -242,7 +275,9 @@ class Sweep:
         start, hold = self._sending.start, self._sending.hold
         if not requests or start is None or hold is None:
             raise errors.BadState(f"{if_none}; there is nothing to start", status=400)
-        sweep = Sweep(SweepRequest(self._request.swept, requests), self._submit, language=self._language)
+        sweep = Sweep(
+            SweepRequest(self._request.swept, requests), self._submit, self._keep, language=self._language
+        )
 
         async def start_first() -> Run:
             return await start(requests[0], sweep.note)
@@ -312,7 +347,7 @@ class Sweep:
         active = self._total - sum(run.is_over for run in self.runs)
         return errors.WaitTimeout(
             f"{active} of {self._total} runs of {fmt.short(self.job)} are still active after {timeout:g} s; "
-            "wait again, or .cancel() of the sweep ends them",
+            f"wait again, or %dataflow_cancel {self.key} ends them",
             run=self,
         )
 

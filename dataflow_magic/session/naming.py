@@ -1,0 +1,164 @@
+"""What a name means: a run or a sweep of this process, or a run of the ledger. Starts and follows nothing."""
+
+from __future__ import annotations
+
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
+from typing import TypeAlias
+
+from dataflow_magic import errors
+from dataflow_magic.ledger.ledger import Ledger
+from dataflow_magic.ledger.record import RunRecord
+from dataflow_magic.session.run import Run
+from dataflow_magic.session.sweep.handle import Sweep
+
+__all__ = ["LAST", "MOST_OFFERED", "Handle", "find_named", "names_to_offer"]
+
+Handle: TypeAlias = Run | Sweep
+
+LAST = "@last"
+"""Names the newest start: of this kernel, else of this notebook, else of this machine."""
+MOST_NAMED = 10
+"""Names in the message for a beginning that several have."""
+MOST_NEAR = 3
+"""Names in the message for a name that nothing has."""
+MOST_OFFERED = 10
+"""Runs and sweeps that are over and offered to complete a name."""
+MOST_COMPARED = 50
+"""Runs of the ledger that such a name is compared with."""
+
+
+def find_named(
+    text: str,
+    variables: Mapping[str, object],
+    runs: Sequence[Run],
+    sweeps: Sequence[Sweep],
+    ledger: Ledger,
+    notebook: str,
+) -> Handle | RunRecord:
+    """Return what a name means; the first of these that matches.
+
+    The key or id of a run or sweep of this process, a variable that holds one, a beginning of such a key or id that no
+    other has, and the same in the ledger.
+
+    Parameters
+    ----------
+    variables
+        The names that the user's code sees.
+    runs, sweeps
+        Of this process, oldest first.
+    ledger
+        Read only where this process has nothing of that name.
+    notebook
+        Of this process; empty where unknown.
+
+    Raises
+    ------
+    NoSuchRun
+        Nothing has the name; the message has the nearest names.
+    CellError
+        Several begin with the text.
+    ConfigError
+        The ledger cannot be read.
+    """
+    if text == LAST:
+        return _last(runs, sweeps, ledger.last(notebook) if not runs else None)
+    here: list[Handle] = [*sweeps, *runs]
+    known = [(name, handle) for handle in here for name in _names(handle) if text]
+    bound = variables.get(text)
+    found: list[Handle | RunRecord] = [handle for name, handle in known if name == text]
+    if not found and isinstance(bound, Handle):
+        found = [bound]
+    if not found:
+        found = [handle for name, handle in known if name.startswith(text)]
+    if not found and text:
+        found = [*ledger.find(text)]
+    different = list(dict.fromkeys(found))
+    if len(different) == 1:
+        return different[0]
+    if different:
+        shown = ", ".join(_names(each)[0] for each in different[:MOST_NAMED])
+        more = ", ..." if len(different) > MOST_NAMED else ""
+        raise errors.CellError(f"{len(different)} runs begin with {text!r}: {shown}{more}")
+    raise errors.NoSuchRun(
+        _unknown(text, variables, [*sweeps, *reversed(runs), *ledger.newest(MOST_COMPARED)])
+    )
+
+
+def names_to_offer(
+    beginning: str, variables: Mapping[str, object], handles: Iterable[Handle], stored: Iterable[RunRecord]
+) -> dict[str, str]:
+    """Return names that begin so, one of each run and sweep, with its job and state.
+
+    Active ones come first, those of this process before those of the ledger, of each the newest first; then the newest
+    that are over.
+
+    Parameters
+    ----------
+    variables
+        The names that the user's code sees; a variable comes before the id, and the id before the key.
+    handles
+        Of this process, oldest first.
+    stored
+        Runs of the ledger, newest first.
+    """
+    here = [*handles][::-1]
+    keys = {handle.key for handle in here}
+    there = [record for record in stored if record.key not in keys]
+    over = [*(each for each in here if each.is_over), *(each for each in there if not each.is_live)]
+    offered: list[Handle | RunRecord] = [each for each in here if not each.is_over]
+    offered += [each for each in there if each.is_live]
+    offered += over[:MOST_OFFERED]
+    bound = _bound(variables)
+    names = [([*(name for name in bound if bound[name] is each), *_names(each)], each) for each in offered]
+    return {
+        name: _described(each)
+        for those, each in names
+        for name in [name for name in those if name.startswith(beginning)][:1]
+    }
+
+
+def _last(runs: Sequence[Run], sweeps: Sequence[Sweep], stored: RunRecord | None) -> Handle | RunRecord:
+    if runs:
+        return next((sweep for sweep in reversed(sweeps) if runs[-1] in sweep.runs), runs[-1])
+    if stored is None:
+        raise errors.NoSuchRun("no run was started on this machine yet")
+    return stored
+
+
+def _bound(variables: Mapping[str, object]) -> dict[str, Handle]:
+    """Return the variables that hold a run or a sweep, without those that IPython sets."""
+    return {
+        name: value
+        for name, value in variables.items()
+        if isinstance(value, Handle) and not name.startswith("_")
+    }
+
+
+def _names(found: Handle | RunRecord) -> list[str]:
+    """Return the names of a run or a sweep, the one to show first."""
+    return [name for name in (getattr(found, "run_id", None), found.key) if name]
+
+
+def _unknown(text: str, variables: Mapping[str, object], known: Iterable[Handle | RunRecord]) -> str:
+    bound = variables.get(text)
+    if isinstance(bound, str):
+        return f"no run {text!r} was started here; write ${text} for the text that the variable holds"
+    if bound is not None:
+        return f"the variable {text} holds {type(bound).__name__}, not a run or a sweep"
+    handles: dict[str, Handle | RunRecord] = {**_bound(variables)}
+    for each in known:
+        handles = dict.fromkeys(_names(each), each) | handles
+    near = [f"{name} ({_described(handles[name])})" for name in _near(text, handles)]
+    hint = f"; the nearest: {', '.join(near)}" if near else ""
+    return f"no run {text!r} was started here{hint}; %dataflow_runs --all lists them"
+
+
+def _near(text: str, known: Iterable[str]) -> list[str]:
+    # Without regard to capitals, which are easily mistyped in an id.
+    by_lower = {name.lower(): name for name in known}
+    return [by_lower[name] for name in difflib.get_close_matches(text.lower(), by_lower, n=MOST_NEAR)]
+
+
+def _described(found: Handle | RunRecord) -> str:
+    return f"sweep of {found.job}" if isinstance(found, Sweep) else f"{found.job} {found.status}"
