@@ -10,7 +10,7 @@ SCHEDULES ?= 10000
 REQUESTS ?= 10000
 SEED ?= $(shell date +%s)
 
-.PHONY: demo check test soak lab lint pictures bench s3a corpus clean
+.PHONY: demo check test soak lab lint pictures bench s3a corpus reasons clean
 
 demo: $(VENV)/.run
 	$(BIN)/dataflow-magic demo notebooks/quickstart.ipynb --out .demo
@@ -56,6 +56,10 @@ s3a: $(VENV)/.develop
 MATCH ?=
 corpus: $(VENV)/.develop
 	$(BIN)/python -m tests.local.spark.corpus --match '$(MATCH)'
+
+# Real failures on Spark, recorded anew under tests/reasons/records; an hour. MATCH names some.
+reasons: $(VENV)/.develop
+	$(BIN)/python -m tests.reasons.record --match '$(MATCH)'
 
 clean:
 	rm -rf .venv .demo .coverage*

@@ -6,7 +6,8 @@ from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 
-from dataflow_magic.models.view import KST, Failure, Progress, RunView
+from dataflow_magic.models.failure import Failure
+from dataflow_magic.models.view import KST, Progress, RunView
 from dataflow_magic.models.wire import JobCondition, JobExecution
 from tests.views import run_view
 

@@ -6,7 +6,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from dataflow_magic.models.view import KST, NOT_STARTED, UNCLEAR, Failure, Progress, RunView
+from dataflow_magic.models.failure import Failure
+from dataflow_magic.models.view import KST, NOT_STARTED, UNCLEAR, Progress, RunView
 from dataflow_magic.models.wire import JobCondition, JobExecution
 from tests.views import run_view
 

@@ -7,10 +7,11 @@ from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
+from dataflow_magic.models.failure import Failure
 from dataflow_magic.models.marker import Marker
 from dataflow_magic.models.request import JobRef, RunRequest
 from dataflow_magic.models.secret import Parameter, Secret
-from dataflow_magic.models.view import Failure, FoundBy, RunView
+from dataflow_magic.models.view import FoundBy, RunView
 from dataflow_magic.models.wire import KST, JobCondition, JobExecution
 
 __all__ = ["RunRecord", "microseconds", "parameters_of", "record_of", "view_of"]

@@ -6,10 +6,11 @@ The card, the table of runs and `Run` agree because each shows a `RunView`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from datetime import datetime
 from typing import Literal
 
+from dataflow_magic.models.failure import Failure
 from dataflow_magic.models.marker import marked
 from dataflow_magic.models.request import RunRequest
 from dataflow_magic.models.secret import Parameter, masked, masked_text, secret_names
@@ -22,7 +23,6 @@ __all__ = [
     "UNCLEAR",
     "WAITS_FOR_ANSWER",
     "WAITS_FOR_START",
-    "Failure",
     "FoundBy",
     "Past",
     "Progress",
@@ -42,22 +42,6 @@ identical run of somebody else could be; a user named it. Empty where the servic
 
 WAITS_FOR_ANSWER = "the service's answer"
 WAITS_FOR_START = "the service to start it"
-
-
-@dataclass(frozen=True, slots=True)
-class Failure:
-    """Why a run did not complete.
-
-    Parameters
-    ----------
-    reason
-        One line: the script's last exception, or the service's words.
-    log_tail
-        The last lines of the console log, oldest first, at most 20; empty where there is no log.
-    """
-
-    reason: str
-    log_tail: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -178,12 +162,7 @@ class RunView:
         masks = {
             "execution": self.execution and masked(self.execution, asked),
             "blind_reason": self.without_secrets(self.blind_reason),
-            "failure": self.failure
-            and replace(
-                self.failure,
-                reason=self.without_secrets(self.failure.reason),
-                log_tail=tuple(map(self.without_secrets, self.failure.log_tail)),
-            ),
+            "failure": self.failure and self.failure.with_texts(self.without_secrets),
         }
         for name, value in masks.items():
             object.__setattr__(self, name, value)

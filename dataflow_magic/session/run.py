@@ -26,12 +26,13 @@ from dataflow_magic.card.run.reader import Reader
 from dataflow_magic.card.run.state import CardState, card_state
 from dataflow_magic.card.words import ENGLISH, words_of
 from dataflow_magic.client.objects import NoObject
+from dataflow_magic.models.failure import Failure
 from dataflow_magic.models.secret import Parameter, is_any_unknown, masked
 from dataflow_magic.models.text import log_lines
-from dataflow_magic.models.view import KST, Failure, FoundBy, Past, Progress, RunView
+from dataflow_magic.models.view import KST, FoundBy, Past, Progress, RunView
 from dataflow_magic.models.wire import JobCondition, JobExecution, RunState
+from dataflow_magic.reasons.diagnosis import diagnose
 from dataflow_magic.session.detached import Detached, detachable, way_back
-from dataflow_magic.session.diagnosis import diagnose
 from dataflow_magic.session.loop import check_process
 from dataflow_magic.session.service import Service
 

@@ -27,7 +27,8 @@ from dataflow_magic.card.output import LiveCard
 from dataflow_magic.card.run import RUN_CARD
 from dataflow_magic.models.wire import JobCondition, JobExecution
 from dataflow_magic.models.request import JobRef, RunRequest
-from dataflow_magic.models.view import KST, Failure, Past, Progress, RunView
+from dataflow_magic.models.failure import Failure
+from dataflow_magic.models.view import KST, Past, Progress, RunView
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=KST)
 REQUEST = RunRequest(

@@ -21,7 +21,8 @@ from dataflow_magic.card.output import LiveCard
 from dataflow_magic.card.sweep import SWEEP_CARD
 from dataflow_magic.models.wire import JobCondition, JobExecution
 from dataflow_magic.models.request import JobRef, RunRequest
-from dataflow_magic.models.view import KST, Failure, RunView
+from dataflow_magic.models.failure import Failure
+from dataflow_magic.models.view import KST, RunView
 
 NOON = datetime(2026, 11, 1, 12, tzinfo=KST)
 ENDED = ("COMPLETED", "FAILED")

@@ -23,7 +23,8 @@ from dataflow_magic.card.run import RUN_CARD
 from dataflow_magic.card.run.html import to_html, to_line, to_text
 from dataflow_magic.card.run.state import CardState, card_state
 from dataflow_magic.card.words import words_of
-from dataflow_magic.models.view import KST, Failure, Past, Progress, RunView
+from dataflow_magic.models.failure import Failure, Place
+from dataflow_magic.models.view import KST, Past, Progress, RunView
 from dataflow_magic.models.wire import JobCondition, JobExecution
 from tests.views import asking, run_view
 from tests.widgets import Comm, Outputs
@@ -64,6 +65,36 @@ FAILED = replace(
         "ValueError: no flights", ("Traceback (most recent call last):", "ValueError: no flights")
     ),
 )
+
+
+class TestFailure:
+    VIEW = replace(
+        FAILED,
+        failure=Failure(
+            "no column `a`",
+            error_class="UNRESOLVED_COLUMN",
+            place=Place("daily.py", 9, "late", 'f.where("a > <1>")'),
+        ),
+    )
+
+    def test_the_class_and_the_own_line_follow_the_reason(self):
+        html = to_html(at(200, self.VIEW))
+
+        assert "<bdi>no column `a`</bdi> <code>UNRESOLVED_COLUMN</code>" in html
+        assert "daily.py, line 9, in late\n  f.where(&quot;a &gt; &lt;1&gt;&quot;)</pre>" in html
+        assert (
+            '  no column `a` [UNRESOLVED_COLUMN]\n    daily.py, line 9, in late\n      f.where("a > <1>")\n'
+        ) in to_text(at(200, self.VIEW))
+
+    def test_a_class_that_the_reason_names_is_not_repeated(self):
+        view = replace(FAILED, failure=Failure("ValueError: no flights", error_class="ValueError"))
+
+        assert at(200, view).error_class == ""
+
+    def test_a_line_whose_text_is_unknown_is_named_alone(self):
+        view = replace(FAILED, failure=Failure("division by zero", place=Place("daily.py", 6)))
+
+        assert "  division by zero\n    daily.py, line 6\n" in to_text(at(200, view))
 
 
 class TestState:

@@ -29,7 +29,8 @@ from dataflow_magic.card.sweep.html import (
 )
 from dataflow_magic.card.sweep.state import Count, Group, Rows, SweepState, SweepView, sweep_state
 from dataflow_magic.card.words import words_of
-from dataflow_magic.models.view import KST, Failure, RunView
+from dataflow_magic.models.failure import Failure
+from dataflow_magic.models.view import KST, RunView
 from dataflow_magic.models.wire import JobCondition, JobExecution
 from tests.views import asking, run_view
 from tests.widgets import Comm, Outputs

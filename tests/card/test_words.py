@@ -22,7 +22,9 @@ from dataflow_magic.card.sentences import sentences, translated
 from dataflow_magic.card.sweep.html import sweep_html, sweep_text
 from dataflow_magic.card.sweep.state import SweepView, sweep_state
 from dataflow_magic.card.words import ENGLISH, words_of
-from dataflow_magic.models.view import Failure, Past, RunView
+from dataflow_magic.models.failure import Failure
+from dataflow_magic.models.view import Past, RunView
+from dataflow_magic.reasons.sentences import SENTENCES
 from tests.states import NOON, STATES
 
 PACKAGE = Path(dataflow_magic.__file__).parent
@@ -269,6 +271,16 @@ def test_every_advice_is_translated():
     for text in [READ_THE_LOG, *(text.replace(r"\1", "pyarrow") for _, text in ADVICE)]:
         for language in ("ko", "ja"):
             assert not left_in_english(translated(text, language).replace("show tables in db", "")), text
+
+
+@each_language
+@pytest.mark.parametrize("sentence", [sentence for _, sentence in SENTENCES])
+def test_every_sentence_about_a_failure_is_translated(sentence, language):
+    text = re.sub(r"\{\w+\}", "7", sentence)
+    for part in (text, f"{text}, which led to 7", f"the script exited with code 1 after it caught {text}"):
+        assert not left_in_english(
+            re.sub(r"\(.*\)|spark\.driver\.maxResultSize", "", translated(part, language))
+        )
 
 
 @pytest.mark.parametrize(

@@ -11,7 +11,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataflow_magic.ledger.frame import jobs_frame, runs_frame
-from dataflow_magic.models.view import KST, Failure, RunView
+from dataflow_magic.models.failure import Failure
+from dataflow_magic.models.view import KST, RunView
 from dataflow_magic.models.wire import Job, JobCondition
 from tests.helpers import execution
 from tests.views import asking, run_view

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from dataflow_magic.ledger.record import record_of, view_of
-from dataflow_magic.models.view import Failure, RunView
+from dataflow_magic.models.failure import Failure
+from dataflow_magic.models.view import RunView
 from dataflow_magic.models.wire import JobCondition
 from tests.helpers import execution
 from tests.views import run_view

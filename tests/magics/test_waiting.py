@@ -9,7 +9,8 @@ import pytest
 
 from dataflow_magic.errors import RunFailed, WaitTimeout
 from dataflow_magic.magics.waiting import in_rows
-from dataflow_magic.models.view import KST, Failure
+from dataflow_magic.models.failure import Failure
+from dataflow_magic.models.view import KST
 from dataflow_magic.session.detached import way_back
 from dataflow_magic.session.run import CHANGED
 from tests.helpers import eventually, execution

@@ -174,7 +174,8 @@ def _text_lines(state: CardState) -> Iterator[str]:
     if state.kernel_waits:
         yield f"  Ctrl-C: {words.stop_waiting}"
     if state.reason:
-        yield f"  {state.reason}"
+        yield f"  {state.reason}" + (f" [{state.error_class}]" if state.error_class else "")
+    yield from (f"    {line}" for line in _own_lines(state))
     if state.advice:
         yield f"  {words.what_to_try}: {state.advice}{words.then}{words.again} {state.again}"
 
@@ -208,7 +209,10 @@ def _when(state: CardState, *, live: bool) -> Iterator[str]:
 
 def _failure(state: CardState) -> str:
     bar = f"dfm-reason dfm-{state.kind}"
-    reason = element("p", element("bdi", state.reason), class_=bar) if state.reason else ""
+    kind = joined(" ", element("code", state.error_class)) if state.error_class else ""
+    reason = element("p", element("bdi", state.reason), kind, class_=bar) if state.reason else ""
+    own = "\n".join(_own_lines(state))
+    reason = joined(reason, element("pre", own, class_="dfm-own") if own else "")
     advice = (
         element(
             "p",
@@ -225,6 +229,14 @@ def _failure(state: CardState) -> str:
     # Folded: the reason repeats its last line, and twenty lines in each of many cards would hide the others.
     summary = element("summary", state.words.last_lines.format(count=len(state.log_tail)))
     return joined(reason, advice, element("details", summary, _log_lines(state)))
+
+
+def _own_lines(state: CardState) -> Iterator[str]:
+    """Yield where the user's own line is, and its text."""
+    if state.place:
+        yield state.place
+    if state.source:
+        yield f"  {state.source}"
 
 
 def _log_lines(state: CardState) -> str:

@@ -15,6 +15,7 @@ from dataflow_magic.card import format as fmt
 from dataflow_magic.card.advice import advice
 from dataflow_magic.card.format import KINDS, Kind, Row, tick_seconds
 from dataflow_magic.card.words import ENGLISH, Words
+from dataflow_magic.models.failure import Failure
 from dataflow_magic.models.view import KST, RunView
 from dataflow_magic.models.wire import RunState
 
@@ -71,6 +72,10 @@ class CardState:
         The progress, None where the service reports none.
     past, is_late
         How long its job took before, and whether this run takes longer than each of those.
+    error_class
+        Of the failure, where the reason does not begin with it.
+    place, source
+        The user's own line that failed: file, line and function in words, and its text.
     advice
         What to try after a failure.
     log_tail
@@ -114,6 +119,9 @@ class CardState:
     past: str = ""
     is_late: bool = False
     reason: str = ""
+    error_class: str = ""
+    place: str = ""
+    source: str = ""
     advice: str = ""
     log_tail: tuple[str, ...] = ()
     shows_log: bool = False
@@ -189,6 +197,8 @@ def _ended(state: CardState, view: RunView) -> CardState:
     end = view.execution.end_date if view.execution else None
     reason = _reason(view)
     name = state.run_id or view.key
+    if view.failure:
+        state = _with_failure(state, view.failure)
     return replace(
         state,
         is_final=True,
@@ -312,6 +322,18 @@ def _reason(view: RunView) -> str:
     if view.status != RunState.COMPLETED and view.execution and view.execution.status_detail:
         return fmt.line(view.execution.status_detail)
     return ""
+
+
+def _with_failure(state: CardState, failure: Failure) -> CardState:
+    """Add the class and the user's own line of a failure."""
+    kind = "" if failure.error_class in failure.reason else fmt.short(failure.error_class)
+    place, words = failure.place, state.words
+    if place is None:
+        return replace(state, error_class=kind)
+    shown = words.place.format(file=fmt.short(place.file), line=place.line)
+    if place.function:
+        shown = words.in_function.format(place=shown, function=fmt.short(place.function))
+    return replace(state, error_class=kind, place=shown, source=fmt.line(place.source))
 
 
 def _log_tail(view: RunView, words: Words) -> tuple[str, ...]:

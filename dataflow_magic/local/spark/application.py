@@ -49,6 +49,7 @@ from dataflow_magic.local.spark.settings import (
     spark_settings,
 )
 from dataflow_magic.local.spark.workers import report_missing_workers
+from dataflow_magic.reasons.diagnosis import MOST_LOG, reason_of_error
 
 __all__ = ["run_application"]
 
@@ -279,7 +280,7 @@ async def _supervise(
     if await _stops_spark(gateway) and script.returncode == 0:
         return Outcome("COMPLETED")  # the caller kills the JVM: its own shutdown would take half a second
     await gateway.group.close()
-    return _outcome_of(plan.java, script, gateway.process, last_words)
+    return await asyncio.to_thread(_outcome_of, plan, script, gateway.process, last_words)
 
 
 async def _stops_spark(gateway: JvmGateway) -> bool:
@@ -291,16 +292,24 @@ async def _stops_spark(gateway: JvmGateway) -> bool:
     return False
 
 
-def _outcome_of(java: Java, script: Process, jvm: Process, last_words: Path) -> Outcome:
+def _outcome_of(plan: _Plan, script: Process, jvm: Process, last_words: Path) -> Outcome:
     # A JVM that is asked to end exits with 0. With any other code it ended first, and caused the script's error.
     if (script.returncode or 0) > 0 and jvm.returncode not in (0, None):
         return _failed(f"Spark's JVM {end_of(jvm)} during the run (see jvm.log)")
     if script.returncode == 0:
         return Outcome("COMPLETED")
     with suppress(OSError):
-        if reason := last_words.read_text("utf-8"):
-            return _failed(reason + missing_charset(reason, java))
+        if words := last_words.read_text("utf-8"):
+            reason = reason_of_error(words, _end_of(plan.console_log, MOST_LOG))
+            return _failed(reason + missing_charset(words, plan.java))
     return _failed(f"the script {end_of(script)}")
+
+
+def _end_of(log: Path, most: int) -> str:
+    with suppress(OSError), log.open("rb") as file:
+        file.seek(max(0, file.seek(0, os.SEEK_END) - most))
+        return file.read().decode("utf-8", "replace")
+    return ""
 
 
 async def _until_ended(script: Process, *, cancel: asyncio.Event, timeout_seconds: float) -> Outcome | None:

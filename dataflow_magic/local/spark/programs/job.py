@@ -25,7 +25,8 @@ LIFELINE = "DATAFLOW_MAGIC_LIFELINE"
 LAST_WORDS = "DATAFLOW_MAGIC_LAST_WORDS"
 """Holds the file that receives the uncaught error. The log alone may also show errors that the script caught."""
 
-LAST_WORDS_LENGTH = 500
+LAST_WORDS_LENGTH = 16_000
+"""Of a longer error its two ends are kept: Spark's message begins with what failed and may end with its cause."""
 
 COPY_SECONDS = 0.3
 """Before an error is printed: time for the service to copy to the log what the JVM printed about it first."""
@@ -69,9 +70,7 @@ def main(arguments: list[str]) -> int:
             _write(last_words, error.code)
         raise
     except BaseException as error:  # noqa: BLE001  Python reports every exception of a script
-        # A syntax error's message is its last line, after its place; for other errors notes come last.
-        lines = traceback.format_exception_only(error)
-        _write(last_words, lines[-1] if isinstance(error, SyntaxError) else lines[0])
+        _write(last_words, "".join(traceback.format_exception_only(error)))
         if last_words:
             time.sleep(COPY_SECONDS)
         error.__traceback__ = _from_the_script_on(error.__traceback__)
@@ -156,8 +155,10 @@ def _code_of(script: str, filled: str) -> CodeType:
 
 def _write(file: str, words: str) -> None:
     if file:
-        line = " ".join(words.split())[:LAST_WORDS_LENGTH]
-        Path(file).write_text(line, encoding="utf-8", errors="backslashreplace")
+        words = words.rstrip("\n")
+        half = LAST_WORDS_LENGTH // 2
+        kept = words if len(words) <= LAST_WORDS_LENGTH else f"{words[:half]}\n…\n{words[-half:]}"
+        Path(file).write_text(kept, encoding="utf-8", errors="backslashreplace")
 
 
 def _die_with_the_service(lifeline: int) -> None:

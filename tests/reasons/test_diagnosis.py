@@ -1,9 +1,11 @@
+import time
+
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from dataflow_magic.models.view import Failure
-from dataflow_magic.session.diagnosis import diagnose, last_exception
+from dataflow_magic.models.failure import Failure, Place
+from dataflow_magic.reasons.diagnosis import diagnose, reason_of_error
 
 PLAIN = """\
 reading test.sales
@@ -84,29 +86,68 @@ CAUGHT_THEN_GOES_ON = PLAIN + "skipped that day\n| day | n |\n"
 
 
 @pytest.mark.parametrize(
-    ("log", "reason"),
+    ("log", "reason", "error_class", "place"),
     [
-        (PLAIN, "ZeroDivisionError: division by zero"),
-        (CHAINED, "RuntimeError: no day given"),
+        (
+            PLAIN,
+            "ZeroDivisionError: division by zero",
+            "ZeroDivisionError",
+            Place("daily.py", 7, "main", "rows = 1 / count"),
+        ),
+        (
+            CHAINED,
+            "KeyError: 'day', which led to RuntimeError: no day given",
+            "KeyError",
+            Place("daily.py", 3, "", '{}["day"]'),
+        ),
         (
             SPARK,
-            "pyspark.errors.exceptions.captured.AnalysisException: [TABLE_OR_VIEW_NOT_FOUND] The table or view "
-            "`test`.`sales` cannot be found. SQLSTATE: 42P01;",
+            "no table or view `test`.`sales`",
+            "TABLE_OR_VIEW_NOT_FOUND",
+            Place("daily.py", 9, "", "df.count()"),
         ),
-        (GROUP, "ExceptionGroup: two days failed (1 sub-exception)"),
-        (NESTED_GROUP, "ValueError: 1"),
-        (SYNTAX, "SyntaxError: '(' was never closed"),
-        (SYNTAX_OF_A_MODULE, "SyntaxError: '(' was never closed"),
-        (CAUGHT_THEN_GOES_ON, "ZeroDivisionError: division by zero"),
-        (PLAIN.replace("\n", "\r\n"), "ZeroDivisionError: division by zero"),
-        ("Traceback (most recent call last):\n  File", None),
-        ("Traceback (most recent call last):", None),
-        ("Exception in thread main java.lang.OutOfMemoryError: Java heap space\n\tat x.y(z.java)", None),
-        ("", None),
+        (
+            GROUP,
+            "ExceptionGroup: two days failed (1 sub-exception)",
+            "ExceptionGroup",
+            Place("daily.py", 4, "", 'raise ExceptionGroup("two days failed", [ValueError("1")])'),
+        ),
+        (
+            NESTED_GROUP,
+            "ValueError: 1, which led to ExceptionGroup: two days failed (1 sub-exception)",
+            "ValueError",
+            Place("daily.py", 2, "day", 'raise ValueError("1")'),
+        ),
+        (SYNTAX, "SyntaxError: '(' was never closed", "SyntaxError", Place("daily.py", 2, "", "rows = (")),
+        (
+            SYNTAX_OF_A_MODULE,
+            "SyntaxError: '(' was never closed",
+            "SyntaxError",
+            Place("helper.py", 2, "", "rows = ("),
+        ),
+        (
+            CAUGHT_THEN_GOES_ON,
+            "ZeroDivisionError: division by zero",
+            "ZeroDivisionError",
+            Place("daily.py", 7, "main", "rows = 1 / count"),
+        ),
+        (
+            PLAIN.replace("\n", "\r\n"),
+            "ZeroDivisionError: division by zero",
+            "ZeroDivisionError",
+            Place("daily.py", 7, "main", "rows = 1 / count"),
+        ),
+        (
+            "Traceback (most recent call last):\n  File",
+            "the run ended FAILED without a reason; the last line of its log is 'File'",
+            "",
+            None,
+        ),
+        ("", "the run ended FAILED without a reason", "", None),
     ],
     ids=[
         "plain",
-        "the last of a chain",
+        "the root of a chain, and what followed",
         "Spark's, with the JVM's stack after it",
         "a group",
         "the last of a group with its own traceback",
@@ -115,19 +156,20 @@ CAUGHT_THEN_GOES_ON = PLAIN + "skipped that day\n| day | n |\n"
         "one the script caught",
         "lines as Windows ends them",
         "cut off",
-        "only its head",
-        "only the JVM's",
         "nothing",
     ],
 )
-def test_the_reason_is_the_line_of_the_last_exception(log, reason):
-    assert last_exception(log.splitlines()) == reason
+def test_a_log_without_words_of_the_service_gives_sentence_class_and_own_line(
+    log, reason, error_class, place
+):
+    failure = diagnose(log, "", "FAILED")
+
+    assert (failure.reason, failure.error_class, failure.place) == (reason, error_class, place)
 
 
 @pytest.mark.parametrize(
     ("log", "detail", "reason"),
     [
-        (PLAIN, "", "ZeroDivisionError: division by zero"),
         ("starting\n", "no Java was found", "no Java was found"),
         (PLAIN, "timed out after 1 min", "timed out after 1 min"),
         (
@@ -136,27 +178,53 @@ def test_the_reason_is_the_line_of_the_last_exception(log, reason):
             "the script exited with code 2: daily.py: error: --month is required",
         ),
         (PLAIN, "ValueError: no rows", "ValueError: no rows"),
-        (PLAIN + "giving up\n", "the script exited with code 1", "the script exited with code 1: giving up"),
+        (
+            PLAIN + "giving up\n",
+            "the script exited with code 1",
+            "the script exited with code 1 after it caught ZeroDivisionError: division by zero",
+        ),
+        (
+            PLAIN + "loaded\n" * 30,
+            "the script exited with code 1",
+            "the script exited with code 1; its last line is 'loaded'",
+        ),
         ("", "the script exited with code 3", "the script exited with code 3"),
-        ("starting\nout of memory\n  \n", "", "out of memory"),
-        ("", "", "the run ended FAILED without a reason"),
+        (
+            "starting\nout of memory\n  \n",
+            "",
+            "the run ended FAILED without a reason; the last line of its log is 'out of memory'",
+        ),
         (" \n\n", "", "the run ended FAILED without a reason"),
+        ("", "no table `a` [TABLE_OR_VIEW_NOT_FOUND]", "no table `a`"),
     ],
     ids=[
-        "the log's exception where the service says nothing",
         "what the service says",
         "what stopped it, not an exception it had caught",
-        "an exit code with the last words",
+        "an exit code with the error in the log",
         "the exception the service reports, not one the script caught",
-        "an exit code with the last words, not an exception it had caught",
+        "an exit code with the error that the script logged right before",
+        "an exit code with the last words, not an error of long before",
         "an exit code alone",
         "the log's last words",
-        "nothing",
         "blanks",
+        "the service's sentence without its class",
     ],
 )
 def test_the_reason_is_the_best_known_one(log, detail, reason):
     assert diagnose(log, detail, "FAILED").reason == reason
+
+
+def test_the_service_and_the_reader_of_its_log_agree():
+    words = SPARK.partition('  File "pyspark')[2].partition("\n")[2].partition("\n")[2]
+
+    detail = reason_of_error(words, SPARK)
+
+    assert detail == "no table or view `test`.`sales` [TABLE_OR_VIEW_NOT_FOUND]"
+    assert diagnose(SPARK, detail, "FAILED") == diagnose(SPARK, "", "FAILED")
+
+
+def test_what_a_script_gives_to_exit_stays_as_it_is():
+    assert reason_of_error("no rows for\n2026-11-09", PLAIN) == "no rows for 2026-11-09"
 
 
 def test_a_failure_keeps_the_last_twenty_lines():
@@ -167,10 +235,18 @@ def test_a_failure_keeps_the_last_twenty_lines():
     assert failure == Failure("detail", tuple(f"line {number}" for number in range(30, 50)))
 
 
-@given(
-    st.text() | st.lists(st.sampled_from([*PLAIN.splitlines(), *GROUP.splitlines(), ""])).map("\n".join),
-    st.text(),
-)
+PIECES = [
+    *PLAIN.splitlines(),
+    *CHAINED.splitlines(),
+    *SPARK.splitlines(),
+    *GROUP.splitlines(),
+    "Caused by: java.io.IOException: No space left on device",
+    "Job aborted due to stage failure: most recent failure: (x executor 1): java.io.IOException: a",
+    "",
+]
+
+
+@given(st.text() | st.lists(st.sampled_from(PIECES)).map("\n".join), st.text() | st.sampled_from(PIECES))
 def test_any_log_gives_a_reason_of_one_line(log, detail):
     failure = diagnose(log, " ".join(detail.split()), "FAILED")
 
@@ -178,6 +254,37 @@ def test_any_log_gives_a_reason_of_one_line(log, detail):
     assert failure.reason == failure.reason.strip()
     assert len(failure.reason.splitlines()) == 1
     assert len(failure.log_tail) <= 20
+    assert len(reason_of_error(detail, log).splitlines()) <= 1
+
+
+@given(st.binary(max_size=2_000))
+def test_any_bytes_give_a_reason(data):
+    assert diagnose(data.decode("utf-8", "replace"), "", "FAILED").reason
+
+
+@pytest.mark.parametrize(
+    "line",
+    [
+        "Traceback (most recent call last):",
+        '  File "a.py", line 1, in f',
+        "Caused by: " + "a." * 200 + "Exception",
+        "a.b.CError: " + "x " * 200,
+        "| " * 300,
+        "Job aborted due to stage failure: most recent failure: " * 20,
+        "== SQL == [A_B] SQLSTATE: == DataFrame ==" * 20,
+        "^",
+        "\r",
+        "x" * 70_000,
+    ],
+)
+def test_the_time_is_bounded_for_64_kb_of_any_line(line):
+    log = "\n".join([line] * (65_536 // (len(line) + 1) + 1))
+    began = time.process_time()
+
+    diagnose(log, "", "FAILED")
+    reason_of_error(f"ValueError: {log}", log)
+
+    assert time.process_time() - began < 5.0
 
 
 BAR = "\r[Stage 0:>                 (0 + 1) / 1]\r                                      \r"

@@ -1,0 +1,212 @@
+"""Why a run failed, from its console log and the service's words. Pure."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Sequence
+from typing import Final
+
+from dataflow_magic.models.failure import Failure, Place
+from dataflow_magic.models.text import log_lines
+from dataflow_magic.reasons.errors_in_log import Frame, LoggedError, chains_in, error_of
+from dataflow_magic.reasons.sentences import Explained, explain, is_wrapper
+
+__all__ = ["MOST_LOG", "TAIL_LINES", "diagnose", "reason_of_error"]
+
+TAIL_LINES: Final = 20
+MOST_LOG: Final = 256 << 10
+"""Characters of the log's end that are read."""
+_MOST_TRIED: Final = 8
+"""Errors of the log that are compared with the service's words."""
+_NEAR_THE_END: Final = 20
+"""Lines: what a script logged before it ended itself."""
+
+_LEAST_REPEATED: Final = 8
+"""Characters of a message that one may find in another only because it is the same."""
+
+_EXIT_CODE: Final = re.compile(r"the script exited with code \d+$")
+"""The local service's words for a script that ended without an uncaught error."""
+_WITH_CLASS: Final = re.compile(r"(.+) \[([A-Za-z_][\w.]{0,160})\]$", re.DOTALL)
+_LOOKS_LIKE_AN_ERROR: Final = re.compile(
+    r"(?<!\w)(?:error|fatal|critical|failed|exception)(?!\w)", re.IGNORECASE
+)
+_LIBRARY: Final = re.compile(
+    r"site-packages|dist-packages|/lib(?:64)?/python\d|pyspark\.zip|(?:^|/)py(?:spark|4j)/|^<|/programs/job\.py$"
+)
+
+
+def diagnose(log: str, detail: str, status: str) -> Failure:
+    """Return why a run failed.
+
+    Parameters
+    ----------
+    log
+        The end of the console log; empty where there is none.
+    detail
+        The service's reason; empty where it gives none.
+    status
+        The run's state, named where nothing else is known.
+    """
+    lines = log_lines(log[-MOST_LOG:])
+    chains = chains_in(lines)
+    tail = tuple(lines[-TAIL_LINES:])
+    if _EXIT_CODE.search(detail):
+        return _ended_itself(detail, lines, chains, tail)
+    if not detail:
+        last = _last_uncaught(chains)
+        if last is None:
+            return Failure(_unknown(lines, status), tail)
+        return _failure(chains[: last + 1], tail)
+    for last in _candidates(chains):
+        failure = _failure(chains[: last + 1], tail)
+        if detail in {_in_words(failure), failure.reason}:
+            return failure
+    # The service knows better than the log, whose errors the script may have caught.
+    return _as_the_service_says(detail, tail)
+
+
+def reason_of_error(words: str, log: str) -> str:
+    """Return the reason that a service reports for an uncaught error: a sentence and, in brackets, the error's class.
+
+    Parameters
+    ----------
+    words
+        The error as Python prints it without the traceback, or the text that the script gave to ``sys.exit``.
+    log
+        The end of the console log, which may show the cause of an error that Spark only passes on.
+    """
+    chain = error_of(words)
+    if not chain:
+        return " ".join(words.split())
+    chains = chains_in(log_lines(log[-MOST_LOG:]))
+    for last in _candidates(chains):
+        if chains[last][-1].text.split("\n", 1)[0] == chain[-1].text.split("\n", 1)[0]:
+            return _in_words(_failure(chains[: last + 1], ()))
+    return _in_words(_failure([*chains, chain], ()))
+
+
+def _in_words(failure: Failure) -> str:
+    if failure.error_class and failure.error_class not in failure.reason:
+        return f"{failure.reason} [{failure.error_class}]"
+    return failure.reason
+
+
+def _candidates(chains: Sequence[tuple[LoggedError, ...]]) -> list[int]:
+    """Return the numbers of the chains that may have ended the run, the likeliest first."""
+    numbers = [number for number, chain in enumerate(chains) if not chain[-1].is_java]
+    return numbers[: -_MOST_TRIED - 1 : -1]
+
+
+def _last_uncaught(chains: Sequence[tuple[LoggedError, ...]]) -> int | None:
+    return next(iter(_candidates(chains)), None)
+
+
+def _failure(chains: Sequence[tuple[LoggedError, ...]], tail: tuple[str, ...]) -> Failure:
+    """Return the failure that the last of the chains means."""
+    chain = _with_cause(chains)
+    means = [explain(error.name, error.message) for error in chain]
+    cause = _cause(means)
+    explained, final = means[cause], means[-1]
+    sentence = explained.sentence
+    if _adds(final, explained) and not chain[-1].is_java:
+        sentence = f"{sentence}, which led to {final.sentence}"
+    elif _repeats(final, explained) and len(final.sentence) > len(sentence):
+        sentence = final.sentence
+    site = next((each.called_from for each in means if each.called_from), None)
+    return Failure(
+        sentence,
+        tail,
+        error_class=explained.error_class,
+        place=_place(chain[cause:], chain, site),
+        expression=explained.expression or final.expression,
+    )
+
+
+def _cause(means: Sequence[Explained]) -> int:
+    """Return the number of the error that says most: the deepest of Spark's conditions, else the root."""
+    conditions = [
+        n for n, each in enumerate(means) if each.error_class.isupper() and not is_wrapper(each.error_class)
+    ]
+    if conditions and not (means[0].error_class.endswith("Error") and not means[0].error_class.isupper()):
+        return conditions[0]
+    return 0
+
+
+def _adds(final: Explained, cause: Explained) -> bool:
+    """Whether the last error of a chain says more than its cause."""
+    if final is cause or is_wrapper(final.error_class) or final.error_class == cause.error_class:
+        return False
+    return not _repeats(final, cause)
+
+
+def _repeats(final: Explained, cause: Explained) -> bool:
+    """Whether the last error of a chain is its cause, raised anew by a library."""
+    said = cause.sentence.partition(": ")[2] or cause.sentence
+    return len(said) >= _LEAST_REPEATED and said in final.sentence
+
+
+def _with_cause(chains: Sequence[tuple[LoggedError, ...]]) -> tuple[LoggedError, ...]:
+    """Return the last chain; where it only passes an error on, with the cause that Spark logged before it."""
+    last = chains[-1]
+    if not is_wrapper(explain(last[0].name, last[0].message).error_class):
+        return last
+    for chain in reversed(chains[:-1]):
+        if chain[-1].is_java and len(chain) > 1:
+            return (*chain[:-1], *last)
+    return last
+
+
+def _place(
+    from_cause: Sequence[LoggedError], chain: Sequence[LoggedError], site: tuple[str, int] | None
+) -> Place | None:
+    """Return the user's own line: where the failing expression was written, else where the cause arose."""
+    own = [frame for error in (*from_cause, *chain) for frame in reversed(error.frames) if is_own(frame.file)]
+    if site is not None and is_own(site[0]):
+        at_site = (frame for frame in own if (frame.file, frame.line) == site)
+        own = [next(at_site, Frame(*site)), *own]
+    if not own:
+        return None
+    frame = own[0]
+    return Place(_file_name(frame.file), frame.line, frame.function, frame.source)
+
+
+def is_own(file: str) -> bool:
+    """Whether a file of a traceback is the user's: neither Python's nor a library's."""
+    return not _LIBRARY.search(file)
+
+
+def _file_name(file: str) -> str:
+    # The local service copies a script and its modules into a folder of this name.
+    return file.rpartition("/script/")[2].rpartition("/")[2] if file.startswith("/") else file
+
+
+def _ended_itself(
+    detail: str, lines: Sequence[str], chains: Sequence[tuple[LoggedError, ...]], tail: tuple[str, ...]
+) -> Failure:
+    """Return the failure of a script that ended with an exit code: with the error that it logged right before."""
+    last = _last_uncaught(chains)
+    if last is not None and chains[last][-1].end >= len(lines) - _NEAR_THE_END:
+        caught = _failure(chains[: last + 1], tail)
+        reason = f"{detail} after it caught {caught.reason}"
+        return Failure(reason, tail, caught.error_class, caught.place, caught.expression)
+    said = [line.strip() for line in lines[-_NEAR_THE_END:] if line.strip()]
+    if error := next((line for line in reversed(said) if _LOOKS_LIKE_AN_ERROR.search(line)), ""):
+        return Failure(f"{detail}: {error}", tail)
+    if said:
+        return Failure(f"{detail}; its last line is {said[-1]!r}", tail)
+    return Failure(detail, tail)
+
+
+def _unknown(lines: Sequence[str], status: str) -> str:
+    words = next((line.strip() for line in reversed(lines) if line.strip()), "")
+    unknown = f"the run ended {status} without a reason"
+    return f"{unknown}; the last line of its log is {words!r}" if words else unknown
+
+
+def _as_the_service_says(detail: str, tail: tuple[str, ...]) -> Failure:
+    if found := _WITH_CLASS.fullmatch(detail):
+        return Failure(found[1], tail, found[2])
+    chain = error_of(detail)
+    if chain and re.match(r"[\w.]*(?:Error|Exception|Exit|Interrupt|Warning)\b", detail):
+        return _failure([chain], tail)
+    return Failure(detail, tail)
