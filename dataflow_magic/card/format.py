@@ -23,6 +23,7 @@ from dataflow_magic.models.view import (
 from dataflow_magic.models.wire import RunState
 
 __all__ = [
+    "JOB_LENGTH",
     "KINDS",
     "Kind",
     "Row",
@@ -39,6 +40,9 @@ __all__ = [
     "tick_seconds",
     "waiting",
 ]
+
+JOB_LENGTH: Final = 100
+"""Characters of a job's name on a card: the longest is shown whole."""
 
 VALUE_LENGTH: Final = 72
 """Characters of a value on the card; a longer one is cut in the middle."""
@@ -148,9 +152,9 @@ def row(name: str, raw: str) -> Row:
     return Row(short(name), value, full if full != value else "")
 
 
-def short(text: str) -> str:
+def short(text: str, length: int = VALUE_LENGTH) -> str:
     """Return a name or an id, cleaned and cut."""
-    return cut(clean(cut(text, FULL_LENGTH)), VALUE_LENGTH)
+    return cut(clean(cut(text, FULL_LENGTH)), length)
 
 
 def line(text: str) -> str:

@@ -100,9 +100,15 @@ def glossed(gloss: str) -> Markup:
 
 @cache
 def style_sheet(name: str) -> Markup:
-    """Return one of this package's style sheets, without comments and indents: every saved card has a copy."""
+    """Return one of this package's style sheets on lines of its own, a rule a line, without comments and spare spaces.
+
+    Every saved card has a copy. Its lines are the same in all, so a notebook that was executed again differs in others.
+    """
     sheet = files("dataflow_magic.card").joinpath(name).read_text("utf-8")
-    return Markup(f"<style>{_SPARE_CSS.sub('', sheet)}</style>")
+    rules = _SPARE_CSS.sub("", sheet)
+    for long, short in ((": ", ":"), (", ", ","), (" {", "{"), (" > ", ">"), (";}", "}"), ("}", "}\n")):
+        rules = rules.replace(long, short)
+    return Markup(f"<style>\n{rules}</style>")
 
 
 _SPARE_CSS: Final = re.compile(r"/[*].*?[*]/|^ +|\n", re.DOTALL | re.MULTILINE)

@@ -36,7 +36,8 @@ class Widgets(ABC, Generic[S]):
         self._button_style: dict[str, Any] = {}
         self.box = VBox(layout=self._last.layout).add_class("dfm-card").add_class("dfm-live")
         self._head = HBox(layout=self._last.layout).add_class("dfm-head")
-        self._others: list[Widget] = [self._head]
+        self._buttons = HBox(layout=self._last.layout).add_class("dfm-buttons")
+        self._others: list[Widget] = [self._head, self._buttons]
         self._elapsed: str | None = None
         self._ticks = 0
         self._changed: set[Widget] = set()

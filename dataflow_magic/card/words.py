@@ -66,7 +66,7 @@ class Words:
     on: str = "on"
     refresh: str = "refresh with"
     since_submission: str = "since submission"
-    again: str = "run again with"
+    again: str = "run again:"
     blind: str = "no answer since {time}"
     stop_waiting: str = "interrupt the kernel to stop waiting; the run continues"
     tasks: str = "{done} of {total} tasks"

@@ -125,7 +125,7 @@ def test_the_card_keeps_its_size_from_the_first_state_to_the_last(run_cells):
         notebook.run_cell(cell)
         expect(card_of(notebook)).to_contain_text(shown)
 
-        assert size_of(card_of(notebook)) == first
+        assert (shown, size_of(card_of(notebook))) == (shown, first)
 
 
 def test_a_finished_card_is_as_wide_as_the_live_card_below_it(run_cells):

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from dataflow_magic.card.actions import Actions
 from dataflow_magic.card.format import Kind, Row, tick_seconds
 from dataflow_magic.card.look import Look
+from dataflow_magic.card.markup import style_sheet
 from dataflow_magic.card.output import MOST_RETIRED, LiveCard
 from dataflow_magic.card.run import RUN_CARD
 from dataflow_magic.card.run.html import to_html, to_line, to_text
@@ -450,9 +451,7 @@ class TestMarkup:
     def test_a_failed_run_shows_its_reason_and_its_log(self):
         text = Read(to_html(at(200, FAILED))).text
 
-        assert (
-            "ValueError: no flightsWhat to try: read the end of the log; run again with %dataflow_run" in text
-        )
+        assert "ValueError: no flightsWhat to try: read the end of the log; run again: %dataflow_run" in text
         assert "Last 2 lines of the logTraceback (most recent call last):\nValueError: no flights" in text
         assert "submitted 2026-11-01 12:00:00 KST · ended 12:03:07 KST" in text
         assert "refresh" not in text
@@ -519,15 +518,27 @@ class TestMarkup:
         assert set(Read(to_html(at(1, view))).tags) <= TAGS
 
     def test_the_style_sheet_applies_to_cards_alone(self):
-        sheet = re.search(r"<style>(.*?)</style>", to_html(at(1, RUNNING)), re.DOTALL)
-        assert sheet is not None
-        rules = re.sub(r"@keyframes dfm-pulse \{50% \{[^}]*\}\}|@media [^{]*\{(.*?\})\}", r"\1", sheet[1])
+        sheets = "".join(map(style_sheet, ("card.css", "sweep.css", "live.css")))
+        text = re.sub(r"</?style>|\n", "", sheets)
+        rules = re.sub(r":is\([^)]*\)", "", text)
+        rules = re.sub(
+            r"@keyframes dfm-pulse\{50%\{[^}]*\}\}|@(?:media|container) [^{]*\{(.*?\})\}", r"\1", rules
+        )
 
         selectors = [part for rule in re.findall(r"([^{}]+)\{[^}]*\}", rules) for part in rule.split(",")]
         assert len(selectors) > 20
         assert [
             selector for selector in selectors if not selector.startswith((".dfm-card", ".dfm-pile"))
         ] == []
+
+    def test_the_style_sheet_lies_on_lines_of_its_own_that_are_the_same_in_every_card(self):
+        one, other = (to_html(at(4, view)).splitlines() for view in (READY, COMPLETED))
+
+        assert len(one) > 40
+        assert [number for number, pair in enumerate(zip(one, other, strict=True)) if pair[0] != pair[1]] == [
+            len(one) - 1
+        ]
+        assert len("".join(one[:-1])) < 4_500
 
     def test_the_card_fetches_nothing(self):
         assert not re.search(r"https?:|url\(|@import|<script|<link|<img", to_html(at(1, RUNNING)))
@@ -549,7 +560,7 @@ class TestText:
             "  (workers 4, timeout 60 min)\n"
             "  submitted 2026-11-01 12:00:00 KST, ended 12:03:07 KST\n"
             "  ValueError: no flights\n"
-            "  What to try: read the end of the log; run again with %dataflow_run --again 7Hk2mQx9LpZa\n"
+            "  What to try: read the end of the log; run again: %dataflow_run --again 7Hk2mQx9LpZa\n"
             "  | Traceback (most recent call last):\n"
             "  | ValueError: no flights"
         )

@@ -119,8 +119,8 @@ def line_html(state: CardState, *, live: bool = False) -> str:
 
 
 def body_html(state: CardState) -> str:
-    """Return the parameters and the job condition, with the style sheet of the whole card."""
-    return joined(style_sheet("card.css"), _pairs(state))
+    """Return the parameters and the job condition, with the style sheets of the whole live card."""
+    return joined(style_sheet("card.css"), style_sheet("live.css"), _pairs(state))
 
 
 def log_html(state: CardState) -> str:

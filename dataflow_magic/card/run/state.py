@@ -166,7 +166,7 @@ def card_state(
         raise ValueError(f"now={now.isoformat()} has no time zone; pass an aware datetime")
     parameters = list((view.parameters or (view.execution.parameters if view.execution else {})).items())
     state = CardState(
-        job=fmt.short(view.job_name or view.job_id),
+        job=fmt.short(view.job_name or view.job_id, fmt.JOB_LENGTH),
         run_id=fmt.short(view.run_id or ""),
         state=fmt.short(view.status) or "NO STATE",
         gloss=words.gloss(view.status),

@@ -33,10 +33,12 @@ class RunWidgets(Widgets[CardState]):
         super().__init__(to_html, on_click)
         self._actions = actions
         self._title = self._text("dfm-fills")
-        self._clock, self._progress, self._line, self._log = (self._text() for _ in range(4))
+        self._clock = self._text("dfm-time")
+        self._progress, self._line, self._log = (self._text() for _ in range(3))
         self._cancel = self._button(CANCEL, "dfm-button")
         self._confirm = self._button(CONFIRM, "dfm-button", button_style="danger")
         self._again, self._logs = (self._button(name, "dfm-button") for name in (AGAIN, LOGS))
+        self._head.children = [self._title, self._clock, self._buttons]
         self.box.children = [self._head, self._progress, self._line, self._last, self._log]
         self._is_asking = self._is_confirmed = self._shows_log = False
         self._was_canceling = False
@@ -101,4 +103,4 @@ class RunWidgets(Widgets[CardState]):
             buttons = [self._cancel, self._confirm]
         else:
             buttons = [self._cancel, self._again, self._logs]
-        self._set(self._head, "children", (self._title, self._clock, *buttons))
+        self._set(self._buttons, "children", tuple(buttons))

@@ -43,7 +43,7 @@ def sweep_html(state: SweepState) -> str:
         "table",
         _columns(state),
         _head(state),
-        element("tbody", *(_row(row) for row in state.rows)),
+        element("tbody", *_rows(state, state.rows)),
         class_="dfm-runs",
         aria_label=state.words.table,
     )
@@ -97,8 +97,10 @@ def summary_html(state: SweepState, *, live: bool = False) -> str:
 
 
 def columns_html(state: SweepState) -> str:
-    """Return the column names as a separate table, with the style sheets of the whole card."""
-    return joined(_styles(), element("table", _columns(state), _head(state), class_="dfm-runs"))
+    """Return the column names as a separate table, with the style sheets of the whole live card."""
+    return joined(
+        _styles(), style_sheet("live.css"), element("table", _columns(state), _head(state), class_="dfm-runs")
+    )
 
 
 def parts(state: SweepState) -> dict[tuple[Group, int], tuple[SweepRow, ...]]:
@@ -116,7 +118,7 @@ def rows_html(state: SweepState, rows: tuple[SweepRow, ...]) -> str:
     return element(
         "table",
         _columns(state),
-        element("tbody", *(_row(row) for row in rows)),
+        element("tbody", *_rows(state, rows)),
         class_="dfm-runs",
         aria_label=state.words.group.format(what=what),
     )
@@ -239,36 +241,39 @@ def _when(state: SweepState, *, live: bool) -> Iterator[str]:
 
 def _columns(state: SweepState) -> str:
     named = [element("col") for _ in state.names]
-    kinds = ("dfm-c-state", "", "dfm-c-run", "dfm-c-time", "dfm-c-note")
-    state_column, _, *rest = kinds
-    return element(
-        "colgroup",
-        element("col", class_=state_column),
-        *named,
-        *(element("col", class_=kind) for kind in rest),
-    )
+    state_column, *rest = (element("col", class_=f"dfm-c-{kind}") for kind in ("state", "run", "time"))
+    return element("colgroup", state_column, *named, *rest)
 
 
 def _head(state: SweepState) -> str:
     words = state.words
-    names = (words.state, *state.names, words.run, words.time, "")
+    names = (words.state, *state.names, words.run, words.time)
     return element("thead", element("tr", *(element("th", name, scope="col", title=name) for name in names)))
 
 
-def _row(row: SweepRow) -> str:
+def _rows(state: SweepState, rows: Iterable[SweepRow]) -> Iterator[str]:
+    for row in rows:
+        yield _row(row, state.names)
+        if row.note:
+            # In a row of its own, as wide as the table: a reason is longer than any column.
+            note = element(
+                "td", element("bdi", row.note), class_="dfm-why", colspan=str(len(state.names) + 3)
+            )
+            yield element("tr", note, class_=f"dfm-{row.kind}")
+
+
+def _row(row: SweepRow, names: tuple[str, ...]) -> str:
+    gloss = row.state if row.gloss else ""
     return element(
         "tr",
-        element(
-            "th",
-            row.gloss or row.state,
-            scope="row",
-            class_=f"dfm-{row.kind}",
-            title=row.state if row.gloss else "",
+        element("th", row.gloss or row.state, scope="row", title=gloss),
+        *(
+            element("td", element("bdi", value), data_name=name)
+            for name, value in zip(names, row.values, strict=True)
         ),
-        *(element("td", element("bdi", value), title=value) for value in row.values),
         element("td", whole(row.run_id) if row.run_id else ""),
         element("td", row.time),
-        element("td", element("bdi", row.note) if row.note else "", title=row.note),
+        class_=f"dfm-{row.kind}",
     )
 
 

@@ -12,7 +12,7 @@ from typing import Final
 from dataflow_magic.card import format as fmt
 from dataflow_magic.card.format import KINDS, Kind, tick_seconds
 from dataflow_magic.card.words import ENGLISH, RETRIED, UNSENT, Words
-from dataflow_magic.models.view import KST, RunView
+from dataflow_magic.models.view import KST, WAITS_FOR_START, RunView
 from dataflow_magic.models.wire import RunState
 
 __all__ = ["Count", "Group", "Rows", "SweepRow", "SweepState", "SweepView", "sweep_state"]
@@ -233,7 +233,7 @@ def sweep_state(
     unsent = sweep.total - len(sweep.runs)
     word, kind = _overall(sweep, lines, table.live)
     state = SweepState(
-        job=fmt.short(first.job_name or first.job_id),
+        job=fmt.short(first.job_name or first.job_id, fmt.JOB_LENGTH),
         target=fmt.target(first),
         state=word,
         gloss=words.gloss(word),
@@ -367,7 +367,10 @@ def _note(view: RunView, words: Words, *, retried: bool) -> str:
         return text
     if view.execution is None and (view.settled or view.is_lost):
         return words.sentence(fmt.line(view.blind_reason))
-    return words.cancel_sent if view.cancel_requested else fmt.waiting(view, words)
+    if view.cancel_requested:
+        return words.cancel_sent
+    # What every READY run waits for would be as many lines more that say nothing.
+    return "" if view.waiting_for == WAITS_FOR_START else fmt.waiting(view, words)
 
 
 def _counts(rows: list[SweepRow], unsent: int, words: Words) -> Iterator[Count]:

@@ -40,12 +40,13 @@ class SweepWidgets(Widgets[SweepState]):
         self._title, self._clock = self._text("dfm-fills"), self._text("dfm-time")
         self._columns, self._rest = self._text("dfm-columns"), self._text()
         self._retry, self._cancel, self._keep = (
-            self._button(name, "dfm-ask") for name in (RETRY, CANCEL, KEEP)
+            self._button(name, "dfm-button") for name in (RETRY, CANCEL, KEEP)
         )
-        # Its final height from the beginning: nothing below it moves.
+        # The height of a line per run from the beginning, so that little below it moves.
         height = min(MOST_HEIGHT, ROW_HEIGHT * (state.total + 1) + 1)
-        self._rows = VBox(layout=Layout(height=f"{height}px", overflow="auto")).add_class("dfm-rows")
+        self._rows = VBox(layout=Layout(min_height=f"{height}px", overflow="auto")).add_class("dfm-rows")
         self._others += [self._rows, self._rows.layout]
+        self._head.children = [self._title, self._clock, self._buttons]
         self.box.children = [self._head, self._last, self._rows, self._rest]
         self.box.add_class("dfm-sweep")
         self._parts: dict[tuple[Group, int], tuple[tuple[SweepRow, ...], HTML]] = {}
@@ -106,7 +107,7 @@ class SweepWidgets(Widgets[SweepState]):
         if not (state.is_final or state.kernel_waits):
             retry, keep = [self._retry] * (state.can_retry > 0), [self._keep] * self._is_asking
             buttons = [*retry, self._cancel, *keep]
-        self._set(self._head, "children", (self._title, self._clock, *buttons))
+        self._set(self._buttons, "children", tuple(buttons))
 
     def _paint_rows(self, state: SweepState) -> None:
         wanted = parts(state)
