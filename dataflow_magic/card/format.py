@@ -11,6 +11,7 @@ from urllib.parse import urlsplit
 from dataflow_magic.card.words import Words
 from dataflow_magic.models.secret import Parameter
 from dataflow_magic.models.text import clean, without_colours
+from dataflow_magic.models.times import Times
 from dataflow_magic.models.view import (
     KST,
     NOT_STARTED,
@@ -99,6 +100,13 @@ def waiting(view: RunView, words: Words) -> str:
         return ""
     known = {WAITS_FOR_ANSWER: words.for_the_answer, WAITS_FOR_START: words.for_the_start}
     return words.waiting.format(what=known.get(view.waiting_for) or words.sentence(line(view.waiting_for)))
+
+
+def taken(times: Times, words: Words) -> str:
+    """Return how long an ended run ran, or took in all where only that is known; empty where neither is."""
+    if times.ran:
+        return words.ran.format(time=words.length(times.ran))
+    return words.in_all.format(time=words.length(times.total)) if times.total else ""
 
 
 def target(view: RunView) -> str:

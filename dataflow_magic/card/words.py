@@ -8,9 +8,11 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from datetime import timedelta
 from typing import Final
 
 from dataflow_magic.card.sentences import translated
+from dataflow_magic.models.times import Span
 from dataflow_magic.models.view import NOT_STARTED, SUBMITTING, UNCLEAR
 from dataflow_magic.models.wire import RunState
 
@@ -53,6 +55,9 @@ class Words:
     as_of: str = "as of {time}"
     submitted: str = "submitted {time}"
     ended: str = "ended {time}"
+    waited: str = "waited {time}"
+    ran: str = "ran {time}"
+    in_all: str = "{time} in all"
     waiting: str = "waiting for: {what}"
     for_the_answer: str = "the service's answer"
     for_the_start: str = "the service to start it"
@@ -136,6 +141,12 @@ class Words:
             return self.minutes.format(m=seconds // 60, s=seconds % 60)
         return self.hours.format(h=seconds // 3600, m=seconds % 3600 // 60)
 
+    def length(self, span: Span) -> str:
+        """Return a measured time, rounded to the whole seconds or minutes that its source counts."""
+        if span.source == "minutes":
+            return self.whole_minutes.format(m=span.length // timedelta(minutes=1))
+        return self.duration(round(span.length.total_seconds()))
+
     def gloss(self, state: str) -> str:
         """Return the meaning of a state, empty where its own word is enough or it is unknown."""
         return self.glosses.get(state, "")
@@ -174,6 +185,9 @@ KOREAN: Final = Words(
     as_of="{time} 기준",
     submitted="요청 {time}",
     ended="종료 {time}",
+    waited="대기 {time}",
+    ran="실행 {time}",
+    in_all="총 {time}",
     waiting="대기: {what}",
     for_the_answer="서비스 응답",
     for_the_start="서비스의 실행 시작",
@@ -269,6 +283,9 @@ JAPANESE: Final = Words(
     as_of="{time} 時点",
     submitted="送信 {time}",
     ended="終了 {time}",
+    waited="待機 {time}",
+    ran="実行 {time}",
+    in_all="合計 {time}",
     waiting="待機: {what}",
     for_the_answer="サービスの応答",
     for_the_start="サービスによる開始",

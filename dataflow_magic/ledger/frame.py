@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -19,6 +19,7 @@ if TYPE_CHECKING:
 __all__ = ["COLUMNS", "JOB_COLUMNS", "jobs_frame", "records_frame", "runs_frame"]
 
 TIME = "datetime64[us, Asia/Seoul]"
+LENGTH = "timedelta64[us]"
 NOT_A_TIME = np.iinfo("int64").min
 """A missing time, to numpy and pandas."""
 
@@ -29,10 +30,13 @@ COLUMNS: dict[str, str] = {
     "submitted": TIME,
     "running": TIME,
     "ended": TIME,
-    "duration": "timedelta64[us]",
+    "waited": LENGTH,
+    "ran": LENGTH,
+    "total": LENGTH,
     "workers": "Int64",
     "timeout_minutes": "Int64",
     "error": "string",
+    "timed_by": "string",
     "target": "string",
     "job_id": "string",
     "worker_type": "string",
@@ -45,7 +49,7 @@ COLUMNS: dict[str, str] = {
     "notebook": "string",
     "key": "string",
 }
-"""Column -> dtype; all but ``duration`` are fields of `RunRecord`."""
+"""Column -> dtype; each is a field of `RunRecord`."""
 
 JOB_COLUMNS: dict[str, tuple[str, Callable[[Job], Any]]] = {
     "job_id": ("string", lambda j: j.job_id),
@@ -80,11 +84,13 @@ def records_frame(records: Sequence[RunRecord]) -> pd.DataFrame:
         column                           dtype                      meaning
         ================================ ========================== ================================================
         run_id, job, status              string                     id is missing until the service answers
-        submitted, running, ended        datetime64[us, Asia/Seoul] here; first seen RUNNING here; by the service
-        duration                         timedelta64[us]            running to ended, or submitted to ended where the
-                                                                    run was never seen RUNNING; missing while active
+        submitted, running, ended        datetime64[us, Asia/Seoul] here; first RUNNING; by the service
+        waited, ran, total               timedelta64[us]            created to running, running to ended, created to
+                                                                    ended; missing where unknown and while active
         workers, timeout_minutes         Int64                      as sent
         error                            string                     one line; missing unless the run failed
+        timed_by                         string                     who measured ``ran``, or ``waited``: ``service``,
+                                                                    ``minutes`` (by the service), ``here``
         target                           string                     ``local``, ``cloud``, a profile or an address
         job_id, worker_type, nrn,        string                     as sent
         script_path, log_path,
@@ -104,10 +110,7 @@ def records_frame(records: Sequence[RunRecord]) -> pd.DataFrame:
             map(log_path_of, *(fields[name] for name in ("log_path", "key", "marker")))
         )
         fields["found_by"] = tuple(found or None for found in fields["found_by"])
-    frame = {
-        name: _durations(fields) if name == "duration" else _column(dtype, fields.get(name, ()))
-        for name, dtype in COLUMNS.items()
-    }
+    frame = {name: _column(dtype, fields.get(name, ())) for name, dtype in COLUMNS.items()}
     return pd.DataFrame(frame | _parameters(fields.get("parameters", ())))
 
 
@@ -144,16 +147,7 @@ def _column(dtype: str, values: Sequence[Any]) -> pd.Series[Any]:
             .dt.tz_localize("UTC")
             .dt.tz_convert("Asia/Seoul")
         )
-    return pd.Series(values, dtype=dtype)
-
-
-def _durations(fields: Mapping[str, Sequence[Any]]) -> pd.Series[Any]:
-    times = zip(*(fields.get(name, ()) for name in ("is_live", "submitted", "running", "ended")), strict=True)
-    spans = [
-        None if is_live or ended is None else ended - (submitted if running is None else running)
-        for is_live, submitted, running, ended in times
-    ]
-    return pd.Series(_microseconds(spans, "timedelta64[us]"))
+    return pd.Series(_microseconds(values, dtype) if dtype == LENGTH else values, dtype=dtype)
 
 
 def _microseconds(values: Sequence[int | None], dtype: str) -> npt.NDArray[Any]:

@@ -109,6 +109,17 @@ MIGRATIONS = (
       PRIMARY KEY (target, key, notebook)
     ) WITHOUT ROWID;
     """,
+    """
+    ALTER TABLE runs ADD COLUMN waited INTEGER;
+    ALTER TABLE runs ADD COLUMN ran INTEGER;
+    ALTER TABLE runs ADD COLUMN total INTEGER;
+    ALTER TABLE runs ADD COLUMN timed_by TEXT;
+    UPDATE runs SET waited = running - submitted, timed_by = 'here' WHERE running >= submitted;
+    UPDATE runs SET total = 1000000 * (
+      strftime('%s', json_extract(execution, '$.endDate')) - strftime('%s', json_extract(execution, '$.createdDate'))
+    ) WHERE NOT is_live AND execution <> '';
+    UPDATE runs SET ran = total - waited WHERE total >= waited;
+    """,
 )
 """Each brings a file from one version to the next; ``PRAGMA user_version`` is the version of a file."""
 
@@ -117,7 +128,9 @@ OLDEST_SQLITE = (3, 24)
 BUSY_SECONDS = 30.0
 """How long a writer waits for other writers; one transaction takes milliseconds."""
 MOST_PAST = 20
-"""Runs of a job that `Ledger.past` reads."""
+"""Runs of a job that `Ledger.past` compares with."""
+MOST_READ = 500
+"""Runs of a job that `Ledger.past` reads to find those."""
 LETTERS = "abcdefghjkmnpqrstuvwxyz23456789"
 """Letters of keys: none looks like another."""
 
@@ -125,7 +138,7 @@ FIELDS = ", ".join(RunRecord._fields)
 TABLE_FIELDS = FIELDS.replace("execution", "''")
 """Without the snapshots, which are most of the bytes and in no table."""
 CHANGING = (
-    "run_id", "job", "status", "running", "ended", "error", "phase", "is_live", "story", "endpoint", "execution"
+    "run_id", "job", "status", "running", "ended", "waited", "ran", "total", "timed_by", "error", "phase", "is_live", "story", "endpoint", "execution"
 )  # fmt: skip
 ATTEMPT_FIELDS = tuple(field.name for field in fields(Attempt))
 KEEP = (
@@ -364,16 +377,23 @@ class Ledger:
         found = self._read(f"SELECT {FIELDS} FROM runs {order}", notebook or None)  # noqa: S608 - fixed text
         return found[0] if found else None
 
-    def past(self, job_id: str, target: str) -> Past:
-        """Return how long the newest completed runs of a job took, at most 20 of them."""
+    def past(self, view: RunView) -> Past:
+        """Return how long the newest completed runs of a run's job ran that had the same parameter names, at most 20."""
+        names = {name.removeprefix("$") for name in view.parameters}
+        seconds: list[float] = []
         with self._reading() as db:
             rows = db.execute(
-                "SELECT ended - submitted FROM runs WHERE job_id = ? AND target = ? AND status = ? AND ended IS NOT NULL "
+                "SELECT ran, parameters FROM runs WHERE job_id = ? AND target = ? AND status = ? AND ran IS NOT NULL "
                 "ORDER BY submitted DESC LIMIT ?",
-                (job_id, target, RunState.COMPLETED, MOST_PAST),
-            ).fetchall()
-        seconds = [took / 1e6 for (took,) in rows] or [0.0]
-        return Past(median(seconds), min(seconds), max(seconds), len(rows))
+                (view.job_id, view.target, RunState.COMPLETED, MOST_READ),
+            )
+            for ran, parameters in rows:
+                if names == {name.removeprefix("$") for name in parameters_of(parameters)}:
+                    seconds.append(ran / 1e6)
+                if len(seconds) == MOST_PAST:
+                    break
+        taken = seconds or [0.0]
+        return Past(median(taken), min(taken), max(taken), len(seconds))
 
     def standing(self, key: str, job_id: str, run_ids: Iterable[str]) -> Standing:
         """Return what the ledger knows of a job while the start with this key is reconciled against ``run_ids``."""

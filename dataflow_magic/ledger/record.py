@@ -11,6 +11,7 @@ from dataflow_magic.models.failure import Failure
 from dataflow_magic.models.marker import Marker
 from dataflow_magic.models.request import JobRef, RunRequest
 from dataflow_magic.models.secret import Parameter, Secret
+from dataflow_magic.models.times import Span
 from dataflow_magic.models.view import FoundBy, RunView
 from dataflow_magic.models.wire import KST, JobCondition, JobExecution
 
@@ -37,7 +38,12 @@ class RunRecord(NamedTuple):
     key
         Short id on this machine, known before the service's id.
     submitted, running, ended
-        Microseconds since 1970, UTC. ``ended`` is never before ``running``, though the service's end has whole seconds.
+        Microseconds since 1970, UTC. ``running`` is by the service where it says so, else as seen from here. ``ended`` is
+        never before ``running``, though the service's end has whole seconds.
+    waited, ran, total
+        Microseconds; None where unknown. See `dataflow_magic.models.times`.
+    timed_by
+        Who measured ``ran``, or ``waited`` where that is unknown: ``service``, ``minutes`` or ``here``.
     parameters, more_condition, execution
         JSON objects as on the wire, empty where there is none. ``more_condition`` has the fields of the condition
         without a column; ``execution`` is the newest snapshot. A secret parameter is an object ``{"secret": mark}``.
@@ -66,6 +72,10 @@ class RunRecord(NamedTuple):
     submitted: int
     running: int | None
     ended: int | None
+    waited: int | None
+    ran: int | None
+    total: int | None
+    timed_by: str | None
     workers: int | None
     timeout_minutes: int | None
     error: str | None
@@ -97,16 +107,22 @@ def record_of(view: RunView, kernel: str = "") -> RunRecord:
     asked: dict[str, Any] = {column: condition.pop(name, None) for column, name in CONDITION_COLUMNS.items()}
     asked |= view.request.query
     ended = view.execution.end_date if view.execution else None
+    times = view.times
     # The service's end has whole seconds, so a short run could end before it began.
-    ended = None if ended is None else max(ended, view.running_since or view.submitted_at)
+    ended = None if ended is None else max(ended, times.running or view.submitted_at)
+    measured = times.ran or times.waited
     record = RunRecord(
         key=view.key,
         run_id=view.run_id,
         job=view.job_name,
         status=view.status,
         submitted=microseconds(view.submitted_at),
-        running=None if view.running_since is None else microseconds(view.running_since),
+        running=None if times.running is None else microseconds(times.running),
         ended=None if ended is None else microseconds(ended),
+        waited=_length(times.waited),
+        ran=_length(times.ran),
+        total=_length(times.total),
+        timed_by=measured and measured.source,
         error=view.failure.reason if view.failure else None,
         target=view.target,
         job_id=view.job_id,
@@ -203,6 +219,10 @@ def _marked(value: object) -> dict[str, str]:
 def microseconds(moment: datetime) -> int:
     """Return an aware time as microseconds since 1970, UTC."""
     return (moment - EPOCH) // MICROSECOND
+
+
+def _length(span: Span | None) -> int | None:
+    return span and span.length // MICROSECOND
 
 
 def _moment(microseconds: int) -> datetime:

@@ -64,6 +64,7 @@ class LedgerWriter:
         self._unwritten: dict[str, RunView] = {}
         """By key: what a batch failed to write."""
         self._batch: asyncio.Task[None] | None = None
+        self._flushing = asyncio.Lock()
 
     async def intend(self, view: RunView) -> None:
         """Write a start; it is on disk when this returns.
@@ -110,16 +111,17 @@ class LedgerWriter:
                 self._batch = asyncio.get_running_loop().create_task(self._write_batches())
 
     async def flush(self) -> None:
-        """Write all changes now; what cannot be written is tried again with the next change."""
-        changed, self._changed = self._unwritten | self._changed, {}
-        self._unwritten = {}
-        if not changed:
-            return
-        try:
-            await asyncio.to_thread(self._ledger.update, changed.values())
-        except errors.ConfigError:
-            self._unwritten = changed
-            logger.warning("the ledger could not be written", exc_info=True)
+        """Write all changes; they are on disk when this returns. What cannot be written is tried again with the next change."""
+        async with self._flushing:
+            changed, self._changed = self._unwritten | self._changed, {}
+            self._unwritten = {}
+            if not changed:
+                return
+            try:
+                await asyncio.to_thread(self._ledger.update, changed.values())
+            except errors.ConfigError:
+                self._unwritten = changed
+                logger.warning("the ledger could not be written", exc_info=True)
 
     async def _write_batches(self) -> None:
         while self._changed:

@@ -14,6 +14,7 @@ from dataflow_magic.models.failure import Failure
 from dataflow_magic.models.marker import marked
 from dataflow_magic.models.request import RunRequest
 from dataflow_magic.models.secret import Parameter, masked, masked_text, secret_names
+from dataflow_magic.models.times import Times, times_of
 from dataflow_magic.models.wire import KST, JobCondition, JobExecution, RunState, is_final
 
 __all__ = [
@@ -66,7 +67,7 @@ class Progress:
 
 @dataclass(frozen=True, slots=True)
 class Past:
-    """How long a job's newest completed runs took, from their submission to their end.
+    """How long a job's newest completed runs with the same parameter names ran, from RUNNING to their end.
 
     Parameters
     ----------
@@ -106,7 +107,7 @@ class RunView:
     execution
         The newest snapshot; None until the service answered.
     running_since
-        When this machine first saw the run RUNNING, aware. The service's start date equals the creation date.
+        When this machine saw the run become RUNNING, aware; None where it first saw it later. `times` judges it.
     blind_since
         Since when the service does not answer, aware; None while it answers.
     blind_reason
@@ -221,6 +222,11 @@ class RunView:
         if self.status == RunState.RUNNING and not self.is_final:
             return self.execution.status_detail or ""
         return ""
+
+    @property
+    def times(self) -> Times:
+        """How long the run waited, ran, and took in all, as far as known."""
+        return times_of(self.execution, self.submitted_at, self.running_since)
 
     def elapsed_seconds(self, now: datetime) -> float:
         """Return seconds from submission to the end, or to ``now`` while the run is active; never negative."""

@@ -38,6 +38,7 @@ from pydantic.alias_generators import to_camel
 
 __all__ = [
     "KST",
+    "ExactDates",
     "ExecutionDelta",
     "Job",
     "JobCondition",
@@ -162,6 +163,17 @@ class Job(WireModel):
         return self.run_condition or JobCondition()
 
 
+class ExactDates(WireModel):
+    """When a run was created, first RUNNING, and over, to the microsecond; only the local service sends it.
+
+    The vendor's dates have whole seconds, and none of them is the begin of RUNNING.
+    """
+
+    created: Date = None
+    running: Date = None
+    ended: Date = None
+
+
 class JobExecution(WireModel):
     """One snapshot of a run as the service returns it.
 
@@ -178,6 +190,8 @@ class JobExecution(WireModel):
         As on the wire: missing, null, ``[]``, a list of objects or an object; `parameters` reads each.
     status_detail
         What a waiting run waits for, or why a run failed; only the local service sends it.
+    exact_dates
+        The run's dates to the microsecond; only the local service sends it.
     """
 
     job_execution_id: str
@@ -197,6 +211,7 @@ class JobExecution(WireModel):
     parsed_parameters: Any = None
     type: str | None = None
     status_detail: str | None = None
+    exact_dates: ExactDates | None = None
 
     @property
     def is_final(self) -> bool:

@@ -11,7 +11,7 @@ import threading
 import time
 from collections.abc import Callable, Coroutine, Generator, Mapping
 from dataclasses import replace
-from datetime import datetime
+from datetime import datetime, timedelta
 from types import MappingProxyType
 from typing import Any, Protocol, TypeVar
 
@@ -67,7 +67,7 @@ class Tracking(Protocol):
         """Record a change of the run. On the loop."""
 
     def past(self, view: RunView, /) -> Past | None:
-        """Return how long earlier runs of the job took; None where unknown. Blocks."""
+        """Return how long earlier runs of the job ran; None where unknown. Blocks."""
 
     async def start_again(self, view: RunView, /) -> Run:
         """Start the same once more."""
@@ -99,6 +99,8 @@ class Run:
         self._given_up: errors.DataflowError | None = None
         self._painter: Painter[CardState] | None = None
         self._concluding: asyncio.Task[None] | None = None
+        self._saw_waiting = False
+        """Whether the run was READY when this kernel last heard of it."""
 
     def __repr__(self) -> str:
         view = self._view
@@ -145,6 +147,24 @@ class Run:
     def condition(self) -> JobCondition:
         """The job condition as sent."""
         return self._view.condition
+
+    @property
+    def waited(self) -> timedelta | None:
+        """Created to first RUNNING; None where unknown. See `dataflow_magic.models.times`."""
+        span = self._view.times.waited
+        return span and span.length
+
+    @property
+    def ran(self) -> timedelta | None:
+        """First RUNNING to ended; None while it runs, and where unknown."""
+        span = self._view.times.ran
+        return span and span.length
+
+    @property
+    def total(self) -> timedelta | None:
+        """Created to ended; None while the run is active, and where unknown."""
+        span = self._view.times.total
+        return span and span.length
 
     @property
     def error(self) -> str | None:
@@ -288,9 +308,13 @@ class Run:
 
     # What the watch and the tracker report; on the loop
 
-    def seen(self, execution: JobExecution) -> None:
-        """Take a snapshot from the service."""
+    def seen(self, execution: JobExecution, *, is_stored: bool = False) -> None:
+        """Take a snapshot from the service, or with ``is_stored`` the last one of an earlier kernel."""
         view = self._view
+        saw_waiting, self._saw_waiting = (
+            self._saw_waiting and view.blind_since is None,
+            execution.status == RunState.READY and not is_stored,
+        )
         execution = masked(execution, view.parameters)
         if (
             view.blind_since is None
@@ -301,8 +325,9 @@ class Run:
                 self._view = replace(view, execution=execution)
             return
         running_since = view.running_since
-        if running_since is None and execution.status == RunState.RUNNING:
-            running_since = _now()
+        if saw_waiting and execution.status == RunState.RUNNING:
+            # Only where the poll before saw it wait: otherwise it may run since long ago.
+            running_since = running_since or _now()
         if execution.is_final:
             self._concluding = asyncio.get_running_loop().create_task(self._conclude(execution))
             return
@@ -391,7 +416,7 @@ class Run:
             self._take(view)
 
     def read_past(self) -> Past | None:
-        """Return how long earlier runs of the job took; None where unknown. Blocks."""
+        """Return how long earlier runs of the job ran; None where unknown. Blocks."""
         return self._tracker.past(self._view)
 
     async def read_progress(self) -> Progress | None:

@@ -269,7 +269,8 @@ class Tracker:
         run = self._revived[record.key] = Run(view_of(record), service, self)
         view = run.view
         if view.execution is not None:
-            self._follow(run, view.execution, service)
+            run.seen(view.execution, is_stored=True)
+            self._watch(run, view.execution, service)
         elif view.settled:
             run.give_up(errors.OutcomeUnknown(view.blind_reason), view.settled)
         else:
@@ -340,9 +341,10 @@ class Tracker:
         self._writer.note(view)
 
     def past(self, view: RunView) -> Past | None:
-        """Return how long earlier runs of the job took; None where the ledger cannot be read. Blocks."""
+        """Return how long earlier runs of the job ran; None where the ledger cannot be read. Blocks; not on the loop."""
         try:
-            return self._ledger.past(view.job_id, view.target)
+            self.submit(self._writer.flush()).result()  # a run that ended just now counts too
+            return self._ledger.past(view)
         except errors.DataflowError:  # the card shows less
             logger.debug("the past of %r could not be read", view.job_name, exc_info=True)
             return None

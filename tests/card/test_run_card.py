@@ -117,16 +117,20 @@ class TestState:
     def test_elapsed_time_of_a_live_run_moves_by_its_tick(self, seconds, shown):
         assert at(seconds, RUNNING).elapsed == shown
 
-    def test_elapsed_time_of_an_ended_run_is_exact(self):
-        assert at(9_999, COMPLETED).elapsed == "3 min 07 s"
+    def test_an_ended_run_shows_how_long_it_ran_and_waited_and_else_its_total(self):
+        assert at(9_999, COMPLETED).elapsed == "3 min 07 s in all"
+        ran = at(9_999, replace(COMPLETED, running_since=NOON + timedelta(seconds=7)))
+        assert (ran.elapsed, ran.waited) == ("ran 3 min 00 s", "waited 7 s")
+        assert "submitted 2026-11-01 12:00:00 KST, waited 7 s, ended 12:03:07 KST" in to_text(ran)
 
     def test_the_elapsed_time_does_not_step_back_at_the_end(self):
         # The service's end is in whole seconds.
         late = replace(SENT, submitted_at=NOON + timedelta(seconds=0.9))
         assert at(11.9, late).elapsed == "11 s"
-        assert at(12, in_state("CANCELED", late, end_date=NOON + timedelta(seconds=11))).elapsed == "11 s"
+        over = in_state("CANCELED", late, created_date=NOON, end_date=NOON + timedelta(seconds=11))
+        assert at(12, over).elapsed == "11 s in all"
 
-    @pytest.mark.parametrize(("minutes", "shown"), [(4, "4 min"), (0, ""), (None, "")])
+    @pytest.mark.parametrize(("minutes", "shown"), [(4, "ran 4 min"), (0, ""), (None, "")])
     def test_without_an_end_date_the_minutes_of_the_service_are_shown(self, minutes, shown):
         assert at(9_999, in_state("CANCELED", running_time=minutes)).elapsed == shown
 
@@ -184,9 +188,13 @@ class TestState:
         ],
     )
     def test_the_card_compares_the_run_with_its_job_s_earlier_runs(self, past, seconds, shown, is_late):
-        state = at(seconds, replace(RUNNING, past=past))
+        state = at(60 + seconds, replace(RUNNING, past=past, running_since=NOON + timedelta(seconds=60)))
 
         assert (state.past, state.is_late) == (shown, is_late)
+
+    @pytest.mark.parametrize("view", [READY, RUNNING, replace(READY, settled="UNCLEAR")])
+    def test_a_run_is_not_late_while_it_waits_or_nobody_knows_since_when_it_runs(self, view):
+        assert not at(9_999, replace(view, past=Past(185, 130, 300, 8))).is_late
 
     @pytest.mark.parametrize(
         ("progress", "shown"),
@@ -555,7 +563,7 @@ class TestText:
 
     def test_a_failed_card(self):
         assert to_text(at(200, FAILED)) == (
-            "FAILED  daily_delays  run 7Hk2mQx9LpZa  3 min 07 s  local\n"
+            "FAILED  daily_delays  run 7Hk2mQx9LpZa  3 min 07 s in all  local\n"
             "  table_name  test.flights\n"
             "  (workers 4, timeout 60 min)\n"
             "  submitted 2026-11-01 12:00:00 KST, ended 12:03:07 KST\n"

@@ -1,4 +1,4 @@
-"""Runs and jobs as tables: the same columns and dtypes always, Korean time, durations that do not lie."""
+"""Runs and jobs as tables: the same columns and dtypes always, Korean time, lengths of time."""
 
 import warnings
 from dataclasses import replace
@@ -6,7 +6,6 @@ from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import pandas as pd
-import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
@@ -25,10 +24,13 @@ DTYPES = {
     "submitted": "datetime64[us, Asia/Seoul]",
     "running": "datetime64[us, Asia/Seoul]",
     "ended": "datetime64[us, Asia/Seoul]",
-    "duration": "timedelta64[us]",
+    "waited": "timedelta64[us]",
+    "ran": "timedelta64[us]",
+    "total": "timedelta64[us]",
     "workers": "Int64",
     "timeout_minutes": "Int64",
     "error": "string",
+    "timed_by": "string",
     "target": "string",
     "job_id": "string",
     "worker_type": "string",
@@ -77,7 +79,7 @@ def test_a_table_of_runs_has_its_columns_and_dtypes_with_and_without_runs():
 
 
 def test_a_row_has_the_request_and_the_known_state():
-    view = replace(a_view("FAILED", endDate="2026-11-02T10:00:20+09:00"), failure=Failure("no such table"))
+    view = replace(a_view("FAILED"), failure=Failure("no such table"))
     row = runs_frame([view]).iloc[0].to_dict()
 
     assert row["run_id"] == "run000000001"
@@ -91,7 +93,12 @@ def test_a_row_has_the_request_and_the_known_state():
     assert row["error"] == "no such table"
     assert [name for name, value in row.items() if pd.isna(value)] == [
         "running",
+        "ended",
+        "waited",
+        "ran",
+        "total",
         "timeout_minutes",
+        "timed_by",
         "worker_type",
         "script_path",
         "log_path",
@@ -152,34 +159,16 @@ def test_a_run_without_an_answer_has_no_id_and_is_submitting():
     assert pd.isna(row["ended"])
 
 
-@pytest.mark.parametrize(
-    ("status", "end", "running_after", "expected"),
-    [
-        ("COMPLETED", "2026-11-02T10:01:00+09:00", 20.0, timedelta(seconds=40)),
-        ("COMPLETED", "2026-11-02T10:01:00.123456+09:00", None, timedelta(seconds=60)),
-        ("COMPLETED", "2026-11-02T10:00:00+09:00", None, timedelta(0)),
-        ("COMPLETED", None, 20.0, None),
-        ("RUNNING", None, 20.0, None),
-        ("RUNNING", "2026-11-02T10:01:00+09:00", 20.0, None),
-        ("STOPPED", "2026-11-02T10:01:00+09:00", 20.0, timedelta(seconds=40)),
-    ],
-    ids=[
-        "from running to the end",
-        "from submission where it was never seen running",
-        "never negative, though the service rounds its end down",
-        "over without an end",
-        "still going",
-        "not over whatever its end date says",
-        "an unknown state with an end",
-    ],
-)
-def test_duration(status, end, running_after, expected):
-    start = SUBMITTED.replace(microsecond=0)
-    since = None if running_after is None else start + timedelta(seconds=running_after)
-    frame = runs_frame([replace(a_view(status, endDate=end), running_since=since)])
+def test_a_row_has_how_long_the_run_waited_ran_and_took_and_who_measured_it():
+    over = a_view("COMPLETED", createdDate="2026-11-02T10:00:00+09:00", endDate="2026-11-02T10:01:00+09:00")
+    frame = runs_frame([replace(over, running_since=SUBMITTED + timedelta(seconds=20)), over, a_view()])
 
-    duration = frame["duration"].iloc[0]
-    assert (None if pd.isna(duration) else duration.to_pytimedelta()) == expected
+    assert [frame[name].dt.total_seconds().fillna(-1).tolist() for name in ("waited", "ran", "total")] == [
+        [20.0, -1.0, -1.0],
+        [40.0, -1.0, -1.0],
+        [60.0, 60.0, -1.0],
+    ]
+    assert frame["timed_by"].fillna("-").tolist() == ["here", "-", "-"]
 
 
 def test_parameters_are_columns_in_the_order_first_used_without_their_dollar():

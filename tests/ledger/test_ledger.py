@@ -15,7 +15,7 @@ import pytest
 
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.ledger.ledger import MIGRATIONS, Ledger, check_sqlite, ledger_path, new_key
-from dataflow_magic.ledger.record import view_of
+from dataflow_magic.ledger.record import record_of, view_of
 from dataflow_magic.models.attempt import Attempt
 from dataflow_magic.models.request import JobRef, RunRequest
 from dataflow_magic.models.secret import Secret
@@ -251,7 +251,7 @@ def test_a_ledger_of_a_newer_version_is_left_alone(path):
         db.execute("PRAGMA user_version = 99")
     db.close()
 
-    with pytest.raises(ConfigError, match="its version is 99; this package knows 4"):
+    with pytest.raises(ConfigError, match="its version is 99; this package knows 5"):
         Ledger(path).records()
 
 
@@ -380,14 +380,16 @@ except Exception as error:
 
 
 def ran(ledger: Ledger, number: int, seconds: int, status: str = "COMPLETED", **fields: Any) -> None:
+    """Write a run that waited for a minute, then ran so many seconds."""
     view = a_view(f"k{number:07}", minutes=number, **fields)
-    ended = (view.submitted_at + timedelta(seconds=seconds)).isoformat(timespec="seconds")
+    ended = view.submitted_at + timedelta(seconds=60 + seconds)
+    over = execution(status, f"run{number:09}", createdDate=view.submitted_at, endDate=ended)
     ledger.add(view)
-    ledger.update([replace(view, execution=execution(status, f"run{number:09}", endDate=ended))])
+    ledger.update([replace(view, execution=over, running_since=view.submitted_at + timedelta(seconds=60))])
 
 
-def test_the_past_of_a_job_is_that_of_its_newest_completed_runs_at_one_target(ledger):
-    assert ledger.past("job000000001", "cloud") == Past(0, 0, 0, 0)
+def test_the_past_of_a_job_is_how_long_its_newest_completed_runs_at_one_target_ran(ledger):
+    assert ledger.past(a_view()) == Past(0, 0, 0, 0)
 
     ran(ledger, 1, 7_000)  # too long ago
     for number in range(2, 22):
@@ -397,7 +399,28 @@ def test_the_past_of_a_job_is_that_of_its_newest_completed_runs_at_one_target(le
     ran(ledger, 32, 9_000, target="local")
     ledger.add(a_view("k9999999", minutes=99))
 
-    assert ledger.past("job000000001", "cloud") == Past(11.5, 2.0, 21.0, 20)
+    assert ledger.past(a_view()) == Past(11.5, 2.0, 21.0, 20)
+
+
+def test_the_past_counts_runs_with_the_same_parameter_names_alone(ledger):
+    ran(ledger, 1, 10, parameters={"$day": "1", "hour": 2})
+    ran(ledger, 2, 20, parameters={"$hour": "9", "$day": Secret("x")})
+    ran(ledger, 3, 30, parameters={"$day": "1"})
+    ran(ledger, 4, 40)
+
+    assert ledger.past(a_view(parameters={"$day": "5", "$hour": "5"})) == Past(15.0, 10.0, 20.0, 2)
+    assert ledger.past(a_view()) == Past(40.0, 40.0, 40.0, 1)
+
+
+def test_the_past_leaves_out_runs_whose_time_of_running_is_unknown(ledger):
+    view = a_view("k1")
+    over = execution(
+        "COMPLETED", "run000000001", createdDate=SUBMITTED, endDate=SUBMITTED + timedelta(seconds=40)
+    )
+    ledger.add(view)
+    ledger.update([replace(view, execution=over)])
+
+    assert ledger.past(a_view()) == Past(0, 0, 0, 0)
 
 
 # Names that were used
@@ -469,6 +492,11 @@ INSERT INTO runs VALUES (
   'a.ipynb', 'https://gw.example.com', '{"more":[1]}', 'started', 1, '', 'deadbeefdeadbeef',
   '{"jobExecutionId":"run000000001","jobId":"job000000001","status":"RUNNING"}'
 );
+INSERT INTO runs SELECT
+  'k3456789', 'run000000002', job, 'COMPLETED', submitted, running, 1793581247000000, workers, timeout_minutes, error,
+  target, job_id, worker_type, nrn, script_path, log_path, trigger_id, workflow_id, parameters, notebook, endpoint,
+  more_condition, phase, 0, story, kernel, '{"jobExecutionId":"run000000002","jobId":"job000000001","status":"COMPLETED",'
+  || '"createdDate":"2026-11-02T10:00:00+09:00","endDate":"2026-11-02T10:00:47+09:00"}' FROM runs;
 INSERT INTO names VALUES ('job000000001', '', 'daily', 1, 0), ('job000000001', 'a', 'daily', 1, 0),
   ('job000000001', 'token', 'daily', 1, 1);
 """
@@ -513,6 +541,11 @@ def test_a_ledger_of_version_0_1_opens_with_all_it_knows(path):
     assert (ledger.job_names(), ledger.parameter_names("daily")) == (["daily"], ["a", "token"])
     assert ledger.secret_names("job000000001") == ["token"]
     assert (orphan.marker, orphan.found_by, orphan.keeps_attempts) == (None, "", 0)
+    assert (orphan.waited, orphan.ran, orphan.total, orphan.timed_by) == (4_876_544, None, None, "here")
+    (over,) = ledger.find("run000000002")
+    assert (over.waited, over.ran, over.total, over.timed_by) == (4_876_544, 42_123_456, 47_000_000, "here")
+    new = record_of(view_of(over), over.kernel)
+    assert (new.waited, new.ran, new.total, new.timed_by) == (4_876_544, 42_123_456, 47_000_000, "here")
     assert ledger.attempts(["k2345678"]) == {"k2345678": ()}
     ledger.close()
 

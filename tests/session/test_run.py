@@ -325,7 +325,7 @@ async def ended(run: Run) -> Run:
 
 
 @pytest.mark.anyio
-async def test_running_since_is_when_the_run_was_first_seen_running():
+async def test_running_since_is_when_the_run_was_seen_to_begin_running():
     run = alone()
     run.seen(execution("READY"))
     assert run.view.running_since is None
@@ -335,6 +335,19 @@ async def test_running_since_is_when_the_run_was_first_seen_running():
 
     assert since is not None
     assert run.view.running_since == since
+
+
+@pytest.mark.anyio
+@pytest.mark.parametrize("before", ["nothing", "a stored READY", "READY, then silence"])
+async def test_a_run_that_was_running_when_it_was_looked_at_again_has_no_begin(before):
+    run = alone()
+    if before != "nothing":
+        run.seen(execution("READY"), is_stored=before == "a stored READY")
+    if before == "READY, then silence":
+        run.blind("connection refused")
+    run.seen(execution("RUNNING"))
+
+    assert run.view.running_since is None
 
 
 @pytest.mark.anyio
@@ -499,7 +512,7 @@ def test_outside_ipython_a_run_is_shown_as_text(scene, capsys):
     run.show()
 
     first = capsys.readouterr().out.split("\n")[0]
-    assert re.fullmatch(rf"COMPLETED  daily_sales  run {run.run_id}  \d+ s  local", first)
+    assert re.fullmatch(rf"COMPLETED  daily_sales  run {run.run_id}  ran \d+ s  local", first)
 
 
 def test_the_loop_repaints_a_card_until_it_is_final(scene):
@@ -731,10 +744,9 @@ def test_the_log_is_read_while_the_card_shows_it(scene):
 def test_a_card_shows_the_progress_and_how_long_the_job_took_before(scene):
     with open_notebook(scene.folder, stdin=True) as notebook:
         scene.service.finish.set()
-        scene.start("slow").result(60)
+        scene.start("slow", {"day": 7}).result(60)
         scene.service.finish.clear()
         run = running(scene)
-        eventually(lambda: (past := run.read_past()) and past.runs, "the end of the first is written down")
         scene.service.write_events(run.run_id, START, SUBMITTED, TASK_DONE)
         run.show()
         eventually(lambda: run.view.progress and run.view.past, "reported")

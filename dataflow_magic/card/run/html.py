@@ -55,12 +55,13 @@ def title_html(state: CardState) -> str:
 
 def clock_html(state: CardState) -> str:
     """Return the elapsed time; screen readers do not announce it, or they would each second."""
+    words = state.words
     return element(
         "span",
         state.elapsed,
         class_="dfm-clock",
         role="timer",
-        title=f"{state.words.as_of.format(time=state.as_of)}, {state.words.since_submission}",
+        title="" if state.is_final else f"{words.as_of.format(time=state.as_of)}, {words.since_submission}",
     )
 
 
@@ -167,8 +168,7 @@ def _text_lines(state: CardState) -> Iterator[str]:
         yield f"  {progress}"
     yield from (f"  {part}" for part in _notes(state))
     if state.is_final:
-        ended = f", {words.ended.format(time=state.ended)}" if state.ended else ""
-        yield f"  {words.submitted.format(time=state.submitted)}{ended}"
+        yield f"  {', '.join(_moments(state))}"
     else:
         yield f"  {words.as_of.format(time=state.as_of)}{words.then}{words.refresh} {state.refresh}"
     if state.kernel_waits:
@@ -191,20 +191,26 @@ def _shortened(line: str) -> str:
 def _when(state: CardState, *, live: bool) -> Iterator[str]:
     words = state.words
     if state.is_final:
-        yield words.submitted.format(time=state.submitted)
-        if state.ended:
-            yield f" · {words.ended.format(time=state.ended)}"
+        yield " · ".join(_moments(state))
         if state.again and not state.advice:
             yield f" · {words.again} "
             yield whole(state.again)
         return
     if live:
-        yield words.submitted.format(time=state.submitted)
+        yield " · ".join(_moments(state))
     else:
         yield f"{words.as_of.format(time=state.as_of)} · {words.refresh} "
         yield whole(state.refresh)
     if state.kernel_waits:
         yield f" · {words.stop_waiting}"
+
+
+def _moments(state: CardState) -> Iterator[str]:
+    yield state.words.submitted.format(time=state.submitted)
+    if state.waited:
+        yield state.waited
+    if state.ended:
+        yield state.words.ended.format(time=state.ended)
 
 
 def _failure(state: CardState) -> str:

@@ -56,7 +56,10 @@ class CardState:
     gloss
         Its meaning in the card's language, where the word is of another one.
     elapsed
-        Since submission: ``12 s``, ``3 min 05 s``, ``1 h 02 min``.
+        Of a live run since submission: ``12 s``, ``3 min 05 s``, ``1 h 02 min``. Of an ended run how long it ran, or took
+        in all where only that is known: ``ran 12 s``.
+    waited
+        How long the run waited before it ran.
     parameters, condition
         In the order they were sent; parameter names are without their ``$``.
     more_parameters
@@ -71,7 +74,7 @@ class CardState:
     bar
         The progress, None where the service reports none.
     past, is_late
-        How long its job took before, and whether this run takes longer than each of those.
+        How long its job ran before, and whether this run runs longer than each of those.
     error_class
         Of the failure, where the reason does not begin with it.
     place, source
@@ -107,6 +110,7 @@ class CardState:
     as_of: str
     submitted: str
     more_parameters: int = 0
+    waited: str = ""
     ended: str = ""
     found: str = ""
     waiting: str = ""
@@ -180,6 +184,7 @@ def card_state(
         condition=tuple(_condition(view, words)),
         as_of=fmt.clock(now),
         submitted=fmt.day_and_clock(view.submitted_at),
+        waited=words.waited.format(time=words.length(waited)) if (waited := view.times.waited) else "",
         found=words.found if view.is_unsure else "",
         remark=words.sentence(fmt.line(view.remark)),
         bar=_bar(view, words),
@@ -237,14 +242,7 @@ def _elapsed(view: RunView, now: datetime, words: Words) -> str:
         seconds = view.elapsed_seconds(now)
         tick = tick_seconds(seconds)
         return words.duration(int(seconds // tick * tick))
-    if view.execution and view.execution.end_date:
-        # The service's end is in whole seconds. Counted from a whole second too, the time does not step back at the end
-        # and equals the difference of the two times shown.
-        began = view.submitted_at.replace(microsecond=0)
-        return words.duration(int(replace(view, submitted_at=began).elapsed_seconds(now)))
-    # Ended at an unknown time: the time up to ``now`` would be wrong.
-    minutes = view.execution.running_time if view.execution else None
-    return words.whole_minutes.format(m=minutes) if minutes else ""
+    return fmt.taken(view.times, words)
 
 
 def _bar(view: RunView, words: Words) -> Bar | None:
@@ -279,9 +277,15 @@ def _past(view: RunView, now: datetime, words: Words) -> str:
 def _is_late(view: RunView, now: datetime) -> bool:
     # One earlier run is too few to compare with.
     past = view.past
-    return (
-        past is not None and past.runs > 1 and not view.settled and view.elapsed_seconds(now) > past.longest
-    )
+    return past is not None and past.runs > 1 and _ran_seconds(view, now) > past.longest
+
+
+def _ran_seconds(view: RunView, now: datetime) -> float:
+    """Return how long a run ran, or has run so far; 0 where that is unknown."""
+    times = view.times
+    if view.is_final:
+        return times.ran.length.total_seconds() if times.ran else 0.0
+    return (now - times.running).total_seconds() if times.running and not view.settled else 0.0
 
 
 def _condition(view: RunView, words: Words) -> Iterator[Row]:

@@ -344,12 +344,11 @@ def _group(view: RunView) -> Group:
 
 
 def _time(view: RunView, words: Words) -> str:
-    end = view.execution.end_date if view.is_final and view.execution else None
-    if end is not None:
-        return _between(view.running_since or view.submitted_at, end, words)
-    if view.running_since is not None and not view.is_final:
-        return words.since.format(time=f"{view.running_since.astimezone(KST):%H:%M:%S}")
-    return ""
+    times = view.times
+    if view.is_final:
+        return words.length(times.ran) if times.ran else fmt.taken(times, words)
+    running = times.running
+    return words.since.format(time=f"{running.astimezone(KST):%H:%M:%S}") if running else ""
 
 
 def _notes_of_run(view: RunView, words: Words, *, retried: bool) -> Iterator[str]:

@@ -105,8 +105,17 @@ class StartedResponse(TypedDict):
 
 
 @_closed
+class ExactDates(TypedDict):
+    """When a run was created, first RUNNING, and over, to the microsecond; the vendor has no such field."""
+
+    created: Date
+    running: NotRequired[Date]
+    ended: NotRequired[Date]
+
+
+@_closed
 class ExecutionResponse(StartedResponse):
-    """A run as getJobExecution returns it; only the local service has ``statusDetail``."""
+    """A run as getJobExecution returns it; only the local service has ``statusDetail`` and ``exactDates``."""
 
     jobName: str
     endDate: NotRequired[Date]
@@ -115,6 +124,7 @@ class ExecutionResponse(StartedResponse):
     waitingTime: Minutes
     executorNum: NotRequired[int]
     statusDetail: NotRequired[str]
+    exactDates: ExactDates
 
 
 @_closed
@@ -258,6 +268,13 @@ def execution_response(run: StoredRun, now: datetime, waiting_for: str = "") -> 
         "runningTime": _minutes(run.started, end) if run.started else 0,
         "executorNum": run.condition["numWorker"] if run.started else None,
         "statusDetail": run.detail or waiting_for or None,
+        "exactDates": _without_none(
+            {
+                "created": _date(run.created, "microseconds"),
+                "running": _date(run.started, "microseconds"),
+                "ended": _date(run.ended, "microseconds"),
+            }
+        ),
     }
     return cast("ExecutionResponse", {**started_response(run), **_without_none(more)})
 
@@ -293,8 +310,8 @@ def _without_none(response: Mapping[str, Any]) -> dict[str, Any]:
     return {key: value for key, value in response.items() if value is not None}
 
 
-def _date(moment: datetime | None) -> str | None:
-    return moment.astimezone(KST).isoformat(timespec="seconds") if moment else None
+def _date(moment: datetime | None, timespec: str = "seconds") -> str | None:
+    return moment.astimezone(KST).isoformat(timespec=timespec) if moment else None
 
 
 def _minutes(start: datetime, end: datetime) -> int:

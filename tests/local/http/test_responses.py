@@ -41,6 +41,7 @@ def test_a_waiting_run_says_what_it_waits_for_and_has_no_parameters_yet():
         },
         "waitingTime": 2,
         "statusDetail": "a free slot",
+        "exactDates": {"created": "2025-03-20T17:27:17.654321+09:00"},
     }
 
 
@@ -55,6 +56,10 @@ def test_a_running_run_has_its_parameters_and_whole_minutes():
     assert (response["waitingTime"], response["runningTime"], response["executorNum"]) == (1, 1, 2)
     assert (response["triggerId"], response["workflowId"], response["type"]) == ("T", "W", "WORKFLOW")
     assert response["startDate"] == response["createdDate"] == "2025-03-20T17:27:17+09:00"
+    assert response["exactDates"] == {
+        "created": "2025-03-20T17:27:17.654321+09:00",
+        "running": "2025-03-20T17:28:47.654321+09:00",
+    }
     assert {"endDate", "statusDetail"}.isdisjoint(response)
 
 
@@ -72,6 +77,7 @@ def test_the_times_of_a_run_that_is_over_stay():
     assert (response["status"], response["statusDetail"]) == ("FAILED", "the script exited with code 1")
     assert (response["waitingTime"], response["runningTime"]) == (1, 3)
     assert response["endDate"] == "2025-03-20T17:31:17+09:00"
+    assert response["exactDates"]["ended"] == "2025-03-20T17:31:17.654321+09:00"
 
 
 def test_a_run_that_never_started_waited_until_its_end():
