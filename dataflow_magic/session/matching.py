@@ -117,6 +117,8 @@ class Match:
         The start's run, and how it was found; None and empty while unclear.
     others
         The runs that may be the start's, where none is found.
+    shared
+        The runs that an identical start of this machine takes, and that may be the start's as well.
     may_clear_up
         Whether the service has not listed the parameters of one of ``others`` yet.
     """
@@ -124,6 +126,7 @@ class Match:
     found: JobExecution | None = None
     found_by: FoundBy = ""
     others: tuple[JobExecution, ...] = ()
+    shared: tuple[JobExecution, ...] = ()
     may_clear_up: bool = False
 
 
@@ -181,7 +184,7 @@ def match(
     if pairs is None:
         return unclear
     found = pairs.get(start.view.key)
-    return Match(found, "parameters") if found else Match()
+    return Match(found, "parameters") if found else Match(shared=ours)
 
 
 def judge(start: Start, run: JobExecution, clock: ServiceClock | None) -> Evidence:

@@ -153,6 +153,15 @@ class _Seen:
         """Whether the list certainly has the start's run if there is one and the service lists all it has."""
         return self.is_closed and self.listing.is_whole
 
+    @property
+    def doubts(self) -> tuple[JobExecution, ...]:
+        """The runs that keep the start from counting as not started.
+
+        Those that it shares do not where the list decides: an identical start takes them then.
+        """
+        found = () if self.match.found is None else (self.match.found,)
+        return self.match.others or found or (() if self.decides else self.match.shared)
+
 
 class Look:
     """The looks for one run.
@@ -212,7 +221,7 @@ class Look:
             return known
         await self._restore(row)
         seen = await self._see()
-        self.is_doubtful = seen.is_disputed or seen.match != Match()
+        self.is_doubtful = seen.is_disputed or bool(seen.doubts)
         return await self._take(seen)
 
     async def take_from(self, listing: Listing, read_at: float) -> Found | None:
@@ -313,9 +322,8 @@ class Look:
             return None
         if self._holds(seen, may_decide=seen.decides):
             return await self._adopt(seen.match)
-        if self.run.view.settled == NOT_STARTED and seen.match != Match():
-            others = seen.match.others or (seen.match.found,)
-            self._leave_open(Match(others=tuple(run for run in others if run is not None)))
+        if self.run.view.settled == NOT_STARTED and seen.doubts:
+            self._leave_open(Match(others=seen.doubts))
             await asyncio.to_thread(self._ledger.update, [self.run.view])
         return None
 

@@ -461,6 +461,13 @@ def test_identical_starts_share_their_runs_in_the_order_of_time():
     assert found == [runs[1], runs[0], None]
 
 
+def test_of_identical_starts_the_one_without_a_run_keeps_those_that_may_be_its():
+    starts, run = [again("k1"), again("k2", 60)], execution("a", 66)
+
+    assert match(starts[0], starts, [run], (), None) == Match(run, "parameters")
+    assert match(starts[1], starts, [run], (), None) == Match(shared=(run,))
+
+
 def test_a_later_identical_start_gets_its_run_though_an_earlier_one_was_not_carried_out():
     early, late = again("k1"), again("k2", 600)
     run = execution("a", 601)

@@ -207,6 +207,24 @@ def test_a_table_of_the_service_s_runs_takes_the_word_back(shared):
     assert [row.status for row in shared.session.records()] == ["COMPLETED"]
 
 
+def test_a_list_that_may_not_be_whole_takes_the_word_of_all_identical_starts_back(shared):
+    shared.service.list_lags_seconds = 60_000.0
+    starts = [shared.lose({"a": 1}, carried_out=carried_out) for carried_out in (True, False)]
+    for start in starts:
+        assert shared.settle(start).status == "NOT_STARTED"
+    looks_no_more(shared)
+    shared.service.list_lags_seconds = 0.0
+    job_id, service = starts[0].view.job_id, starts[0]._service
+    part = shared.session.ask(shared.target(), lambda client: client.listing(job_id, most=1))
+
+    read_at = service.client.clock.steady()
+    shared.session._loop.call(shared.session._tracker.correct(job_id, service, part, read_at))
+
+    assert not part.is_whole
+    assert [start.status for start in starts] == ["UNCLEAR", "UNCLEAR"]
+    assert len({start.view.blind_reason for start in starts}) == 1
+
+
 def test_the_card_of_the_start_shows_the_run_from_then_on(shared):
     with open_notebook(shared.folder, stdin=False) as notebook:
         run = hidden(shared)
