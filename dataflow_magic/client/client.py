@@ -288,14 +288,14 @@ class Client:
     async def deltas(
         self, job_id: str, marks: Mapping[str, int | None], *, limit: int = 1000, most: int = 20
     ) -> AsyncIterator[list[ExecutionDelta]]:
-        """Yield, page by page, what the list of a job's runs says of some of them, at most ``most`` pages.
+        """Yield, page by page, what the list of a job's runs says of them, at most ``most`` pages.
 
         An execution is parsed only where it differs from the last poll: of a thousand active runs, hardly one does.
 
         Parameters
         ----------
         marks
-            By run id the `ExecutionDelta.mark` of the last poll, or None; other runs are left out.
+            By run id the `ExecutionDelta.mark` of the last poll, or None; of other runs only the id is yielded.
         """
 
         def read(fields: dict[str, Any]) -> object:
@@ -304,7 +304,7 @@ class Client:
             if not isinstance(run_id, str):
                 return fields
             if run_id not in marks:
-                return None
+                return ExecutionDelta(run_id, 0, None)
             found.append(run_id)
             check_items(len(found), limit)  # a run may be repeated, and each is parsed
             mark = hash(repr(fields))

@@ -96,7 +96,9 @@ def _refusal(
         return errors.NotAllowed, f"not allowed ({status}{said}); the key lacks the permission"
     if status == 401:
         skew = _skew_seconds(response, now)
-        if skew is not None and abs(skew) * 1000 > MAX_SKEW_MS:
+        if skew is None:  # the service does not say what time it has
+            reason = "; check the access key, the secret key and this machine's clock"
+        elif abs(skew) * 1000 > MAX_SKEW_MS:
             reason = f": {_clock_is(skew)}, and five minutes are allowed; set the clock"
         else:
             reason = "; check the access key and the secret key"

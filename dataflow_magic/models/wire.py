@@ -233,9 +233,9 @@ class ExecutionDelta(NamedTuple):
     Attributes
     ----------
     mark
-        Equal for equal JSON of the run.
+        Equal for equal JSON of the run; 0 for a run that nobody asked for.
     execution
-        None where the mark is that of the last poll.
+        None where the mark is that of the last poll, and for a run that nobody asked for.
     """
 
     run_id: str

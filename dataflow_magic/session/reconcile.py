@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Iterable
+from collections.abc import Awaitable, Callable, Iterable
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 
@@ -22,15 +22,15 @@ from dataflow_magic.models.wire import KST, JobExecution
 from dataflow_magic.session.matching import Evidence, Match, Start, closes_at, judge, match, reaches_back_to
 from dataflow_magic.session.run import Run
 from dataflow_magic.session.service import Service
-from dataflow_magic.session.watch import Pace, next_delay
+from dataflow_magic.session.watch import Pace, held_words, next_delay
 
-__all__ = ["LOOK_PACE", "LOST", "Found", "Look", "adopt_named", "reconcile", "review"]
+__all__ = ["LOOK_PACE", "LOST", "PAGES_PER_LOOK", "Found", "Look", "adopt_named", "reconcile", "review"]
 
 LOOK_PACE = Pace(1.0, 30.0, 0.1)
 PAGES_PER_LOOK = 100
 """Of a job's runs: a hundred thousand, where the service returns pages as large as asked for."""
 MOST_REFUSALS = 20
-"""Looks in a row that the service refuses before this kernel stops looking."""
+"""Looks in a row that the service refuses before the outcome counts as unclear: some eight minutes."""
 LATE_LOOKS = 2
 """Whole lists, read after no run of the start can be created any more, before they decide: one list may miss a run that moves
 between two pages while they are read, or that the service lists late."""
@@ -38,8 +38,13 @@ PARTIAL_LOOKS = 20
 """Lists that are not provably whole, read as late, before the outcome counts as unclear: some five minutes."""
 REVIEWS = (60.0, 120.0, 240.0, 480.0, 900.0, 1800.0)
 """Seconds between the looks after a search ended without a run: an hour in all, for services that list runs late."""
+MOST_UNANSWERED = 48
+"""Such looks that the service may leave unanswered, half an hour apart where the user does not act on it: a day."""
 LOST = "the answer to its start was lost"
 ATTACH = "%dataflow_attach ID takes that run for it"
+
+
+Sleep = Callable[[float], Awaitable[None]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,7 +59,7 @@ async def reconcile(
     look: Look,
     *,
     now: Callable[[], float],
-    sleep: Callable[[float], Awaitable[None]],
+    sleep: Sleep,
     jitter: Callable[[], float] = random.random,
 ) -> Found | None:
     """Look for the run of a lost start until it is found; None where the run gave up, or learned its id otherwise.
@@ -65,9 +70,11 @@ async def reconcile(
         This machine's clock, in seconds since the epoch.
     """
     run = look.run
-    began, misses, retry_after = now(), 0, None
+    began, misses, words = now(), 0, ""
+    retry_after: float | None = None
     while not run.is_over:
-        await sleep(next_delay(LOOK_PACE, now() - began, misses, retry_after, jitter()))
+        delay = next_delay(LOOK_PACE, now() - began, misses, retry_after, jitter())
+        await (sleep(delay) if retry_after is None else look.hold(delay, words, sleep))
         if run.view.execution:
             return None
         retry_after = None
@@ -76,7 +83,10 @@ async def reconcile(
         except errors.DataflowError as error:
             misses += 1
             retry_after = getattr(error, "retry_after", None)
-            look.failed(error)
+            words = ""
+            if retry_after is not None and retry_after > LOOK_PACE.last:
+                words = held_words(error, retry_after, datetime.fromtimestamp(now(), KST))
+            look.failed(error, words)
         else:
             misses = look.refusals = 0
             if found is not None:
@@ -84,26 +94,27 @@ async def reconcile(
     return None
 
 
-async def review(
-    look: Look, *, sleep: Callable[[float], Awaitable[None]], at_once: bool = False
-) -> Found | None:
-    """Look on, ever more rarely, for the run of a start that was given up; None where it did not show within an hour."""
-    async for _ in _waits(sleep, (0.0, *REVIEWS) if at_once else REVIEWS):
-        if look.run.view.execution:
-            return None
-        try:
-            found = await look.again()
-        except errors.DataflowError:  # the verdict stays as it is
-            continue
-        if found is not None:
-            return found
+async def review(look: Look, *, sleep: Sleep, at_once: bool = False) -> Found | None:
+    """Look on, ever more rarely, for the run of a start that was given up; None where it did not show within an hour.
+
+    A look that the service does not answer is repeated as soon as it answers the user, or half an hour later.
+    """
+    unanswered = 0
+    for seconds in (0.0, *REVIEWS) if at_once else REVIEWS:
+        await sleep(seconds)
+        while unanswered < MOST_UNANSWERED:
+            if look.run.view.execution:
+                return None
+            try:
+                found = await look.again()
+            except errors.DataflowError:  # the verdict stays as it is
+                unanswered += 1
+                await look.hold(REVIEWS[-1], "", sleep)
+                continue
+            if found is not None:
+                return found
+            break
     return None
-
-
-async def _waits(sleep: Callable[[float], Awaitable[None]], seconds: Iterable[float]) -> AsyncIterator[float]:
-    for each in seconds:
-        await sleep(each)
-        yield each
 
 
 def adopt_named(ledger: Ledger, execution: JobExecution, view: RunView) -> RunView | None:
@@ -234,14 +245,18 @@ class Look:
         """
         return await self._take(await self._judge(listing, read_at))
 
-    def failed(self, error: errors.DataflowError) -> None:
-        """Report a look that failed; the run gives up after too many refusals that no other key can change."""
-        self.run.blind(f"{LOST}, and looking for it failed: {error}")
+    def failed(self, error: errors.DataflowError, held: str = "") -> None:
+        """Report a look that failed, and until when the next is held back; after too many refusals the outcome is unclear."""
+        self.run.blind(f"{LOST}, and looking for it failed: {held or error}")
         self._service.refresh()
-        self.refusals += isinstance(error, errors.RequestRejected) and not _may_change(error)
+        if isinstance(error, errors.RequestRejected) and not isinstance(error, errors.TooManyRequests):
+            self.refusals += 1
         if self.refusals >= MOST_REFUSALS:
-            # Not settled: the next kernel looks again.
-            self.run.give_up(errors.OutcomeUnknown(self.run.view.blind_reason))
+            self.run.give_up(errors.OutcomeUnknown(self.run.view.blind_reason), UNCLEAR)
+
+    async def hold(self, seconds: float, words: str, sleep: Sleep) -> None:
+        """Sleep before the next look, until the service answers the user at the latest."""
+        await self._service.hold(seconds, words, sleep)
 
     async def _restore(self, row: RunRecord | None) -> None:
         """Write the start anew where the ledger was deleted since.
@@ -395,8 +410,3 @@ def _ids(matched: Match) -> str:
 
 def _count(matched: Match) -> str:
     return "a run" if len(matched.others) == 1 else f"{len(matched.others)} runs"
-
-
-def _may_change(error: errors.RequestRejected) -> bool:
-    """Whether other keys, other rights or patience may change the answer."""
-    return isinstance(error, errors.NotSignedIn | errors.NotAllowed | errors.TooManyRequests)

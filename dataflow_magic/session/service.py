@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import os
 import threading
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable, Set
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -119,15 +118,19 @@ class Service:
         """Why and until when polls or the starts of a sweep are held back; empty where none are. Any thread may read."""
         return next(iter(tuple(self._holds.values())), "")
 
-    async def hold(self, seconds: float, words: str = "") -> None:
+    async def hold(
+        self, seconds: float, words: str = "", sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
+    ) -> None:
         """Sleep as long as the service asks, or until `wake`; ``words`` say why and until when."""
         key = object()
         if words:
             self._holds[key] = words
+        waits = [asyncio.ensure_future(sleep(seconds)), asyncio.ensure_future(self._woken.wait())]
         try:
-            with contextlib.suppress(TimeoutError):
-                await asyncio.wait_for(self._woken.wait(), seconds)
+            await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
         finally:
+            for wait in waits:
+                wait.cancel()
             self._holds.pop(key, None)
 
     def wake(self) -> None:
@@ -135,8 +138,14 @@ class Service:
         self._woken.set()
         self._woken = asyncio.Event()
 
-    def follow(self, job_id: str, run_id: str, listener: Listener) -> None:
-        """Watch a run until it is over. On the loop."""
+    def follow(
+        self,
+        job_id: str,
+        run_id: str,
+        listener: Listener,
+        on_list: Callable[[Set[str]], None] = lambda _: None,
+    ) -> None:
+        """Watch a run until it is over; ``on_list`` is called with the ids of each list that is read meanwhile. On the loop."""
         watch, task = self._watches.get(job_id, (None, None))
         if watch is None or task is None or watch.is_over or task.done():
             watch = Watch(
@@ -145,6 +154,7 @@ class Service:
                 self._pace,
                 clock=asyncio.get_running_loop().time,
                 on_silence=self.refresh,
+                on_list=on_list,
                 hold=self.hold,
             )
             watch.add(run_id, listener)

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import threading
 import time
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable, Coroutine, Set
 from concurrent.futures import Future
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from itertools import groupby
 from typing import Any, TypeVar
 
@@ -26,7 +28,7 @@ from dataflow_magic.models.secret import Secret
 from dataflow_magic.models.view import KST, UNCLEAR, Past, RunView
 from dataflow_magic.models.wire import Job, JobExecution
 from dataflow_magic.session.loop import LoopThread
-from dataflow_magic.session.reconcile import LOST, Found, Look, adopt_named, reconcile, review
+from dataflow_magic.session.reconcile import LOST, PAGES_PER_LOOK, Found, Look, adopt_named, reconcile, review
 from dataflow_magic.session.run import Run
 from dataflow_magic.session.service import CLOSED, Service, ServicePool
 
@@ -273,6 +275,7 @@ class Tracker:
             self._watch(run, view.execution, service)
         elif view.settled:
             run.give_up(errors.OutcomeUnknown(view.blind_reason), view.settled)
+            self._background(self._review(Look(run, service, self._ledger), service, at_once=True))
         else:
             run.lost(LOST)
             self._background(self._reconcile(run, service))
@@ -387,7 +390,25 @@ class Tracker:
         if words := clock_words(service.client.clock_offset):
             run.off_clock(words)
         if not execution.is_final:
-            service.follow(run.view.job_id, execution.job_execution_id, run)
+            job_id = run.view.job_id
+            service.follow(
+                job_id, execution.job_execution_id, run, partial(self._compare_list, service, job_id)
+            )
+
+    def _compare_list(self, service: Service, job_id: str, run_ids: Set[str]) -> None:
+        """Look for the starts of a job that were given up where a poll lists a run that no look has seen."""
+        seen = service.listed.get(job_id)
+        if seen is None or run_ids <= seen:  # no start of the job was looked for, or nothing is new
+            return
+        seen |= run_ids
+        if any(run.view.settled and run.view.job_id == job_id for run in self.known.values()):
+            self._background(self._read_once_more(service, job_id))
+
+    async def _read_once_more(self, service: Service, job_id: str) -> None:
+        with contextlib.suppress(errors.DataflowError):  # the verdicts stay as they are
+            read_at = service.client.clock.steady()
+            listing = await service.client.listing(job_id, most=PAGES_PER_LOOK)
+            await self.correct(job_id, service, listing, read_at)
 
     async def _lose(self, run: Run, reason: str, service: Service, kept: tuple[Attempt, ...]) -> None:
         run.lost(reason)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import random
-from collections.abc import AsyncIterator, Awaitable, Callable, Mapping
+from collections.abc import AsyncIterator, Awaitable, Callable, Mapping, Set
 from dataclasses import dataclass
 from datetime import datetime, timedelta
 from typing import Protocol
@@ -66,7 +66,7 @@ class RunReader(Protocol):
         """Return one run."""
 
     def deltas(self, job_id: str, marks: Mapping[str, int | None]) -> AsyncIterator[list[ExecutionDelta]]:
-        """Yield, page by page, the marked runs of the job; see `Client.deltas`."""
+        """Yield, page by page, the runs of the job; see `Client.deltas`."""
 
 
 PAUSED = "polling is paused until other keys are found, or these are tried again"
@@ -120,6 +120,8 @@ class Watch:
         Returns the client to poll with; called before each poll, since a local service may have moved.
     on_silence
         Called when the service gives no answer about a run.
+    on_list
+        Called with the ids of the runs that a poll read in the job's list, of whomever.
     sleep, clock, jitter, now
         Seconds asleep, seconds on a steady clock, a number from 0 to 1, and the time of day.
     hold
@@ -137,6 +139,7 @@ class Watch:
         jitter: Callable[[], float] = random.random,
         now: Callable[[], datetime] = lambda: datetime.now(KST),
         on_silence: Callable[[], None] = lambda: None,
+        on_list: Callable[[Set[str]], None] = lambda _: None,
         hold: Hold | None = None,
     ) -> None:
         self._reader = reader
@@ -147,6 +150,7 @@ class Watch:
         self._jitter = jitter
         self._now = now
         self._on_silence = on_silence
+        self._on_list = on_list
         self._hold = hold or (lambda seconds, _: sleep(seconds))
         self._live: dict[str, tuple[Listener, float]] = {}
         self._marks: dict[str, int] = {}
@@ -227,17 +231,20 @@ class Watch:
 
     async def _read_list(self, reader: RunReader, unseen: set[str]) -> None:
         pages = 0
+        listed = set[str]()
         marks = {run_id: self._marks.get(run_id) for run_id in unseen}
         async for page in reader.deltas(self._job_id, marks):
             pages += 1
             for number, delta in enumerate(page, 1):
                 if number % BATCH == 0:
                     await asyncio.sleep(0)
+                listed.add(delta.run_id)
                 if delta.run_id in unseen:
                     self._take(delta, unseen)
             if unseen <= self._missing:
                 break
         self._pages = pages
+        self._on_list(listed)
 
     async def _read_each(self, reader: RunReader, unseen: set[str]) -> None:
         for run_id in list(unseen):

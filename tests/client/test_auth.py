@@ -243,7 +243,7 @@ async def test_a_refusal_that_shows_no_wrong_clock_is_final(date):
     fake = server(refusal)
 
     ours = client(fake, now=lambda: NOW)
-    with pytest.raises(errors.NotSignedIn, match="check the access key and the secret key"):
+    with pytest.raises(errors.NotSignedIn, match="check the access key"):
         await ours.get_job("J")
 
     assert len(fake.requests) == 1

@@ -401,7 +401,7 @@ async def deltas(fake: Any, marks: dict[str, int | None]) -> list[tuple[str, int
     ]
 
 
-async def test_news_parse_only_changed_runs_of_those_asked_for():
+async def test_news_parse_only_changed_runs_of_those_asked_for_and_have_the_ids_of_others():
     def page(status: str) -> httpx.Response:
         items = [{"jobExecutionId": name, "status": status if name == "b" else "READY"} for name in "abc"]
         return httpx.Response(200, json={"list": items})
@@ -409,10 +409,13 @@ async def test_news_parse_only_changed_runs_of_those_asked_for():
     first = await deltas(server(page("READY")), {"a": None, "b": None})
     marks: dict[str, int | None] = {run_id: mark for run_id, mark, _ in first}
 
-    assert [(run_id, status) for run_id, _, status in first] == [("a", "READY"), ("b", "READY")]
+    assert [(run_id, status) for run_id, _, status in first] == [("a", "READY"), ("b", "READY"), ("c", None)]
+    assert first[2] == ("c", 0, None)
+    del marks["c"]
     assert [(run_id, status) for run_id, _, status in await deltas(server(page("RUNNING")), marks)] == [
         ("a", None),
         ("b", "RUNNING"),
+        ("c", None),
     ]
 
 
@@ -423,7 +426,7 @@ async def test_news_are_read_up_to_the_first_short_page():
     ]
     fake = server(*pages)
 
-    assert [run_id for run_id, _, _ in await deltas(fake, {"a": None, "c": None})] == ["a", "c"]
+    assert [run_id for run_id, _, _ in await deltas(fake, {"a": None, "c": None})] == ["a", "b", "c"]
     assert [request.url.params["page"] for request in fake.requests] == ["0", "1"]
 
 

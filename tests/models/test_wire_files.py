@@ -188,7 +188,7 @@ EXPECTED = {
     "error-gateway-headers-missing": (
         errors.NotSignedIn,
         "signature refused (401: Authentication Failed. Authentication information are missing); "
-        "check the access key and the secret key",
+        "check the access key, the secret key and this machine's clock",
     ),
     "error-gateway-no-subscription": (
         errors.NotAllowed,
@@ -209,7 +209,7 @@ EXPECTED = {
     "error-gateway-signature-refused": (
         errors.NotSignedIn,
         "signature refused (401: Authentication Failed. Invalid authentication information); "
-        "check the access key and the secret key",
+        "check the access key, the secret key and this machine's clock",
     ),
     "error-gateway-throttled": (errors.TooManyRequests, "too many requests (429: Throttle Limited)"),
     "error-gateway-too-large": (errors.RequestRejected, "refused (413: Request Entity Too Large)"),

@@ -35,14 +35,21 @@ class Shared(Scene):
     def target(self) -> Target:
         return self.session.target("http://127.0.0.1:7001")
 
-    def lose(self, parameters: dict[str, Any] | None = None, *, carried_out: bool, **options: Any) -> Run:
+    def lose(
+        self,
+        parameters: dict[str, Any] | None = None,
+        *,
+        carried_out: bool,
+        job: str = "daily_sales",
+        **options: Any,
+    ) -> Run:
         """Return a start without a response; nothing looks for it until ``may_look`` is set."""
         self.may_look.clear()
         if carried_out:
             self.service.lost_answers = 1
         else:
             self.service.lost_requests = 1
-        return self.session.start(make_request("daily_sales", parameters or {}, **options), self.target())
+        return self.session.start(make_request(job, parameters or {}, **options), self.target())
 
     def somebody(self, parameters: dict[str, Any], **more: Any) -> str:
         """Return the id of a run that somebody else starts."""
@@ -176,10 +183,10 @@ def looks_no_more(scene: Shared) -> None:
     assert sum(scene.looks) > OPENS + 3600, "an hour has passed"
 
 
-def hidden(scene: Shared) -> Run:
+def hidden(scene: Shared, job: str = "daily_sales") -> Run:
     """Return a start that was carried out and counts as not started, since the service lists its run much too late."""
     scene.service.list_lags_seconds = 6000.0
-    run = scene.settle(scene.lose({"a": 1}, carried_out=True))
+    run = scene.settle(scene.lose({"a": 1}, carried_out=True, job=job))
     assert run.status == "NOT_STARTED"
     looks_no_more(scene)
     scene.service.list_lags_seconds = 0.0
@@ -205,6 +212,16 @@ def test_a_table_of_the_service_s_runs_takes_the_word_back(shared):
 
     assert run.result(60).status == "COMPLETED"
     assert [row.status for row in shared.session.records()] == ["COMPLETED"]
+
+
+def test_a_list_that_is_polled_for_other_runs_takes_the_word_back(shared):
+    run = hidden(shared, "slow")
+
+    for number in range(2):
+        shared.session.start(make_request("slow", {"b": number}), shared.target())
+
+    eventually(lambda: run.run_id, "a poll listed it")
+    assert (run.status, run.view.found_by, len(shared.service.starts)) == ("RUNNING", "parameters", 3)
 
 
 def test_a_list_that_may_not_be_whole_takes_the_word_of_all_identical_starts_back(shared):

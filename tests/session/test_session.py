@@ -289,12 +289,14 @@ def test_a_start_that_never_arrived_is_not_started_once_its_signature_expired(sc
     scene.service.lost_requests = 1
     scene.may_look.clear()
     run = scene.start("daily_sales")
+    reasons: list[str] = []
+    scene.service.before_answer = lambda _: reasons.append(run.view.blind_reason)
     scene.may_look.set()
-    eventually(lambda: "; it is looked for until " in run.view.blind_reason, "a first look")
 
     with pytest.raises(OutcomeUnknown, match=r"no run of it is in the job's list as of [0-9:]{8} KST"):
         run.result(60)
     assert run.status == "NOT_STARTED"
+    assert "; it is looked for until " in reasons[1]
     # 5 minutes that its signature lasts, one to carry it out, and two looks began after that.
     assert 360 <= sum(scene.looks) < 360 + 3 * 1.2 * 30
     assert run in scene.session.runs
@@ -343,7 +345,7 @@ def test_reconciling_continues_once_there_are_valid_keys(scene):
     assert run.result(60).status == "COMPLETED"
 
 
-def test_reconciling_ends_after_permanent_refusals_and_the_next_kernel_reconciles_again(scene):
+def test_a_start_whose_looks_are_refused_ends_unclear_and_the_next_kernel_looks_again(scene):
     scene.service.lost_answers = 1
     scene.may_look.clear()
     run = scene.start("daily_sales")
@@ -352,11 +354,48 @@ def test_reconciling_ends_after_permanent_refusals_and_the_next_kernel_reconcile
 
     with pytest.raises(OutcomeUnknown, match="looking for it failed: not found"):
         run.result(60)
-    assert (run.status, len(scene.looks)) == ("SUBMITTING", 20)
+    assert run.status == "UNCLEAR"
+    eventually(lambda: [row.status for row in scene.session.records()] == ["UNCLEAR"], "it is in the ledger")
     scene.session.close()
     scene.service.list_answer = None
     scene.session = scene.new_session()
-    assert scene.session.find("@last").result(60).status == "COMPLETED"
+    again = scene.session.find("@last")
+    eventually(lambda: again.run_id, "it was found")
+    assert again.result(60).status == "COMPLETED"
+
+
+def test_a_start_whose_signatures_are_refused_without_a_time_ends_unclear_until_the_clock_is_right(scene):
+    scene.service.lost_answers = 1
+    scene.may_look.clear()
+    run = scene.start("daily_sales")
+    refused = {"error": {"errorCode": "200", "message": "Authentication Failed"}}
+    scene.service.list_answer = httpx.Response(401, json=refused)
+    scene.may_look.set()
+
+    with pytest.raises(OutcomeUnknown, match=r"the secret key and this machine's clock$"):
+        run.result(60)
+    assert (run.status, run.is_over) == ("UNCLEAR", True)
+    scene.service.list_answer = None
+    eventually(lambda: run.run_id, "it was found")
+    assert (run.result(60).status, len(scene.service.starts)) == ("COMPLETED", 1)
+
+
+def test_a_look_that_the_service_holds_back_comes_with_the_user_s_next_action(scene):
+    scene.service.lost_answers = 1
+    scene.may_look.clear()
+    run = scene.start("daily_sales")
+    scene.service.list_answer = httpx.Response(429, headers={"retry-after": "300"})
+    scene.may_look.set()
+    held = "the service asks for no request before "
+    eventually(lambda: held in run.view.blind_reason, "it is said until when")
+    scene.may_look.clear()
+    eventually(lambda: held in scene.session.held_words(scene.local()), "the next look is held back")
+    scene.service.list_answer = None
+
+    scene.session.jobs(scene.local())
+
+    eventually(lambda: run.run_id, "it was found")
+    assert (run.result(60).status, scene.session.held_words(scene.local())) == ("COMPLETED", "")
 
 
 def test_a_run_whose_start_awaits_its_answer_is_not_adopted_for_a_lost_one(scene):

@@ -61,11 +61,13 @@ class FakeService:
             if trouble:
                 raise trouble
             shown = [(name, self._next(name)) for name in names[start : start + self.page_size]]
-            reported = [(name, hash(snapshot.status), snapshot) for name, snapshot in shown if name in marks]
-            yield [
-                ExecutionDelta(name, mark, None if self.marks_same and mark == marks[name] else snapshot)
-                for name, mark, snapshot in reported
-            ]
+            yield [self._delta(name, snapshot, marks) for name, snapshot in shown]
+
+    def _delta(self, name: str, snapshot: JobExecution, marks: Mapping[str, int | None]) -> ExecutionDelta:
+        mark = hash(snapshot.status)
+        if name not in marks:
+            return ExecutionDelta(name, 0, None)
+        return ExecutionDelta(name, mark, None if self.marks_same and mark == marks[name] else snapshot)
 
 
 @dataclass
@@ -113,9 +115,11 @@ def watch(service: FakeService, time: FakeTime, **options: Any) -> Watch:
     )
 
 
-async def follow(service: FakeService, *run_ids: str) -> tuple[dict[str, list[str]], FakeTime]:
+async def follow(
+    service: FakeService, *run_ids: str, **options: Any
+) -> tuple[dict[str, list[str]], FakeTime]:
     time = FakeTime()
-    watching = watch(service, time)
+    watching = watch(service, time, **options)
     heard = {run_id: Heard() for run_id in run_ids or service.script}
     for run_id, listener in heard.items():
         watching.add(run_id, listener)
@@ -168,12 +172,14 @@ async def test_a_run_missing_in_the_list_is_polled_by_a_single_call():
     assert said == {"a": ["COMPLETED"], "b": ["COMPLETED"]}
 
 
-async def test_other_runs_of_the_page_are_not_reported():
+async def test_of_other_runs_of_a_list_the_ids_alone_are_reported():
     service = FakeService({"a": ["COMPLETED"], "b": ["COMPLETED"], "other": ["RUNNING"]})
 
-    said, _ = await follow(service, "a", "b")
+    listed: list[set[str]] = []
+    said, _ = await follow(service, "a", "b", on_list=lambda ids: listed.append(set(ids)))
 
     assert said == {"a": ["COMPLETED"], "b": ["COMPLETED"]}
+    assert listed == [{"a", "b", "other"}]
 
 
 async def test_nothing_is_polled_without_an_active_run():
