@@ -7,7 +7,7 @@ from typing import Any
 
 import ipywidgets
 
-__all__ = ["Comm", "Outputs", "live_widgets"]
+__all__ = ["Comm", "Outputs", "live_widgets", "seen_in_boxes"]
 
 
 class Outputs:
@@ -50,10 +50,24 @@ class Comm:
     def close(self) -> None: ...
 
     def send(self, data: dict[str, Any], **_: object) -> None:
-        self.sent.append(data["state"])
+        self.sent.append(data.get("state", {}))
 
 
 def live_widgets() -> list[ipywidgets.Widget]:
     """Return every widget in memory, also one that is closed."""
     gc.collect()
     return [each for each in gc.get_objects() if isinstance(each, ipywidgets.Widget)]
+
+
+def seen_in_boxes(made: list[ipywidgets.Widget]) -> list[ipywidgets.Widget]:
+    """Return the buttons and the question that a card shows, in order: what the style sheet does not hide."""
+
+    def is_seen(widget: ipywidgets.Widget) -> bool:
+        return "dfm-off" not in widget._dom_classes
+
+    classes = ("dfm-buttons", "dfm-ask")
+    boxes = [
+        each for each in made if isinstance(each, ipywidgets.HBox) and set(each._dom_classes) & set(classes)
+    ]
+    boxes.sort(key=lambda box: "dfm-ask" in box._dom_classes)
+    return [each for box in boxes if is_seen(box) for each in box.children if is_seen(each)]

@@ -148,19 +148,25 @@ def test_a_finished_card_is_as_wide_as_the_live_card_below_it(run_cells):
 def test_the_buttons_reach_python_by_mouse_and_by_keyboard(run_cells):
     notebook = run_cells(SHOW, "print(clicks)", "card.finish(at(190, COMPLETED))")
     card = notebook.output(1)
-    card.get_by_role("button", name="Cancel").dblclick()
-    expect(card.get_by_role("button", name="Cancel")).to_be_enabled()
+    card.get_by_role("button", name="Cancel", exact=True).dblclick()
+    card.get_by_role("button", name="Keep running").click()
+    expect(card.get_by_role("button", name="Keep running")).to_be_hidden()
+    expect(card.get_by_role("button", name="Cancel", exact=True)).to_be_focused()
     card.get_by_role("button", name="Run again").click()
     card.get_by_role("button", name="Logs").focus()
     notebook.page.keyboard.press("Enter")
     expect(card.get_by_role("button", name="Hide logs")).to_be_focused()
 
-    card.get_by_role("button", name="Cancel").focus()
-    notebook.page.keyboard.press("Enter")
-    expect(card.get_by_role("button", name="Keep running")).to_be_focused()
-    notebook.page.keyboard.press("Tab")
+    card.get_by_role("button", name="Cancel", exact=True).focus()
+    for _ in range(3):
+        notebook.page.keyboard.press("Enter")
+    expect(card.get_by_role("alert")).to_have_text("Cancel this run?")
+    expect(card.get_by_role("button", name="Cancel", exact=True)).to_be_focused()
+    for _ in range(3):
+        notebook.page.keyboard.press("Tab")
+    expect(card.get_by_role("button", name="Yes, cancel")).to_be_focused()
     notebook.page.keyboard.press("Space")
-    expect(card.get_by_role("button", name="Cancelling…")).to_be_disabled()
+    expect(card.get_by_role("button", name="Cancelling…")).to_be_focused()
     notebook.run_cell(2)
     assert notebook.output_text(2) == "['again', True, 'cancel']\n"
     notebook.run_cell(3)

@@ -93,12 +93,12 @@ def kinds_of(document: dict[str, object], cell: int = 1) -> list[set[str]]:
 def test_a_live_card_ends_as_html_in_the_saved_file(notebook, service):
     notebook.run_cell(1)
     expect_shown(notebook, "RUNNING", "slow", "day", "7")
-    expect(notebook.output(1).get_by_role("button", name="Cancel")).to_be_enabled()
+    expect(notebook.output(1).get_by_role("button", name="Cancel", exact=True)).to_be_enabled()
     service.finish.set()
     expect_shown(notebook, "COMPLETED")
     expect_html(notebook.output(1))
 
-    expect(notebook.output(1).get_by_role("button", name="Cancel")).to_have_count(0)
+    expect(notebook.output(1).get_by_role("button", name="Cancel", exact=True)).to_have_count(0)
     assert kinds_of(notebook.save()) == [{"text/html", "text/plain"}]
 
 
@@ -108,8 +108,8 @@ def test_the_cancel_button_works_after_a_reload_of_the_page(notebook, service):
     notebook.save()
     notebook.reload()
     expect_shown(notebook, "RUNNING", cell=2)
-    notebook.output(2).get_by_role("button", name="Cancel").click()
-    notebook.output(2).get_by_role("button", name="Yes, cancel it").click()
+    notebook.output(2).get_by_role("button", name="Cancel", exact=True).click()
+    notebook.output(2).get_by_role("button", name="Yes, cancel").click()
 
     expect_shown(notebook, "CANCELED", cell=2)
     (run,) = service.store.runs(service.job_id("slow"), page=0, limit=1)[0]

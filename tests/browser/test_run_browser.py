@@ -84,12 +84,12 @@ def card_of(notebook: OpenNotebook, cell: int = 1) -> Locator:
 
 
 def button_of(notebook: OpenNotebook, cell: int = 1) -> Locator:
-    return notebook.output(cell).get_by_role("button", name="Cancel")
+    return notebook.output(cell).get_by_role("button", name="Cancel", exact=True)
 
 
 def cancel(notebook: OpenNotebook, cell: int = 1) -> None:
     button_of(notebook, cell).click()
-    notebook.output(cell).get_by_role("button", name="Yes, cancel it").click()
+    notebook.output(cell).get_by_role("button", name="Yes, cancel").click()
 
 
 def expect_state(notebook: OpenNotebook, state: str, *, cell: int = 1) -> None:

@@ -150,15 +150,22 @@ def test_the_rows_scroll_under_their_columns_and_an_id_is_selected_whole(run_cel
 def test_canceling_asks_for_confirmation_and_retrying_does_not(run_cells):
     notebook = run_cells(SHOW, "card.update(at(70, 'FAILED', *['RUNNING'] * 19))", "print(clicks)")
     output = notebook.output(1)
-    output.get_by_role("button", name="Cancel all").click()
-    expect(output.get_by_role("button", name="Cancel 20 runs?")).to_be_visible()
+    cancel = output.get_by_role("button", name="Cancel all")
+    cancel.dblclick()
+    expect(output.get_by_role("alert")).to_have_text("Cancel 20 runs?")
+    place = cancel.bounding_box()
+    answers = [each.bounding_box() for each in output.locator(".dfm-ask button").all()]
+    assert place is not None
+    assert len(answers) == 2
+    assert all(answer is not None and answer["y"] >= place["y"] + place["height"] for answer in answers)
     output.get_by_role("button", name="Keep running").click()
-    expect(output.get_by_role("button", name="Cancel all")).to_be_visible()
+    expect(output.get_by_role("alert")).to_be_hidden()
+    expect(cancel).to_be_focused()
     notebook.run_cell(2)
     output.get_by_role("button", name="Retry failed (1)").click()
-    output.get_by_role("button", name="Cancel all").click()
-    output.get_by_role("button", name="Cancel 19 runs?").click()
-    expect(output.get_by_role("button", name="Cancelling…")).to_be_disabled()
+    cancel.click(click_count=4)
+    output.get_by_role("button", name="Yes, cancel").click()
+    expect(output.get_by_role("button", name="Cancelling…")).to_be_focused()
     notebook.run_cell(3)
 
     assert notebook.output_text(3) == "['retry', 'cancel']\n"

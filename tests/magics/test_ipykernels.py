@@ -91,7 +91,7 @@ def test_the_cancel_button_ends_the_run(installed):
         # JupyterLab sends what widgets say to a shell of their own, where there is one.
         subshell = None if installed.version == LAST_6 else kernel.new_subshell()
         kernel.click("Cancel", subshell=subshell)
-        kernel.click("Yes, cancel it", subshell=subshell)
+        kernel.click("Yes, cancel", subshell=subshell)
         kernel.until_shown("CANCELED  slow  run ")
         return kernel.run("run.status")
 

@@ -680,7 +680,7 @@ def test_the_button_cancels_the_run_and_returns_at_once(scene):
     with open_notebook(scene.folder, stdin=True):
         run = running(scene)
         run.show()
-        click("Cancel", "Yes, cancel it")
+        click("Cancel", "Yes, cancel")
         eventually(lambda: run.status == "CANCELED", "canceled")
 
         assert sum(sent.path.endswith("/cancel") for sent in scene.service.sent) == 1
@@ -691,7 +691,7 @@ def test_after_a_failed_cancel_the_card_offers_the_button_again_and_says_why(sce
         run = running(scene)
         run.show()
         scene.service.is_down = True
-        click("Cancel", "Yes, cancel it")
+        click("Cancel", "Yes, cancel")
         eventually(lambda: run.view.remark, "the remark is there")
 
         eventually(lambda: not button("Cancel").disabled, "the button is back")

@@ -20,8 +20,6 @@ from dataflow_magic.card.widgets import Widgets
 
 __all__ = ["RunWidgets"]
 
-CANCEL = "cancel"
-CONFIRM = "confirm"
 AGAIN = "again"
 LOGS = "logs"
 
@@ -30,18 +28,15 @@ class RunWidgets(Widgets[CardState]):
     """The widgets of one run's card."""
 
     def __init__(self, _state: CardState, actions: Actions, on_click: Callable[[str], None]) -> None:
-        super().__init__(to_html, on_click)
-        self._actions = actions
+        super().__init__(to_html, actions, on_click)
         self._title = self._text("dfm-fills")
         self._clock = self._text("dfm-time")
         self._progress, self._line, self._log = (self._text() for _ in range(3))
-        self._cancel = self._button(CANCEL, "dfm-button")
-        self._confirm = self._button(CONFIRM, "dfm-button", button_style="danger")
         self._again, self._logs = (self._button(name, "dfm-button") for name in (AGAIN, LOGS))
+        self._buttons.children = [self._cancel, self._again, self._logs]
         self._head.children = [self._title, self._clock, self._buttons]
-        self.box.children = [self._head, self._progress, self._line, self._last, self._log]
-        self._is_asking = self._is_confirmed = self._shows_log = False
-        self._was_canceling = False
+        self.box.children = [self._head, self._ask, self._progress, self._line, self._last, self._log]
+        self._shows_log = self._was_canceling = False
         self._painted: object = None
 
     def paint(self, state: CardState, *, whole: bool) -> None:  # noqa: ARG002 - all its parts are small
@@ -64,43 +59,23 @@ class RunWidgets(Widgets[CardState]):
         self._paint_buttons(state)
 
     def click(self, button: str) -> Callable[[], object] | None:
-        """Record a click and return the work it starts.
-
-        The first click on Cancel asks for confirmation, and the button then keeps the run: a double click cancels nothing.
-        """
-        if button == CANCEL and not self._is_confirmed:
-            self._is_asking = not self._is_asking
-        elif button == CONFIRM and self._is_asking and not self._is_confirmed:
-            self._is_asking, self._is_confirmed = False, True
-            return self._actions.cancel
-        elif button == AGAIN:
+        """Record a click and return the work it starts."""
+        if button == AGAIN:
             return self._actions.again
-        elif button == LOGS:
+        if button == LOGS:
             self._shows_log = not self._shows_log
             return partial(self._actions.logs, self._shows_log)
-        return None
-
-    def offer(self) -> None:
-        """Enable Cancel again."""
-        self._is_asking = self._is_confirmed = False
+        return self._cancel_clicked(button)
 
     def _paint_buttons(self, state: CardState) -> None:
         words = state.words
-        is_sent = self._is_confirmed or bool(state.cancel)
-        is_asking = self._is_asking and state.can_cancel
-        cancel = words.keep if is_asking else words.cancelling if is_sent else words.cancel
-        self._set(self._cancel, "description", cancel)
-        self._set(self._cancel, "disabled", is_sent or not state.can_cancel)
-        self._set(self._confirm, "description", words.confirm_found if state.found else words.confirm)
+        question = words.confirm_found if state.found else words.confirm_one
+        self._paint_cancel(
+            words, words.cancel, question, can_cancel=state.can_cancel, is_sent=bool(state.cancel)
+        )
         self._set(self._again, "description", words.run_again)
         self._set(self._again, "disabled", not state.run_id)
         self._set(self._logs, "description", words.hide_logs if self._shows_log else words.logs)
         self._set(self._logs, "disabled", not state.run_id)
-        if state.is_final or state.kernel_waits:
-            # While the kernel waits no click can be handled.
-            buttons = []
-        elif is_asking:
-            buttons = [self._cancel, self._confirm]
-        else:
-            buttons = [self._cancel, self._again, self._logs]
-        self._set(self._buttons, "children", tuple(buttons))
+        # While the kernel waits no click can be handled.
+        self._show(self._buttons, not (state.is_final or state.kernel_waits))

@@ -26,8 +26,6 @@ __all__ = ["SweepWidgets"]
 ROW_HEIGHT: Final = 20
 MOST_HEIGHT: Final = 320
 
-CANCEL: Final = "cancel"
-KEEP: Final = "keep"
 RETRY: Final = "retry"
 
 
@@ -35,26 +33,22 @@ class SweepWidgets(Widgets[SweepState]):
     """The widgets of one sweep's card."""
 
     def __init__(self, state: SweepState, actions: Actions, on_click: Callable[[str], None]) -> None:
-        super().__init__(sweep_html, on_click)
-        self._actions = actions
+        super().__init__(sweep_html, actions, on_click)
         self._title, self._clock = self._text("dfm-fills"), self._text("dfm-time")
         self._columns, self._rest = self._text("dfm-columns"), self._text()
-        self._retry, self._cancel, self._keep = (
-            self._button(name, "dfm-button") for name in (RETRY, CANCEL, KEEP)
-        )
+        self._retry = self._button(RETRY, "dfm-button")
         # The height of a line per run from the beginning, so that little below it moves.
         height = min(MOST_HEIGHT, ROW_HEIGHT * (state.total + 1) + 1)
         self._rows = VBox(layout=Layout(min_height=f"{height}px", overflow="auto")).add_class("dfm-rows")
         self._others += [self._rows, self._rows.layout]
+        self._buttons.children = [self._retry, self._cancel]
         self._head.children = [self._title, self._clock, self._buttons]
-        self.box.children = [self._head, self._last, self._rows, self._rest]
+        self.box.children = [self._head, self._ask, self._last, self._rows, self._rest]
         self.box.add_class("dfm-sweep")
         self._parts: dict[tuple[Group, int], tuple[tuple[SweepRow, ...], HTML]] = {}
         self._spare: list[HTML] = []
         self._words = state.words
-        self._is_asking = False
-        self._busy: set[str] = set()
-        """Buttons whose work is under way."""
+        self._is_retrying = self._can_retry = self._has_retry = False
         self._set(self._columns, "value", columns_html(state))
 
     def paint(self, state: SweepState, *, whole: bool) -> None:
@@ -70,44 +64,34 @@ class SweepWidgets(Widgets[SweepState]):
             self._set(self._rest, "value", sweep_rest_html(state))
 
     def click(self, button: str) -> Callable[[], object] | None:
-        """Record a click and return the work it starts; canceling all asks for confirmation once."""
-        if button in self._busy:
+        """Record a click and return the work it starts."""
+        if button != RETRY:
+            return self._cancel_clicked(button)
+        if self._is_retrying or not self._can_retry:
             return None
-        is_confirmed, self._is_asking = self._is_asking, button == CANCEL and not self._is_asking
-        if button == RETRY:
-            self._busy.add(button)
-            return self._actions.again
-        if button == CANCEL and is_confirmed:
-            self._busy.add(button)
-            return self._actions.cancel
-        return None
+        self._is_retrying = True
+        return self._actions.again
 
     def offer(self) -> None:
         """Enable the buttons again."""
-        self._busy.clear()
+        super().offer()
+        self._is_retrying = False
 
     def _paint_buttons(self, state: SweepState) -> None:
         words = state.words
-        self._is_asking = self._is_asking and state.can_cancel > 0
-        is_canceling = CANCEL in self._busy or (state.canceling > 0 and not state.can_cancel)
-        if is_canceling:
-            cancel = words.cancelling
-        elif self._is_asking:
-            question = words.confirm_all_found if state.found else words.confirm_all
-            cancel = question.format(runs=words.runs(state.can_cancel), found=state.found)
-        else:
-            cancel = words.cancel_all
-        self._set(self._cancel, "description", cancel)
-        self._set(self._cancel, "button_style", "danger" if self._is_asking else "")
-        self._set(self._cancel, "disabled", is_canceling or not state.can_cancel)
-        self._set(self._keep, "description", words.keep)
+        question = words.confirm_all_found if state.found else words.confirm_all
+        self._paint_cancel(
+            words,
+            words.cancel_all,
+            question.format(runs=words.runs(state.can_cancel), found=state.found),
+            can_cancel=state.can_cancel > 0,
+            is_sent=state.canceling > 0 and not state.can_cancel,
+        )
+        self._can_retry = state.can_retry > 0
+        self._has_retry = self._has_retry or self._can_retry
         self._set(self._retry, "description", words.retry.format(count=state.can_retry))
-        self._set(self._retry, "disabled", RETRY in self._busy)
-        buttons = []
-        if not (state.is_final or state.kernel_waits):
-            retry, keep = [self._retry] * (state.can_retry > 0), [self._keep] * self._is_asking
-            buttons = [*retry, self._cancel, *keep]
-        self._set(self._buttons, "children", tuple(buttons))
+        self._show(self._retry, self._has_retry)
+        self._show(self._buttons, not (state.is_final or state.kernel_waits))
 
     def _paint_rows(self, state: SweepState) -> None:
         wanted = parts(state)
