@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -50,6 +51,9 @@ VALUE_LENGTH: Final = 72
 
 FULL_LENGTH: Final = 4_000
 """Characters of a value in its tooltip, and of one line of a log."""
+
+
+_LINE_END: Final = re.compile(r"\r\n|[\r\n]")
 
 
 class Kind(StrEnum):
@@ -147,10 +151,10 @@ def ended(began: datetime, end: datetime) -> str:
 
 
 def spell(value: Parameter) -> str:
-    """Return a value as JSON writes it: a JSON block is sent with its own types."""
+    """Return a value as JSON writes it, which sends a block with its own types; an empty text as ``""``, a line's end as ``⏎``."""
     if isinstance(value, bool):
         return "true" if value else "false"
-    return str(value)
+    return _LINE_END.sub("⏎", str(value)) or '""'
 
 
 def row(name: str, raw: str) -> Row:

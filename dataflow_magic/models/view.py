@@ -6,7 +6,7 @@ The card, the table of runs and `Run` agree because each shows a `RunView`.
 from __future__ import annotations
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from datetime import datetime
 from typing import Literal
 
@@ -55,6 +55,9 @@ class Progress:
         Failed attempts at tasks; Spark retries such a task.
     doing
         Spark's name of the running stages: ``count at daily.py:14``; empty where none runs.
+    share
+        The part of the tasks that are done, between 0 and 1; it never falls, although totals grow. None where no earlier
+        progress was considered.
     """
 
     stages_done: int
@@ -63,6 +66,17 @@ class Progress:
     tasks_total: int
     attempts_failed: int = 0
     doing: str = ""
+    share: float | None = field(default=None, compare=False)
+
+    @property
+    def is_plan_known(self) -> bool:
+        """Whether more is planned than done: a job that has ended says nothing of those that follow it."""
+        return self.tasks_done < self.tasks_total
+
+    def after(self, before: Progress | None) -> Progress:
+        """Return this progress with a share that is not below that of the progress before it."""
+        share = self.tasks_done / self.tasks_total if self.is_plan_known else 0.0
+        return replace(self, share=max(share, (before.share if before else None) or 0.0))
 
 
 @dataclass(frozen=True, slots=True)

@@ -495,10 +495,12 @@ class Run:
 
     async def _last_progress(self) -> Progress | None:
         # Only where a card shows it; what the card read last may be a second old.
-        if self._view.progress is not None:
+        before = self._view.progress
+        if before is not None:
             with contextlib.suppress(errors.DataflowError):
-                return await self.read_progress() or self._view.progress
-        return self._view.progress
+                last = await self.read_progress()
+                return last.after(before) if last else before
+        return before
 
     async def _diagnose(self, execution: JobExecution) -> Failure | None:
         detail = execution.status_detail or ""

@@ -178,8 +178,8 @@ def test_progress_is_a_bar_for_screen_readers(run_cells):
     notebook = run_cells("card.show(at(14, HALF_WAY))")
     bar = card_of(notebook).get_by_role("progressbar", name="Spark tasks done")
 
-    expect(bar).to_have_attribute("aria-valuenow", "50")
-    expect(bar).to_have_attribute("aria-valuemax", "200")
+    expect(bar).to_have_attribute("aria-valuenow", "25")
+    expect(bar).to_have_attribute("aria-valuemax", "100")
     assert size_of(bar.locator("span"))[0] == pytest.approx(size_of(bar)[0] / 4, abs=1)
 
 

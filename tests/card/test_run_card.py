@@ -207,7 +207,34 @@ class TestState:
         bar = at(4, replace(RUNNING, progress=progress)).bar
 
         assert bar is not None
-        assert (bar.done, bar.total, bar.text) == (50, 200, shown)
+        assert (bar.share, bar.text) == (0.25, shown)
+
+    def test_the_bar_never_falls_and_is_never_full_before_the_plan_is_known(self):
+        seen, progress = [], None
+        for done, total in ((1, 1), (7, 9), (9, 9), (12, 40), (39, 40)):
+            progress = Progress(1, 2, done, total).after(progress)
+            bar = at(4, replace(RUNNING, progress=progress)).bar
+            assert bar is not None
+            seen.append((round(bar.share, 3), bar.text))
+
+        assert seen == [
+            (0.0, "1 tasks done"),
+            (0.778, "7 of 9 tasks · 1 of 2 stages"),
+            (0.778, "9 tasks done"),
+            (0.778, "12 of 40 tasks · 1 of 2 stages"),
+            (0.975, "39 of 40 tasks · 1 of 2 stages"),
+        ]
+
+    def test_the_bar_of_a_failed_run_stays_where_it_was(self):
+        last = Progress(1, 2, 12, 40).after(Progress(1, 2, 7, 9).after(None))
+        bar = at(190, replace(FAILED, progress=last)).bar
+
+        assert bar is not None
+        assert round(bar.share, 3) == 0.778
+
+    @pytest.mark.parametrize(("value", "shown"), [("", '""'), ("a\nb\r\nc", "a⏎b⏎c"), (" ", " ")])
+    def test_an_empty_value_and_the_ends_of_lines_are_seen(self, value, shown):
+        assert at(4, asking(RUNNING, parameters={"$note": value})).parameters == (Row("note", shown),)
 
     def test_the_error_of_a_click_is_shown(self):
         view = replace(RUNNING, remark="the cancel was not accepted:\n no answer")
@@ -337,7 +364,7 @@ class TestState:
         ("raw", "shown"),
         [
             ("서울 ☃ 👩‍🚀", "서울 ☃ 👩‍🚀"),
-            ("two\nlines", "two␊lines"),
+            ("two\nlines", "two⏎lines"),
             ("nul\0 bell\a del\x7f", "nul␀ bell␇ del␡"),
             ("\x1b[31mred", "␛[31mred"),
             ("half \ud83d of a pair", "half � of a pair"),
@@ -477,7 +504,7 @@ class TestMarkup:
 
         markup = to_html(at(4, HALF_WAY))
         (bar,) = re.findall(r"<span [^>]*progressbar[^>]*>", markup)
-        assert 'aria-valuemin="0" aria-valuenow="50" aria-valuemax="200"' in bar
+        assert 'aria-valuemin="0" aria-valuenow="25" aria-valuemax="100"' in bar
         assert 'aria-valuetext="50 of 200 tasks · 1 of 3 stages"' in bar
         assert 'style="width:25%"' in markup
         assert 'title="count at daily.py:14">50 of 200 tasks · 1 of 3 stages</span>' in markup

@@ -83,16 +83,16 @@ def _bar(state: CardState) -> Iterator[str]:
     bar = state.bar
     if bar is None:
         return
-    share = f"{100 * bar.done / bar.total:.4g}%"
+    share = f"{100 * bar.share:.4g}"
     yield element(
         "span",
-        element("span", class_=f"dfm-done dfm-{state.kind}", style=f"width:{share}"),
+        element("span", class_=f"dfm-done dfm-{state.kind}", style=f"width:{share}%"),
         class_="dfm-bar",
         role="progressbar",
         aria_label=state.words.progress,
         aria_valuemin="0",
-        aria_valuenow=str(bar.done),
-        aria_valuemax=str(bar.total),
+        aria_valuenow=share,
+        aria_valuemax="100",
         aria_valuetext=bar.text,
     )
     yield element("span", bar.text, class_="dfm-count", title=bar.doing or state.words.progress)

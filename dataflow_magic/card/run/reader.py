@@ -93,7 +93,7 @@ class Reader:
         except errors.DataflowError:  # the watch reports a silent service
             return True
         if progress is not None:
-            self._run.set_card_fields(progress=progress)
+            self._run.set_card_fields(progress=progress.after(self._run.view.progress))
         return progress is not None
 
     async def _read_log(self) -> None:

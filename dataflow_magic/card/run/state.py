@@ -31,16 +31,15 @@ class Bar:
 
     Parameters
     ----------
-    done, total
-        Spark's tasks, ``done`` at most ``total``.
+    share
+        The part of Spark's tasks that is done, between 0 and 1; it never falls while the run lives.
     text
         Tasks and stages in words.
     doing
         The running stage, as Spark names it.
     """
 
-    done: int
-    total: int
+    share: float
     text: str
     doing: str = ""
 
@@ -249,14 +248,21 @@ def _bar(view: RunView, words: Words) -> Bar | None:
     progress = view.progress
     if progress is None or not progress.tasks_total:
         return None
-    done = min(progress.tasks_done, progress.tasks_total)
-    parts = [
-        words.tasks.format(done=done, total=progress.tasks_total),
-        words.stages.format(done=progress.stages_done, total=progress.stages_total),
-    ]
+    done, total = min(progress.tasks_done, progress.tasks_total), progress.tasks_total
+    is_completed = view.status == RunState.COMPLETED
+    if progress.is_plan_known or is_completed:
+        parts = [
+            words.tasks.format(done=done, total=total),
+            words.stages.format(done=progress.stages_done, total=progress.stages_total),
+        ]
+    else:
+        # Each job that Spark begins adds tasks: a bar that is full now would be emptier with the next one.
+        parts = [words.tasks_done.format(done=done)]
+    own = progress.after(None).share if progress.share is None else progress.share
+    share = done / total if is_completed else own or 0.0
     if progress.attempts_failed:
         parts.append(words.attempts_failed.format(failed=progress.attempts_failed))
-    return Bar(done, progress.tasks_total, " · ".join(parts), fmt.line(progress.doing))
+    return Bar(share, " · ".join(parts), fmt.line(progress.doing))
 
 
 def _past(view: RunView, now: datetime, words: Words) -> str:

@@ -192,13 +192,19 @@ def _count(count: Count) -> str:
 
 
 def _bar(state: SweepState) -> str:
-    bad = state.over - state.completed
-    words = state.words.share.format(over=_over(state), completed=state.completed, rest=bad)
+    words = state.words.share.format(
+        over=_over(state), completed=state.completed, rest=state.over - state.completed
+    )
+    bad = state.over - state.completed - state.canceled
     return element(
         "div",
         *(
             element("i", class_=f"dfm-{kind}", style=f"width:{100 * number / state.total:.4g}%")
-            for kind, number in ((Kind.GOOD, state.completed), (Kind.BAD, bad))
+            for kind, number in (
+                (Kind.GOOD, state.completed),
+                (Kind.BAD, bad),
+                (Kind.CANCELED, state.canceled),
+            )
             if number
         ),
         class_="dfm-share",

@@ -116,8 +116,8 @@ class SweepState:
         Its meaning in the card's language, where the word is of another one.
     counts
         Runs per state, in the order of the table.
-    completed, over, total
-        Numbers of runs; those that are over and not completed have failed or were canceled.
+    completed, canceled, over, total
+        Numbers of runs; those that are over and neither completed nor canceled have failed.
     rows
         At most 200.
     more
@@ -157,6 +157,7 @@ class SweepState:
     more: tuple[Count, ...]
     notes: tuple[str, ...]
     gloss: str = ""
+    canceled: int = 0
     can_cancel: int = 0
     can_retry: int = 0
     found: int = 0
@@ -245,6 +246,7 @@ def sweep_state(
         counts=tuple(_counts(lines, unsent, words)),
         completed=len(table.groups[Group.COMPLETED]),
         over=len(sweep.runs) - len(table.live),
+        canceled=len(table.groups[Group.CANCELED]),
         total=sweep.total,
         names=tuple(fmt.short(name.removeprefix("$")) for name in sweep.swept[:MOST_NAMES]),
         rows=tuple(lines[:MOST_ROWS]),
