@@ -184,7 +184,7 @@ def test_the_quickstart_shows_why_a_run_failed(quickstart):
     assert card.startswith("FAILED  daily_delays  run ")
     assert f"  {reason}\n" in card
     assert re.search(r"\nRunFailed: run \w{12} of daily_delays ended FAILED: ", card)
-    assert quickstart.outputs("wrong.error") == f'"{reason}"'
+    assert quickstart.outputs("wrong.reason") == f'"{reason}"'
 
 
 @pytest.mark.spark

@@ -95,7 +95,7 @@ def test_the_value_reaches_the_service_and_no_output_file_or_log(scene, caplog, 
             "dict(run.parameters)",
             "run.view.execution.parameters",
             "run.view.execution.to_wire()",
-            "print(run.error, run.logs())",
+            "print(run.reason, run.logs())",
             "run.result()",
             "%tb",
             "%dataflow_status @last",
@@ -379,5 +379,5 @@ def test_the_reason_of_a_failed_run_is_masked(scene):
         run.result()
 
     assert "no such table: {'$token': '••••••'" in str(caught.value)
-    assert run.error is not None
-    assert_nothing_of_it(f"{caught.value} {run.error} {run.logs()} {run.view}")
+    assert run.reason is not None
+    assert_nothing_of_it(f"{caught.value} {run.reason} {run.logs()} {run.view}")

@@ -35,7 +35,8 @@ COLUMNS: dict[str, str] = {
     "total": LENGTH,
     "workers": "Int64",
     "timeout_minutes": "Int64",
-    "error": "string",
+    "reason": "string",
+    "error_class": "string",
     "timed_by": "string",
     "target": "string",
     "job_id": "string",
@@ -88,7 +89,8 @@ def records_frame(records: Sequence[RunRecord]) -> pd.DataFrame:
         waited, ran, total               timedelta64[us]            created to running, running to ended, created to
                                                                     ended; missing where unknown and while active
         workers, timeout_minutes         Int64                      as sent
-        error                            string                     one line; missing unless the run failed
+        reason, error_class              string                     one sentence, and Spark's condition or the type of
+                                                                    the exception; missing unless the run failed
         timed_by                         string                     who measured ``ran``, or ``waited``: ``service``,
                                                                     ``minutes`` (by the service), ``here``
         target                           string                     ``local``, ``cloud``, a profile or an address
@@ -106,6 +108,7 @@ def records_frame(records: Sequence[RunRecord]) -> pd.DataFrame:
     # By column, not by row: a ledger may have a hundred thousand rows.
     fields = dict(zip(RunRecord._fields, zip(*records, strict=True), strict=True)) if records else {}
     if records:
+        fields["reason"] = fields["error"]
         fields["log_path"] = tuple(
             map(log_path_of, *(fields[name] for name in ("log_path", "key", "marker")))
         )

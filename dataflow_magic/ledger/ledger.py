@@ -120,6 +120,10 @@ MIGRATIONS = (
     ) WHERE NOT is_live AND execution <> '';
     UPDATE runs SET ran = total - waited WHERE total >= waited;
     """,
+    """
+    ALTER TABLE runs ADD COLUMN error_class TEXT;
+    ALTER TABLE runs ADD COLUMN own_line TEXT NOT NULL DEFAULT '';
+    """,
 )
 """Each brings a file from one version to the next; ``PRAGMA user_version`` is the version of a file."""
 
@@ -138,7 +142,8 @@ FIELDS = ", ".join(RunRecord._fields)
 TABLE_FIELDS = FIELDS.replace("execution", "''")
 """Without the snapshots, which are most of the bytes and in no table."""
 CHANGING = (
-    "run_id", "job", "status", "running", "ended", "waited", "ran", "total", "timed_by", "error", "phase", "is_live", "story", "endpoint", "execution"
+    "run_id", "job", "status", "running", "ended", "waited", "ran", "total", "timed_by", "error", "error_class", "own_line",
+    "phase", "is_live", "story", "endpoint", "execution"
 )  # fmt: skip
 ATTEMPT_FIELDS = tuple(field.name for field in fields(Attempt))
 KEEP = (

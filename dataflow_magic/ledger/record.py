@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import json
+from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
 from typing import Any, NamedTuple, cast
 
-from dataflow_magic.models.failure import Failure
+from dataflow_magic.models.failure import Failure, Place
 from dataflow_magic.models.marker import Marker
 from dataflow_magic.models.request import JobRef, RunRequest
 from dataflow_magic.models.secret import Parameter, Secret
@@ -63,6 +64,9 @@ class RunRecord(NamedTuple):
     keeps_attempts
         1 where the ledger has each attempt of the start, so that a start without one was certainly not sent; 0 for runs
         of older versions, and for those written anew after the ledger was deleted.
+    error, error_class, own_line
+        Why the run did not complete, its class, and a JSON list of the user's own file, line, function and text; None and
+        empty where unknown.
     """
 
     key: str
@@ -99,6 +103,8 @@ class RunRecord(NamedTuple):
     marker: str | None = None
     found_by: str = ""
     keeps_attempts: int = 0
+    error_class: str | None = None
+    own_line: str = ""
 
 
 def record_of(view: RunView, kernel: str = "") -> RunRecord:
@@ -138,6 +144,8 @@ def record_of(view: RunView, kernel: str = "") -> RunRecord:
         execution=_json(view.execution.to_wire()) if view.execution else "",
         marker=view.request.marker,
         found_by=view.found_by,
+        error_class=(view.failure and view.failure.error_class) or None,
+        own_line=_own_line(view.failure),
     )
     # JSON may contain half of a surrogate pair; neither SQLite nor Arrow can store one.
     return RunRecord._make(
@@ -162,7 +170,7 @@ def view_of(record: RunRecord) -> RunView:
         is_lost=record.phase == "lost",
         found_by=cast(FoundBy, record.found_by),
         settled=record.status if record.phase == "settled" else "",
-        failure=Failure(record.error) if record.error else None,
+        failure=_failure(record),
     )
 
 
@@ -195,6 +203,18 @@ def _condition(values: tuple[str | int | None, ...], more: str) -> JobCondition:
     named = zip(CONDITION_COLUMNS.values(), values, strict=True)
     fields = {name: value for name, value in named if value is not None}
     return JobCondition.model_validate(fields | (json.loads(more) if more else {}))
+
+
+def _own_line(failure: Failure | None) -> str:
+    place = failure.place if failure else None
+    return json.dumps(astuple(place)) if place else ""
+
+
+def _failure(record: RunRecord) -> Failure | None:
+    if not record.error:
+        return None
+    place = Place(*json.loads(record.own_line)) if record.own_line else None
+    return Failure(record.error, error_class=record.error_class or "", place=place)
 
 
 def _phase(view: RunView) -> str:

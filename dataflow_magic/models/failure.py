@@ -57,6 +57,14 @@ class Failure:
     place: Place | None = None
     expression: str = ""
 
+    def __str__(self) -> str:
+        return self.reason
+
+    @property
+    def cause(self) -> str:
+        """What failures of the same cause share: the class, or where it is unknown the reason."""
+        return self.error_class or self.reason
+
     def with_texts(self, change: Callable[[str], str]) -> Failure:
         """Return the failure with a function applied to each of its texts, such as one that masks secrets."""
         place = self.place

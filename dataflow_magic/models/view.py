@@ -187,6 +187,12 @@ class RunView:
         return masked_text(text, self.request.parameters)
 
     @property
+    def cause(self) -> str:
+        """What failed runs of the same cause share: the class of the error, or the reason; ``unknown`` without one."""
+        detail = self.execution.status_detail if self.execution else ""
+        return (self.failure.cause if self.failure else detail) or "unknown"
+
+    @property
     def sent(self) -> RunRequest:
         """The request as sent: with the run's marker, where the request asks for one."""
         return marked(self.request, self.key)

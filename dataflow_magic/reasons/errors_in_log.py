@@ -29,7 +29,7 @@ _LINKS: Final = frozenset(
         "During handling of the above exception, another exception occurred:",
     }
 )
-_QUOTES_ANOTHER: Final = ("Python worker", "exception was thrown", "Traceback", "python function", "Python")
+_QUOTES_ANOTHER: Final = ("Python worker", "exception was thrown", "Python exception", "python function")
 """Words of messages that quote the traceback of another process."""
 _MOST_MESSAGE_LINES: Final = 60
 _LONGEST_LINE: Final = 4_000
@@ -140,19 +140,23 @@ class _Reader:
 
     def _begin(self, number: int, prefix: str) -> None:
         """Begin a traceback; the prefix may be an error of Java that quotes it."""
+        is_quoted = self._quotes_another()
         if java := _java_error(prefix.strip().removesuffix(":")):
             self._begin_java(number, prefix, java)
-        is_quoted = self._open is not None and (
-            self._open.is_java
-            or self._open.name.endswith("ExceptionGroup")
-            or any(word in " ".join(self._open.message) for word in _QUOTES_ANOTHER)
-        )
+            is_quoted = True
         if is_quoted and not self._is_linked:
             self._wrap()
         elif not self._is_linked:
             self._finish()
         self._is_linked = False
         self.begin_frames()
+
+    def _quotes_another(self) -> bool:
+        error = self._open
+        if error is None or error.is_java:
+            return False
+        said = " ".join(error.message)
+        return error.name.endswith("ExceptionGroup") or any(word in said for word in _QUOTES_ANOTHER)
 
     def _begin_java(self, number: int, line: str, found: re.Match[str]) -> None:
         is_cause = line.startswith(("Caused by: ", ": ")) or (

@@ -49,7 +49,7 @@ LOG_SECONDS = 10.0
 TAIL_BYTES = 1 << 14
 TAIL_LINES = 20
 REASON_LENGTH = 300
-"""Characters of a reason in an error's one line; the card and `Run.error` have the whole reason."""
+"""Characters of a reason in an error's one line; the card and `Run.reason` have the whole reason."""
 
 CHANGED = threading.Condition()
 """Wakes threads that wait, after a change of any run. Shared by all runs: one condition per run would cost too much memory."""
@@ -167,9 +167,14 @@ class Run:
         return span and span.length
 
     @property
-    def error(self) -> str | None:
-        """Why the run did not complete, in one line; None where no reason is known."""
+    def reason(self) -> str | None:
+        """Why the run did not complete, in one sentence; None where no reason is known."""
         return self._view.failure.reason if self._view.failure else None
+
+    @property
+    def error(self) -> Failure | None:
+        """Why the run did not complete: sentence, class, the user's own line, end of the log; None where unknown."""
+        return self._view.failure
 
     @property
     def is_over(self) -> bool:
@@ -559,7 +564,7 @@ class Run:
     def failed(self, next_step: str) -> errors.RunFailed:
         """Return the error of a run that is over and did not complete, in one line; ``next_step`` follows where it FAILED."""
         view = self._view
-        reason = " ".join((self.error or "").split())
+        reason = " ".join((self.reason or "").split())
         said = f": {reason[:REASON_LENGTH]}{'…' if len(reason) > REASON_LENGTH else ''}" if reason else ""
         more = f"; {next_step}" if view.status != RunState.CANCELED else ""
         return errors.RunFailed(

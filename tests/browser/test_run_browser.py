@@ -181,7 +181,7 @@ def test_a_card_changes_from_ready_to_completed_while_another_cell_runs(run_cell
 
 
 def test_the_cancel_button_ends_a_run_and_its_processes(run_cells, spark_lab, folder):
-    notebook = run_cells(FOR_LONG, "run.status, run.error")
+    notebook = run_cells(FOR_LONG, "run.status, run.reason")
     notebook.run_cell(1)
     expect_state(notebook, "RUNNING")
     run_id = run_id_of(notebook)

@@ -88,6 +88,21 @@ DONE = sweep_view(run(0, "COMPLETED"), run(1, "COMPLETED"), is_over=True)
 BROKEN = sweep_view(run(0, "COMPLETED"), run(1, "FAILED"), is_over=True)
 
 
+def test_several_failed_runs_are_counted_by_cause():
+    failures = [Failure("no path s3a://a", error_class="PATH_NOT_FOUND")] * 6 + [Failure("division by zero")]
+    views = [replace(run(n, "FAILED"), failure=failure) for n, failure in enumerate(failures)]
+    state = at(99, sweep_view(*views, is_over=True))
+
+    assert state.notes == ("7 failed: 6 PATH_NOT_FOUND, 1 division by zero",)
+    assert "7 failed: 6 PATH_NOT_FOUND, 1 division by zero" in sweep_html(state)
+
+
+def test_only_the_most_frequent_causes_are_named():
+    views = [replace(run(n, "FAILED"), failure=Failure("x", error_class="ABCDEF"[n // 2])) for n in range(11)]
+
+    assert at(99, sweep_view(*views, is_over=True)).notes == ("11 failed: 2 A, 2 B, 2 C, 2 D, and 2 more",)
+
+
 class TestState:
     def test_runs_that_need_attention_come_first(self):
         assert [(row.state, row.values) for row in at(9, MIXED).rows] == [
@@ -369,7 +384,7 @@ class TestText:
         lines = sweep_text(at(99, sweep_view(*views, is_over=True))).splitlines()
 
         assert len(lines) == 30
-        assert lines[-1] == "  and 473 more; list all with %dataflow_runs --job daily_delays"
+        assert lines[-1] == "  and 474 more; list all with %dataflow_runs --job daily_delays"
 
 
 class TestLanguages:

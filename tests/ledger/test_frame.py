@@ -29,7 +29,8 @@ DTYPES = {
     "total": "timedelta64[us]",
     "workers": "Int64",
     "timeout_minutes": "Int64",
-    "error": "string",
+    "reason": "string",
+    "error_class": "string",
     "timed_by": "string",
     "target": "string",
     "job_id": "string",
@@ -90,7 +91,7 @@ def test_a_row_has_the_request_and_the_known_state():
         "FAILED",
     )
     assert (row["workers"], row["nrn"], row["trigger_id"]) == (4, "nrn:1", "t1")
-    assert row["error"] == "no such table"
+    assert row["reason"] == "no such table"
     assert [name for name, value in row.items() if pd.isna(value)] == [
         "running",
         "ended",
@@ -98,6 +99,7 @@ def test_a_row_has_the_request_and_the_known_state():
         "ran",
         "total",
         "timeout_minutes",
+        "error_class",
         "timed_by",
         "worker_type",
         "script_path",

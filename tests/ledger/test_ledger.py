@@ -251,7 +251,7 @@ def test_a_ledger_of_a_newer_version_is_left_alone(path):
         db.execute("PRAGMA user_version = 99")
     db.close()
 
-    with pytest.raises(ConfigError, match="its version is 99; this package knows 5"):
+    with pytest.raises(ConfigError, match="its version is 99; this package knows 6"):
         Ledger(path).records()
 
 

@@ -41,7 +41,7 @@ def test_readers_of_logs_find_those_of_marked_runs(folder, tmp_path, monkeypatch
         assert (own / "console.log").read_text() == run.logs()
         assert [path.name[:12] for path in (own / "events").iterdir()] == ["eventlog_v2_"]
     assert "JFK" in done.logs()
-    assert "SFO" in str(failed.error), "the reason is that of its own log"
+    assert "SFO" in str(failed.reason), "the reason is that of its own log"
     # The sample refuses arguments that it does not know, as the page on markers says.
     assert f"unrecognized arguments: --dataflow_run=dataflow-run-{unknown.key}" in unknown.logs()
 

@@ -973,7 +973,7 @@ def test_dataflow_runs_returns_a_table_of_the_runs_of_this_kernel(terminal):
     assert table["job"].tolist() == ["daily_sales", "broken"]
     assert table["status"].tolist() == ["COMPLETED", "FAILED"]
     assert table["param.day"].tolist() == ["1", "2"]
-    assert table["error"].tolist()[1] == "ValueError: no such table: test.sales"
+    assert table["reason"].tolist()[1] == "ValueError: no such table: test.sales"
 
 
 def test_dataflow_jobs_returns_a_table_of_the_jobs_of_a_target(terminal):

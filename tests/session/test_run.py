@@ -24,6 +24,7 @@ from dataflow_magic.errors import (
     Unreachable,
     WaitTimeout,
 )
+from dataflow_magic.models.failure import Failure, Place
 from dataflow_magic.models.view import KST, Progress, RunView
 from dataflow_magic.session.run import Run
 from tests.helpers import FAILED_LOG, Scene, eventually, execution, open_notebook
@@ -52,7 +53,7 @@ def test_result_is_the_last_snapshot_frozen(scene):
     with pytest.raises(ValidationError):
         last.status = "FAILED"
     assert run.result() is last
-    assert run.error is None
+    assert run.reason is None
 
 
 def test_a_failed_run_raises_one_line_with_its_reason_and_where_to_read_on(scene):
@@ -65,9 +66,13 @@ def test_a_failed_run_raises_one_line_with_its_reason_and_where_to_read_on(scene
         f"run {run.run_id} of broken ended FAILED: ValueError: no such table: test.sales; run.logs() has its log"
     )
     assert caught.value.run is run
-    assert run.error == "ValueError: no such table: test.sales"
-    assert run.view.failure is not None
-    assert run.view.failure.log_tail == tuple(FAILED_LOG.splitlines())
+    assert run.reason == "ValueError: no such table: test.sales"
+    assert run.error == Failure(
+        "ValueError: no such table: test.sales",
+        tuple(FAILED_LOG.splitlines()),
+        "ValueError",
+        Place("broken.py", 3, "", 'raise ValueError("no such table: test.sales")'),
+    )
 
 
 def test_a_run_that_failed_without_a_log_has_the_services_reason(scene):
@@ -85,7 +90,7 @@ def test_a_canceled_run_raises_too_and_names_no_log(scene):
         run.result()
 
     assert str(caught.value) == f"run {run.run_id} of slow ended CANCELED: canceled on request"
-    assert run.error == "canceled on request"
+    assert run.reason == "canceled on request"
 
 
 def test_a_wait_that_times_out_leaves_the_run_active(scene):
@@ -428,7 +433,7 @@ async def test_a_run_canceled_without_a_detail_has_no_reason():
     run.seen(execution("CANCELED"))
     await ended(run)
 
-    assert run.error is None
+    assert run.reason is None
     with pytest.raises(RunFailed, match=r"^run run000000001 of daily ended CANCELED$"):
         run.result()
 
@@ -445,7 +450,7 @@ async def test_a_log_that_cannot_be_read_does_not_delay_the_end_of_a_run(trouble
     await ended(run)
 
     assert run.status == "FAILED"
-    assert run.error == "exit code 1"
+    assert run.reason == "exit code 1"
 
 
 @pytest.mark.anyio
@@ -473,7 +478,7 @@ async def test_the_error_of_a_run_is_one_line_of_bounded_length(reason, reported
     await ended(run)
 
     assert str(run.failed("next")) == f"run run000000001 of daily ended FAILED: {reported}; next"
-    assert run.error == reason
+    assert run.reason == reason
 
 
 @pytest.mark.anyio
@@ -496,7 +501,7 @@ async def test_a_run_is_not_over_before_its_reason_is_known():
     read.set()
     await ended(run)
 
-    assert (run.status, run.error, run.view.blind_since) == ("FAILED", "KeyError: 'x'", None)
+    assert (run.status, run.reason, run.view.blind_since) == ("FAILED", "KeyError: 'x'", None)
 
 
 # Showing: painted by the waiting thread, or from the background

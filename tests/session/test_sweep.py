@@ -338,6 +338,13 @@ def test_a_refused_cancel_raises_with_the_number_of_runs_and_can_be_retried(scen
     assert sweep.counts == {"CANCELED": 3}
 
 
+def test_failed_runs_are_grouped_by_cause(scene):
+    sweep = sweep_of(scene, "broken", 1, 2)
+    sweep.wait(60)
+
+    assert sweep.reasons() == {"ValueError": sweep.runs}
+
+
 def test_failed_runs_are_retried_as_a_new_sweep(scene):
     sweep = sweep_of(scene, "broken", 1, 2, 3)
     sweep.wait(60)

@@ -20,6 +20,8 @@ __all__ = ["Count", "Group", "Rows", "SweepRow", "SweepState", "SweepView", "swe
 MOST_ROWS: Final = 200
 MOST_NAMES: Final = 8
 NOTE_LENGTH: Final = 160
+MOST_CAUSES: Final = 4
+CAUSE_LENGTH: Final = 60
 
 
 class Group(IntEnum):
@@ -123,7 +125,7 @@ class SweepState:
     more
         The runs of each state that have no row.
     notes
-        Since when the service gives no answer, that this machine's clock is off, why the rest is not sent, or not yet.
+        How many runs failed for which causes, since when the service gives no answer, that this machine's clock is off, why the rest is not sent, or not yet.
     can_cancel, can_retry
         How many runs a cancel, or a retry, would apply to.
     found
@@ -400,6 +402,13 @@ def _overall(sweep: SweepView, rows: list[SweepRow], live: list[RunView]) -> tup
 
 
 def _notes(sweep: SweepView, live: list[RunView], words: Words) -> Iterator[str]:
+    causes = Counter(view.cause for _, view in sweep.runs if view.status == RunState.FAILED)
+    if causes.total() > 1:  # of one, its row has the reason
+        named = [
+            f"{n} {fmt.cut(fmt.line(cause), CAUSE_LENGTH)}" for cause, n in causes.most_common(MOST_CAUSES)
+        ]
+        more = [words.more.format(count=len(causes) - MOST_CAUSES)] if len(causes) > MOST_CAUSES else []
+        yield words.failed_by.format(count=causes.total(), causes=", ".join([*named, *more]))
     unsent = sweep.total - len(sweep.runs)
     if sweep.stopped:
         reason = words.sentence(fmt.line(sweep.stopped))

@@ -118,6 +118,20 @@ class Sweep:
         """Why the rest was not sent; None where nothing stopped it."""
         return self._sending.stopped or None
 
+    def reasons(self) -> dict[str, tuple[Run, ...]]:
+        """Return the failed runs by cause, the most frequent first.
+
+        Returns
+        -------
+        dict
+            From Spark's error class, the type of the exception, or the reason where neither is known, to runs in the order
+            of the block; empty where no run failed.
+        """
+        runs: dict[str, list[Run]] = {}
+        for _, run in self._failed():
+            runs.setdefault(run.view.cause, []).append(run)
+        return {cause: tuple(runs[cause]) for cause in sorted(runs, key=lambda cause: -len(runs[cause]))}
+
     @property
     def is_sending(self) -> bool:
         """Whether runs are still being started."""
@@ -335,7 +349,7 @@ class Sweep:
         parts = [
             f"{sum(bad.values())} of {self._total} runs of {fmt.short(self.job)} did not complete ({counts})"
         ]
-        if reason := " ".join(((first.error if first else self.error) or "").split())[:REASON_LENGTH]:
+        if reason := " ".join(((first.reason if first else self.error) or "").split())[:REASON_LENGTH]:
             parts.append(f"run {first.run_id or first.key}: {reason}" if first else f"not sent: {reason}")
         if failed:
             parts.append(f".retry_failed() starts the {len(failed)} failed again")
