@@ -71,6 +71,16 @@ ValueError: no such table: test.sales
 """
 
 
+UNQUOTED_LOG = """\
+Traceback (most recent call last):
+  File "/run/script/divides.py", line 3, in <module>
+pyspark.errors.exceptions.captured.ArithmeticException: [DIVIDE_BY_ZERO] Division by zero. SQLSTATE: 22012
+== DataFrame ==
+"__truediv__" was called from
+/run/script/divides.py:2
+"""
+
+
 def eventually(claim: Callable[[], object], what: str) -> None:
     """Return once the claim holds, or fail with ``what`` after a minute."""
     deadline = time.monotonic() + PATIENCE
@@ -96,7 +106,7 @@ class Sent:
 class ScriptedService(httpx.AsyncBaseTransport):
     """The real app, store and engine. The name of a run's job decides what the run does; tests switch faults on.
 
-    ``daily_sales`` completes, ``broken`` fails with a log, ``mute`` fails without one, ``slow`` runs until
+    ``daily_sales`` completes, ``broken`` fails with a log, ``divides`` with one that does not quote its line, ``mute`` fails without one, ``slow`` runs until
     `finish` is set or it is canceled. Two jobs have the name ``twins``.
     """
 
@@ -225,6 +235,9 @@ class ScriptedService(httpx.AsyncBaseTransport):
             case "broken":
                 self.write_log(spec.run_id, FAILED_LOG.encode())
                 return Outcome("FAILED", "ValueError: no such table: test.sales")
+            case "divides":
+                self.write_log(spec.run_id, UNQUOTED_LOG.encode())
+                return Outcome("FAILED", "division by zero [DIVIDE_BY_ZERO]")
             case "mute":
                 return Outcome("FAILED", "no Java was found")
             case "slow" | "slow_count":

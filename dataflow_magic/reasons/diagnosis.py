@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Sequence
+from dataclasses import replace
 from typing import Final
 
 from dataflow_magic.models.failure import Failure, Place
@@ -11,7 +12,7 @@ from dataflow_magic.models.text import log_lines
 from dataflow_magic.reasons.errors_in_log import Frame, LoggedError, chains_in, error_of
 from dataflow_magic.reasons.sentences import Explained, explain, is_wrapper
 
-__all__ = ["MOST_LOG", "TAIL_LINES", "diagnose", "reason_of_error"]
+__all__ = ["MOST_LOG", "TAIL_LINES", "diagnose", "reason_of_error", "with_source"]
 
 TAIL_LINES: Final = 20
 MOST_LOG: Final = 256 << 10
@@ -31,7 +32,7 @@ _LOOKS_LIKE_AN_ERROR: Final = re.compile(
     r"(?<!\w)(?:error|fatal|critical|failed|exception)(?!\w)", re.IGNORECASE
 )
 _LIBRARY: Final = re.compile(
-    r"site-packages|dist-packages|/lib(?:64)?/python\d|pyspark\.zip|(?:^|/)py(?:spark|4j)/|^<|/programs/job\.py$"
+    r"site-packages|dist-packages|/lib(?:64)?/python\d|pyspark\.zip|(?:^|/)py(?:spark|4j)/|\.p(?:xi|yx)$|^<|/programs/job\.py$"
 )
 
 
@@ -63,6 +64,17 @@ def diagnose(log: str, detail: str, status: str) -> Failure:
             return failure
     # The service knows better than the log, whose errors the script may have caught.
     return _as_the_service_says(detail, tail)
+
+
+def with_source(failure: Failure, script: str) -> Failure:
+    """Return the failure with the text of the own line, taken from its file's text, where the log does not quote it."""
+    place = failure.place
+    if place is None or place.source:
+        return failure
+    lines = script.splitlines()
+    if place.line > len(lines):
+        return failure
+    return replace(failure, place=replace(place, source=lines[place.line - 1].strip()))
 
 
 def reason_of_error(words: str, log: str) -> str:
@@ -110,26 +122,30 @@ def _failure(chains: Sequence[tuple[LoggedError, ...]], tail: tuple[str, ...]) -
     sentence = explained.sentence
     if _adds(final, explained) and not chain[-1].is_java:
         sentence = f"{sentence}, which led to {final.sentence}"
-    elif _repeats(final, explained) and len(final.sentence) > len(sentence):
+    elif explained.error_class.startswith("MALFORMED_RECORD") and means[0] is not explained:
+        sentence = f"{sentence}: {means[0].sentence}"
+    elif (
+        _repeats(final, explained)
+        and not is_wrapper(final.error_class)
+        and len(final.sentence) > len(sentence)
+    ):
         sentence = final.sentence
     site = next((each.called_from for each in means if each.called_from), None)
     return Failure(
         sentence,
         tail,
-        error_class=explained.error_class,
+        error_class="" if is_wrapper(explained.error_class) else explained.error_class,
         place=_place(chain[cause:], chain, site),
         expression=explained.expression or final.expression,
     )
 
 
 def _cause(means: Sequence[Explained]) -> int:
-    """Return the number of the error that says most: the deepest of Spark's conditions, else the root."""
-    conditions = [
-        n for n, each in enumerate(means) if each.error_class.isupper() and not is_wrapper(each.error_class)
-    ]
-    if conditions and not (means[0].error_class.endswith("Error") and not means[0].error_class.isupper()):
-        return conditions[0]
-    return 0
+    """Return the number of the error that says most: of a chain of Java the deepest that is known, else the root."""
+    if means[0].error_class.endswith("Error") and not means[0].is_known:
+        return 0
+    known = (n for n, each in enumerate(means) if each.is_known)
+    return next(known, 0)
 
 
 def _adds(final: Explained, cause: Explained) -> bool:

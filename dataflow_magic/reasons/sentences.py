@@ -80,6 +80,16 @@ SENTENCES: Final = tuple(
             r"PYTHON_WORKER_CRASHED\b|Python worker exited unexpectedly",
             "a Python worker of Spark crashed",
         ),
+        (
+            r"PARQUET_COLUMN_DATA_TYPE_MISMATCH\b.*?reading file (?P<file>\S+?)\.? .*?column <?\[(?P<column>[^\]]+)\]>?\. "
+            r"Expected Spark type (?P<new>.+?), actual Parquet type (?P<old>\w+)",
+            "the column {column} of {file} is {old}, and the script reads it as {new}",
+        ),
+        (r"MALFORMED_RECORD_IN_PARSING\b", "a record does not fit the schema"),
+        (
+            r"Mkdirs failed to create (?P<path>\S+?)(?:/_temporary\S*)?(?: |$)",
+            "no folder can be made at {path}",
+        ),
         (r"OutOfMemoryError: (?P<kind>.+)", "Spark's JVM ran out of memory ({kind})"),
         (r"OutOfMemoryError\b", "Spark's JVM ran out of memory"),
         (
@@ -122,6 +132,8 @@ class Explained:
         Spark's condition, or the short name of its type.
     expression
         The failing part of a query, as Spark quotes it; empty where it does not.
+    is_known
+        Whether it has a sentence of its own here, or a condition of Spark that does not only pass an error on.
     called_from
         File and line of the call that made the failing expression; None where Spark does not record it.
     """
@@ -129,6 +141,7 @@ class Explained:
     sentence: str
     error_class: str
     expression: str = ""
+    is_known: bool = False
     called_from: tuple[str, int] | None = None
 
 
@@ -155,10 +168,12 @@ def explain(name: str, message: str) -> Explained:
     head = (
         " ".join(re.split(r"\s*SQLSTATE: |\n== ", text, maxsplit=1)[0].split()) if condition else _line(text)
     )
+    sentence = _known(f"{condition or short}: {head}")
     return Explained(
-        sentence=_cut(_sentence(condition, short, head), LONGEST),
+        sentence=_cut(sentence or _as_spark_says(condition, short, head), LONGEST),
         error_class=condition or short,
         expression=_underlined(sql[1]) if sql else "",
+        is_known=bool(sentence) or (bool(condition) and not is_wrapper(condition)),
         called_from=(site[2], int(site[3])) if site else None,
     )
 
@@ -173,14 +188,18 @@ def short_name(name: str) -> str:
     return name.rpartition(".")[2].rpartition("$")[2] or name
 
 
-def _sentence(condition: str, name: str, head: str) -> str:
-    known = f"{condition or name}: {head}"
+def _known(text: str) -> str:
+    """Return the sentence of a known error, ``type or condition: message``; empty for any other."""
     for pattern, sentence in SENTENCES:
-        if found := pattern.search(known):
+        if found := pattern.search(text):
             return sentence.format_map({key: _plain(value) for key, value in found.groupdict().items()})
+    return ""
+
+
+def _as_spark_says(condition: str, name: str, head: str) -> str:
     said = _HINTS.sub("", head).strip() or head.strip()
-    if condition:
-        return said or condition
+    if condition or name == "SparkException":
+        return said or condition or name
     return f"{name}: {said}" if said else name
 
 

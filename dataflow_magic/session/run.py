@@ -31,7 +31,7 @@ from dataflow_magic.models.secret import Parameter, is_any_unknown, masked
 from dataflow_magic.models.text import log_lines
 from dataflow_magic.models.view import KST, FoundBy, Past, Progress, RunView
 from dataflow_magic.models.wire import JobCondition, JobExecution, RunState
-from dataflow_magic.reasons.diagnosis import diagnose
+from dataflow_magic.reasons.diagnosis import diagnose, with_source
 from dataflow_magic.session.detached import Detached, detachable, way_back
 from dataflow_magic.session.loop import check_process
 from dataflow_magic.session.service import Service
@@ -518,7 +518,22 @@ class Run:
         except Exception:  # a log that cannot be read must not delay the end of the run
             logger.debug("no log of %r", self, exc_info=True)
             log = ""
-        return diagnose(log, detail, execution.status)
+        return await self._with_source(diagnose(log, detail, execution.status), execution)
+
+    async def _with_source(self, failure: Failure, execution: JobExecution) -> Failure:
+        """Read the text of the own line from the script, where Spark recorded only its number."""
+        script = (execution.job_condition or self._view.condition).script_path
+        if failure.place is None or failure.place.source or not script:
+            return failure
+        folder = script.rpartition("/")[0] if script.endswith(".py") else script.removesuffix("/")
+        try:
+            async with asyncio.timeout(LOG_SECONDS):
+                objects = await self._service.objects()
+                text = await objects.read(f"{folder}/{failure.place.file}")
+        except Exception:  # the number alone helps too
+            logger.debug("no script of %r", self, exc_info=True)
+            return failure
+        return with_source(failure, (text or b"").decode("utf-8", "replace"))
 
     async def _read_log(self, execution: JobExecution | None, most: int = LOG_BYTES) -> str:
         path = _log_path(execution)

@@ -27,7 +27,8 @@ from dataflow_magic.ledger.record import RunRecord, record_of
 from dataflow_magic.models.request import JobRef, RunRequest, ScriptRequest, SweepRequest
 from dataflow_magic.models.secret import Parameter, Secret
 from dataflow_magic.models.view import KST, RunView
-from dataflow_magic.models.wire import Job, JobCondition, JobExecution
+from dataflow_magic.models.wire import Job, JobCondition, JobExecution, RunState
+from dataflow_magic.reasons.diagnosis import diagnose
 from dataflow_magic.session.jobs import find_job, find_run_on
 from dataflow_magic.session.loop import LoopThread
 from dataflow_magic.session.naming import MOST_OFFERED, Handle, find_named, names_to_offer
@@ -554,6 +555,9 @@ def _view_of_listed(
         job_name=execution.job_name or job.name or job.job_id,
         submitted_at=execution.created_date or datetime.now(KST),
         execution=execution,
+        failure=diagnose("", execution.status_detail, execution.status)
+        if execution.status == RunState.FAILED and execution.status_detail
+        else None,
     )
 
 

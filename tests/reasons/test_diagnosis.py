@@ -1,11 +1,12 @@
 import time
+from dataclasses import replace
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflow_magic.models.failure import Failure, Place
-from dataflow_magic.reasons.diagnosis import diagnose, reason_of_error
+from dataflow_magic.reasons.diagnosis import diagnose, reason_of_error, with_source
 
 PLAIN = """\
 reading test.sales
@@ -225,6 +226,21 @@ def test_the_service_and_the_reader_of_its_log_agree():
 
 def test_what_a_script_gives_to_exit_stays_as_it_is():
     assert reason_of_error("no rows for\n2026-11-09", PLAIN) == "no rows for 2026-11-09"
+
+
+@pytest.mark.parametrize(
+    ("place", "script", "source"),
+    [
+        (Place("a.py", 2), "x = 1\n    y = 1 / 0\n", "y = 1 / 0"),
+        (Place("a.py", 9), "x = 1\n", ""),
+        (Place("a.py", 1, "", "as the log says"), "x = 1\n", "as the log says"),
+    ],
+    ids=["read from the script", "a shorter script", "quoted by the log"],
+)
+def test_the_text_of_the_own_line_is_the_logs_or_the_scripts(place, script, source):
+    expected = Failure("x", place=replace(place, source=source))
+
+    assert with_source(Failure("x", place=place), script) == expected
 
 
 def test_a_failure_keeps_the_last_twenty_lines():

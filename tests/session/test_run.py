@@ -27,7 +27,7 @@ from dataflow_magic.errors import (
 from dataflow_magic.models.failure import Failure, Place
 from dataflow_magic.models.view import KST, Progress, RunView
 from dataflow_magic.session.run import Run
-from tests.helpers import FAILED_LOG, Scene, eventually, execution, open_notebook
+from tests.helpers import CONDITION, FAILED_LOG, Scene, eventually, execution, open_notebook
 from tests.views import run_view
 
 T = TypeVar("T")
@@ -73,6 +73,30 @@ def test_a_failed_run_raises_one_line_with_its_reason_and_where_to_read_on(scene
         "ValueError",
         Place("broken.py", 3, "", 'raise ValueError("no such table: test.sales")'),
     )
+
+
+def add_job(scene: Scene, name: str) -> None:
+    scene.service.store.add_job(name, "SCRIPT", max_concurrent_runs=None, condition=CONDITION, extra={})
+
+
+def test_a_line_that_the_log_does_not_quote_is_read_from_the_script(scene):
+    add_job(scene, "divides")
+    script = scene.service.folder / "objects" / "bucket" / "scripts" / "divides.py"
+    script.parent.mkdir(parents=True, exist_ok=True)
+    script.write_text("x = 1\n  price = amount / units\nprice.show()\n")
+    run = scene.start("divides")
+    run.wait(60)
+
+    assert run.error.place == Place("divides.py", 2, "", "price = amount / units")
+    assert (run.reason, run.error.error_class) == ("division by zero", "DIVIDE_BY_ZERO")
+
+
+def test_a_line_of_a_script_that_is_gone_is_named_by_its_number(scene):
+    add_job(scene, "divides")
+    run = scene.start("divides")
+    run.wait(60)
+
+    assert run.error.place == Place("divides.py", 2)
 
 
 def test_a_run_that_failed_without_a_log_has_the_services_reason(scene):

@@ -208,7 +208,9 @@ def _ended(state: CardState, view: RunView) -> CardState:
         is_final=True,
         ended=fmt.ended(view.submitted_at, end) if end else "",
         reason=state.words.sentence(reason),
-        advice=state.words.sentence(advice(reason)) if view.status == RunState.FAILED else "",
+        advice=state.words.sentence(advice(f"{view.cause} {reason}"))
+        if view.status == RunState.FAILED
+        else "",
         again=f"%dataflow_run --again {name}" if name else "",
     )
 

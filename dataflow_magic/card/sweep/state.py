@@ -405,7 +405,8 @@ def _notes(sweep: SweepView, live: list[RunView], words: Words) -> Iterator[str]
     causes = Counter(view.cause for _, view in sweep.runs if view.status == RunState.FAILED)
     if causes.total() > 1:  # of one, its row has the reason
         named = [
-            f"{n} {fmt.cut(fmt.line(cause), CAUSE_LENGTH)}" for cause, n in causes.most_common(MOST_CAUSES)
+            f"{n} {fmt.cut(words.sentence(fmt.line(cause)), CAUSE_LENGTH)}"
+            for cause, n in causes.most_common(MOST_CAUSES)
         ]
         more = [words.more.format(count=len(causes) - MOST_CAUSES)] if len(causes) > MOST_CAUSES else []
         yield words.failed_by.format(count=causes.total(), causes=", ".join([*named, *more]))

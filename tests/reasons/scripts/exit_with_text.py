@@ -1,0 +1,3 @@
+import sys
+
+sys.exit("no rows for 2026-11-09: run the load first")

@@ -1,0 +1,6 @@
+def main():
+    rows = [1]
+      print(rows)
+
+
+main()

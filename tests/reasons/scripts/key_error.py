@@ -1,0 +1,4 @@
+import json
+
+config = json.loads('{"bucket": "data"}')
+print(config["prefix"])

@@ -1,0 +1,3 @@
+import polars_of_nobody
+
+print(polars_of_nobody)

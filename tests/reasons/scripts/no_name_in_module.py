@@ -1,0 +1,3 @@
+from pyspark.sql.functions import dayofyears
+
+print(dayofyears)

@@ -1,0 +1,3 @@
+import errno
+
+raise PermissionError(errno.EACCES, "Permission denied", "/etc/shadow")

@@ -1,0 +1,3 @@
+import helper_with_syntax
+
+print(helper_with_syntax)
