@@ -65,9 +65,10 @@ class Archive:
     def path(self) -> Path:
         """The archive's folder. Its name changes with everything that would make the archive useless."""
         digest = hashlib.sha256()
+        folder = self.folder.resolve()
         # The folder too: an archive holds the path of its base, and Java 21 and 25 open the base there.
         for part in (
-            self.folder.absolute(),
+            folder,
             self.java.home.resolve(),
             *java_options(self.java.version),
             *QUICK_START,
@@ -83,7 +84,7 @@ class Archive:
             with suppress(OSError):
                 found = file.stat()
                 digest.update(f"{file} {found.st_size} {found.st_mtime_ns}\n".encode())
-        return self.folder / f"java{self.java.version}-{digest.hexdigest()[:_NAME_LENGTH]}"
+        return folder / f"java{self.java.version}-{digest.hexdigest()[:_NAME_LENGTH]}"
 
     def options(self) -> list[str]:
         """Return Java's options that use the archive, for a JVM in the folder ``cwd`` of its own folder.
@@ -144,8 +145,14 @@ class Archive:
         return True
 
     def _try_lock(self) -> int | None:
-        self.folder.mkdir(parents=True, exist_ok=True)
-        return try_lock(self.folder / "making.lock")
+        try:
+            self.folder.mkdir(parents=True, exist_ok=True)
+            return try_lock(self.folder / "making.lock")
+        except OSError as error:  # a home that is read-only; Spark starts without the archive
+            logger.warning(
+                "no archive of classes can be made or removed in %s (%s)", self.folder, error.strerror
+            )
+            return None
 
     async def _make_in(self, path: Path, train: Train) -> None:
         # In place, not in a folder that is renamed later: the base must stay where the second file found it.
@@ -188,7 +195,7 @@ class Archive:
             await process.wait()  # it must not write into a folder that is being removed
 
     def _remove_others(self, made: Path) -> None:
-        others = [folder for folder in self.folder.glob("java*-*") if folder != made]
+        others = [folder for folder in made.parent.glob("java*-*") if folder != made]
         whole = sorted(filter(_is_whole, others), key=lambda folder: folder.stat().st_mtime, reverse=True)
         # The others are not being made either: this process holds the lock.
         for folder in {*others} - {*whole[:_MOST_OTHERS]}:

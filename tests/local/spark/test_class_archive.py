@@ -64,6 +64,29 @@ async def test_an_archive_is_made_once_and_used_from_then_on(archive):
     assert {each.name for each in archive.folder.iterdir()} == {archive.path.name, "making.lock"}
 
 
+async def test_a_folder_that_cannot_be_written_leaves_java_without_an_archive(archive, tmp_path, caplog):
+    (tmp_path / "file").touch()
+    locked = Archive(tmp_path / "file" / "cache", archive.java, archive.home)
+
+    assert not await locked.make(never)
+
+    assert locked.options() == []
+    assert not locked.remove()
+    assert [record.getMessage() for record in caplog.records] == [
+        f"no archive of classes can be made or removed in {tmp_path}/file/cache (Not a directory)"
+    ] * 2
+
+
+async def test_a_link_to_the_folder_leads_to_the_same_archive(archive, tmp_path):
+    assert await archive.make(leave_an_archive)
+    (tmp_path / "link").symlink_to(archive.folder)
+
+    linked = Archive(tmp_path / "link", archive.java, archive.home)
+
+    assert linked.path == archive.path
+    assert linked.options()[0] == archive.options()[0]
+
+
 async def test_the_base_of_an_archive_stays_where_the_archive_was_made(archive):
     """An archive holds the path of its base, and Java 21 and 25 use it only while a file is there."""
     seen: list[Path] = []
