@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import math
 import os
 import re
 import shlex
@@ -21,6 +22,9 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import pyarrow
+from pyarrow import orc, parquet
+
 from dataflow_magic.local.folder import DataFolder
 from dataflow_magic.local.launch import cache_folder
 from dataflow_magic.local.options import Options
@@ -31,7 +35,7 @@ from dataflow_magic.local.spark.runner import SparkRunner
 
 __all__ = ["Example", "data_folder", "examples", "run_example"]
 
-MOST_SECONDS = 300.0
+MOST_SECONDS = 900.0
 EXAMPLES = Path("examples", "src", "main", "python")
 # They read a socket, Kafka or a database, or run until they are stopped.
 NETWORK = re.compile(r"socketTextStream|kafka|\"socket\"|localhost|awaitTermination\(\)")
@@ -39,24 +43,45 @@ ENDLESS = frozenset(
     {"sql/jdbc.py", "sql/streaming/structured_blockchain_admission_control.py", "streaming/hdfs_wordcount.py"}
 )
 ARGUMENTS = {
-    "avro_inputformat.py": "data/none.avro",
+    "avro_inputformat.py": "examples/src/main/resources/users.avro",
     "kmeans.py": "data/mllib/kmeans_data.txt 2 0.1",
     "logistic_regression.py": "data/mllib/lr_data.txt 2",
     "ml/dataframe_example.py": "data/mllib/sample_libsvm_data.txt",
     "mllib/kmeans.py": "data/mllib/kmeans_data.txt 2",
     "mllib/logistic_regression.py": "data/mllib/sample_svm_data.txt 2",
-    "mllib/streaming_linear_regression_example.py": "data/streaming data/streaming",
     "mllib/word2vec.py": "data/mllib/sample_lda_data.txt",
     "pagerank.py": "data/mllib/pagerank_data.txt 3",
-    "parquet_inputformat.py": "data/none.parquet",
-    "sort.py": "data/mllib/kmeans_data.txt",
+    "parquet_inputformat.py": "examples/src/main/resources/users.parquet",
+    "sort.py": "data/numbers.txt",
     "wordcount.py": "data/mllib/kmeans_data.txt",
 }
 # What spark-submit's console has and the script did not print.
 OF_A_LOG = re.compile(
-    r"\d\d/\d\d/\d\d \d\d:\d\d:\d\d |WARNING: |\[Stage |Using |Setting |To adjust |\s+at |$"
+    r"\d\d/\d\d/\d\d \d\d:\d\d:\d\d |WARNING: |\[Stage |Using |Setting |To adjust |\s+at |.*FutureWarning: PySpark does not yet|$"
 )
-NUMBER = re.compile(r"-?(\d+\.?\d*([eE][-+]?\d+)?|NaN|Infinity)|0x[0-9a-f]+|[0-9a-f]{8,}")
+HEAD = "| example | spark-submit | s | local service | s | printed |\n|---|---|---:|---|---:|---|"
+NUMBER = re.compile(r"0x[0-9a-f]+|[0-9a-f]*[a-f][0-9a-f]{7,}|(-?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|NaN|Infinity))")
+ALIGNS = re.compile(r"-{2,}| +(?=\|)|(?<=\|) +")
+TOLERANCE = 1e-6  # of sums in another order: spark-submit's Java has the vector module
+
+
+# What the examples read from Spark's source tree and PySpark does not bring.
+RESOURCES = Path("examples", "src", "main", "resources")
+TEXTS = {
+    "people.json": """{"name":"Michael"}\n{"name":"Andy", "age":30}\n{"name":"Justin", "age":19}\n""",
+    "people.txt": "Michael, 29\nAndy, 30\nJustin, 19\n",
+    "people.csv": "name;age;job\nJorge;30;Developer\nBob;32;Developer\n",
+    "people.xml": "<people>"
+    "<person><name>Michael</name><age>29</age></person>"
+    "<person><name>Andy</name><age>30</age></person>"
+    "<person><name>Justin</name><age>19</age></person></people>",
+    "kv1.txt": "".join(f"{number * 37 % 500}\x01val_{number * 37 % 500}\n" for number in range(500)),
+    "dir1/file3.json": """{"corrupt_id":"1"}\n""",
+}
+POINTS = "".join(
+    f"{number % 2} {' '.join(str(number * place % 7 / 7) for place in range(1, 11))}\n"
+    for number in range(40)
+)
 
 
 @dataclass(frozen=True, slots=True)
@@ -95,9 +120,31 @@ def data_folder(path: Path, home: Path) -> DataFolder:
     folder.make()
     for bucket in ("logs", "target"):
         (folder.objects / bucket).mkdir()
-    shutil.copytree(home / "data", folder.objects / "data")
+    _write_inputs(folder.objects, home)
     shutil.copytree(home / EXAMPLES, folder.objects / "scripts")
     return folder
+
+
+def _write_inputs(place: Path, home: Path) -> None:
+    """Write what the examples read, below the current folder of Spark's source tree."""
+    shutil.copytree(home / "data", place / "data")
+    (place / "data" / "mllib" / "lr_data.txt").write_text(POINTS)
+    (place / "data" / "numbers.txt").write_text("3 1 2\n20 -4\n")
+    resources = place / RESOURCES
+    (resources / "dir1" / "dir2").mkdir(parents=True)
+    for name, text in TEXTS.items():
+        (resources / name).write_text(text)
+    for name in ("dir1/file1.parquet", "dir1/dir2/file2.parquet"):
+        parquet.write_table(pyarrow.table({"file": [Path(name).name]}), resources / name)
+    users = pyarrow.table(
+        {
+            "name": ["Alyssa", "Ben"],
+            "favorite_color": [None, "red"],
+            "favorite_numbers": pyarrow.array([[3, 9, 15, 20], []], pyarrow.list_(pyarrow.int32())),
+        }
+    )
+    parquet.write_table(users, resources / "users.parquet")
+    orc.write_table(users, resources / "users.orc")
 
 
 async def run_example(
@@ -133,7 +180,7 @@ async def run_example(
 
 def _submit(example: Example, home: Path, place: Path) -> Result:
     place.mkdir()
-    (place / "data").symlink_to(home / "data")
+    _write_inputs(place, home)
     environment = {
         **{name: value for name, value in os.environ.items() if not name.startswith(("SPARK_", "PYSPARK_"))},
         "JAVA_HOME": str(find_java(os.environ).home),
@@ -177,14 +224,32 @@ async def _local(run: SparkRunner, folder: DataFolder, example: Example, number:
 
 def _compared(submitted: Result, local: Result) -> str:
     """Return whether each line that the example printed under spark-submit is in the local log."""
-    wanted = Counter(line.rstrip() for line in submitted.lines if not OF_A_LOG.match(line))
-    found = Counter(line.rstrip() for line in local.lines)
-    if wanted <= found:
+    wanted = [line.rstrip() for line in submitted.lines if not OF_A_LOG.match(line)]
+    found = [line.rstrip() for line in local.lines]
+    if Counter(wanted) <= Counter(found):
         return "same"
-    bare = [
-        Counter({NUMBER.sub("#", line): count for line, count in lines.items()}) for lines in (wanted, found)
-    ]
-    return "same but numbers" if set(bare[0]) <= set(bare[1]) else "differs"
+    there, here = _by_form(wanted), _by_form(found)
+    if missing := next((form for form in there if form not in here), None):
+        return f"differs: {missing}"
+    is_close = all(
+        len(here[form]) >= len(rows)
+        and all(
+            math.isclose(*pair, rel_tol=TOLERANCE, abs_tol=TOLERANCE)
+            for one, other in zip(rows, here[form], strict=False)
+            for pair in zip(one, other, strict=True)
+        )
+        for form, rows in there.items()
+    )
+    return "same to 6 digits" if is_close else "other numbers"
+
+
+def _by_form(lines: Sequence[str]) -> dict[str, list[list[float]]]:
+    """Return the numbers of each line, by what the line is without them and without what aligns a table."""
+    found: dict[str, list[list[float]]] = {}
+    for line in lines:
+        numbers = [float(number[1]) for number in NUMBER.finditer(line) if number[1]]
+        found.setdefault(" ".join(ALIGNS.sub("", NUMBER.sub("#", line)).split()), []).append(numbers)
+    return found
 
 
 async def _main(given: argparse.Namespace) -> int:
@@ -194,22 +259,32 @@ async def _main(given: argparse.Namespace) -> int:
     with tempfile.TemporaryDirectory() as temporary:
         folder = data_folder(Path(temporary, "data"), home)
         options = Options(warm=given.warm).checked()
+        print(HEAD)  # noqa: T201
         async with SparkRunner(folder, cache_folder(os.environ), options) as run:
             for number, example in enumerate(chosen):
                 place = Path(temporary, f"submit{number}")
                 submitted = await asyncio.to_thread(_submit, example, home, place)
                 local = await _local(run, folder, example, number)
+                if given.keep:
+                    _keep(Path(given.keep), example, submitted, local)
                 verdict = _compared(submitted, local) if submitted.end == local.end == "ok" else "-"
                 rows.append((submitted.end == "ok", local.end == "ok", verdict))
                 if submitted.end == "ok" != local.end:
                     worse.append(example.name)
                 print(  # noqa: T201
-                    f"{example.name:58} {submitted.end:8} {submitted.seconds:6.1f} s  "
-                    f"{local.end:8} {local.seconds:6.1f} s  {verdict}",
+                    f"| {example.name} | {submitted.end} | {submitted.seconds:.1f} "
+                    f"| {local.end} | {local.seconds:.1f} | {verdict} |",
                     flush=True,
                 )
     print(f"\n{len(rows)} examples; {_counted(rows)}; fail here only: {', '.join(worse) or 'none'}")  # noqa: T201
     return 1 if worse else 0
+
+
+def _keep(folder: Path, example: Example, submitted: Result, local: Result) -> None:
+    for side, result in (("spark-submit", submitted), ("local", local)):
+        file = folder / side / f"{example.name}.txt"
+        file.parent.mkdir(parents=True, exist_ok=True)
+        file.write_text("\n".join((result.end, "", *result.lines)), "utf-8")
 
 
 def _counted(rows: Sequence[tuple[bool, bool, str]]) -> str:
@@ -224,5 +299,6 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--match", default="", help="regular expression of examples' names")
     parser.add_argument("--most", type=int, default=1000, help="number of examples")
+    parser.add_argument("--keep", default="", help="folder for what each side printed")
     parser.add_argument("--warm", action="store_true", help="keep a JVM warm")
     sys.exit(asyncio.run(_main(parser.parse_args())))
