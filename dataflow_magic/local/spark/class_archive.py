@@ -26,11 +26,11 @@ from dataflow_magic.local.log import event
 from dataflow_magic.local.spark.java import Java
 from dataflow_magic.local.spark.settings import OBJECT_STORAGE, QUICK_START, java_options
 
-__all__ = ["Archive", "ServiceArchives", "why_unused"]
+__all__ = ["MODESTLY", "Archive", "ServiceArchives", "why_unused"]
 
 logger = logging.getLogger(__name__)
 
-_BASE_DUMP_SECONDS = 120.0
+_BASE_DUMP_SECONDS = 600.0  # at a low priority
 _MOST_OTHERS = 2  # archives of other Javas or Sparks that are kept, some 200 MB each
 _NAME_LENGTH = 20
 _BASE, _SPARK = "base.jsa", "spark.jsa"
@@ -41,6 +41,9 @@ _LOG = "archive.log"
 _TO_LOG = f"-Xlog:cds*:file=../{_LOG}:level:filecount=0"
 _COMPLAINT = re.compile(r"\[(?:warning|error) *\]|UseSharedSpaces: |Unable to |not found")
 _NO_REASON = "Java gives no reason"
+
+MODESTLY = ("nice", "-n", "5")
+"""Before the commands that make an archive."""
 
 Train = Callable[[Sequence[str]], Awaitable[bool]]
 
@@ -175,6 +178,7 @@ class Archive:
 
     async def _dump_base(self, file: Path) -> bool:
         process = await asyncio.create_subprocess_exec(
+            *MODESTLY,
             self.java.executable,
             *java_options(self.java.version),
             *QUICK_START,
@@ -240,8 +244,8 @@ class ServiceArchives:
         """Make the archive if it is missing; see `Archive.make`."""
         archive = Archive(self._folder, java, home)
         if self._may_make and not await asyncio.to_thread(archive.is_whole):
+            await archive.make(train)  # cancelled, it is made another time
             self._may_make = self._may_remove = False  # a second one would be no better
-            await archive.make(train)
 
     def check(self, java: Java, home: Path, folder: Path) -> None:
         """Log why the JVM in `folder` does without its archive, and remove an archive that Java refused. Blocks."""

@@ -21,7 +21,7 @@ from dataflow_magic.local.options import Options
 from dataflow_magic.local.run import Outcome, RunSpec
 from dataflow_magic.local.spark.application import run_application
 from dataflow_magic.local.spark.catalog import Catalog, free_port, serve_thrift
-from dataflow_magic.local.spark.class_archive import ServiceArchives
+from dataflow_magic.local.spark.class_archive import MODESTLY, ServiceArchives
 from dataflow_magic.local.spark.java import Java, find_java
 from dataflow_magic.local.spark.jvm import (
     JvmGateway,
@@ -54,9 +54,7 @@ logger = logging.getLogger(__name__)
 _WARMUP = Path(__file__).with_name("programs") / "warmup.py"
 _SEED = Path(__file__).with_name("programs") / "seed.py"
 _PROGRAM_SECONDS = 120.0  # of the warm-up and the seed
-_TRAINING_SECONDS = (
-    600.0  # of the warm-up that makes an archive: it has the lowest priority, and no run waits for it
-)
+_TRAINING_SECONDS = 600.0  # of the warm-up that makes an archive: it has a low priority
 _TRAINING_END_SECONDS = 120.0
 _MASTER_CONNECT_SECONDS = 5.0
 # Settings of the warm-up and the seed.
@@ -67,7 +65,6 @@ _SMALL = {
     "spark.eventLog.enabled": "true",
     "spark.eventLog.compress": "false",
 }
-_MODESTLY = ("nice", "-n", "19")  # runs may be active meanwhile
 _CHOOSES_COLLECTOR = re.compile(r"-XX:\+Use\w+GC$")
 # The heap shrinks after the warm-up: an idle JVM holds 350 MB, not 430.
 _IDLE = ("-Xms32m", "-XX:MinHeapFreeRatio=10", "-XX:MaxHeapFreeRatio=20")
@@ -100,7 +97,7 @@ class SparkRunner:
         self._archives = ServiceArchives(cache)
         self._options = options
         self._catalog = Catalog(folder.path)
-        self._pool = WarmPool(self._make_archive, self._warm, _discard)
+        self._pool = WarmPool(self._warm, self._make_archive, _discard)
         self._metastore = OnDemand(self._start_metastore, _discard)
         self._entered = AsyncExitStack()
 
@@ -144,6 +141,8 @@ class SparkRunner:
         jars = await asyncio.to_thread(self._run_jars)
         spec = replace(spec, settings=self._settings(spec.workers), master=self._options.master, jars=jars)
         with self._pool.busy():
+            if self._pool.is_warming and not spec.is_long:
+                waiting("starting Spark")
             warm = None if spec.is_long else await self._pool.take(cancel)
             if warm is not None and self._warm_jars != jars:  # the user changed them after it started
                 await _discard(warm)
@@ -245,12 +244,12 @@ class SparkRunner:
         except NoSpark as error:  # a JVM is worth warming without the archive too
             logger.warning("the archive of classes was not made: %s", error)
 
-    async def _warm(self) -> JvmGateway:
+    async def _warm(self, wanted: asyncio.Event) -> JvmGateway:
         java = await _java()
         options = await asyncio.to_thread(self._run_options, java, is_long=False)
         jars = await asyncio.to_thread(self._run_jars)
         gateway = await self._warmed(
-            java, spark_home(), [*_IDLE, *options], class_path=[str(jar) for jar in jars]
+            java, spark_home(), [*_IDLE, *options], class_path=[str(jar) for jar in jars], wanted=wanted
         )
         self._warm_jars = jars
         return gateway
@@ -258,7 +257,7 @@ class SparkRunner:
     async def _train(self, java: Java, home: Path, options: Sequence[str]) -> bool:
         """Run the warm-up in a JVM with these options and end the JVM; return whether both succeeded."""
         gateway = await self._warmed(
-            java, home, [*QUICK_START, *options], prefix=_MODESTLY, seconds=_TRAINING_SECONDS
+            java, home, [*QUICK_START, *options], prefix=MODESTLY, seconds=_TRAINING_SECONDS
         )
         try:
             await gateway.group.close(_TRAINING_END_SECONDS)
@@ -275,15 +274,22 @@ class SparkRunner:
         class_path: Sequence[str] = (),
         prefix: Sequence[str] = (),
         seconds: float = _PROGRAM_SECONDS,
+        wanted: asyncio.Event | None = None,
     ) -> JvmGateway:
         # As in a run, with an event log and the catalog. The warm-up reads no table, so no metastore starts.
         settings = _SMALL | self._catalog.settings(self._metastore.port)
         gateway = await self._gateway(java, home, options, settings, class_path, prefix)
+        enough = gateway.folder / "enough"
+        hurrying = asyncio.create_task(_touch_when(wanted, enough)) if wanted else None
         try:
-            await run_program(gateway, home, _WARMUP, seconds=seconds)
+            if wanted is None or not wanted.is_set():
+                await run_program(gateway, home, _WARMUP, str(enough), seconds=seconds)
         except BaseException:
             await _discard(gateway)
             raise
+        finally:
+            if hurrying:
+                hurrying.cancel()
         return gateway
 
     async def _gateway(
@@ -341,6 +347,11 @@ async def run_program(
         raise NoSpark(f"{program.name} took longer than {seconds:g} s") from None
     if code:
         raise NoSpark(f"{program.name} {end_of(process)}{last_words(log)}")
+
+
+async def _touch_when(wanted: asyncio.Event, file: Path) -> None:
+    await wanted.wait()
+    await asyncio.to_thread(file.touch)
 
 
 async def _java() -> Java:

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Iterator
+from collections.abc import Awaitable, Callable, Coroutine, Iterator
 from contextlib import contextmanager, suppress
 from types import TracebackType
-from typing import Self
+from typing import Any, Self
 
 from dataflow_magic.local.log import event
 from dataflow_magic.local.spark.jvm import JvmGateway
@@ -20,12 +20,14 @@ QUIET_SECONDS = 0.5
 """Without an active run, before a JVM is warmed: runs need the cores more."""
 KEEP_SECONDS = 900.0
 """Without a new run, before the warm JVM is discarded: it holds some 400 MB."""
-TAKE_SECONDS = 5.0
-"""A run waits this long for a JVM that is being warmed: still sooner than a cold start."""
+TAKE_SECONDS = 60.0
+"""A run waits at most this long for a JVM that is being warmed. The warming ends early for it, so it rarely takes so long."""
+IMPROVE_SECONDS = 20.0
+"""Without a run and with a warm JVM, before `improve` is called: it takes both cores for a while."""
 MOST_FAILURES = 3
 """In a row, before the pool stops trying. Each run then starts its own JVM, and reports what is wrong."""
 
-Warm = Callable[[], Awaitable[JvmGateway]]
+Warm = Callable[[asyncio.Event], Awaitable[JvmGateway]]
 Discard = Callable[[JvmGateway], Awaitable[None]]
 
 
@@ -34,15 +36,16 @@ class WarmPool:
 
     Parameters
     ----------
-    prepare
-        Awaited before each JVM is warmed. It may take long: no run waits for it.
     warm
-        Starts and warms a JVM, in seconds. Errors of `prepare` and `warm` are logged; the pool tries again after the
-        next run.
+        Starts and warms a JVM, in seconds. It returns the JVM as it is, as soon as it can, once the given event is set: a
+        run waits for it. Its errors are logged; the pool tries again after the next run.
+    improve
+        Awaited while no run is active and a JVM is warm; makes later JVMs start faster. A run that starts cancels it; it is
+        then called again, after twice the time.
     discard
         Ends a JVM that no run took.
-    quiet_seconds, keep_seconds
-        See `QUIET_SECONDS`, `KEEP_SECONDS`.
+    quiet_seconds, improve_seconds, keep_seconds
+        See `QUIET_SECONDS`, `IMPROVE_SECONDS`, `KEEP_SECONDS`.
 
     Notes
     -----
@@ -51,20 +54,23 @@ class WarmPool:
 
     def __init__(
         self,
-        prepare: Callable[[], Awaitable[None]],
         warm: Warm,
+        improve: Callable[[], Coroutine[Any, Any, None]],
         discard: Discard,
         *,
         quiet_seconds: float = QUIET_SECONDS,
+        improve_seconds: float = IMPROVE_SECONDS,
         keep_seconds: float = KEEP_SECONDS,
     ) -> None:
-        self._prepare = prepare
         self._warm = warm
+        self._improve = improve
         self._discard = discard
         self._quiet_seconds = quiet_seconds
+        self._improve_seconds = improve_seconds
         self._keep_seconds = keep_seconds
         self._ready: JvmGateway | None = None
         self._warming: asyncio.Task[None] | None = None
+        self._wanted = asyncio.Event()
         self._active_runs = self._started_runs = 0
         self._runs_changed = asyncio.Event()
         self._keeper: asyncio.Task[None] | None = None
@@ -87,6 +93,11 @@ class WarmPool:
         """Whether a warm JVM is ready for the next run."""
         return self._ready is not None and self._ready.is_alive
 
+    @property
+    def is_warming(self) -> bool:
+        """Whether a JVM is being warmed, for which a run waits."""
+        return self._warming is not None and not self._warming.done()
+
     @contextmanager
     def busy(self) -> Iterator[None]:
         """Mark a run as active: no JVM is warmed meanwhile."""
@@ -102,6 +113,7 @@ class WarmPool:
     async def take(self, cancel: asyncio.Event) -> JvmGateway | None:
         """Return the warm JVM, which the caller then owns; None when none is ready in time or `cancel` is set first."""
         if self._warming is not None and not self._warming.done():
+            self._wanted.set()
             canceled = asyncio.ensure_future(cancel.wait())
             try:
                 await asyncio.wait(
@@ -119,15 +131,18 @@ class WarmPool:
 
     async def _keep_one_warm(self) -> None:
         failures = 0
+        quiet_seconds = 0.0  # at the service's start: its first run takes the JVM as it is then
         while failures < MOST_FAILURES:
-            await self._wait_until_quiet()
+            await self._wait_until_quiet(quiet_seconds)
+            quiet_seconds = self._quiet_seconds
             started = self._started_runs
             try:
-                await self._prepare()
-                self._warming = asyncio.create_task(
-                    self._make_ready()
-                )  # a task, so that `take` can wait for it
-                await self._warming
+                if not self.is_warm:  # the last run may have taken none
+                    await self._discard_ready()
+                    self._wanted.clear()
+                    # A task, so that `take` can wait for it.
+                    self._warming = asyncio.create_task(self._make_ready())
+                    await self._warming
                 failures = 0
             except Exception:  # runs do without; the run that fails reports the reason
                 logger.exception("warming a JVM")
@@ -136,19 +151,43 @@ class WarmPool:
         logger.warning("no JVM can be kept warm; each run starts its own")
 
     async def _make_ready(self) -> None:
-        self._ready = await self._warm()
+        self._ready = await self._warm(self._wanted)
         event(logger, "a JVM is warm")
 
-    async def _wait_until_quiet(self) -> None:
-        """Return once no run has started, ended or been active for `quiet_seconds`."""
-        while await self._runs_change_within(None if self._active_runs else self._quiet_seconds):
+    async def _wait_until_quiet(self, seconds: float) -> None:
+        """Return once no run has started, ended or been active for so long."""
+        while await self._runs_change_within(None if self._active_runs else seconds):
             pass
 
     async def _wait_for_a_run_after(self, started: int) -> None:
-        """Return once more than `started` runs have started; discard the JVM that no run takes in `keep_seconds`."""
+        """Return once more than `started` runs have started; meanwhile improve, and discard the JVM no run takes in time."""
+        may_improve = self._ready is not None and self._improve_seconds < self._keep_seconds
+        if may_improve and not await self._a_run_starts_within(self._improve_seconds, started):
+            await self._improve_until_a_run_after(started)
+        if self._ready and not await self._a_run_starts_within(self._keep_seconds, started):
+            await self._discard_ready()
+        await self._a_run_starts_within(None, started)
+
+    async def _improve_until_a_run_after(self, started: int) -> None:
+        improving = asyncio.create_task(self._improve())
+        starting = asyncio.create_task(self._a_run_starts_within(None, started))
+        try:
+            await asyncio.wait({improving, starting}, return_when=asyncio.FIRST_COMPLETED)
+            if not improving.done():
+                self._improve_seconds *= 2
+        finally:
+            for task in (improving, starting):
+                task.cancel()
+            (error, _) = await asyncio.gather(improving, starting, return_exceptions=True)
+        if isinstance(error, Exception):
+            logger.error("making later JVMs start faster", exc_info=error)
+
+    async def _a_run_starts_within(self, seconds: float | None, started: int) -> bool:
+        """Wait until more than `started` runs have started; False when no run starts or ends in time."""
         while self._started_runs == started:
-            if not await self._runs_change_within(self._keep_seconds if self._ready else None):
-                await self._discard_ready()
+            if not await self._runs_change_within(seconds):
+                return False
+        return True
 
     async def _runs_change_within(self, seconds: float | None) -> bool:
         """Wait until a run starts or ends; False when none does in time."""

@@ -1,5 +1,6 @@
 """Archives made by a Java that is a shell script; `test_runner` shows that a real JVM uses its archive."""
 
+import asyncio
 import logging
 import os
 import shutil
@@ -220,6 +221,24 @@ async def test_a_service_tries_once_to_make_an_archive(archive):
         await service.make(archive.java, archive.home, fail_and_count)
 
     assert tries == [1]
+
+
+async def test_a_making_that_a_run_interrupts_leaves_no_files_and_is_tried_again(archive):
+    service, begun = ServiceArchives(archive.folder), asyncio.Event()
+
+    async def begin(_: Sequence[str]) -> bool:
+        begun.set()
+        return await asyncio.Future()
+
+    making = asyncio.ensure_future(service.make(archive.java, archive.home, begin))
+    await begun.wait()
+    making.cancel()
+    await asyncio.gather(making, return_exceptions=True)
+    assert [each.name for each in archive.folder.iterdir()] == ["making.lock"]
+
+    await service.make(archive.java, archive.home, leave_an_archive)
+
+    assert archive.options() != []
 
 
 async def test_an_archive_is_kept_when_java_gives_no_reason(archive, tmp_path, events):

@@ -35,6 +35,7 @@ from tests.local.spark.test_process_group import leave_processes
 pytestmark = pytest.mark.anyio
 
 RUN_SECONDS = 300.0
+ARCHIVE_SECONDS = 900.0  # its making has a low priority
 
 
 @pytest.fixture
@@ -256,8 +257,30 @@ def warm_spec(folder: Path, run_id: str, code: str) -> RunSpec:
 
 
 @pytest.mark.spark
+async def test_the_first_run_takes_the_jvm_that_is_being_warmed_and_the_archive_waits_for_idle_time(
+    tmp_path, archives
+):
+    async with SparkRunner(DataFolder(tmp_path), archives, Options(warm=True)) as run:
+        await wait_until(lambda: any((tmp_path / "warm").glob("warm-*/group")))
+        had_archive = any(archives.glob("java*"))
+        (folder,) = (tmp_path / "warm").glob("warm-*")
+        spec, waits = warm_spec(tmp_path, "run000000001", "0"), list[str]()
+
+        outcome = await run(spec, cancel=asyncio.Event(), waiting=waits.append, started=noting([]))
+
+        log = (spec.objects / "logs" / "run000000001" / "console.log").read_text()
+        assert outcome == Outcome("COMPLETED"), log
+        assert waits == ["starting Spark"]
+        assert json.loads(log.splitlines()[0])["jvm"] != 0
+        assert not folder.exists()  # the run used it
+        assert any(archives.glob("java*")) == had_archive
+
+
+@pytest.mark.spark
 async def test_a_warm_jvm_serves_one_run_like_a_cold_one_and_ends_with_it(tmp_path, archives, caplog):
     caplog.set_level(logging.INFO, "dataflow_magic.local")
+    async with SparkRunner(DataFolder(tmp_path), archives, Options(warm=True)):
+        await wait_until(lambda: any(archives.glob("java*/files.json")), ARCHIVE_SECONDS)
     runner = SparkRunner(DataFolder(tmp_path), archives, Options(warm=True, memory="700m"))
     results: list[dict[str, Any]] = []
     async with runner as run:
@@ -353,8 +376,8 @@ async def test_the_services_log_and_not_the_runs_reports_an_archive_that_a_jvm_c
         assert "archive" not in (logs / log).read_text()
 
 
-async def wait_until(holds: Callable[[], bool]) -> None:
-    async with asyncio.timeout(RUN_SECONDS):
+async def wait_until(holds: Callable[[], bool], seconds: float = RUN_SECONDS) -> None:
+    async with asyncio.timeout(seconds):
         while not holds():  # noqa: ASYNC110
             await asyncio.sleep(0.05)
 

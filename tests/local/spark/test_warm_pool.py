@@ -33,16 +33,26 @@ class Makers:
     discarded: list[JvmGateway] = field(default_factory=list)
     may: asyncio.Event = field(default_factory=asyncio.Event)
     error: Exception | None = None
-    prepared: int = 0
-    may_prepare: asyncio.Event = field(default_factory=asyncio.Event)
+    wanted: list[bool] = field(default_factory=list)
+    improving: list[str] = field(default_factory=list)
+    improvement: asyncio.Event = field(default_factory=asyncio.Event)
 
-    async def prepare(self) -> None:
-        self.prepared += 1
-        await self.may_prepare.wait()
+    async def improve(self) -> None:
+        self.improving.append("begun")
+        try:
+            await self.improvement.wait()
+        except asyncio.CancelledError:
+            self.improving.append("cancelled")
+            raise
+        self.improving.append("done")
 
-    async def warm(self) -> JvmGateway:
+    async def warm(self, wanted: asyncio.Event) -> JvmGateway:
         self.begun += 1
-        await self.may.wait()
+        waits = [asyncio.ensure_future(event.wait()) for event in (self.may, wanted)]
+        await asyncio.wait(waits, return_when=asyncio.FIRST_COMPLETED)
+        for wait in waits:
+            wait.cancel()
+        self.wanted.append(wanted.is_set())
         if self.error:
             raise self.error
         number = len(self.made) + 1
@@ -54,13 +64,16 @@ class Makers:
         self.discarded.append(gateway)
 
     @asynccontextmanager
-    async def pool(self, *, keep_seconds: float = 600.0, quick: bool = True, prepared: bool = True):
+    async def pool(self, *, keep_seconds: float = 600.0, improve_seconds: float = 600.0, quick: bool = True):
         if quick:
             self.may.set()
-        if prepared:
-            self.may_prepare.set()
         async with WarmPool(
-            self.prepare, self.warm, self.discard, quiet_seconds=0.01, keep_seconds=keep_seconds
+            self.warm,
+            self.improve,
+            self.discard,
+            quiet_seconds=0.01,
+            improve_seconds=improve_seconds,
+            keep_seconds=keep_seconds,
         ) as pool:
             yield pool
 
@@ -102,37 +115,101 @@ async def test_a_run_that_ends_at_once_is_followed_by_a_new_jvm():
         await until(lambda: len(makers.made) == 2)
 
 
-async def test_a_run_waits_for_the_jvm_that_is_being_warmed():
+async def test_the_jvm_that_a_run_does_not_take_stays_for_the_next():
+    makers = Makers()
+    async with makers.pool() as pool:
+        await until(lambda: pool.is_warm)
+        with pool.busy():
+            await asyncio.sleep(0.01)
+        await asyncio.sleep(0.05)
+
+        with pool.busy():
+            assert await pool.take(no_cancel()) is makers.made[0]
+    assert len(makers.made) == 1
+
+
+async def test_a_run_gets_the_jvm_that_is_being_warmed_as_it_is():
     makers = Makers()
     async with makers.pool(quick=False) as pool:
         await until(lambda: makers.begun)
-        taking = asyncio.ensure_future(pool.take(no_cancel()))
-        await asyncio.sleep(0.02)
-        assert not taking.done()
-
+        assert pool.is_warming
+        with pool.busy():
+            assert await pool.take(no_cancel()) is makers.made[0]
+        await until(lambda: makers.begun == 2)
         makers.may.set()
 
-        assert await taking is makers.made[0]
+        await until(lambda: pool.is_warm)
+        assert not pool.is_warming
+    assert makers.wanted == [True, False]
 
 
-async def test_no_run_waits_for_the_preparation():
+async def test_the_first_jvm_is_warmed_at_once():
     makers = Makers()
-    async with makers.pool(prepared=False) as pool:
-        await until(lambda: makers.prepared)
-        with pool.busy():
-            assert await pool.take(no_cancel()) is None
-
-        makers.may_prepare.set()
-
+    makers.may.set()
+    async with WarmPool(makers.warm, makers.improve, makers.discard, quiet_seconds=600.0) as pool:
         await until(lambda: pool.is_warm)
 
 
+async def test_jvms_are_improved_while_the_service_is_idle_and_one_is_warm():
+    makers = Makers()
+    async with makers.pool(quick=False, improve_seconds=0.01) as pool:
+        await asyncio.sleep(0.05)
+        assert makers.improving == []
+        makers.may.set()
+        await until(lambda: makers.improving == ["begun"])
+        assert pool.is_warm
+
+        makers.improvement.set()
+
+        await until(lambda: makers.improving == ["begun", "done"])
+        assert pool.is_warm
+
+
+async def test_a_run_cancels_the_improvement_which_begins_again_after_it():
+    makers = Makers()
+    async with makers.pool(improve_seconds=0.01) as pool:
+        await until(lambda: makers.improving == ["begun"])
+        with pool.busy():
+            assert await pool.take(no_cancel()) is makers.made[0]
+            await until(lambda: makers.improving == ["begun", "cancelled"])
+
+        await until(lambda: makers.improving == ["begun", "cancelled", "begun"])
+        assert pool.is_warm
+    assert makers.improving == ["begun", "cancelled", "begun", "cancelled"]
+
+
+async def test_after_each_cancelled_improvement_the_next_waits_twice_as_long():
+    makers = Makers()
+    async with makers.pool(improve_seconds=0.01) as pool:
+        for times in range(1, 4):
+            await until(lambda times=times: makers.improving.count("begun") == times)
+            with pool.busy():
+                await until(lambda times=times: makers.improving.count("cancelled") == times)
+        assert pool._improve_seconds == 0.08
+
+
+async def test_an_improvement_that_fails_is_logged_and_the_jvm_stays_warm(caplog):
+    class Failing(Makers):
+        async def improve(self) -> None:
+            raise ValueError("no room")
+
+    makers = Failing()
+    async with makers.pool(improve_seconds=0.01) as pool:
+        await until(lambda: "making later JVMs start faster" in caplog.messages)
+        assert pool.is_warm
+
+
 async def test_a_run_canceled_while_it_waits_takes_no_jvm():
-    makers, cancel = Makers(), asyncio.Event()
+    class Slow(Makers):
+        async def warm(self, _: asyncio.Event) -> JvmGateway:
+            return await super().warm(asyncio.Event())
+
+    makers, cancel = Slow(), asyncio.Event()
     async with makers.pool(quick=False) as pool:
         await until(lambda: makers.begun)
         taking = asyncio.ensure_future(pool.take(cancel))
         await asyncio.sleep(0.02)
+        assert not taking.done()
 
         cancel.set()
 
