@@ -4,20 +4,23 @@ from __future__ import annotations
 
 import os
 import threading
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
 from dataflow_magic.cell.run import make_request
+from dataflow_magic.cell.table import make_listing
 from dataflow_magic.config.folders import configure_file
 from dataflow_magic.config.settings import marker as marker_of_job
 from dataflow_magic.errors import CellError, ConfigError
 from dataflow_magic.local.launch import attach, default_folder, peek_at
 from dataflow_magic.local.objects.paths import find
 from dataflow_magic.models.marker import Marker
+from dataflow_magic.models.view import KST
 from dataflow_magic.session.run import Run
 from dataflow_magic.session.service import ServiceAddress
 from dataflow_magic.session.session import Session
@@ -26,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from dataflow_magic.client.client import Client
+    from dataflow_magic.ledger.record import RunRecord
 
 __all__ = ["connect", "get_session", "local_path", "run", "runs"]
 
@@ -163,12 +167,58 @@ def connect(target: str | None = None, profile: str | None = None) -> Client:
     return session.new_client(session.target(target, profile))
 
 
-def runs() -> pd.DataFrame:
-    """Return the runs of this process as a DataFrame, oldest first; see `dataflow_magic.ledger.frame.records_frame`."""
-    # Imported late: pandas takes longer to import than all the rest.
-    from dataflow_magic.ledger.frame import runs_frame
+def runs(
+    *,
+    all: bool = False,  # noqa: A002 - the magic's word
+    job: str | None = None,
+    status: str | Iterable[str] | None = None,
+    since: str | datetime | timedelta | None = None,
+    remote: str | None = None,
+    target: str | None = None,
+    limit: int | None = None,
+) -> pd.DataFrame:
+    """Return runs as a DataFrame, newest first, as ``%dataflow_runs`` does: by default those of this process.
 
-    return runs_frame(run.view for run in get_session().runs)
+    Parameters
+    ----------
+    all
+        Every run of this machine, from its ledger.
+    job
+        Only runs of this job, by its name or id.
+    status
+        Only runs in this state, or in one of these.
+    since
+        Only runs submitted since then: ``"7d"``, ``"2026-11-01"`` (Korean time), a moment, or a time span before now.
+    remote
+        Every run of this job that the service lists, at ``target`` as in `run`.
+    limit
+        Only the newest, so many.
+
+    Returns
+    -------
+    DataFrame
+        One row per run, with the columns of `dataflow_magic.ledger.frame.records_frame`. A notebook and a terminal show it
+        in few readable columns.
+
+    Raises
+    ------
+    CellError
+        A value selects nothing sensible.
+    """
+    listing = make_listing(
+        datetime.now(KST), everywhere=all, job=job, status=status, since=since, remote=remote, limit=limit
+    )
+    session = get_session()
+    return runs_table(listing.of(session.select(listing, session.target(target) if remote else None)))
+
+
+def runs_table(records: Sequence[RunRecord]) -> pd.DataFrame:
+    """Return records as a table that is shown in few readable columns."""
+    # Imported late: pandas takes longer to import than all the rest.
+    from dataflow_magic.card.table import to_html, to_text
+    from dataflow_magic.ledger.frame import records_frame
+
+    return records_frame(records, (to_html, to_text))
 
 
 def local_path(path: str | os.PathLike[str]) -> Path:

@@ -5,6 +5,8 @@ import os
 import signal
 import subprocess
 import sys
+from datetime import UTC, datetime, timedelta
+from typing import Any
 
 import pytest
 
@@ -129,13 +131,41 @@ def address(tmp_path, monkeypatch):
         api.close_session()
 
 
+def test_runs_selects_as_the_magic_does(address):
+    started = [dataflow_magic.run(job, target=address) for job in ("daily_sales", "broken", "daily_sales")]
+    for run in started:
+        run.wait(60)
+    first, failed, last = (run.run_id for run in started)
+
+    def ids(**selected: Any) -> list[str | None]:
+        return dataflow_magic.runs(**selected)["run_id"].tolist()
+
+    assert ids() == ids(all=True) == [last, failed, first]
+    assert ids(job="daily_sales") == ids(remote="daily_sales", target=address) == [last, first]
+    assert ids(status="failed") == ids(status=["FAILED", "READY"]) == [failed]
+    assert ids(limit=1) == [last]
+    assert (
+        ids(since="1h")
+        == ids(since=timedelta(hours=1))
+        == ids(since=datetime.now(UTC) - timedelta(hours=1))
+        == ids()
+    )
+    assert ids(since=datetime.now(UTC) + timedelta(hours=1)) == []  # fmt: skip
+    with pytest.raises(
+        CellError, match=r"^since 'yesterday' is not a time; write 30m, 12h, 7d, 2w or 2026-11-01$"
+    ):
+        ids(since="yesterday")
+    with pytest.raises(CellError, match=r"^limit=-1 is not a number of runs$"):
+        ids(limit=-1)
+
+
 def test_runs_started_from_python_are_in_the_table(address):
     started = [dataflow_magic.run("daily_sales", {"month": month}, target=address) for month in (1, 7)]
 
     assert [run.result(60).status for run in started] == ["COMPLETED", "COMPLETED"]
     table = dataflow_magic.runs()
-    assert table["run_id"].tolist() == [run.run_id for run in started]
-    assert table["param.month"].tolist() == ["1", "7"]
+    assert table["run_id"].tolist() == [run.run_id for run in reversed(started)]
+    assert table["param.month"].tolist() == ["7", "1"]
     assert table["target"].tolist() == [address, address]
 
 
@@ -192,4 +222,4 @@ def test_the_marker_of_a_run_is_that_of_the_call_or_else_of_the_environment(tmp_
     assert by_default.condition.log_path == f"bucket/logs/dataflow-run-{by_default.key}/"
     assert named.parameters == {"$dataflow_run": f"dataflow-run-{named.key}"}
     assert (off.condition.log_path, dict(off.parameters)) == ("bucket/logs/", {})
-    assert list(dataflow_magic.runs()["key"]) == [by_default.key, named.key, off.key]
+    assert list(dataflow_magic.runs()["key"]) == [off.key, named.key, by_default.key]

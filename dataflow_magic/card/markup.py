@@ -20,7 +20,7 @@ TEXT_LINES: Final = 30
 """The most lines of a card as plain text."""
 
 # A sign in addition to the word and the colour, for readers who see no colours.
-_ICONS: Final[dict[Kind, str]] = {
+ICONS: Final[dict[Kind, str]] = {
     Kind.WAITING: "◌",
     Kind.RUNNING: "▶\ufe0e",  # as text, not as a picture
     Kind.GOOD: "✓",
@@ -81,7 +81,7 @@ def badge(kind: Kind, state: str, gloss: str) -> Markup:
     """Return a state on its colour, with its sign and its meaning in the card's language."""
     return element(
         "strong",
-        element("span", _ICONS[kind], class_="dfm-icon", aria_hidden="true"),
+        element("span", ICONS[kind], class_="dfm-icon", aria_hidden="true"),
         " ",
         element("span", state, class_="dfm-word"),
         glossed(gloss),

@@ -14,7 +14,7 @@ from dataflow_magic.ledger.record import RunRecord, microseconds
 from dataflow_magic.models.request import JobRef
 from dataflow_magic.models.wire import KST, RunState
 
-__all__ = ["Listing", "parse_listing", "parser"]
+__all__ = ["Listing", "make_listing", "parse_listing", "parser"]
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -38,7 +38,7 @@ class Listing:
     since
         Earliest time of submission, aware.
     limit
-        Number of runs; the newest are kept.
+        Number of runs: the newest.
     columns
         In the order to show them.
     """
@@ -53,7 +53,7 @@ class Listing:
     columns: tuple[str, ...] | None = None
 
     def of(self, records: Iterable[RunRecord]) -> list[RunRecord]:
-        """Return the selected records, in their order."""
+        """Return the selected records, the newest first."""
         since = None if self.since is None else microseconds(self.since)
         found = [
             record
@@ -62,10 +62,8 @@ class Listing:
             and (self.statuses is None or record.status.upper() in self.statuses)
             and (since is None or record.submitted >= since)
         ]
-        if self.limit is None or len(found) <= self.limit:
-            return found
-        by_age = sorted(range(len(found)), key=lambda place: found[place].submitted)
-        return [found[place] for place in sorted(by_age[len(found) - self.limit :])]
+        found.reverse()  # of runs of one moment, the last is the newest
+        return sorted(found, key=lambda record: record.submitted, reverse=True)[: self.limit]
 
     def notes(self, records: Iterable[RunRecord]) -> list[str]:
         """Return a line for each job or state that selects no record but nearly names one."""
@@ -119,21 +117,59 @@ def parse_listing(line: str, now: datetime) -> Listing:
         remote=None if options.remote is None else parse_job_ref(options.remote),
         target=options.target,
         job=options.job,
-        statuses=None if options.status is None else frozenset(options.status.upper().split(",")),
+        statuses=None if options.status is None else _statuses(options.status),
         since=None if options.since is None else _since(options.since, now),
         limit=options.limit,
         columns=None if options.columns is None else tuple(options.columns.split(",")),
     )
 
 
+def make_listing(
+    now: datetime,
+    *,
+    everywhere: bool,
+    job: str | None,
+    status: str | Iterable[str] | None,
+    since: str | datetime | timedelta | None,
+    remote: str | None,
+    limit: int | None,
+) -> Listing:
+    """Return what the arguments of `dataflow_magic.runs` select.
+
+    Raises
+    ------
+    CellError
+        A value selects nothing sensible.
+    """
+    if limit is not None and limit < 0:
+        raise CellError(f"limit={limit} is not a number of runs")
+    if isinstance(since, timedelta):
+        since = now - since
+    elif isinstance(since, str):
+        since = _since(since, now, "since")
+    return Listing(
+        everywhere=everywhere,
+        remote=None if remote is None else parse_job_ref(remote),
+        job=job,
+        statuses=None if status is None else _statuses(status),
+        since=since if since is None or since.tzinfo else since.replace(tzinfo=KST),
+        limit=limit,
+    )
+
+
+def _statuses(status: str | Iterable[str]) -> frozenset[str]:
+    names = status.split(",") if isinstance(status, str) else status
+    return frozenset(name.upper() for name in names)
+
+
 def parser() -> LineParser:
     """Return the parser of the line."""
     parser = LineParser(
-        "%dataflow_runs", "[options]", "Return the runs of this kernel as a DataFrame, oldest first."
+        "%dataflow_runs", "[options]", "Return the runs of this kernel as a DataFrame, newest first."
     )
     add = parser.add_argument
     add("--all", action="store_true", help="all runs of this machine, from its ledger")
-    add("--remote", metavar="JOB", help="all runs of a job that the service lists, in its order")
+    add("--remote", metavar="JOB", help="all runs of a job that the service lists")
     add("--target", metavar="TARGET", help="with --remote: cloud, local, the name of a profile, or a URL")
     add("--job", metavar="JOB", help="only runs of this job, by its name or id")
     add("--status", metavar="STATUS", help="only runs in this state; separate several with commas")
@@ -147,13 +183,13 @@ def parser() -> LineParser:
     return parser
 
 
-def _since(text: str, now: datetime) -> datetime:
+def _since(text: str, now: datetime, name: str = "--since") -> datetime:
     try:
         if span := re.fullmatch(r"([0-9]{1,6})([smhdw])", text):
             return now - timedelta(**{UNITS[span[2]]: int(span[1])})
         moment = datetime.fromisoformat(text)
     except (ValueError, OverflowError):
-        raise CellError(f"--since {text!r} is not a time; write 30m, 12h, 7d, 2w or 2026-11-01") from None
+        raise CellError(f"{name} {text!r} is not a time; write 30m, 12h, 7d, 2w or 2026-11-01") from None
     return moment if moment.tzinfo else moment.replace(tzinfo=KST)
 
 

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable, Sequence
-from typing import TYPE_CHECKING, Any
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import numpy as np
 import pandas as pd
@@ -11,7 +12,7 @@ import pandas as pd
 from dataflow_magic.ledger.record import RunRecord, parameters_of, record_of
 from dataflow_magic.models.marker import log_path_of
 from dataflow_magic.models.view import RunView
-from dataflow_magic.models.wire import Job
+from dataflow_magic.models.wire import KST, Job
 
 if TYPE_CHECKING:
     import numpy.typing as npt
@@ -20,6 +21,11 @@ __all__ = ["COLUMNS", "JOB_COLUMNS", "jobs_frame", "records_frame", "runs_frame"
 
 TIME = "datetime64[us, Asia/Seoul]"
 LENGTH = "timedelta64[us]"
+Renderer = Callable[[Sequence[Mapping[str, Any]], int, datetime], str]
+"""Shows the first rows of a table of runs, which has so many, at one moment; see `dataflow_magic.card.table`."""
+
+MOST_SHOWN = 30
+"""Rows of a table that are shown."""
 NOT_A_TIME = np.iinfo("int64").min
 """A missing time, to numpy and pandas."""
 
@@ -68,13 +74,48 @@ JOB_COLUMNS: dict[str, tuple[str, Callable[[Job], Any]]] = {
 """Column -> (dtype, value for a job)."""
 
 
+class RunsFrame(pd.DataFrame):
+    """A table of runs, which is shown short. What is made of it is a plain DataFrame."""
+
+    _metadata: ClassVar[list[str]] = ["renderers"]
+    renderers: tuple[Renderer, Renderer] | None = None
+    """For HTML and for text."""
+
+    @property
+    def _constructor(self) -> type[pd.DataFrame]:
+        return pd.DataFrame
+
+    def _repr_html_(self) -> str | None:
+        return self._shown(0) or super()._repr_html_()  # type: ignore[misc]
+
+    def __repr__(self) -> str:
+        return self._shown(1) or super().__repr__()
+
+    def _shown(self, form: int) -> str:
+        """Return the first rows in a form; empty where a column was taken away."""
+        if self.renderers is None or not set(COLUMNS).issubset(self.columns):
+            return ""
+        first = pd.DataFrame(self.head(MOST_SHOWN)).astype("object")
+        rows = first.where(first.notna(), None).to_dict("records")
+        return self.renderers[form](
+            [{str(k): v for k, v in row.items()} for row in rows], len(self), datetime.now(KST)
+        )
+
+
 def runs_frame(views: Iterable[RunView]) -> pd.DataFrame:
     """Return runs as a table, in the order given; see `records_frame`."""
     return records_frame([record_of(view) for view in views])
 
 
-def records_frame(records: Sequence[RunRecord]) -> pd.DataFrame:
+def records_frame(
+    records: Sequence[RunRecord], renderers: tuple[Renderer, Renderer] | None = None
+) -> pd.DataFrame:
     """Return rows of the ledger as a table, in the order given.
+
+    Parameters
+    ----------
+    renderers
+        Show the table in a notebook and in a terminal; by default as pandas shows any other.
 
     Returns
     -------
@@ -114,7 +155,9 @@ def records_frame(records: Sequence[RunRecord]) -> pd.DataFrame:
         )
         fields["found_by"] = tuple(found or None for found in fields["found_by"])
     frame = {name: _column(dtype, fields.get(name, ())) for name, dtype in COLUMNS.items()}
-    return pd.DataFrame(frame | _parameters(fields.get("parameters", ())))
+    table = RunsFrame(frame | _parameters(fields.get("parameters", ())))
+    table.renderers = renderers
+    return table
 
 
 def jobs_frame(jobs: Iterable[Job]) -> pd.DataFrame:

@@ -349,6 +349,11 @@ class Ledger:
         """Return the names of the jobs that have runs, sorted."""
         return self._names("job", "name = '' AND uses > 0")
 
+    def started(self, job_id: str) -> dict[str, RunRecord]:
+        """Return the runs of a job that the service gave an id, by that id, without their snapshots."""
+        query = f"SELECT {TABLE_FIELDS} FROM runs WHERE job_id = ? AND run_id IS NOT NULL"  # noqa: S608 - fixed text
+        return {record.run_id: record for record in self._read(query, job_id) if record.run_id}
+
     def newest(self, most: int) -> list[RunRecord]:
         """Return the newest active runs and then the newest others, at most ``most`` of each, without their snapshots."""
         return [

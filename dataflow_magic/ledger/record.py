@@ -112,8 +112,10 @@ def record_of(view: RunView, kernel: str = "") -> RunRecord:
     condition = view.request.condition.to_wire()
     asked: dict[str, Any] = {column: condition.pop(name, None) for column, name in CONDITION_COLUMNS.items()}
     asked |= view.request.query
-    ended = view.execution.end_date if view.execution else None
-    times = view.times
+    execution, times = view.execution, view.times
+    ended = execution.end_date if execution else None
+    if execution and execution.exact_dates:
+        ended = execution.exact_dates.ended
     # The service's end has whole seconds, so a short run could end before it began.
     ended = None if ended is None else max(ended, times.running or view.submitted_at)
     measured = times.ran or times.waited

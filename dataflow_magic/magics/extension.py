@@ -234,22 +234,15 @@ class DataflowMagic(Magics):
     @_answering
     def dataflow_runs(self, line: str) -> pd.DataFrame:
         """Return runs as a DataFrame: of this kernel, ``--all`` of this machine, ``--remote JOB`` of the service."""
+        from dataflow_magic.api import runs_table
         from dataflow_magic.cell.table import parse_listing
-        from dataflow_magic.ledger.frame import records_frame
-        from dataflow_magic.ledger.record import record_of
         from dataflow_magic.models.view import KST
 
         listing = parse_listing(line, datetime.now(KST))
-        session = self._session()
-        if listing.remote is not None:
-            records = session.executions(listing.remote, self._target(listing.target))
-        elif listing.everywhere:
-            records = session.records()
-        else:
-            records = [record_of(run.view) for run in session.runs]
+        records = self._session().select(listing, self._target(listing.target) if listing.remote else None)
         for note in listing.notes(records):
             print(f"Note: {note}")  # noqa: T201
-        frame = records_frame(listing.of(records))
+        frame = runs_table(listing.of(records))
         columns = listing.pick(map(str, frame.columns))
         return frame if columns is None else frame[columns]
 

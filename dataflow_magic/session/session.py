@@ -8,6 +8,7 @@ import logging
 import re
 import time
 from collections.abc import Awaitable, Callable, Iterable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from pathlib import Path
@@ -17,13 +18,14 @@ from typing import TypeVar
 from dataflow_magic import errors
 from dataflow_magic.cell.line import parse_job_ref
 from dataflow_magic.cell.script import LOCAL_DEFAULTS
+from dataflow_magic.cell.table import Listing
 from dataflow_magic.client import Client, Transport
 from dataflow_magic.client.objects import FolderObjects
 from dataflow_magic.client.responses import clock_words
 from dataflow_magic.config.credentials import profiles
 from dataflow_magic.config.settings import FindLocal, Target, language, resolve_target
 from dataflow_magic.ledger.ledger import Ledger, ledger_path
-from dataflow_magic.ledger.record import RunRecord, record_of
+from dataflow_magic.ledger.record import RunRecord, record_of, view_of
 from dataflow_magic.models.request import JobRef, RunRequest, ScriptRequest, SweepRequest
 from dataflow_magic.models.secret import Parameter, Secret
 from dataflow_magic.models.view import KST, RunView
@@ -368,6 +370,12 @@ class Session:
 
     # Tables
 
+    def select(self, listing: Listing, target: Target | None) -> list[RunRecord]:
+        """Return the runs of the place that a listing names: of this process, of this machine, or of a target."""
+        if listing.remote is not None and target is not None:
+            return self.executions(listing.remote, target)
+        return self.records() if listing.everywhere else [record_of(run.view) for run in self.runs]
+
     def records(self) -> list[RunRecord]:
         """Return every run of this machine's ledger, oldest first, with what this kernel knows of it since."""
         known = self._tracker.known
@@ -377,7 +385,7 @@ class Session:
         ]
 
     def executions(self, job: JobRef, target: Target) -> list[RunRecord]:
-        """Return every run of a job that the service lists, in its order.
+        """Return every run of a job that the service lists, in its order, each with what this machine's ledger knows of it.
 
         A start of the job that counts as not started, or as unclear, is corrected where the list shows its run.
         """
@@ -391,10 +399,12 @@ class Session:
             read_at = client.clock.steady()
             listing = await client.listing(found.job_id, most=PAGES_OF_RUNS)
             await self._tracker.correct(found.job_id, service, listing, read_at)
-            return [
-                record_of(_view_of_listed(target, client.endpoint, found, execution, secrets))
-                for execution in listing.runs
-            ]
+            stored = await asyncio.to_thread(self._ledger.started, found.job_id)
+            known = {run_id: view_of(record) for run_id, record in stored.items()}
+            # What is not yet written, such as the reason of a failure.
+            known |= {run.run_id: run.view for run in self._tracker.known.values() if run.run_id in known}
+            views = [_view_of_listed(target, client.endpoint, found, each, secrets) for each in listing.runs]
+            return [record_of(_with_news(known.get(view.run_id or ""), view)) for view in views]
 
         return self._loop.call(_answered(service, question))
 
@@ -559,6 +569,13 @@ def _view_of_listed(
         if execution.status == RunState.FAILED and execution.status_detail
         else None,
     )
+
+
+def _with_news(known: RunView | None, listed: RunView) -> RunView:
+    """Return what this machine knows of a run, with the service's newest snapshot; what is listed where it knows nothing."""
+    if known is None:
+        return listed
+    return replace(known, execution=listed.execution, failure=known.failure or listed.failure)
 
 
 def _needs_no_job(request: RunRequest) -> bool:

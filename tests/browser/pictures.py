@@ -33,7 +33,7 @@ CELLS = (
     "%%dataflow_run slow_count --workers 2\nseconds = 30",
     '%%dataflow_run daily_delays -o wrong\norigin = "SFO"\nmonth = 1',
     '%%dataflow_run daily_delays -o sweep\norigin = each("SFO", "JFK", "EWR")\nmonth = each(1, 7)',
-    "%dataflow_runs --job daily_delays --limit 6 --columns run_id,status,duration,param.origin,param.month",
+    "%dataflow_runs --job daily_delays --limit 6",
 )
 FIRST, COMPLETED, SHORT, RUNNING, FAILED, SWEEP, TABLE = range(1, len(CELLS))
 

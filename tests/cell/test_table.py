@@ -32,21 +32,21 @@ RECORDS = [
 @pytest.mark.parametrize(
     ("line", "keys"),
     [
-        ("", "abcd"),
-        ("--all", "abcd"),
+        ("", "dcba"),
+        ("--all", "dcba"),
         ("--job weekly", "b"),
-        ("--job id-daily", "acd"),
+        ("--job id-daily", "dca"),
         ("--job none", ""),
-        ("--status failed,running", "bc"),
-        ("--since 60m", "cd"),
-        ("--since 2d", "bcd"),
-        ("--since 2w", "abcd"),
+        ("--status failed,running", "cb"),
+        ("--since 60m", "dc"),
+        ("--since 2d", "dcb"),
+        ("--since 2w", "dcba"),
         ("--since 0s", "d"),
-        ("--since 2026-11-24", "cd"),
+        ("--since 2026-11-24", "dc"),
         ("--since 2026-11-24T02:30:00+00:00", "d"),
-        ("--limit 2", "cd"),
+        ("--limit 2", "dc"),
         ("--limit 0", ""),
-        ("--limit 99", "abcd"),
+        ("--limit 99", "dcba"),
         ("--status completed,failed --limit 1", "b"),
     ],
 )
@@ -56,7 +56,7 @@ def test_a_line_selects_records(line, keys):
     assert "".join(record.key for record in listing.of(RECORDS)) == keys
 
 
-def test_the_newest_are_selected_in_any_order_of_the_service():
+def test_the_newest_come_first_in_any_order_of_the_service():
     assert [record.key for record in Listing(limit=2).of(RECORDS[::-1])] == ["d", "c"]
 
 
@@ -95,4 +95,4 @@ def test_columns_are_shown_in_the_order_given_and_unknown_columns_are_refused():
 
 
 def test_times_are_compared_across_zones():
-    assert Listing(since=(NOW - timedelta(hours=2)).astimezone(UTC)).of(RECORDS) == RECORDS[2:]
+    assert Listing(since=(NOW - timedelta(hours=2)).astimezone(UTC)).of(RECORDS) == RECORDS[:1:-1]

@@ -7,6 +7,7 @@ import signal
 import threading
 from typing import Any
 
+import pandas
 import pytest
 from IPython.core import oinspect
 from IPython.core.completer import provisionalcompleter
@@ -16,6 +17,7 @@ from dataflow_magic.cell.run import parser
 from dataflow_magic.config.settings import LANGUAGES, WAITS
 from dataflow_magic.errors import ConfigError, NotFound, OutcomeUnknown, RunFailed, WaitTimeout
 from dataflow_magic.magics.extension import DataflowMagic, load_ipython_extension
+from dataflow_magic.models.wire import JobCondition
 from dataflow_magic.session.run import Run
 from dataflow_magic.session.session import Session
 from dataflow_magic.session.watch import Pace
@@ -968,12 +970,27 @@ def test_with_credentials_status_names_the_cloud_and_masks_the_key(scene, termin
 def test_dataflow_runs_returns_a_table_of_the_runs_of_this_kernel(terminal):
     terminal.run("%%dataflow_run daily_sales --wait\nday = 1\n")
     terminal.run("%%dataflow_run broken --wait\nday = 2\n")
+    ran = terminal.run("%dataflow_runs")
+    table = ran.value
+
+    assert table["job"].tolist() == ["broken", "daily_sales"]
+    assert table["status"].tolist() == ["FAILED", "COMPLETED"]
+    assert table["param.day"].tolist() == ["2", "1"]
+    assert table["reason"].tolist()[0] == "ValueError: no such table: test.sales"
+    assert type(table[["run_id"]]) is type(table.sort_values("ended")) is pandas.DataFrame
+
+
+def test_a_terminal_shows_the_table_in_a_hundred_columns_with_the_reasons(terminal):
+    terminal.run("%%dataflow_run daily_sales --wait\nday = 1\n")
+    terminal.run("%%dataflow_run broken --wait\nday = 2\n")
     table = terminal.run("%dataflow_runs").value
 
-    assert table["job"].tolist() == ["daily_sales", "broken"]
-    assert table["status"].tolist() == ["COMPLETED", "FAILED"]
-    assert table["param.day"].tolist() == ["1", "2"]
-    assert table["reason"].tolist()[1] == "ValueError: no such table: test.sales"
+    lines = repr(table).splitlines()
+    assert [line.split()[0] for line in lines] == ["status", "FAILED", "ValueError:", "COMPLETED", "log:"]
+    assert "ValueError: no such table: test.sales" in lines[2]
+    assert max(map(len, lines)) <= 100
+    assert repr(table.drop(columns="ran")).split()[0] == "run_id"
+    assert "dfm-list" in table._repr_html_()
 
 
 def test_dataflow_jobs_returns_a_table_of_the_jobs_of_a_target(terminal):
@@ -1184,7 +1201,54 @@ def test_remote_runs_have_the_same_columns(terminal):
 
     assert list(remote.columns) == list(here.columns)
     assert len(remote) == 2
-    assert set(remote["run_id"]) <= set(here["run_id"])
+    assert remote["run_id"].tolist() == here["run_id"].tolist()[:2]
+
+
+def test_every_table_the_card_and_the_handle_have_the_same_times_and_reason(scene, terminal):
+    scene.service.finish.clear()
+    runs = [
+        terminal.run(f"%%dataflow_run {job}\nday = 2\n").value for job in ("broken", "slow", "daily_sales")
+    ]
+    eventually(lambda: runs[1].status == "RUNNING", "it runs")
+    runs[1].cancel()
+    for run in runs:
+        run.wait(60)
+    remote = pandas.concat([terminal.run(f"%dataflow_runs --remote {run.job}").value for run in runs])
+    tables = [terminal.run("%dataflow_runs").value, terminal.run("%dataflow_runs --all").value, remote]
+
+    for run in runs:
+        assert run.waited + run.ran == run.total
+        for row in (table.set_index("run_id").loc[run.run_id] for table in tables):
+            assert (row["waited"], row["ran"], row["total"]) == (run.waited, run.ran, run.total)
+            assert row["timed_by"] == "service"
+            assert (None if pandas.isna(row["reason"]) else row["reason"]) == run.reason
+        card, listed = terminal.run(f"%dataflow_status {run.key}").out, repr(tables[0])
+        assert f"ran {round(run.ran.total_seconds())} s  " in card
+        assert f"waited {round(run.waited.total_seconds())} s, " in card
+        (line,) = (line for line in listed.splitlines() if line.endswith(run.run_id) and "%" not in line)
+        assert line.split()[-5:-1] == [
+            f"{round(run.waited.total_seconds())}",
+            "s",
+            f"{round(run.ran.total_seconds())}",
+            "s",
+        ]
+
+
+def test_a_run_that_this_machine_did_not_start_has_the_service_s_reason_and_times(scene, terminal):
+    condition = JobCondition(nrn="nrn:1", script_path="bucket/scripts/", log_path="bucket/logs/")
+    started = scene.session.ask(
+        scene.local(), lambda client: client.execute_job(scene.service.job_id("broken"), condition)
+    )
+    run_id = started.job_execution_id
+    eventually(lambda: scene.service.store.run(run_id).status == "FAILED", "it is over")
+
+    (row,) = terminal.run("%dataflow_runs --remote broken").value.to_dict("records")
+    assert (row["run_id"], row["reason"], row["timed_by"]) == (
+        run_id,
+        "ValueError: no such table: test.sales",
+        "service",
+    )
+    assert row["waited"] + row["ran"] == row["total"]
 
 
 def test_again_sends_the_same_request(scene, terminal):

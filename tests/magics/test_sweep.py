@@ -177,7 +177,7 @@ def test_the_runs_of_a_sweep_are_in_the_table_of_runs(lab):
     lab.run(f"%%dataflow_run daily_sales --wait\n{BLOCK}")
 
     frame = lab.run("%dataflow_runs").value
-    assert list(frame["param.month"]) == ["1", "7"]
+    assert list(frame["param.month"]) == ["7", "1"]
 
 
 def test_the_button_of_the_card_cancels_all_runs_and_is_enabled_again_on_an_error(scene, lab, caplog):
