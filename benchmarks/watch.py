@@ -64,7 +64,7 @@ from dataflow_magic.local.store import Store
 from dataflow_magic.models.request import JobRef, RunRequest
 from dataflow_magic.models.view import RunView
 from dataflow_magic.models.wire import KST, JobCondition, JobExecution, RunState
-from dataflow_magic.session.run import Run
+from dataflow_magic.session.run import LiveRun
 from dataflow_magic.session.service import ServiceAddress
 from dataflow_magic.session.session import Session
 
@@ -511,7 +511,9 @@ def changes(count: int, folder: Path) -> tuple[list[float], list[float], float]:
     return to_view, to_card, statistics.mean(gaps)
 
 
-def one(run: Run, service: ServiceProcess, number: int, to_view: list[float], to_card: list[float]) -> None:
+def one(
+    run: LiveRun, service: ServiceProcess, number: int, to_view: list[float], to_card: list[float]
+) -> None:
     """Show a run, have it started and ended, and note how long each took to be told and to be shown."""
     seen: dict[str, float] = {}
     card = NotingCard()

@@ -11,13 +11,13 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dataflow_magic.api import connect, local_path, run, runs
+    from dataflow_magic.api import connect, get, local_path, run, runs, start
     from dataflow_magic.cell.values import secret
     from dataflow_magic.client.client import Client
     from dataflow_magic.errors import DataflowError, RunFailed, SweepFailed, WaitTimeout
     from dataflow_magic.magics.extension import load_ipython_extension, unload_ipython_extension
     from dataflow_magic.models.wire import Job, JobCondition, JobExecution, Page, RunState
-    from dataflow_magic.session.run import Run
+    from dataflow_magic.session.handle import Run
     from dataflow_magic.session.sweep.handle import Sweep
 
 __all__ = [
@@ -34,11 +34,13 @@ __all__ = [
     "SweepFailed",
     "WaitTimeout",
     "connect",
+    "get",
     "load_ipython_extension",
     "local_path",
     "run",
     "runs",
     "secret",
+    "start",
     "unload_ipython_extension",
 ]
 
@@ -49,18 +51,20 @@ _HOMES = {
     "JobCondition": "models.wire",
     "JobExecution": "models.wire",
     "Page": "models.wire",
-    "Run": "session.run",
+    "Run": "session.handle",
     "RunFailed": "errors",
     "RunState": "models.wire",
     "Sweep": "session.sweep.handle",
     "SweepFailed": "errors",
     "WaitTimeout": "errors",
     "connect": "api",
+    "get": "api",
     "load_ipython_extension": "magics.extension",
     "local_path": "api",
     "run": "api",
     "runs": "api",
     "secret": "cell.values",
+    "start": "api",
     "unload_ipython_extension": "magics.extension",
 }
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import threading
 from collections.abc import Iterable, Mapping, Sequence
@@ -21,9 +22,12 @@ from dataflow_magic.local.launch import attach, default_folder, peek_at
 from dataflow_magic.local.objects.paths import find
 from dataflow_magic.models.marker import Marker
 from dataflow_magic.models.view import KST
-from dataflow_magic.session.run import Run
+from dataflow_magic.session.detached import INTERRUPTED_START, detachable, in_one_line
+from dataflow_magic.session.handle import Run
+from dataflow_magic.session.naming import handle_of
 from dataflow_magic.session.service import ServiceAddress
 from dataflow_magic.session.session import Session
+from dataflow_magic.session.sweep.handle import Sweep
 
 if TYPE_CHECKING:
     import pandas as pd
@@ -31,7 +35,9 @@ if TYPE_CHECKING:
     from dataflow_magic.client.client import Client
     from dataflow_magic.ledger.record import RunRecord
 
-__all__ = ["connect", "get_session", "local_path", "run", "runs"]
+__all__ = ["connect", "get", "get_session", "local_path", "run", "runs", "start"]
+
+START_CONTINUES = "the start continues: %dataflow_runs lists the run if the service received it"
 
 _lock = threading.Lock()
 _sessions: dict[int, Session] = {}
@@ -139,10 +145,73 @@ def run(
         force=force,
         marker=marker or "off",
     )
+    with in_one_line(INTERRUPTED_START):
+        session = get_session()
+        place = session.target(target, profile)
+        by_default = marker_of_job("", session.environment, job=request.job.text, target=place.name)
+        return session.start(replace(request, marker=marker or by_default), place).handle
+
+
+async def start(job: str, parameters: Mapping[str, Any] | None = None, **options: Any) -> Run:
+    """Start a run as `run` does, without blocking the caller's event loop.
+
+    Parameters
+    ----------
+    job, parameters, options
+        As in `run`.
+
+    Returns
+    -------
+    Run
+        Once the service answered the start.
+
+    Raises
+    ------
+    Detached, CancelledError
+        The user interrupted the cell, or the caller's task was canceled; the start itself continues, and `runs` lists it.
+    DataflowError
+        As in `run`.
+
+    Examples
+    --------
+    >>> started = await asyncio.gather(*(start("daily_delays", {"month": m}) for m in (1, 7)))  # doctest: +SKIP
+    """
+    return await detachable(asyncio.to_thread(run, job, parameters, **options), lambda: START_CONTINUES)
+
+
+def get(
+    name: str | Run | Sweep, *, job: str | None = None, target: str | None = None, profile: str | None = None
+) -> Run | Sweep:
+    """Return a run or a sweep by its name, also a run of an earlier process; it is watched from now on.
+
+    Parameters
+    ----------
+    name
+        An id or a key, a beginning of one that no other has, ``@last``, or the handle itself. A run that only the service
+        knows is found by its whole id.
+    job
+        The job of a run that only the service knows; without it, the target's jobs are asked one after another.
+    target, profile
+        Where to look for such a run, as in `run`.
+
+    Raises
+    ------
+    NoSuchRun
+        No run has the name; the message has the nearest names.
+    NotFound
+        The service has no such run.
+    ConfigError
+        The run's target cannot be reached from here.
+
+    Examples
+    --------
+    >>> get("@last").result().status  # doctest: +SKIP
+    'COMPLETED'
+    """
     session = get_session()
-    place = session.target(target, profile)
-    by_default = marker_of_job("", session.environment, job=request.job.text, target=place.name)
-    return session.start(replace(request, marker=marker or by_default), place)
+    with in_one_line("interrupted; nothing was changed"):
+        found = session.get(name, target=lambda: session.target(target, profile), job=job)
+    return handle_of(found)
 
 
 def connect(target: str | None = None, profile: str | None = None) -> Client:

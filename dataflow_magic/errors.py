@@ -220,6 +220,12 @@ class WaitTimeout(DataflowError):
 
 
 def suggestion(word: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean 'x'?`` for the known word nearest to `word`; empty when none is near."""
-    near = difflib.get_close_matches(word, list(known), n=1)
+    """Return ``; did you mean 'x'?`` for the known word nearest to `word`; empty when none is near.
+
+    A word that differs in capitals alone is nearest.
+    """
+    words = list(known)
+    near = [each for each in words if each.lower() == word.lower()] or difflib.get_close_matches(
+        word, words, n=1
+    )
     return f"; did you mean {near[0]!r}?" if near else ""

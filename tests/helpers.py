@@ -42,7 +42,7 @@ from dataflow_magic.local.store import Store
 from dataflow_magic.magics.extension import DataflowMagic
 from dataflow_magic.models.view import KST
 from dataflow_magic.models.wire import JobExecution
-from dataflow_magic.session.run import Run
+from dataflow_magic.session.run import LiveRun
 from dataflow_magic.session.service import ServiceAddress
 from dataflow_magic.session.session import Session
 from dataflow_magic.session.watch import Pace
@@ -352,7 +352,7 @@ class Scene:
     def local(self) -> Target:
         return self.session.target("local")
 
-    def start(self, job: str, parameters: Mapping[str, Any] | None = None, **options: Any) -> Run:
+    def start(self, job: str, parameters: Mapping[str, Any] | None = None, **options: Any) -> LiveRun:
         """Start a run as `dataflow_magic.run` does."""
         return self.session.start(make_request(job, parameters, **options), self.local())
 

@@ -164,9 +164,57 @@ def test_runs_started_from_python_are_in_the_table(address):
 
     assert [run.result(60).status for run in started] == ["COMPLETED", "COMPLETED"]
     table = dataflow_magic.runs()
-    assert table["run_id"].tolist() == [run.run_id for run in reversed(started)]
+    assert table["run_id"].tolist() == [run.id for run in reversed(started)]
     assert table["param.month"].tolist() == ["7", "1"]
     assert table["target"].tolist() == [address, address]
+
+
+@pytest.mark.anyio
+async def test_starts_are_awaited_together_and_do_not_block_the_loop(address):
+    ticks = 0
+
+    async def tick() -> None:
+        nonlocal ticks
+        while True:
+            ticks += 1
+            await asyncio.sleep(0.001)
+
+    ticking = asyncio.create_task(tick())
+    runs = await asyncio.gather(
+        *(dataflow_magic.start("daily_sales", {"month": month}, target=address) for month in (1, 7))
+    )
+    during = ticks
+    ticking.cancel()
+
+    assert during > 3
+    assert [run.parameters["$month"] for run in runs] == ["1", "7"]
+    assert [(await run).status for run in runs] == ["COMPLETED", "COMPLETED"]
+
+
+def test_a_run_is_got_by_each_of_its_names_also_in_a_later_session(address):
+    run = dataflow_magic.run("daily_sales", {"month": 1}, target=address)
+    run.wait(60)
+
+    assert dataflow_magic.get(run) is run
+    assert dataflow_magic.get("@last") is run
+    assert dataflow_magic.get(run.key) is run
+    api.close_session()
+    again = dataflow_magic.get((run.id or "")[:9])
+    assert isinstance(again, dataflow_magic.Run)
+    assert (again.id, again.status, again.job) == (run.id, "COMPLETED", "daily_sales")
+    assert again.submitted == run.submitted
+
+
+@pytest.mark.parametrize(
+    ("name", "said"),
+    [
+        ("nosuch", "no run 'nosuch' was started here"),
+        (7, "7 names no run; give a run, a sweep, an id or a key"),
+    ],
+)
+def test_a_name_that_names_no_run_is_refused(name, said):
+    with pytest.raises(CellError, match=said):
+        dataflow_magic.get(name)
 
 
 @pytest.mark.anyio
@@ -179,7 +227,7 @@ async def test_a_connected_client_creates_a_job_that_runs_by_its_id(address):
 
     run = await asyncio.to_thread(dataflow_magic.run, job.job_id, target=address)
     assert run.job == "my_job"
-    assert run.condition.script_path == "bucket/scripts/"
+    assert run._live.condition.script_path == "bucket/scripts/"
 
 
 def test_the_first_use_starts_the_local_service_and_closing_releases_it(tmp_path):
@@ -219,7 +267,7 @@ def test_the_marker_of_a_run_is_that_of_the_call_or_else_of_the_environment(tmp_
         with pytest.raises(ConfigError, match=r"^DATAFLOW_MARKER says 'yes', which is none of off, "):
             dataflow_magic.run("daily_sales", marker="off")
 
-    assert by_default.condition.log_path == f"bucket/logs/dataflow-run-{by_default.key}/"
+    assert by_default._live.condition.log_path == f"bucket/logs/dataflow-run-{by_default.key}/"
     assert named.parameters == {"$dataflow_run": f"dataflow-run-{named.key}"}
-    assert (off.condition.log_path, dict(off.parameters)) == ("bucket/logs/", {})
+    assert (off._live.condition.log_path, dict(off.parameters)) == ("bucket/logs/", {})
     assert list(dataflow_magic.runs()["key"]) == [off.key, named.key, by_default.key]

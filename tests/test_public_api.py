@@ -24,11 +24,13 @@ PUBLIC = [
     "SweepFailed",
     "WaitTimeout",
     "connect",
+    "get",
     "load_ipython_extension",
     "local_path",
     "run",
     "runs",
     "secret",
+    "start",
     "unload_ipython_extension",
 ]
 HEAVY = [
@@ -53,6 +55,16 @@ def test_the_public_names_are_these():
 def test_each_public_name_exists_and_is_listed(name):
     assert getattr(dataflow_magic, name).__name__ == name
     assert name in dir(dataflow_magic)
+
+
+RUN = [
+    "again", "cancel", "error", "id", "is_done", "job", "key", "logs", "parameters", "ran", "reason", "result", "show",
+    "status", "submitted", "total", "wait", "waited",
+]  # fmt: skip
+
+
+def test_the_public_names_of_a_run_are_these():
+    assert [name for name in dir(dataflow_magic.Run) if not name.startswith("_")] == RUN
 
 
 def test_the_version_is_that_of_the_distribution():

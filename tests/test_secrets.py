@@ -90,12 +90,12 @@ def test_the_value_reaches_the_service_and_no_output_file_or_log(scene, caplog, 
         failed = scene.session.runs[0]
         for cell in (
             "run",
-            "run.view",
+            "run._live.view",
             "run.parameters",
             "dict(run.parameters)",
-            "run.view.execution.parameters",
-            "run.view.execution.to_wire()",
-            "print(run.reason, run.logs())",
+            "run._live.view.execution.parameters",
+            "run._live.view.execution.to_wire()",
+            "print(run.reason, run.error, run.logs())",
             "run.result()",
             "%tb",
             "%dataflow_status @last",
@@ -268,7 +268,7 @@ def test_a_value_from_elsewhere_is_not_written_in_the_cell(value):
         ("token = secret('')", "token: the secret is empty; check its source"),
         ("token = f'{secret(x)}!'", "token has text that contains ••••••, the mask of a secret and not its value"),
         ("token = secret", "in a parameter block secret(...) masks a value; rename the notebook's variable secret"),
-        ("token = [secret(x)]", "token is a list, which has no string form"),
+        ("token = [secret(x)]", "token is a list, and a run takes one value"),
     ],
     ids=[
         "not closed", "no number", "no such key", "added to", "empty", "inside a text", "not called", "in a list"

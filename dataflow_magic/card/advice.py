@@ -12,6 +12,9 @@ __all__ = ["ADVICE", "READ_THE_LOG", "advice"]
 
 READ_THE_LOG: Final = "read the end of the log"
 
+SAYS_NOTHING: Final = re.compile(r"exited with code \d+$|without a reason$|^$")
+"""A reason that names no error."""
+
 # The first match counts, so the most specific patterns come first. Names in capitals are Spark's own error classes
 # (its common/utils/src/main/resources/error/error-conditions.json).
 ADVICE: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
@@ -47,7 +50,7 @@ ADVICE: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
             r"SyntaxError|IndentationError|TabError",
             "correct the script at the line its log names; %%dataflow_script checks one before it is written",
         ),
-        (r"NameError|KeyError: '\$", "check that every name the script uses is among the parameters"),
+        (r"KeyError: '\$", "check that every name the script uses is among the parameters"),
         (
             r"Spark did not start|JVM",
             "read jvm.log next to the console log; with little memory, start fewer runs at once",
@@ -57,8 +60,8 @@ ADVICE: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
 
 
 def advice(reason: str) -> str:
-    """Return what to try, in one line; to read the log where the reason is unknown."""
+    """Return what to try, in one line; empty where nothing is known to help beyond the reason itself."""
     for pattern, text in ADVICE:
         if found := pattern.search(reason):
             return found.expand(text)
-    return READ_THE_LOG
+    return READ_THE_LOG if SAYS_NOTHING.search(reason) else ""

@@ -51,7 +51,8 @@ class Block:
     swept
         Keys of the parameters with several values, in the order written; empty without a sweep.
     combinations
-        The parameters of each run of a sweep, the last written name varying fastest; ``parameters`` is the first.
+        The parameters of each run of a sweep, the last written name varying fastest; ``parameters`` is the first. Empty
+        also where a swept name has no values.
     """
 
     parameters: Mapping[str, Parameter] = field(default_factory=dict)
@@ -158,6 +159,9 @@ def _parse_assignments(text: str, namespace: Mapping[str, Any], first_line: int)
     swept: list[str] = []
     varying: set[str] = set()  # names whose value depends on the combination
     for line in _lines(text, first_line - 1):
+        if not combinations:  # a sweep over nothing: there is no value to evaluate the rest with
+            swept += line.names if line.word else ()
+            continue
         if line.uses(varying):
             choices = [_choices(line, namespace, known, swept) for known in combinations]
         else:  # evaluated once for all: an iterator that yields its items only once serves every combination
@@ -181,7 +185,8 @@ def _parse_assignments(text: str, namespace: Mapping[str, Any], first_line: int)
     if not swept:
         return Block(wires[0])
     keys = tuple(f"${name}" for name in swept)
-    return Block(wires[0], swept=keys, combinations=wires, warnings=_repeats(wires, keys))
+    first = wires[0] if wires else {}
+    return Block(first, swept=keys, combinations=wires, warnings=_repeats(wires, keys))
 
 
 def _repeats(wires: Collection[Mapping[str, Parameter]], swept: Iterable[str]) -> tuple[str, ...]:
@@ -219,11 +224,21 @@ def _choices(
     target = ", ".join(line.names) + (f" (where {where})" if where else "")
     try:
         return [
-            {name: (value, parameter(value)) for name, value in zip(line.names, row, strict=True)}
+            {name: (value, _parameter(value)) for name, value in zip(line.names, row, strict=True)}
             for row in _rows(line, scope, target)
         ]
     except ValueError as error:
         raise CellError(f"{target} {error}", line=line.number) from None
+
+
+def _parameter(value: Any) -> Parameter:
+    """Return the value that is sent; the message for a list shows how to sweep over it."""
+    if isinstance(value, list | tuple | set | frozenset | range):
+        raise ValueError(  # noqa: TRY004 - as `values.parameter` raises
+            f"is a {type(value).__name__}, and a run takes one value; write {EACH}(...) around it for a run per item, or "
+            '",".join(...) for one text'
+        )
+    return parameter(value)
 
 
 def _rows(line: _Line, scope: dict[str, Any], target: str) -> list[tuple[Any, ...]]:

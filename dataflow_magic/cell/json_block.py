@@ -11,7 +11,7 @@ from typing import Any
 from pydantic import ValidationError
 
 from dataflow_magic.cell.values import check_name, check_text
-from dataflow_magic.errors import CellError
+from dataflow_magic.errors import CellError, suggestion
 from dataflow_magic.models.secret import Parameter
 from dataflow_magic.models.wire import JobCondition
 
@@ -19,6 +19,10 @@ __all__ = ["parse_json_block"]
 
 Lines = Mapping[tuple[str | int, ...], int]
 """The cell's line of each key, by the path that leads to it."""
+
+BODY = frozenset({"jobCondition", "parameters"})
+FIELDS = frozenset(str(field.validation_alias) for field in JobCondition.model_fields.values())
+SWEEP_WORD = re.compile(r":\s*(each|zipped)\s*\(")
 
 TOKEN = re.compile(
     r'(?P<key>"(?:[^"\\]|\\.)*"(?=\s*:))|(?P<text>"(?:[^"\\]|\\.)*")'
@@ -50,7 +54,7 @@ def parse_json_block(
     """
     document = _load(text, first_line)
     lines = _key_lines(text, first_line)
-    if not document or not set(document) <= {"jobCondition", "parameters"}:
+    if not document or not set(document) <= BODY:
         return _parameters(document, lines), JobCondition(), _warnings(document)
     for key, part in document.items():
         if not isinstance(part, dict):
@@ -63,9 +67,14 @@ def _load(text: str, first_line: int) -> dict[str, Any]:
     try:
         document: dict[str, Any] = json.loads(text)
     except json.JSONDecodeError as error:
+        line = error.lineno + first_line - 1
+        if word := SWEEP_WORD.search(text):
+            raise CellError(
+                f"{word[1]}(...) has no meaning in JSON; write the block as assignments, name = {word[1]}(...)",
+                line=line,
+            ) from None
         raise CellError(
-            f"the block is not valid JSON: {error.msg} (column {error.colno})",
-            line=error.lineno + first_line - 1,
+            f"the block is not valid JSON: {error.msg} (column {error.colno})", line=line
         ) from None
     except (RecursionError, ValueError) as error:
         raise CellError(f"the block cannot be read as JSON ({error})", line=first_line) from None
@@ -117,12 +126,28 @@ def _parameters(values: dict[str, Any], lines: Lines, *parents: str) -> dict[str
         if value is None or isinstance(value, dict | list):
             kind = "null" if value is None else "an object" if isinstance(value, dict) else "a list"
             raise CellError(
-                f'"{key}" is {kind}; a parameter is text, a number, true or false', line=lines[*parents, key]
+                f'"{key}" is {kind}; a parameter is text, a number, true or false{_hint(key, value, parents)}',
+                line=lines[*parents, key],
             )
     return values
 
 
+def _hint(key: str, value: object, parents: tuple[str, ...]) -> str:
+    if isinstance(value, list):
+        return (
+            f"; for a run per value write the block as assignments, {key.lstrip('$') or 'name'} = each(...)"
+        )
+    if not isinstance(value, dict) or parents:
+        return ""
+    if key in BODY:
+        return '; a whole request body has only "jobCondition" and "parameters"'
+    return suggestion(key, sorted(BODY))
+
+
 def _condition(fields: dict[str, Any], lines: Lines) -> JobCondition:
+    for key in fields:
+        if key not in FIELDS and (near := suggestion(key, sorted(FIELDS))):
+            raise CellError(f"the job condition has no field {key!r}{near}", line=lines["jobCondition", key])
     try:
         return JobCondition.model_validate(fields)
     except ValidationError as error:

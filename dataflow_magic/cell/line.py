@@ -50,6 +50,7 @@ CONDITION_FIELDS = {
 }
 """The field of the job condition that each option sets."""
 
+SWEPT = re.compile(r"(each|zipped)\(")
 RUN_HELP = "variable, run id or its beginning, key, or @last"
 
 
@@ -118,6 +119,11 @@ class LineParser(argparse.ArgumentParser):
             words = shlex.split(line)
         except ValueError as error:
             self.error(f"the line cannot be split into words: {error}")
+        if swept := next((word for word in words if SWEPT.match(word)), None):
+            raise self.mistake(
+                f"{swept!r} is on the line; each(...) and zipped(...) give values to a parameter of the block below it: "
+                "month = each(1, 7)"
+            )
         notes = () if namespace is None else tuple(_notes(words))
         if namespace is not None:
             words = [self._expand(word, namespace) for word in words]

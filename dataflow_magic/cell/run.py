@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import argparse
+import ast
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
@@ -19,12 +20,13 @@ from dataflow_magic.cell.line import (
     minutes,
     parse_job_ref,
     python_name,
+    take_assignments,
 )
 from dataflow_magic.errors import CellError
 from dataflow_magic.models.marker import MARKERS, Marker
 from dataflow_magic.models.request import JobRef, RunRequest, SweepRequest
 
-__all__ = ["CellOptions", "add_start", "make_request", "parse_cell", "parser", "start_options"]
+__all__ = ["CellOptions", "add_start", "make_request", "no_runs", "parse_cell", "parser", "start_options"]
 
 WITH_AGAIN = frozenset({"again", "notes", "force", "out", "wait", "wait_timeout"})
 """Options that do not change what ``--again`` sends, nor where."""
@@ -105,7 +107,14 @@ def parse_cell(line: str, body: str, namespace: Mapping[str, Any]) -> CellOption
     HelpRequested
         The line asks for help.
     """
-    options = parser().read(line, namespace)
+    mine = parser()
+    for word in take_assignments(line)[1]:
+        before = line[: line.index(word)].split()
+        if not (before and mine.takes_value(before[-1])):
+            raise mine.mistake(
+                f"{word!r} is on the line; parameters stand in the block below it: {_as_line(word, namespace)}"
+            )
+    options = mine.read(line, namespace)
     if options.again is not None:
         _check_unchanged(options, body)
     job = parse_job_ref(options.job) if options.again is None else JobRef(options.again)
@@ -169,6 +178,12 @@ def make_request(
     return RunRequest(
         parse_job_ref(job), condition, parse_mapping(parameters or {}), marker=marker, **provenance
     )
+
+
+def no_runs(sweep: SweepRequest) -> str:
+    """Return why a sweep has no runs, in a sentence."""
+    names = ", ".join(name.removeprefix("$") for name in sweep.swept)
+    return f"no value is left for {names}, so the sweep has no runs and nothing is sent"
 
 
 def parser() -> LineParser:
@@ -242,6 +257,18 @@ def _check_unchanged(options: argparse.Namespace, body: str) -> None:
         raise CellError(f"--again sends the request of that run unchanged; remove {', '.join(extra)}", line=1)
 
 
+def _as_line(word: str, namespace: Mapping[str, Any]) -> str:
+    """Return ``name=value`` as a line of a block, which has text in quotes."""
+    name, _, value = word.partition("=")
+    try:
+        parsed = ast.parse(value, mode="eval").body
+        is_text = isinstance(parsed, ast.Name) and parsed.id not in namespace
+    except (SyntaxError, ValueError):
+        is_text = True
+    return f"{name.removeprefix('$')} = {value!r}" if is_text else f"{name.removeprefix('$')} = {value}"
+
+
 def _sweep_of(request: RunRequest, block: Block) -> SweepRequest | None:
     requests = tuple(replace(request, parameters=each) for each in block.combinations)
-    return SweepRequest(block.swept, requests) if block.swept else None
+    job = "" if requests else request.job.text
+    return SweepRequest(block.swept, requests, job) if block.swept else None

@@ -42,17 +42,16 @@ def values_of(call: ast.Call) -> ast.Tuple:
 
 
 def each_values(given: Sequence[Any]) -> list[Any]:
-    """Return the values of ``each``: its arguments, or the items of its only argument.
+    """Return the values of ``each``: its arguments, or the items of its only argument, which may have none.
 
     Raises
     ------
     ValueError
-        Completing "the name ...", if there are none.
+        Completing "the name ...", if there is no argument.
     """
-    values = _held(given[0]) if len(given) == 1 else list(given)
-    if not values:
-        raise ValueError(f"has no values in {EACH}(...), so nothing would start; give at least one")
-    return values
+    if not given:
+        raise ValueError(f"has nothing in {EACH}(); give values, or a list of them, which may be empty")
+    return _held(given[0]) if len(given) == 1 else list(given)
 
 
 def zipped_rows(given: Sequence[Any], names: Sequence[str]) -> list[tuple[Any, ...]]:
@@ -74,8 +73,6 @@ def zipped_rows(given: Sequence[Any], names: Sequence[str]) -> list[tuple[Any, .
         raise ValueError(
             f"have lists of different lengths ({', '.join(map(str, lengths))}); {ZIPPED}(...) pairs equal lengths"
         )
-    if not lengths or not lengths[0]:
-        raise ValueError(f"have no values in {ZIPPED}(...), so nothing would start; give at least one each")
     return list(zip(*columns, strict=True))
 
 

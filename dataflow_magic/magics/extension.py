@@ -10,6 +10,7 @@ import tokenize
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import datetime
+from functools import partial
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
@@ -36,18 +37,21 @@ if TYPE_CHECKING:
     from dataflow_magic.config.settings import Target
     from dataflow_magic.models.marker import Marker
     from dataflow_magic.models.request import JobRef, RunRequest
-    from dataflow_magic.session.run import Run
+    from dataflow_magic.session.handle import Run
+    from dataflow_magic.session.naming import Handle
     from dataflow_magic.session.session import Session
     from dataflow_magic.session.sweep.handle import Sweep
 
 __all__ = ["DataflowMagic", "load_ipython_extension", "unload_ipython_extension"]
+
+INTERRUPTED_BLOCK = "interrupted while the parameters were evaluated; nothing was sent"
 
 P = ParamSpec("P")
 T = TypeVar("T")
 
 
 def _answering(magic: Callable[P, T]) -> Callable[P, T | None]:
-    """Print the help that a line asks for, and show a `CellError` as IPython's one-line usage error.
+    """Print the help that a line asks for, and show an interrupt and a `CellError` as one line.
 
     IPython only prints a usage error. Where nobody watches, the error itself is raised: papermill and nbconvert keep
     errors of cells and stop for them, and know nothing of what was printed.
@@ -70,6 +74,10 @@ def _answering(magic: Callable[P, T]) -> Callable[P, T | None]:
             if is_headless(getattr(args[0], "shell", None)):
                 raise error from None
             raise UsageError(str(error)) from None
+        except KeyboardInterrupt as interrupt:
+            from dataflow_magic.session.detached import Detached
+
+            raise (interrupt if isinstance(interrupt, Detached) else Detached("interrupted")) from None
 
     def documentation() -> str:
         text = inspect.cleandoc(magic.__doc__ or "")
@@ -181,10 +189,12 @@ class DataflowMagic(Magics):
         """
         from dataflow_magic.cell.run import parse_cell
         from dataflow_magic.magics.caller import names_of_caller
+        from dataflow_magic.session.detached import in_one_line
 
         text, silent = _without_semicolon(line if cell is None else cell)
         line, block = (text, "") if cell is None else (line, text)
-        options = parse_cell(line, block, names_of_caller(self.shell))
+        with in_one_line(INTERRUPTED_BLOCK):
+            options = parse_cell(line, block, names_of_caller(self.shell))
         for warning in options.warnings:
             print(f"Note: {warning}")  # noqa: T201
         run = self._run(options, silent=silent)
@@ -255,15 +265,12 @@ class DataflowMagic(Magics):
         The service is asked for a run that this machine has not seen, by its id, among the runs of JOB if given.
         """
         from dataflow_magic.magics.caller import names_of_caller
+        from dataflow_magic.session.naming import handle_of
 
         names = names_of_caller(self.shell)
         options = _parser("attach").read(line, names)
-        handle = self._session().get(
-            options.run,
-            names,
-            target=lambda: self._target(options.target, options.profile),
-            job=options.job,
-        )
+        place = partial(self._target, options.target, options.profile)
+        handle = handle_of(self._session().get(options.run, names, target=place, job=options.job))
         if options.out:
             self.shell.user_ns[options.out] = handle
         return handle
@@ -326,19 +333,21 @@ class DataflowMagic(Magics):
         """Ask the service to cancel a run, or all runs of a sweep."""
         from dataflow_magic.magics.caller import names_of_caller
         from dataflow_magic.magics.waiting import name_of
-        from dataflow_magic.session.run import Run
+        from dataflow_magic.session.sweep.handle import Sweep
 
         names = names_of_caller(self.shell)
         options = _parser("cancel").read(line, names)
         handle = self._session().find(options.run, names)
         handle.cancel(sure=options.yes)
-        what = "run" if isinstance(handle, Run) else "the runs of sweep"
+        what = "the runs of sweep" if isinstance(handle, Sweep) else "run"
         print(f"cancel requested for {what} {name_of(handle)} of {handle.job}")  # noqa: T201
 
     def _run(self, options: CellOptions, *, silent: bool) -> Run | Sweep | None:
         """Start what a cell asks for, and wait for it where the cell, the settings or the place ask for that."""
         from dataflow_magic.card.front_end import is_headless
+        from dataflow_magic.cell.run import no_runs
         from dataflow_magic.config.settings import language, waits
+        from dataflow_magic.session.naming import handle_of
         from dataflow_magic.session.sweep.handle import Sweep
 
         session = self._session()
@@ -347,6 +356,8 @@ class DataflowMagic(Magics):
         language(self.language, session.environment)
         target = self._target(options.target, options.profile)
         options = options.with_marker(self._marker_of(options.request.job, target))
+        if options.sweep and not options.sweep.requests:
+            print(f"Note: {no_runs(options.sweep)}")  # noqa: T201
         if options.dry_run:
             self._print_dry_run(options, target)
             return None
@@ -356,8 +367,9 @@ class DataflowMagic(Magics):
         if not options.again:
             self._note_near_names(options.request)
         run = self._start(options, session, target, silent=silent)
+        handle = handle_of(run)
         if options.out:
-            self.shell.user_ns[options.out] = run
+            self.shell.user_ns[options.out] = handle
         # --wait-timeout implies --wait.
         asked = True if options.wait is None and options.wait_timeout is not None else options.wait
         choices = [asked, waits_by_default, headless]
@@ -368,12 +380,14 @@ class DataflowMagic(Magics):
             wait_for_run(run, options.wait_timeout, log_hint, silent=silent)
         elif headless and isinstance(run, Sweep):
             run.wait_sent()  # a kernel that ends with this cell would not send the rest
-        return run
+        return handle
 
     def _print_dry_run(self, options: CellOptions, target: Target) -> None:
         from dataflow_magic.magics.describe import dry_run
 
         runs = len(options.sweep.requests) if options.sweep else 1
+        if not runs:
+            return
         print(dry_run(options.request, target, self._session().environment, runs))  # noqa: T201
 
     def _note_local(self, target: Target) -> None:
@@ -388,25 +402,20 @@ class DataflowMagic(Magics):
         for note in near_names(job, request.parameters, self._session().parameter_names(job)):
             print(f"Note: {note}")  # noqa: T201
 
-    def _start(self, options: CellOptions, session: Session, target: Target, *, silent: bool) -> Run | Sweep:
+    def _start(self, options: CellOptions, session: Session, target: Target, *, silent: bool) -> Handle:
         from dataflow_magic.card.front_end import FrontEnd, front_end
         from dataflow_magic.magics.caller import names_of_caller
+        from dataflow_magic.session.detached import INTERRUPTED_START, in_one_line
 
         if not silent and front_end(self.shell) is FrontEnd.WIDGETS:
             # In the background: importing ipywidgets takes longer than the answer of the service.
             session.prepare(lambda: import_module("dataflow_magic.card.output"))
-        try:
+        with in_one_line(INTERRUPTED_START):
             if options.sweep:
                 return session.sweep(options.sweep, target)
             if options.again:
                 return session.start_again(options.again, names_of_caller(self.shell))
             return session.start(options.request, target)
-        except KeyboardInterrupt:
-            from dataflow_magic.session.detached import Detached
-
-            raise Detached(
-                "interrupted while sending the run; %dataflow_runs lists it if the service received it"
-            ) from None
 
     @context_matcher()
     def complete(self, context: CompletionContext) -> SimpleMatcherResult:

@@ -13,7 +13,7 @@ from dataflow_magic.models.view import KST, RunView
 from dataflow_magic.models.wire import RunState
 from dataflow_magic.session.detached import Detached, sweep_way_back, way_back
 from dataflow_magic.session.naming import Handle
-from dataflow_magic.session.run import Run
+from dataflow_magic.session.run import LiveRun
 from dataflow_magic.session.session import Session
 from dataflow_magic.session.sweep.handle import Sweep
 
@@ -89,19 +89,19 @@ def wait_for_runs(session: Session, wait: Wait, variables: Mapping[str, object])
     except KeyboardInterrupt:
         active = [name_of(handle) for handle in handles if not handle.is_over]
         raise Detached(f"stopped waiting; {way_back(active) if active else 'all runs have ended'}") from None
-    runs = [run for handle in handles for run in (handle.runs if isinstance(handle, Sweep) else [handle])]
+    runs = [run for handle in handles for run in (handle.live if isinstance(handle, Sweep) else [handle])]
     print(in_rows([run.view for run in runs], datetime.now(KST)))  # noqa: T201
     _check(handles, runs, wait)
 
 
-def _check(handles: list[Handle], runs: list[Run], wait: Wait) -> None:
+def _check(handles: list[Handle], runs: list[LiveRun], wait: Wait) -> None:
     failed = [run for run in runs if run.is_over and run.status != RunState.COMPLETED]
     if failed:
         states = ", ".join(f"{name_of(run)} {run.status}" for run in failed[:MOST_FAILED])
         more = ", ..." if len(failed) > MOST_FAILED else ""
         raise errors.RunFailed(
             f"{len(failed)} of {len(runs)} runs did not complete: {states}{more}; {_log_hint(failed[0])}",
-            run=failed[0],
+            run=failed[0].handle,
         )
     for handle in handles:
         if isinstance(handle, Sweep) and handle.is_over and not handle.is_completed:
@@ -110,13 +110,13 @@ def _check(handles: list[Handle], runs: list[Run], wait: Wait) -> None:
     if active and not (wait.is_any and len(active) < len(handles)):
         raise errors.WaitTimeout(
             f"the wait timed out after {wait.timeout:g} min; {way_back(list(map(name_of, active)))}",
-            run=active[0],
+            run=active[0] if isinstance(active[0], Sweep) else active[0].handle,
         )
 
 
 def name_of(handle: Handle) -> str:
     """Return the id of a run, or the key of a sweep or of a run that has no id."""
-    return (handle.run_id if isinstance(handle, Run) else None) or handle.key
+    return (handle.run_id if isinstance(handle, LiveRun) else None) or handle.key
 
 
 def in_rows(views: Sequence[RunView], now: datetime) -> str:
@@ -129,5 +129,5 @@ def in_rows(views: Sequence[RunView], now: datetime) -> str:
     return in_columns(rows)
 
 
-def _log_hint(run: Run) -> str:
+def _log_hint(run: LiveRun) -> str:
     return f"%dataflow_status {name_of(run)} shows the end of its log"

@@ -70,11 +70,14 @@ class SweepRequest:
     swept
         The names, with their ``$``, of the parameters that differ between the runs.
     requests
-        One per combination of values, all of one job.
+        One per combination of values, all of one job; none where a swept parameter has no values.
+    job
+        As the cell names it; named where there is no request.
     """
 
     swept: tuple[str, ...]
     requests: tuple[RunRequest, ...]
+    job: str = ""
 
     def with_marker(self, marker: Marker) -> SweepRequest:
         """Return the same runs, each with a marker of its own at that place."""

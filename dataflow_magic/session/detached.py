@@ -1,4 +1,4 @@
-"""The interrupt of a wait: one line, which names what continues and how to come back to it. Knows no live run."""
+"""Interrupts: one line, which names what continues and how to come back to it. Knows no live run."""
 
 from __future__ import annotations
 
@@ -9,22 +9,40 @@ from collections.abc import Callable, Coroutine, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from typing import Any, TypeVar
 
-__all__ = ["Detached", "detachable", "sweep_way_back", "way_back"]
+__all__ = ["INTERRUPTED_START", "Detached", "detachable", "in_one_line", "sweep_way_back", "way_back"]
 
 T = TypeVar("T")
 
 AWAKE_SECONDS = 0.5
 """How often an await wakes the main thread's loop: ipykernel notices an interrupt of a cell only when its loop wakes."""
 
+INTERRUPTED_START = "interrupted while sending the run; %dataflow_runs lists it if the service received it"
 MOST_NAMED = 10
 """A line with more names would not be read."""
 
 
 class Detached(KeyboardInterrupt):
-    """The user interrupted a wait; the runs continue. IPython shows only the message."""
+    """The user interrupted a wait or a call; what was started continues. IPython shows only the message."""
 
     def _render_traceback_(self) -> list[str]:
         return [str(self)]
+
+
+@contextmanager
+def in_one_line(words: str) -> Iterator[None]:
+    """Show an interrupt of the block as one line.
+
+    Raises
+    ------
+    Detached
+        The user interrupted the block, which did not say so itself.
+    """
+    try:
+        yield
+    except Detached:
+        raise
+    except KeyboardInterrupt:
+        raise Detached(words) from None
 
 
 async def detachable(wait: Coroutine[Any, Any, T], way_back: Callable[[], str]) -> T:

@@ -9,12 +9,14 @@ from typing import TypeAlias
 from dataflow_magic import errors
 from dataflow_magic.ledger.ledger import Ledger
 from dataflow_magic.ledger.record import RunRecord
-from dataflow_magic.session.run import Run
+from dataflow_magic.session.handle import Run
+from dataflow_magic.session.run import LiveRun
 from dataflow_magic.session.sweep.handle import Sweep
 
-__all__ = ["LAST", "MOST_OFFERED", "Handle", "find_named", "names_to_offer"]
+__all__ = ["LAST", "MOST_OFFERED", "Handle", "find_named", "handle_of", "live_of", "names_to_offer"]
 
-Handle: TypeAlias = Run | Sweep
+Handle: TypeAlias = LiveRun | Sweep
+"""What a name means to this package; a user has a `Run` for a `LiveRun`."""
 
 LAST = "@last"
 """Names the newest start: of this kernel, else of this notebook, else of this machine."""
@@ -31,7 +33,7 @@ MOST_COMPARED = 50
 def find_named(
     text: str,
     variables: Mapping[str, object],
-    runs: Sequence[Run],
+    runs: Sequence[LiveRun],
     sweeps: Sequence[Sweep],
     ledger: Ledger,
     notebook: str,
@@ -65,9 +67,9 @@ def find_named(
         return _last(runs, sweeps, ledger.last(notebook) if not runs else None)
     here: list[Handle] = [*sweeps, *runs]
     known = [(name, handle) for handle in here for name in _names(handle) if text]
-    bound = variables.get(text)
+    bound = _bound(variables).get(text)
     found: list[Handle | RunRecord] = [handle for name, handle in known if name == text]
-    if not found and isinstance(bound, Handle):
+    if not found and bound is not None:
         found = [bound]
     if not found:
         found = [handle for name, handle in known if name.startswith(text)]
@@ -83,6 +85,18 @@ def find_named(
     raise errors.NoSuchRun(
         _unknown(text, variables, [*sweeps, *reversed(runs), *ledger.newest(MOST_COMPARED)])
     )
+
+
+def live_of(value: object) -> Handle | None:
+    """Return the run or the sweep that a value of the user is; None for any other value."""
+    if isinstance(value, Run):
+        return value._live  # noqa: SLF001 - its own inside
+    return value if isinstance(value, Handle) else None
+
+
+def handle_of(found: Handle) -> Run | Sweep:
+    """Return what a user gets for a run or a sweep."""
+    return found if isinstance(found, Sweep) else found.handle
 
 
 def names_to_offer(
@@ -118,20 +132,20 @@ def names_to_offer(
     }
 
 
-def _last(runs: Sequence[Run], sweeps: Sequence[Sweep], stored: RunRecord | None) -> Handle | RunRecord:
+def _last(runs: Sequence[LiveRun], sweeps: Sequence[Sweep], stored: RunRecord | None) -> Handle | RunRecord:
     if runs:
-        return next((sweep for sweep in reversed(sweeps) if runs[-1] in sweep.runs), runs[-1])
+        return next((sweep for sweep in reversed(sweeps) if runs[-1] in sweep.live), runs[-1])
     if stored is None:
         raise errors.NoSuchRun("no run was started on this machine yet")
     return stored
 
 
 def _bound(variables: Mapping[str, object]) -> dict[str, Handle]:
-    """Return the variables that hold a run or a sweep, without those that IPython sets."""
+    """Return the runs and sweeps that variables hold, without those of IPython."""
     return {
-        name: value
+        name: handle
         for name, value in variables.items()
-        if isinstance(value, Handle) and not name.startswith("_")
+        if not name.startswith("_") and (handle := live_of(value)) is not None
     }
 
 

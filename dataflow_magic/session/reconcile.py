@@ -20,7 +20,7 @@ from dataflow_magic.models.attempt import Attempt
 from dataflow_magic.models.view import NOT_STARTED, UNCLEAR, FoundBy, RunView
 from dataflow_magic.models.wire import KST, JobExecution
 from dataflow_magic.session.matching import Evidence, Match, Start, closes_at, judge, match, reaches_back_to
-from dataflow_magic.session.run import Run
+from dataflow_magic.session.run import LiveRun
 from dataflow_magic.session.service import Service
 from dataflow_magic.session.watch import Pace, held_words, next_delay
 
@@ -184,7 +184,7 @@ class Look:
     """
 
     def __init__(
-        self, run: Run, service: Service, ledger: Ledger, attempts: tuple[Attempt, ...] | None = None
+        self, run: LiveRun, service: Service, ledger: Ledger, attempts: tuple[Attempt, ...] | None = None
     ) -> None:
         self.run = run
         self.refusals = 0
@@ -386,7 +386,7 @@ def _known(row: RunRecord | None) -> Found | None:
     return Found(view.execution, view.found_by) if view is not None and view.execution is not None else None
 
 
-def _again(run: Run) -> str:
+def _again(run: LiveRun) -> str:
     return f"%dataflow_run --again {run.key} looks once more and starts it again"
 
 

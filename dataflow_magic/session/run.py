@@ -1,4 +1,4 @@
-"""`Run`, the live handle of one run: its state, waiting for it, its log, its card."""
+"""`LiveRun`, one run as this process follows it: its state, waiting for it, its log, its card. `Run` is its public handle."""
 
 from __future__ import annotations
 
@@ -32,11 +32,12 @@ from dataflow_magic.models.text import log_lines
 from dataflow_magic.models.view import KST, FoundBy, Past, Progress, RunView
 from dataflow_magic.models.wire import JobCondition, JobExecution, RunState
 from dataflow_magic.reasons.diagnosis import diagnose, with_source
-from dataflow_magic.session.detached import Detached, detachable, way_back
+from dataflow_magic.session.detached import INTERRUPTED_START, Detached, detachable, in_one_line, way_back
+from dataflow_magic.session.handle import Run
 from dataflow_magic.session.loop import check_process
 from dataflow_magic.session.service import Service
 
-__all__ = ["Run", "Tracking"]
+__all__ = ["LiveRun", "Tracking"]
 
 logger = logging.getLogger(__name__)
 
@@ -69,27 +70,25 @@ class Tracking(Protocol):
     def past(self, view: RunView, /) -> Past | None:
         """Return how long earlier runs of the job ran; None where unknown. Blocks."""
 
-    async def start_again(self, view: RunView, /) -> Run:
+    async def start_again(self, view: RunView, /) -> LiveRun:
         """Start the same once more."""
 
     def language(self) -> str:
         """Return the language of cards."""
 
 
-class Run:
-    """One run, kept up to date in the background by its job's watch.
-
-    ``run.result()`` waits for its end, and ``await run`` does so without blocking; ``run.cancel()`` ends it. A cell shows
-    a run as its card. Made by ``%%dataflow_run`` and `dataflow_magic.run`.
-    """
+class LiveRun:
+    """One run, kept up to date in the background by its job's watch."""
 
     def __init__(
         self,
         view: RunView,
         service: Service,
         tracker: Tracking,
-        on_change: Callable[[Run], None] | None = None,
+        on_change: Callable[[LiveRun], None] | None = None,
     ) -> None:
+        self.handle = Run(self)
+        """What users get."""
         self._view = view
         self._service = service
         self._tracker = tracker
@@ -109,10 +108,6 @@ class Run:
         found = f", {ENGLISH.found}" if view.is_unsure else ""
         return f"<Run {name} of {job} on {target}: {status}{found}>"
 
-    def _dataflow_name_(self) -> str:
-        """Return what a word ``$run`` of a magic's line stands for."""
-        return self.run_id or self.key
-
     @property
     def view(self) -> RunView:
         """All that is known of the run now, frozen."""
@@ -120,7 +115,7 @@ class Run:
 
     @property
     def status(self) -> str:
-        """``SUBMITTING``, ``READY``, ``RUNNING``, ``COMPLETED``, ``FAILED``, ``CANCELED``, or another state of the service."""
+        """See `Run.status`."""
         return self._view.status
 
     @property
@@ -130,7 +125,7 @@ class Run:
 
     @property
     def key(self) -> str:
-        """The run's short id on this machine, known before the service's id."""
+        """The run's short id on this machine."""
         return self._view.key
 
     @property
@@ -140,7 +135,7 @@ class Run:
 
     @property
     def parameters(self) -> Mapping[str, Parameter]:
-        """The parameters as sent, names with their ``$``; a secret value prints as ``••••••``."""
+        """See `Run.parameters`."""
         return MappingProxyType(dict(self._view.parameters))
 
     @property
@@ -150,30 +145,30 @@ class Run:
 
     @property
     def waited(self) -> timedelta | None:
-        """Created to first RUNNING; None where unknown. See `dataflow_magic.models.times`."""
+        """See `Run.waited` and `dataflow_magic.models.times`."""
         span = self._view.times.waited
         return span and span.length
 
     @property
     def ran(self) -> timedelta | None:
-        """First RUNNING to ended; None while it runs, and where unknown."""
+        """See `Run.ran`."""
         span = self._view.times.ran
         return span and span.length
 
     @property
     def total(self) -> timedelta | None:
-        """Created to ended; None while the run is active, and where unknown."""
+        """See `Run.total`."""
         span = self._view.times.total
         return span and span.length
 
     @property
     def reason(self) -> str | None:
-        """Why the run did not complete, in one sentence; None where no reason is known."""
-        return self._view.failure.reason if self._view.failure else None
+        """See `Run.reason`."""
+        return self._view.failure.reason if self._view.failure else str(self._given_up or "") or None
 
     @property
     def error(self) -> Failure | None:
-        """Why the run did not complete: sentence, class, the user's own line, end of the log; None where unknown."""
+        """See `Run.error`."""
         return self._view.failure
 
     @property
@@ -182,47 +177,17 @@ class Run:
         return self._view.is_final or self._given_up is not None
 
     def result(self, timeout: float | None = None) -> JobExecution:
-        """Wait for the end and return the run's last snapshot.
-
-        Parameters
-        ----------
-        timeout
-            Seconds to wait; None waits as long as the run takes.
-
-        Raises
-        ------
-        RunFailed
-            The run ended other than COMPLETED.
-        WaitTimeout
-            The wait timed out; the run is still active.
-        Detached
-            The user interrupted the wait; it is a `KeyboardInterrupt`, and the run continues.
-        OutcomeUnknown
-            The response to its start was lost, and reconciling did not find the run.
-        DataflowError
-            The run is active, and this process was forked from the one that started it.
-        """
+        """See `Run.result`."""
         self.wait(timeout)
         return self._ended()
 
     def wait(self, timeout: float | None = None, watch: Callable[[RunView], None] | None = None) -> None:
-        """Wait for the end of the run, completed or not.
+        """Wait as `Run.wait` does.
 
         Parameters
         ----------
-        timeout
-            Seconds to wait; None waits as long as the run takes.
         watch
             Called in this thread with the view when it changed, and when the displayed time does.
-
-        Raises
-        ------
-        WaitTimeout
-            The wait timed out; the run is still active.
-        Detached
-            The user interrupted the wait; it is a `KeyboardInterrupt`, and the run continues.
-        OutcomeUnknown, DataflowError
-            As `result`.
         """
         try:
             self._wait(timeout, watch)
@@ -250,53 +215,20 @@ class Run:
                     CHANGED.wait(pause)
 
     def __await__(self) -> Generator[Any, None, JobExecution]:
-        """Wait for the end without blocking, and return or raise as `result`; any event loop may await."""
+        """See `Run.__await__`."""
         return detachable(self._await(), lambda: way_back([self.run_id or self.key])).__await__()
 
     def cancel(self, *, sure: bool = False) -> None:
-        """Ask the service to end the run; return once it accepted. The run is over once its state says so.
-
-        Parameters
-        ----------
-        sure
-            Cancel also a run that was found by its parameters: it may be somebody else's identical run.
-
-        Raises
-        ------
-        CellError
-            The run was found by its parameters, and ``sure`` is not given; nothing was sent.
-        BadState
-            The run is over already.
-        ServiceError
-            The service refused the request, or did not answer.
-        """
+        """See `Run.cancel`."""
         self._tracker.submit(self._cancel(sure=sure)).result()
 
-    def again(self) -> Run:
-        """Start the same once more: the job, condition, parameters and place of the marker, at the same target.
-
-        Raises
-        ------
-        CellError
-            The run had a secret parameter whose value is unknown here, or may have been started after all.
-        DataflowError
-            The run was certainly not started.
-        """
-        return self._tracker.submit(self._tracker.start_again(self._view)).result()
+    def again(self) -> LiveRun:
+        """See `Run.again`."""
+        with in_one_line(INTERRUPTED_START):
+            return self._tracker.submit(self._tracker.start_again(self._view)).result()
 
     def logs(self) -> str:
-        """Return the end of the console log, at most 256 KiB; also while the run is active.
-
-        Returns
-        -------
-        str
-            What the script printed; empty where there is no log yet.
-
-        Raises
-        ------
-        ServiceError
-            The service or the storage does not answer.
-        """
+        """See `Run.logs`."""
         text: str = self._tracker.submit(self._read_log(self._view.execution)).result()
         return text
 
@@ -391,7 +323,8 @@ class Run:
         """
         self._shown().show_and_wait(lambda paint: self.wait(timeout, lambda _: paint()))
 
-    def _ipython_display_(self) -> None:
+    def show_value(self) -> None:
+        """Show the run as the value of a cell, unless that cell has shown it."""
         self._shown().show_value()
 
     def card_state(self, *, kernel_waits: bool = False) -> CardState:
@@ -583,7 +516,8 @@ class Run:
         said = f": {reason[:REASON_LENGTH]}{'…' if len(reason) > REASON_LENGTH else ''}" if reason else ""
         more = f"; {next_step}" if view.status != RunState.CANCELED else ""
         return errors.RunFailed(
-            f"run {view.run_id} of {fmt.short(view.job_name)} ended {view.status}{said}{more}", run=self
+            f"run {view.run_id} of {fmt.short(view.job_name)} ended {view.status}{said}{more}",
+            run=self.handle,
         )
 
     def _still_active(self, seconds: float | None) -> errors.WaitTimeout:
@@ -592,7 +526,7 @@ class Run:
         return errors.WaitTimeout(
             f"run {name} of {fmt.short(view.job_name)} is still active after {seconds:g} s ({view.status}); wait again, "
             f"or %dataflow_cancel {name} ends it",
-            run=self,
+            run=self.handle,
         )
 
     async def _cancel(self, *, sure: bool) -> None:

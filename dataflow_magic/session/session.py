@@ -31,10 +31,11 @@ from dataflow_magic.models.secret import Parameter, Secret
 from dataflow_magic.models.view import KST, RunView
 from dataflow_magic.models.wire import Job, JobCondition, JobExecution, RunState
 from dataflow_magic.reasons.diagnosis import diagnose
+from dataflow_magic.session.detached import INTERRUPTED_START, in_one_line
 from dataflow_magic.session.jobs import find_job, find_run_on
 from dataflow_magic.session.loop import LoopThread
-from dataflow_magic.session.naming import MOST_OFFERED, Handle, find_named, names_to_offer
-from dataflow_magic.session.run import Run
+from dataflow_magic.session.naming import MOST_OFFERED, Handle, find_named, live_of, names_to_offer
+from dataflow_magic.session.run import LiveRun
 from dataflow_magic.session.scripts import Published, StoredScript, publish, read_script
 from dataflow_magic.session.service import Service, ServiceAddress, ServicePool
 from dataflow_magic.session.sweep.handle import Sweep
@@ -162,7 +163,7 @@ class Session:
 
     # Starting
 
-    def start(self, request: RunRequest, target: Target) -> Run:
+    def start(self, request: RunRequest, target: Target) -> LiveRun:
         """Start a run; return once the service answered or the response is lost.
 
         Raises
@@ -175,20 +176,24 @@ class Session:
     def sweep(self, request: SweepRequest, target: Target) -> Sweep:
         """Start the first run of a sweep, and the others in the background; the job is read once.
 
+        A sweep without requests is over at once, and nothing is asked.
+
         Raises
         ------
         DataflowError
             The first run was certainly not started, and so none is.
         """
+        if not request.requests:
+            sweep = Sweep(request, self._tracker.submit, language=self._language)
+            self._sweeps.append(sweep)
+            return sweep
         service = self._connect(target)
         sweep = Sweep(request, self._tracker.submit, self._sweeps.append, language=self._language)
         first, job = self._start(request.requests[0], service, sweep.note)
         sweep.begin(first, lambda each, note: self._tracker.start(each, job, service, note), service.hold)
         return sweep
 
-    def start_again(
-        self, name: str | Handle, variables: Mapping[str, object] = MappingProxyType({})
-    ) -> Handle:
+    def start_again(self, name: object, variables: Mapping[str, object] = MappingProxyType({})) -> Handle:
         """Start the same as a run or a sweep of this machine: its job, condition and parameters, at its target.
 
         Raises
@@ -251,17 +256,17 @@ class Session:
     # Runs
 
     @property
-    def runs(self) -> list[Run]:
+    def runs(self) -> list[LiveRun]:
         """The runs this process started, oldest first."""
         return self._tracker.listed
 
     @property
     def handles(self) -> list[Handle]:
         """The sweeps of this process, and the runs that belong to none."""
-        of_sweeps = {run for sweep in self._sweeps for run in sweep.runs}
+        of_sweeps = {run for sweep in self._sweeps for run in sweep.live}
         return [*self._sweeps, *(run for run in self.runs if run not in of_sweeps)]
 
-    def find(self, name: str | Handle, variables: Mapping[str, object] = MappingProxyType({})) -> Handle:
+    def find(self, name: object, variables: Mapping[str, object] = MappingProxyType({})) -> Handle:
         """Return the run or the sweep that a name means; every command and function that takes one uses it.
 
         This kernel follows a run of the ledger from then on.
@@ -282,18 +287,20 @@ class Session:
         ConfigError
             The ledger cannot be read, or the run's target cannot be reached from here.
         """
-        if isinstance(name, Handle):
-            return name
+        if (handle := live_of(name)) is not None:
+            return handle
+        if not isinstance(name, str):
+            raise errors.CellError(f"{name!r:.40} names no run; give a run, a sweep, an id or a key")
         found = find_named(name, variables, self.runs, self._sweeps, self._ledger, self._notebook)
         if isinstance(found, RunRecord):
             return self._follow_record(found)
-        if isinstance(found, Run):
+        if isinstance(found, LiveRun):
             found.poll_soon()
         return found
 
     def get(
         self,
-        name: str | Handle,
+        name: object,
         variables: Mapping[str, object] = MappingProxyType({}),
         *,
         target: Callable[[], Target],
@@ -322,7 +329,7 @@ class Session:
                 raise
             return self.attach(name, target(), None if job is None else parse_job_ref(job))
 
-    def attach(self, run_id: str, target: Target, job: JobRef | None = None) -> Run:
+    def attach(self, run_id: str, target: Target, job: JobRef | None = None) -> LiveRun:
         """Return a run that the service knows and this machine does not, followed from now on.
 
         Parameters
@@ -461,8 +468,8 @@ class Session:
         return service
 
     def _start(
-        self, request: RunRequest, service: Service, on_change: Callable[[Run], None] | None = None
-    ) -> tuple[Run, Job]:
+        self, request: RunRequest, service: Service, on_change: Callable[[LiveRun], None] | None = None
+    ) -> tuple[LiveRun, Job]:
         """Return the started run and its job, which is read only where the request needs it."""
         if _needs_no_job(request):
             job = Job(job_id=request.job.text)
@@ -476,12 +483,13 @@ class Session:
         return self._send(request, job, service, on_change), job
 
     def _send(
-        self, request: RunRequest, job: Job, service: Service, on_change: Callable[[Run], None] | None
-    ) -> Run:
+        self, request: RunRequest, job: Job, service: Service, on_change: Callable[[LiveRun], None] | None
+    ) -> LiveRun:
         # An interrupt does not cancel it: the request may have left, and the run must not be lost.
         start = _answered(service, lambda: self._tracker.start(request, job, service, on_change))
         try:
-            return self._loop.submit(start).result()
+            with in_one_line(INTERRUPTED_START):
+                return self._loop.submit(start).result()
         except errors.TooManyRequests as error:
             if error.retry_after is None:
                 raise
@@ -509,7 +517,7 @@ class Session:
                 except errors.ConfigError:  # the script is written; the next change of it asks for --force
                     logger.warning("a script that was written is not in the ledger", exc_info=True)
 
-    def _follow_record(self, record: RunRecord) -> Run:
+    def _follow_record(self, record: RunRecord) -> LiveRun:
         service = self._services.reconnect(record.target)
         self._tracker.recover_soon(service)
         # A living kernel keeps its run: this one follows it too, and writes the same.

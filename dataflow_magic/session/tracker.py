@@ -29,7 +29,7 @@ from dataflow_magic.models.view import KST, UNCLEAR, Past, RunView
 from dataflow_magic.models.wire import Job, JobExecution
 from dataflow_magic.session.loop import LoopThread
 from dataflow_magic.session.reconcile import LOST, PAGES_PER_LOOK, Found, Look, adopt_named, reconcile, review
-from dataflow_magic.session.run import Run
+from dataflow_magic.session.run import LiveRun
 from dataflow_magic.session.service import CLOSED, Service, ServicePool
 
 __all__ = ["Tracker"]
@@ -92,8 +92,8 @@ class Tracker:
         self._now = now
         self._sleep = sleep
         self._language = language
-        self._listed: list[Run] = []
-        self._revived: dict[str, Run] = {}
+        self._listed: list[LiveRun] = []
+        self._revived: dict[str, LiveRun] = {}
         """By key: runs of the ledger that this process did not start."""
         self._lock = threading.Lock()
         self._recovered_at: float | None = None
@@ -101,12 +101,12 @@ class Tracker:
         self._tasks: set[asyncio.Task[None]] = set()
 
     @property
-    def listed(self) -> list[Run]:
+    def listed(self) -> list[LiveRun]:
         """The runs this process started, or was asked for by name, oldest first."""
         return list(self._listed)
 
     @property
-    def known(self) -> dict[str, Run]:
+    def known(self) -> dict[str, LiveRun]:
         """Every run of the ledger that this process follows, by its key."""
         return {run.key: run for run in [*self._revived.values(), *self._listed] if run.key}
 
@@ -117,8 +117,8 @@ class Tracker:
         request: RunRequest,
         job: Job,
         service: Service,
-        on_change: Callable[[Run], None] | None = None,
-    ) -> Run:
+        on_change: Callable[[LiveRun], None] | None = None,
+    ) -> LiveRun:
         """Start a run of a job; return once the service answered or the response is lost.
 
         Parameters
@@ -140,7 +140,7 @@ class Tracker:
         await self._writer.intend(view)
         log = self._writer.attempts(view)
         older = frozenset(service.listed.get(view.job_id, ()))
-        run = Run(view, service, self, on_change)
+        run = LiveRun(view, service, self, on_change)
         self._listed.append(run)
         try:
             execution = await service.client.execute_job(
@@ -164,7 +164,7 @@ class Tracker:
                 await self._refuse(run, execution, log.kept)
         return run
 
-    async def start_again(self, view: RunView) -> Run:
+    async def start_again(self, view: RunView) -> LiveRun:
         """Start the same as another run: its job, condition, parameters and place of the marker, at its target.
 
         A run that counts as not started is looked for once more; where the service has it by now, it is returned instead.
@@ -193,7 +193,7 @@ class Tracker:
         request = view.request if view.key else unmarked(view.request)
         return await self.start(request, Job(job_id=view.job_id, name=view.job_name), service)
 
-    async def _look_again(self, view: RunView, service: Service) -> Run | None:
+    async def _look_again(self, view: RunView, service: Service) -> LiveRun | None:
         """Return the run of a start whose response was lost, where the service has it by now."""
         name = view.key
         if not view.settled:
@@ -229,11 +229,11 @@ class Tracker:
 
     # Runs that were started elsewhere
 
-    async def attach(self, view: RunView, execution: JobExecution, service: Service) -> Run:
+    async def attach(self, view: RunView, execution: JobExecution, service: Service) -> LiveRun:
         """Return a run of the service, followed from now on: as the outcome of a lost start where it matches one."""
         start = await asyncio.to_thread(adopt_named, self._ledger, execution, view)
         if start is None:
-            run = Run(view, service, self)
+            run = LiveRun(view, service, self)
             self._list(run)
             self._follow(run, execution, service)
         else:
@@ -258,17 +258,17 @@ class Tracker:
             if found is not None:
                 self._found(run, found, service)
 
-    async def follow_record(self, record: RunRecord, service: Service) -> Run:
+    async def follow_record(self, record: RunRecord, service: Service) -> LiveRun:
         """Return a run of the ledger, followed from now on and among those listed."""
         run = await self.revive(record, service)
         self._list(run)
         return run
 
-    async def revive(self, record: RunRecord, service: Service) -> Run:
+    async def revive(self, record: RunRecord, service: Service) -> LiveRun:
         """Return a run of the ledger, followed from now on."""
         if record.key in self._revived:
             return self._revived[record.key]
-        run = self._revived[record.key] = Run(view_of(record), service, self)
+        run = self._revived[record.key] = LiveRun(view_of(record), service, self)
         view = run.view
         if view.execution is not None:
             run.seen(view.execution, is_stored=True)
@@ -293,12 +293,12 @@ class Tracker:
             self._recovered_at = now
         self.submit(self._recover(service))
 
-    def _known_or_new(self, view: RunView, service: Service) -> Run:
+    def _known_or_new(self, view: RunView, service: Service) -> LiveRun:
         """Return the handle of a start; a new one counts as given up where the start does."""
         known = self.known.get(view.key)
         if known is not None:
             return known
-        run = Run(replace(view, execution=None), service, self)
+        run = LiveRun(replace(view, execution=None), service, self)
         if view.settled:
             run.give_up(errors.OutcomeUnknown(view.blind_reason), view.settled)
         return run
@@ -372,21 +372,21 @@ class Tracker:
 
     # Work
 
-    def _list(self, run: Run) -> None:
+    def _list(self, run: LiveRun) -> None:
         if run not in self._listed:
             self._listed.append(run)
 
-    def _follow(self, run: Run, execution: JobExecution, service: Service) -> None:
+    def _follow(self, run: LiveRun, execution: JobExecution, service: Service) -> None:
         run.seen(execution)
         self._watch(run, execution, service)
 
-    def _found(self, run: Run, found: Found, service: Service) -> None:
+    def _found(self, run: LiveRun, found: Found, service: Service) -> None:
         """Follow the run that was found for a start from now on."""
         self._revived[run.key] = run
         run.found(found.execution, found.found_by)
         self._watch(run, found.execution, service)
 
-    def _watch(self, run: Run, execution: JobExecution, service: Service) -> None:
+    def _watch(self, run: LiveRun, execution: JobExecution, service: Service) -> None:
         if words := clock_words(service.client.clock_offset):
             run.off_clock(words)
         if not execution.is_final:
@@ -410,13 +410,13 @@ class Tracker:
             listing = await service.client.listing(job_id, most=PAGES_PER_LOOK)
             await self.correct(job_id, service, listing, read_at)
 
-    async def _lose(self, run: Run, reason: str, service: Service, kept: tuple[Attempt, ...]) -> None:
+    async def _lose(self, run: LiveRun, reason: str, service: Service, kept: tuple[Attempt, ...]) -> None:
         run.lost(reason)
         # At once: while the ledger says "sending", kernels that reconcile the same job wait for this answer.
         await self._writer.settle(run.view, kept)
         self._background(self._reconcile(run, service, kept))
 
-    async def _refuse(self, run: Run, execution: JobExecution, kept: tuple[Attempt, ...]) -> None:
+    async def _refuse(self, run: LiveRun, execution: JobExecution, kept: tuple[Attempt, ...]) -> None:
         """Leave open which run is a start's, after the service answered with one that is another start's."""
         name = execution.job_execution_id
         run.give_up(
@@ -429,7 +429,7 @@ class Tracker:
         await self._writer.settle(run.view, kept)
 
     async def _reconcile(
-        self, run: Run, service: Service, attempts: tuple[Attempt, ...] | None = None
+        self, run: LiveRun, service: Service, attempts: tuple[Attempt, ...] | None = None
     ) -> None:
         look = Look(run, service, self._ledger, attempts)
         found = await reconcile(look, now=self._now, sleep=self._sleep)

@@ -22,13 +22,29 @@ from dataflow_magic.card.advice import advice
         ("AccessDenied: you may not", "the role (nrn)"),
         ("SyntaxError: invalid syntax", "correct the script"),
         ("Spark did not start: no Java", "jvm.log"),
-        ("ValueError: no flights from 'SFO' in month 1", "read the end of the log"),
+        ("KeyError: '$month'", "among the parameters"),
+        ("the script exited with code 3", "read the end of the log"),
+        ("the run ended FAILED without a reason", "read the end of the log"),
         ("", "read the end of the log"),
     ],
 )
-def test_a_known_reason_has_its_advice_and_any_other_points_to_the_log(reason, said):
+def test_a_reason_that_something_helps_with_has_its_advice(reason, said):
     assert said in advice(reason)
 
 
+@pytest.mark.parametrize(
+    "reason",
+    [
+        "ValueError: no flights from 'SFO' in month 1",
+        "NameError: name 'spark' is not defined",
+        "the local service stopped while it ran",
+        "KeyError: 'month'",
+        "the script exited with code 3: no rows",
+    ],
+)
+def test_a_reason_that_says_it_all_has_none(reason):
+    assert advice(reason) == ""
+
+
 def test_a_module_s_name_can_bring_in_nothing_but_a_name():
-    assert advice("ModuleNotFoundError: No module named '<b>'") == "read the end of the log"
+    assert advice("ModuleNotFoundError: No module named '<b>'") == ""

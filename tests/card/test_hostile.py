@@ -14,7 +14,7 @@ from dataflow_magic.card.run.html import to_html, to_text
 from dataflow_magic.card.run.state import card_state
 from dataflow_magic.client.responses import raise_for
 from dataflow_magic.errors import RequestRejected
-from dataflow_magic.session.run import Run
+from dataflow_magic.session.run import LiveRun
 from tests.hostile import NOON, PAYLOADS, hostile_views
 
 HARMLESS = set(
@@ -140,7 +140,7 @@ def test_a_run_can_be_printed(text):
     for view in hostile_views(text):
         unused: Any = None
 
-        line = repr(Run(view, unused, unused))
+        line = repr(LiveRun(view, unused, unused))
         assert len(line) < 400
         assert_harmless(line)
 

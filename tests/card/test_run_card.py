@@ -486,7 +486,10 @@ class TestMarkup:
     def test_a_failed_run_shows_its_reason_and_its_log(self):
         text = Read(to_html(at(200, FAILED))).text
 
-        assert "ValueError: no flightsWhat to try: read the end of the log; run again: %dataflow_run" in text
+        assert (
+            "ended 12:03:07 KST · run again: %dataflow_run --again 7Hk2mQx9LpZaValueError: no flightsLast"
+            in text
+        )
         assert "Last 2 lines of the logTraceback (most recent call last):\nValueError: no flights" in text
         assert "submitted 2026-11-01 12:00:00 KST · ended 12:03:07 KST" in text
         assert "refresh" not in text
@@ -595,7 +598,7 @@ class TestText:
             "  (workers 4, timeout 60 min)\n"
             "  submitted 2026-11-01 12:00:00 KST, ended 12:03:07 KST\n"
             "  ValueError: no flights\n"
-            "  What to try: read the end of the log; run again: %dataflow_run --again 7Hk2mQx9LpZa\n"
+            "  run again: %dataflow_run --again 7Hk2mQx9LpZa\n"
             "  | Traceback (most recent call last):\n"
             "  | ValueError: no flights"
         )

@@ -134,7 +134,7 @@ def test_a_dollar_is_dropped_only_at_the_beginning_of_a_statement(text, expected
         ("a = 1\nfrom = 1", "line 3: 'from' is a Python keyword; write the block as JSON to use this name"),
         ("None = 1", "line 2: 'None' is a Python keyword; write the block as JSON to use this name"),
         ("a = None", "line 2: a is None, which has no string form; give text, a number, a bool, a date or a path, or convert it by str(...)"),
-        ("a = 1\nb = [1]", "line 3: b is a list, which has no string form; give text, a number, a bool, a date or a path, or convert it by str(...)"),
+        ("a = 1\nb = [1]", 'line 3: b is a list, and a run takes one value; write each(...) around it for a run per item, or ",".join(...) for one text'),
         ("a = 'x\\ud800'", "line 2: a has text that contains a lone surrogate (U+D800), which UTF-8 cannot encode"),
         ("a = 'x\\0'", "line 2: a has text that contains a NUL character"),
         ("a = 1 / 0", "line 2: a: ZeroDivisionError: division by zero"),
@@ -297,11 +297,32 @@ def test_json_may_be_empty(text):
     ("text", "said"),
     [
         ('{\n"a": null}', 'line 3: "a" is null; a parameter is text, a number, true or false'),
-        ('{\n\n"a": [1]}', 'line 4: "a" is a list; a parameter is text, a number, true or false'),
+        ('{\n\n"a": [1]}', 'line 4: "a" is a list; a parameter is text, a number, true or false; for a run per value write the block as assignments, a = each(...)'),
         ('{"a": {"b": 1}}', 'line 2: "a" is an object; a parameter is text, a number, true or false'),
         (
             '{"jobCondition": {"nrn": "\\"timeout\\": 1",\n"timeout": 1},\n"parameters": {\n"timeout": null}}',
             'line 5: "timeout" is null; a parameter is text, a number, true or false',
+        ),
+        (
+            '{"jobCondition": {\n"numWorkers": 4}}',
+            "line 3: the job condition has no field 'numWorkers'; did you mean 'numWorker'?",
+        ),
+        (
+            '{"jobCondition": {"Timeout": 4}}',
+            "line 2: the job condition has no field 'Timeout'; did you mean 'timeout'?",
+        ),
+        (
+            '{"jobConditions": {"timeout": 4}, "parameters": {}}',
+            "line 2: \"jobConditions\" is an object; a parameter is text, a number, true or false; did you mean 'jobCondition'?",
+        ),
+        (
+            '{"jobCondition": {"timeout": 4}, "$day": 1}',
+            'line 2: "jobCondition" is an object; a parameter is text, a number, true or false; a whole request body has only '
+            '"jobCondition" and "parameters"',
+        ),
+        (
+            '{\n"$month": each(1, 7)}',
+            "line 3: each(...) has no meaning in JSON; write the block as assignments, name = each(...)",
         ),
         ('{"x": "\\"a\\" : 1",\n"a": 1,\n"a": 2}', 'line 4: "a" is given twice; each parameter has one value'),
         ('{"a": 1,\n"\\u0061": 2}', 'line 3: "a" is given twice; each parameter has one value'),
@@ -330,6 +351,11 @@ def test_json_may_be_empty(text):
         "list",
         "object",
         "the same name elsewhere",
+        "a field that is nearly one",
+        "a field in other capitals",
+        "a part of the body that is nearly one",
+        "a parameter beside the parts of the body",
+        "a sweep",
         "twice",
         "twice, once escaped",
         "twice in the whole body",

@@ -136,6 +136,21 @@ def test_help_is_returned_for_any_block_and_names_every_option_with_its_default(
         ("j --worker 4", "line 1: unknown option '--worker'; did you mean '--workers'?; see %dataflow_run --help"),
         ("j --zzz=4", "line 1: unknown option '--zzz'; see %dataflow_run --help"),
         ("j k", "line 1: unexpected word 'k'; write %%dataflow_run JOB [options]"),
+        (
+            "j region=seoul",
+            "line 1: 'region=seoul' is on the line; parameters stand in the block below it: region = 'seoul'",
+        ),
+        ("j n=3 m=4", "line 1: 'n=3' is on the line; parameters stand in the block below it: n = 3"),
+        ("j d=2026-11-01x", "line 1: 'd=2026-11-01x' is on the line; parameters stand in the block below it: d = '2026-11-01x'"),
+        (
+            "j m=each(1, 7)",
+            "line 1: 'm=each(1, 7)' is on the line; parameters stand in the block below it: m = each(1, 7)",
+        ),
+        (
+            "j --workers each(2,4)",
+            "line 1: 'each(2,4)' is on the line; each(...) and zipped(...) give values to a parameter of the block below it: "
+            "month = each(1, 7)",
+        ),
         ("j --workers", "line 1: argument --workers/-w: expected one argument; see %dataflow_run --help"),
         ("j --workers four", "line 1: argument --workers/-w: 'four' is not a whole number; see %dataflow_run --help"),
         ("j --workers 2.0", "line 1: argument --workers/-w: '2.0' is not a whole number; see %dataflow_run --help"),

@@ -111,6 +111,20 @@ def test_a_line_that_uses_no_swept_name_is_evaluated_once():
     ]
 
 
+@pytest.mark.parametrize(
+    ("text", "swept"),
+    [
+        ("a = 1\nb = each([])\nc = b + 1\nd = each(1, 2)", ("$b", "$d")),
+        ("a, b = zipped([], [])", ("$a", "$b")),
+        ("a = each(x for x in [])", ("$a",)),
+    ],
+)
+def test_values_that_are_none_left_make_a_sweep_without_runs(text, swept):
+    block = parse_block(text, {})
+
+    assert (block.swept, block.combinations, block.parameters) == (swept, (), {})
+
+
 def test_each_and_zipped_keep_their_meaning_where_the_notebook_has_these_names():
     namespace = {"each": 3, "zipped": print}
 
@@ -126,8 +140,7 @@ def test_each_is_not_a_name_outside_a_call():
 @pytest.mark.parametrize(
     ("text", "said"),
     [
-        ("a = each()", "line 2: a has no values in each(...), so nothing would start; give at least one"),
-        ("a = 1\nb = each([])", "line 3: b has no values in each(...), so nothing would start; give at least one"),
+        ("a = each()", "line 2: a has nothing in each(); give values, or a list of them, which may be empty"),
         ("a = each(x=1)", "line 2: a passes x=1; each(...) and zipped(...) take no keyword arguments"),
         ("a = each(1, None)", "line 2: a is None, which has no string form; give text, a number, a bool, a date or a path, or convert it by str(...)"),
         ("a = each({'x': 1})", "line 2: a has its values in a dict; give a list"),
@@ -143,12 +156,11 @@ def test_each_is_not_a_name_outside_a_call():
         ("a, b = zipped([1, 2], [3])", "line 2: a, b have lists of different lengths (2, 1); zipped(...) pairs equal lengths"),
         ("a, b = zipped([1, 2])", "line 2: a, b cannot take 1 lists for 2 names; zipped(...) needs one list per name: a, b = zipped([1, 2], [3, 4])"),
         ("a = zipped([1], [2])", "line 2: a cannot take 2 lists for 1 names; zipped(...) needs one list per name: a, b = zipped([1, 2], [3, 4])"),
-        ("a, b = zipped([], [])", "line 2: a, b have no values in zipped(...), so nothing would start; give at least one each"),
         ("a, *b = zipped([1], [2])", "line 2: '*b' is not a plain name; each line is name = value"),
         ("a, a = zipped([1], [2])", "line 2: a is assigned twice; each parameter has one value"),
         ("a = each(1, 2)\na = 3", "line 3: a is assigned twice; each parameter has one value"),
         ("a = each(1, 0)\nb = 1 / a", "line 3: b (where a is 0): ZeroDivisionError: division by zero"),
-        ("a = each(1, 0)\nb = [a]", "line 3: b (where a is 1) is a list, which has no string form; give text, a number, a bool, a date or a path, or convert it by str(...)"),
+        ("a = each(1, 0)\nb = [a]", 'line 3: b (where a is 1) is a list, and a run takes one value; write each(...) around it for a run per item, or ",".join(...) for one text'),
         ("a = each(range(1001))", "line 2: the values of a make more than 1,000 runs, the limit of a cell; split the sweep"),
         ("a = each(range(32))\nb = each(range(32))", "line 3: the values of b make more than 1,000 runs, the limit of a cell; split the sweep"),
         ("a = each(forever())", "line 2: the values of a make more than 1,000 runs, the limit of a cell; split the sweep"),

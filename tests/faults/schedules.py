@@ -27,7 +27,7 @@ from dataflow_magic.cell.run import make_request
 from dataflow_magic.errors import DataflowError, OutcomeUnknown
 from dataflow_magic.models.marker import Marker
 from dataflow_magic.models.request import RunRequest
-from dataflow_magic.session.run import Run
+from dataflow_magic.session.run import LiveRun
 from tests.faults.fake import CONDITION, Rules
 from tests.faults.judge import FAULTS as WRONG
 from tests.faults.judge import Said, Start, judge, said_by
@@ -254,7 +254,7 @@ class _Schedule:
     def alive(self) -> list[Kernel]:
         return [kernel for kernel in self.kernels if not kernel.is_dead]
 
-    def start(self, kernel: Kernel) -> Run:
+    def start(self, kernel: Kernel) -> LiveRun:
         """Start a run, and keep what the cell is told of it."""
         began, parameters, condition = self.clocks(), self.parameters, self.condition
         before = {run.key for run in kernel.session.runs}

@@ -22,7 +22,7 @@ from dataflow_magic.ledger import ledger as ledger_module
 from dataflow_magic.ledger.ledger import Ledger
 from dataflow_magic.ledger.record import RunRecord
 from dataflow_magic.models.request import JobRef, RunRequest
-from dataflow_magic.session.run import Run
+from dataflow_magic.session.run import LiveRun
 from dataflow_magic.session.service import ServiceAddress
 from dataflow_magic.session.session import Session
 from dataflow_magic.session.watch import Pace
@@ -99,7 +99,7 @@ class Kernel:
     def is_dead(self) -> bool:
         return self.thread.is_killed
 
-    def start(self, request: RunRequest) -> Run:
+    def start(self, request: RunRequest) -> LiveRun:
         return self.session.start(request, self.session.target())
 
     def look_around(self, job_id: str) -> None:

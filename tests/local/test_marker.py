@@ -36,8 +36,8 @@ def test_readers_of_logs_find_those_of_marked_runs(folder, tmp_path, monkeypatch
 
     logs = folder.objects / "dataflow-sample" / "sparkHistoryLogs"
     for run in (done, failed):
-        own = logs / f"dataflow-run-{run.key}" / str(run.run_id)
-        assert run.condition.log_path == f"dataflow-sample/sparkHistoryLogs/dataflow-run-{run.key}/"
+        own = logs / f"dataflow-run-{run.key}" / str(run.id)
+        assert run._live.condition.log_path == f"dataflow-sample/sparkHistoryLogs/dataflow-run-{run.key}/"
         assert (own / "console.log").read_text() == run.logs()
         assert [path.name[:12] for path in (own / "events").iterdir()] == ["eventlog_v2_"]
     assert "JFK" in done.logs()

@@ -57,8 +57,8 @@ def test_a_run_completes_with_a_clock_an_hour_off_and_shows_the_difference(scene
     ran = notebook.run(CELL)
 
     assert ran.value.result(60).status == "COMPLETED"
-    assert ran.value.view.clock == f"this machine's clock is {says}; requests are signed with its time"
-    assert f"clock       {ran.value.view.clock}" in notebook.run("%dataflow_status").out
+    assert ran.value._live.view.clock == f"this machine's clock is {says}; requests are signed with its time"
+    assert f"clock       {ran.value._live.view.clock}" in notebook.run("%dataflow_status").out
     assert len(scene.service.store.runs(scene.service.job_id("daily_sales"), page=0, limit=9)[0]) == 1
 
 
@@ -74,7 +74,7 @@ def test_the_error_of_an_unreachable_service_names_its_address(scene, notebook):
 def test_a_run_survives_a_service_that_stops_for_a_while(scene, notebook):
     run = notebook.run("%%dataflow_run slow -o run\na = 1\n").value
     scene.service.is_down = True
-    eventually(lambda: run.view.blind_since, "blind")
+    eventually(lambda: run._live.view.blind_since, "blind")
 
     out = notebook.run("run").out
     assert f"{scene.service.endpoint} (ConnectError" in out
@@ -180,7 +180,7 @@ def test_a_parameter_that_cannot_be_sent_is_refused_with_its_line_or_name(scene,
 def test_a_cell_run_twice_quickly_is_two_runs_that_both_end(scene, notebook):
     runs = [notebook.run(CELL).value for _ in range(2)]
 
-    assert len({run.run_id for run in runs}) == 2
+    assert len({run.id for run in runs}) == 2
     assert [run.result(60).status for run in runs] == ["COMPLETED", "COMPLETED"]
     assert len(scene.service.starts) == 2
 

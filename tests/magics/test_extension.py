@@ -18,7 +18,7 @@ from dataflow_magic.config.settings import LANGUAGES, WAITS
 from dataflow_magic.errors import ConfigError, NotFound, OutcomeUnknown, RunFailed, WaitTimeout
 from dataflow_magic.magics.extension import DataflowMagic, load_ipython_extension
 from dataflow_magic.models.wire import JobCondition
-from dataflow_magic.session.run import Run
+from dataflow_magic.session.handle import Run
 from dataflow_magic.session.session import Session
 from dataflow_magic.session.watch import Pace
 from tests.helpers import (
@@ -210,12 +210,12 @@ def test_the_tab_key_offers_known_names_and_sends_no_request(scene, terminal):
     assert completions(terminal, "%%dataflow_run slo") == ["slow"]
     assert completions(terminal, "%%dataflow_run slow --dry") == ["--dry-run"]
     assert completions(terminal, "%dataflow_cancel @") == ["@last"]
-    assert completions(terminal, f"%dataflow_status {run.run_id[:4]}") == [run.run_id]
+    assert completions(terminal, f"%dataflow_status {run.id[:4]}") == [run.id]
     assert completions(terminal, "%dataflow_wait ") == ["@last", "run"]
     assert "print" in completions(terminal, "%%dataflow_run slow\nx = prin")
     assert completions(terminal, f"%dataflow_wait {run.key[:5]}") == [run.key]
     # Meanwhile only the watch of the run sends requests.
-    assert all(sent.path.endswith(f"/executions/{run.run_id}") for sent in scene.service.sent[asked:])
+    assert all(sent.path.endswith(f"/executions/{run.id}") for sent in scene.service.sent[asked:])
 
 
 def test_the_tab_key_offers_runs_and_parameters_of_earlier_kernels(scene, terminal):
@@ -364,7 +364,7 @@ def test_a_script_can_be_run_at_once(scene, terminal):
     assert ran.value.job == "slow"
     assert scene.service.starts[0].body == {"jobCondition": {**CONDITION, "numWorker": 3}}
     assert ran.out.startswith("wrote 9 bytes to s3a://bucket/scripts/slow.py; job slow (")
-    assert f"slow  run {ran.value.run_id}" in ran.out
+    assert f"slow  run {ran.value.id}" in ran.out
 
 
 def test_a_headless_cell_waits_for_the_run_of_a_new_script(headless):
@@ -504,7 +504,7 @@ def test_a_cell_returns_a_run_at_once_and_shows_it(scene, terminal):
         "jobCondition": {**CONDITION, "numWorker": 4},
         "parameters": {"$day": "2026-11-01"},
     }
-    assert f"slow  run {ran.value.run_id}" in ran.out
+    assert f"slow  run {ran.value.id}" in ran.out
     assert terminal.shell.user_ns["_"] is ran.value
 
 
@@ -562,7 +562,7 @@ def test_a_magic_inside_a_function_sees_the_functions_names(terminal):
 def test_a_cell_run_twice_quickly_is_two_runs(scene, terminal):
     first, second = (terminal.run("%%dataflow_run slow\na = 1\n").value for _ in range(2))
 
-    assert first.run_id != second.run_id
+    assert first.id != second.id
     assert len(scene.service.starts) == 2
 
 
@@ -665,7 +665,7 @@ def test_a_failed_run_fails_the_cell_in_one_line_without_a_traceback(terminal):
     ran = terminal.run("%%dataflow_run broken --wait\na = 1\n")
 
     assert isinstance(ran.error, RunFailed)
-    run_id = ran.error.run.run_id
+    run_id = ran.error.run.id
     assert ran.out.splitlines()[-1] == (
         f"RunFailed: run {run_id} of broken ended FAILED: ValueError: no such table: test.sales; "
         f"%dataflow_status {run_id} shows the end of its log"
@@ -733,7 +733,7 @@ def test_a_run_is_bound_before_the_wait_begins(scene, terminal):
     terminal.run("%%dataflow_run slow --wait -o run\na = 1\n")
     other.join(60)
 
-    assert bound == scene.session.runs
+    assert bound == [run.handle for run in scene.session.runs]
 
 
 def test_in_a_terminal_the_value_of_a_cell_that_waited_is_one_line(scene, terminal):
@@ -758,9 +758,9 @@ def test_an_interrupt_of_a_wait_detaches_and_cancels_nothing(scene, lab):
 
     assert isinstance(ran.error, KeyboardInterrupt)
     assert ran.out.splitlines()[-1] == (
-        f"stopped waiting; run {run.run_id} continues: %dataflow_wait {run.run_id} waits again, "
-        f"%dataflow_status {run.run_id} shows it, "
-        f"%dataflow_cancel {run.run_id} cancels it"
+        f"stopped waiting; run {run.id} continues: %dataflow_wait {run.id} waits again, "
+        f"%dataflow_status {run.id} shows it, "
+        f"%dataflow_cancel {run.id} cancels it"
     )
     assert "Traceback" not in ran.out
     assert not any(sent.path.endswith("/cancel") for sent in scene.service.sent)
@@ -792,6 +792,30 @@ def test_an_interrupt_while_a_lost_start_is_reconciled_names_the_key(scene, term
     assert (
         f"run {key} continues: %dataflow_wait {key} waits again, %dataflow_status {key} shows it" in ran.out
     )
+
+
+@pytest.mark.parametrize(
+    ("cell", "said"),
+    [
+        (
+            "%%dataflow_run daily_sales\na = stop()\n",
+            "interrupted while the parameters were evaluated; nothing was sent\n",
+        ),
+        ("%dataflow_status {stop()}", "interrupted\n"),
+        (
+            "%dataflow_run daily_sales --workers {stop()}",
+            "interrupted while the parameters were evaluated; nothing was sent\n",
+        ),
+    ],
+    ids=["a block", "a name", "an option"],
+)
+def test_an_interrupt_of_the_users_own_expressions_is_one_line(scene, terminal, cell, said):
+    terminal.run("def stop():\n    raise KeyboardInterrupt")
+    ran = terminal.run(cell)
+
+    assert isinstance(ran.error, KeyboardInterrupt)
+    assert ran.out == said
+    assert scene.service.starts == []
 
 
 def test_an_interrupt_while_sending_names_the_table_of_runs(scene, terminal):
@@ -1013,19 +1037,19 @@ def test_dataflow_jobs_shows_one_job_by_its_name_or_id(terminal):
 def test_status_shows_a_run_by_the_beginning_of_its_id(terminal):
     terminal.run("%dataflow_run broken --wait -o run;")
     run = terminal.shell.user_ns["run"]
-    ran = terminal.run(f"%dataflow_status {run.run_id[:8]}")
+    ran = terminal.run(f"%dataflow_status {run.id[:8]}")
 
     assert ran.value is None
-    assert ran.out.startswith(f"FAILED  broken  run {run.run_id}")
+    assert ran.out.startswith(f"FAILED  broken  run {run.id}")
     assert "| ValueError: no such table: test.sales" in ran.out
 
 
 @pytest.mark.parametrize("which", ["@last", "id"])
 def test_cancel_asks_the_service_to_end_a_run(terminal, which):
     run = terminal.run("%dataflow_run slow").value
-    ran = terminal.run(f"%dataflow_cancel {run.run_id if which == 'id' else which}")
+    ran = terminal.run(f"%dataflow_cancel {run.id if which == 'id' else which}")
 
-    assert ran.out == f"cancel requested for run {run.run_id} of slow\n"
+    assert ran.out == f"cancel requested for run {run.id} of slow\n"
     eventually(lambda: run.status == "CANCELED", "canceled")
 
 
@@ -1112,9 +1136,9 @@ def test_neither_secret_nor_signature_is_ever_shown(tmp_path, caplog):
                 "%%dataflow_run broken\na = 1\n",
                 "%tb",
                 "%%dataflow_run daily_sale\na = 1\n",
-                "run, run.view, run.result(), run.logs(), vars(run)",
+                "run, run._live.view, run.result(), run.logs(), vars(run._live)",
                 "run.cancel()",
-                "client = run._service.client\nclient, vars(client), client._sender, client._sender._http",
+                "client = run._live._service.client\nclient, vars(client), client._sender, client._sender._http",
                 "%dataflow_runs",
                 "%dataflow_jobs",
                 "%history",
@@ -1160,14 +1184,14 @@ def test_attach_shows_a_run_of_an_earlier_kernel(scene, terminal):
 
     assert len(terminal.run("%dataflow_runs").value) == 0
     assert terminal.run("%dataflow_runs --all --columns run_id,key").value.values.tolist() == [
-        [run.run_id, run.key]
+        [run.id, run.key]
     ]
-    for word in ("@last", run.key, run.run_id):
+    for word in ("@last", run.key, run.id):
         ran = terminal.run(f"%dataflow_attach {word}")
         assert ran.error is None
-        assert run.run_id in ran.out
-        assert ran.value.run_id == run.run_id
-    assert terminal.run("%dataflow_runs").value["run_id"].tolist() == [run.run_id]
+        assert run.id in ran.out
+        assert ran.value.id == run.id
+    assert terminal.run("%dataflow_runs").value["run_id"].tolist() == [run.id]
 
 
 def test_attach_binds_the_run_to_a_name_and_shows_it_once(terminal):
@@ -1175,7 +1199,7 @@ def test_attach_binds_the_run_to_a_name_and_shows_it_once(terminal):
     ran = terminal.run(f"%dataflow_attach {run.key} -o mine")
 
     assert terminal.shell.user_ns["mine"] is run
-    assert ran.out.count(f"run {run.run_id}") == 1
+    assert ran.out.count(f"run {run.id}") == 1
     assert terminal.run(f"x = %dataflow_attach {run.key}").out == ""
     assert terminal.shell.user_ns["x"] is run
 
@@ -1255,7 +1279,7 @@ def test_again_sends_the_same_request(scene, terminal):
     first = terminal.run("%%dataflow_run daily_sales --workers 4\na = 1\n").value
     again = terminal.run(f"%dataflow_run --again {first.key}").value
 
-    assert again.run_id != first.run_id
+    assert again.id != first.id
     assert scene.service.starts[0].body == scene.service.starts[1].body
     assert again.result(60).status == "COMPLETED"
 

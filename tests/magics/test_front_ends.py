@@ -100,8 +100,8 @@ def test_papermill_stops_at_the_failed_run_with_its_reason_in_one_line(executed,
         ),
         (
             "%%dataflow_run daily_sales\nday = [1]",
-            "line 2: day is a list, which has no string form; give text, a number, a bool, a date or a path, or "
-            "convert it by str(...)",
+            "line 2: day is a list, and a run takes one value; write each(...) around it for a run per item, or "
+            '",".join(...) for one text',
         ),
         ("%dataflow_status nosuch", "no run 'nosuch' was started here; %dataflow_runs --all lists them"),
         (
@@ -224,7 +224,7 @@ def test_a_text_front_end_shows_the_card_as_text_at_once_and_on_display(environm
     # message to an output that is there already.
     with open_kernel(environment) as kernel:
         (first,) = kernel.run("%%dataflow_run slow -o run\nday = 7")
-        run_id = kernel.run("print(run.run_id)")[0]["stdout"].strip()
+        run_id = kernel.run("print(run.id)")[0]["stdout"].strip()
         kernel.run("run.cancel(); run.wait(60)")
         (again,) = kernel.run(f"%dataflow_status {run_id}")
 

@@ -5,6 +5,7 @@ import re
 import signal
 import threading
 
+import pytest
 from IPython.core.error import UsageError
 from ipywidgets import Button, Widget
 
@@ -49,6 +50,26 @@ def test_a_sweep_is_shown_in_the_language_of_config_or_of_the_locale(scene, term
     terminal.run("%config DataflowMagic.language = 'ko'")
     terminal.run("%dataflow_status @last")
     assert "COMPLETED (완료)  daily_sales  실행 2개 중 2개 종료  " in terminal.run("sweep.show()").out
+
+
+@pytest.mark.parametrize("options", ["", " --wait", " --no-wait"])
+def test_a_sweep_over_no_values_has_no_runs_and_says_so(scene, terminal, options):
+    terminal.run("todo = []")
+    ran = terminal.run(
+        f"%%dataflow_run daily_sales -o sweep{options}\ntable = 't'\nday = each(todo)\npath = f'out/{{day}}'\n"
+    )
+    sweep = terminal.shell.user_ns["sweep"]
+
+    assert ran.error is None
+    assert ran.out == (
+        "Note: no value is left for day, so the sweep has no runs and nothing is sent\n"
+        f"Out[2]: <Sweep {sweep.key} of 0 runs of daily_sales>\n"
+    )
+    assert (sweep.result(), sweep.runs, dict(sweep.counts), sweep.is_done) == ((), (), {}, True)
+    assert len(sweep.frame()) == 0
+    assert scene.service.sent == []
+    assert terminal.run("%dataflow_wait sweep").error is None
+    assert terminal.run("%dataflow_status sweep").out == f"<Sweep {sweep.key} of 0 runs of daily_sales>\n"
 
 
 def test_an_error_in_any_combination_starts_nothing(scene, lab):

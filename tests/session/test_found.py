@@ -4,11 +4,11 @@ import pytest
 
 from dataflow_magic.errors import CellError, ServiceError
 from dataflow_magic.models.view import FoundBy
-from dataflow_magic.session.run import Run
+from dataflow_magic.session.run import LiveRun
 from tests.helpers import Scene, eventually, notebook_with_magics
 
 
-def found(scene: Scene, found_by: FoundBy = "parameters") -> Run:
+def found(scene: Scene, found_by: FoundBy = "parameters") -> LiveRun:
     """Return a live run as one that was found for a lost start."""
     run = scene.start("slow")
     run.set_card_fields(found_by=found_by)
@@ -19,7 +19,7 @@ def cancels(scene: Scene) -> int:
     return sum(sent.path.endswith("/cancel") for sent in scene.service.sent)
 
 
-def question(run: Run) -> str:
+def question(run: LiveRun) -> str:
     return (
         f"run {run.run_id} of slow was found by its parameters: somebody else's identical run could be it; if it is yours, "
         f"%dataflow_cancel {run.run_id} --yes or cancel(sure=True) ends it"
@@ -89,12 +89,12 @@ def test_the_cancel_of_a_sweep_spares_such_a_run_unless_its_caller_is_sure(termi
     sweep.wait_sent()
     eventually(lambda: sweep.counts == {"RUNNING": 2}, "both run")
     first, second = sweep.runs
-    first.set_card_fields(found_by="parameters")
+    first._live.set_card_fields(found_by="parameters")
 
     with pytest.raises(ServiceError) as refused:
         sweep.cancel()
 
-    assert str(refused.value) == f"1 of the runs could not be canceled: {question(first)}"
+    assert str(refused.value) == f"1 of the runs could not be canceled: {question(first._live)}"
     eventually(lambda: second.status == "CANCELED", "the other one is canceled")
     assert first.status == "RUNNING"
     sweep.cancel(sure=True)

@@ -12,7 +12,7 @@ from dataflow_magic.models.marker import carries_marker, marked, marker_of
 from dataflow_magic.models.request import JobRef, RunRequest
 from dataflow_magic.models.view import RunView
 from dataflow_magic.models.wire import JobExecution
-from dataflow_magic.session.run import Run
+from dataflow_magic.session.run import LiveRun
 from tests.helpers import Scene, eventually
 
 CONDITION = {"nrn": "nrn:1", "script_path": "bucket/s/", "log_path": "bucket/own/"}
@@ -22,7 +22,7 @@ def log_paths(scene: Scene) -> list[str]:
     return [sent.body["jobCondition"]["logPath"] for sent in scene.service.starts]
 
 
-def named(run: Run) -> JobExecution:
+def named(run: LiveRun) -> JobExecution:
     """The run as the service lists it."""
     execution = run.view.execution
     assert execution is not None
@@ -76,7 +76,7 @@ def test_a_run_that_is_started_again_carries_a_new_marker_and_not_the_old_one(sc
     assert again.key != first.key
     assert marker_of(again.key) in json.dumps(scene.service.starts[1].body)
     assert first.key not in json.dumps(scene.service.starts[1].body)
-    assert again.view.request == first.view.request
+    assert again._live.view.request == first._live.view.request
 
 
 @pytest.mark.parametrize("word", ["log-path", "parameter"])
@@ -213,7 +213,7 @@ def test_again_sends_the_marker_of_that_run_whatever_the_setting_says(scene, ter
     first = terminal.run("%dataflow_run daily_sales --wait --marker off").value
     scene.environment["DATAFLOW_MARKER"] = "log-path"
 
-    assert terminal.run(f"%dataflow_run --again {first.key}").value.view.request.marker == "off"
+    assert terminal.run(f"%dataflow_run --again {first.key}").value._live.view.request.marker == "off"
     assert "--again sends the request of that run unchanged; remove --marker" in str(
         terminal.run(f"%dataflow_run --again {first.key} --marker parameter").error
     )

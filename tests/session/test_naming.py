@@ -27,7 +27,7 @@ def test_a_sweep_is_found_by_each_of_its_names(scene, named):
     assert find(sweep.key) is sweep
     assert find(sweep.key[:7]) is sweep
     assert find("sl", named.shell.user_ns) is sweep
-    assert find("@last") is named.shell.user_ns["one"]
+    assert find("@last").handle is named.shell.user_ns["one"]
 
 
 def test_the_last_start_is_the_sweep_where_the_last_cell_started_one(scene, terminal):
@@ -49,10 +49,10 @@ def test_every_magic_takes_every_name(scene, named, magic, word):
         handle.wait(60)
         states = handle.counts if isinstance(handle, Sweep) else {handle.status: 2}
         assert states == {"CANCELED": 2}
-        name = f"the runs of sweep {handle.key}" if isinstance(handle, Sweep) else f"run {handle.run_id}"
+        name = f"the runs of sweep {handle.key}" if isinstance(handle, Sweep) else f"run {handle.id}"
         assert ran.out.endswith(f"cancel requested for {name} of slow\n")
     else:
-        assert "of 2 runs over" in ran.out if isinstance(handle, Sweep) else handle.run_id in ran.out
+        assert "of 2 runs over" in ran.out if isinstance(handle, Sweep) else handle.id in ran.out
 
 
 def test_a_function_sees_its_own_variable(named):
@@ -76,7 +76,7 @@ def test_again_starts_every_run_of_a_sweep_once_more(scene, named):
     [
         ("numbers = [1, 2]\n%dataflow_wait numbers", "the variable numbers holds list, not a run or a sweep"),
         (
-            "name = one.run_id\n%dataflow_status name",
+            "name = one.id\n%dataflow_status name",
             "no run 'name' was started here; write $name for the text that the variable holds",
         ),
         ("%dataflow_cancel $nothing", "$nothing: NameError: name 'nothing' is not defined"),
@@ -98,7 +98,7 @@ def test_a_name_that_means_no_run_says_so_in_one_line(named, cell, said):
 def test_an_id_with_a_mistake_names_the_nearest_runs_of_this_machine(scene, terminal):
     run = terminal.run("%dataflow_run daily_sales").value
     run.wait(60)
-    name, key = run.run_id, run.key
+    name, key = run.id, run.key
     scene.session.close()
     scene.session = scene.new_session()
 

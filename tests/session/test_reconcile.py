@@ -15,7 +15,7 @@ from dataflow_magic.config.settings import Target
 from dataflow_magic.errors import CellError, OutcomeUnknown
 from dataflow_magic.ledger.ledger import Ledger
 from dataflow_magic.models.wire import JobCondition
-from dataflow_magic.session.run import Run
+from dataflow_magic.session.run import LiveRun
 from tests.helpers import ACCESS_KEY, CONDITION, SECRET_KEY, Scene, eventually, open_notebook
 
 KEYS = {"DATAFLOW_LOCAL_ACCESS_KEY": ACCESS_KEY, "DATAFLOW_LOCAL_SECRET_KEY": SECRET_KEY}
@@ -42,7 +42,7 @@ class Shared(Scene):
         carried_out: bool,
         job: str = "daily_sales",
         **options: Any,
-    ) -> Run:
+    ) -> LiveRun:
         """Return a start without a response; nothing looks for it until ``may_look`` is set."""
         self.may_look.clear()
         if carried_out:
@@ -59,7 +59,7 @@ class Shared(Scene):
             self.target(), lambda client: client.execute_job(job_id, condition, parameters, **more)
         ).job_execution_id
 
-    def settle(self, run: Run) -> Run:
+    def settle(self, run: LiveRun) -> LiveRun:
         """Let the looks begin, and return the run once they ended."""
         self.may_look.set()
         eventually(lambda: run.is_over or run.run_id, "the looks ended")
@@ -183,7 +183,7 @@ def looks_no_more(scene: Shared) -> None:
     assert sum(scene.looks) > OPENS + 3600, "an hour has passed"
 
 
-def hidden(scene: Shared, job: str = "daily_sales") -> Run:
+def hidden(scene: Shared, job: str = "daily_sales") -> LiveRun:
     """Return a start that was carried out and counts as not started, since the service lists its run much too late."""
     scene.service.list_lags_seconds = 6000.0
     run = scene.settle(scene.lose({"a": 1}, carried_out=True, job=job))

@@ -26,7 +26,7 @@ from dataflow_magic.errors import (
 )
 from dataflow_magic.models.failure import Failure, Place
 from dataflow_magic.models.view import KST, Progress, RunView
-from dataflow_magic.session.run import Run
+from dataflow_magic.session.run import LiveRun
 from tests.helpers import CONDITION, FAILED_LOG, Scene, eventually, execution, open_notebook
 from tests.views import run_view
 
@@ -35,7 +35,7 @@ T = TypeVar("T")
 LOGGED: dict[str, Any] = {"jobCondition": {"consoleLogPath": "bucket/logs/run000000001/console.log"}}
 
 
-def running(scene: Scene) -> Run:
+def running(scene: Scene) -> LiveRun:
     run = scene.start("slow", {"day": 1})
     eventually(lambda: run.status == "RUNNING", "the run is active")
     return run
@@ -65,7 +65,7 @@ def test_a_failed_run_raises_one_line_with_its_reason_and_where_to_read_on(scene
     assert str(caught.value) == (
         f"run {run.run_id} of broken ended FAILED: ValueError: no such table: test.sales; run.logs() has its log"
     )
-    assert caught.value.run is run
+    assert caught.value.run is run.handle
     assert run.reason == "ValueError: no such table: test.sales"
     assert run.error == Failure(
         "ValueError: no such table: test.sales",
@@ -126,7 +126,7 @@ def test_a_wait_that_times_out_leaves_the_run_active(scene):
     assert str(caught.value) == (
         f"run {run.run_id} of slow is still active after 0 s (RUNNING); wait again, or %dataflow_cancel {run.run_id} ends it"
     )
-    assert caught.value.run is run
+    assert caught.value.run is run.handle
     scene.service.finish.set()
     assert run.result(timeout=60).status == "COMPLETED"
 
@@ -332,21 +332,21 @@ class Alone:
     def past(self, _view: RunView) -> None:
         return None
 
-    async def start_again(self, _view: RunView) -> Run:
+    async def start_again(self, _view: RunView) -> LiveRun:
         raise AssertionError("a run that stands alone is not started again")
 
     def language(self) -> str:
         return "en"
 
 
-def alone(answer: bytes | Exception = b"") -> Run:
+def alone(answer: bytes | Exception = b"") -> LiveRun:
     """Return a run that no watch follows, on the running loop."""
     view = run_view(datetime.now(KST))
     loop = asyncio.get_running_loop()
-    return Run(view, Storage(answer), Alone(loop))  # type: ignore[arg-type]
+    return LiveRun(view, Storage(answer), Alone(loop))  # type: ignore[arg-type]
 
 
-async def ended(run: Run) -> Run:
+async def ended(run: LiveRun) -> LiveRun:
     with contextlib.suppress(RunFailed):
         async with asyncio.timeout(10):
             await run
@@ -381,7 +381,7 @@ async def test_a_run_that_was_running_when_it_was_looked_at_again_has_no_begin(b
 
 @pytest.mark.anyio
 async def test_counted_minutes_are_kept_and_reported_as_no_change():
-    changed: list[Run] = []
+    changed: list[LiveRun] = []
     run = alone()
     run._on_change = changed.append
     run.seen(execution("RUNNING", runningTime=0))
@@ -531,7 +531,7 @@ async def test_a_run_is_not_over_before_its_reason_is_known():
 # Showing: painted by the waiting thread, or from the background
 
 
-def paints(run: Run) -> bool:
+def paints(run: LiveRun) -> bool:
     return run._painter is not None and run._painter._is_painting
 
 

@@ -64,7 +64,7 @@ def test_every_run_is_a_run_of_the_session_and_of_the_ledger(scene):
     sweep = sweep_of(scene, "daily_sales", 1, 2, 3)
     sweep.result(60)
 
-    assert set(scene.session.runs) == set(sweep.runs)
+    assert {run.handle for run in scene.session.runs} == set(sweep.runs)
     eventually(
         lambda: [record.status for record in scene.session.records()] == ["COMPLETED"] * 3,
         "the ledger holds all",
@@ -220,9 +220,7 @@ ACTIONS: dict[str, Callable[[Scene, Sweep], object]] = {
     "%dataflow_status RUN": lambda scene, sweep: scene.session.find(sweep.runs[0].key),
     "%dataflow_runs --remote": lambda scene, _: scene.session.executions(JobRef("slow"), scene.local()),
     "%dataflow_jobs": lambda scene, _: scene.session.jobs(scene.local()),
-    "%dataflow_attach RUN": lambda scene, sweep: scene.session.attach(
-        sweep.runs[0].run_id or "", scene.local()
-    ),
+    "%dataflow_attach RUN": lambda scene, sweep: scene.session.attach(sweep.runs[0].id or "", scene.local()),
 }
 
 
@@ -258,7 +256,7 @@ def test_a_failed_sweep_raises_one_line_with_how_many_and_the_first_reason(scene
         sweep.result(60)
 
     assert str(caught.value) == (
-        f"3 of 3 runs of broken did not complete (3 FAILED); run {sweep.runs[0].run_id}: "
+        f"3 of 3 runs of broken did not complete (3 FAILED); run {sweep.runs[0].id}: "
         "ValueError: no such table: test.sales; .retry_failed() starts the 3 failed again"
     )
     assert caught.value.run is sweep.runs[0]
@@ -287,6 +285,35 @@ def test_a_sweep_can_be_awaited_and_stopping_the_await_ends_nothing(scene):
         return len(await sweep)
 
     assert asyncio.run(wait_a_moment_then_for_all()) == 3
+
+
+def test_the_runs_of_a_sweep_are_yielded_as_they_finish(scene):
+    sweep = sweep_of(scene, "slow", 1, 2, 3)
+    sweep.wait_sent()
+    eventually(lambda: {run.status for run in sweep.runs} == {"RUNNING"}, "all run")
+    first = sweep.runs[1]
+    scene.service.store.move(first.id or "", RunState.FAILED, "lost a worker")
+
+    async def states() -> list[tuple[object, str]]:
+        seen: list[tuple[object, str]] = []
+        async for run in sweep:
+            scene.service.finish.set()
+            seen.append((run, run.status))
+        return seen
+
+    seen = asyncio.run(states())
+    assert seen[0] == (first, "FAILED")
+    assert {run for run, _ in seen} == set(sweep.runs)
+    assert [status for _, status in seen[1:]] == ["COMPLETED", "COMPLETED"]
+
+
+def test_runs_that_are_sent_meanwhile_are_yielded_too(scene):
+    sweep = sweep_of(scene, "daily_sales", *range(12))
+
+    async def months() -> set[object]:
+        return {run.parameters["$month"] async for run in sweep}
+
+    assert asyncio.run(months()) == {str(month) for month in range(12)}
 
 
 async def _result(sweep: Sweep) -> object:
@@ -434,8 +461,8 @@ def test_the_button_retries_a_failed_run_while_others_are_active(scene):
     sweep.wait_sent()
     first, second = sweep.runs
     eventually(lambda: first.status == second.status == "RUNNING", "both run")
-    assert first.run_id is not None
-    scene.service.store.move(first.run_id, RunState.FAILED, "lost a worker")
+    assert first.id is not None
+    scene.service.store.move(first.id, RunState.FAILED, "lost a worker")
     eventually(lambda: first.status == "FAILED", "one failed")
     sweep._clicked(sweep._retry())
     eventually(lambda: sweep.runs[0] is not first, "it was replaced")

@@ -178,6 +178,8 @@ def _text_lines(state: CardState) -> Iterator[str]:
     yield from (f"    {line}" for line in _own_lines(state))
     if state.advice:
         yield f"  {words.what_to_try}: {state.advice}{words.then}{words.again} {state.again}"
+    elif state.reason and state.again:
+        yield f"  {words.again} {state.again}"
 
 
 def _notes(state: CardState) -> Iterator[str]:

@@ -9,7 +9,8 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import Callable, Coroutine, Generator, Mapping
+from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Generator, Mapping
+from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final
@@ -27,9 +28,16 @@ from dataflow_magic.ledger.ledger import new_key
 from dataflow_magic.models.request import SweepRequest
 from dataflow_magic.models.view import KST
 from dataflow_magic.models.wire import JobExecution, RunState
-from dataflow_magic.session.detached import Detached, detachable, sweep_way_back
+from dataflow_magic.session.detached import (
+    INTERRUPTED_START,
+    Detached,
+    detachable,
+    in_one_line,
+    sweep_way_back,
+)
+from dataflow_magic.session.handle import Run
 from dataflow_magic.session.loop import check_process
-from dataflow_magic.session.run import CHANGED, Run
+from dataflow_magic.session.run import CHANGED, LiveRun
 from dataflow_magic.session.sweep.sending import AT_ONCE, Sending, Start
 from dataflow_magic.session.watch import Hold
 
@@ -40,6 +48,8 @@ __all__ = ["Sweep"]
 
 logger = logging.getLogger(__name__)
 
+NOTICE_SECONDS: Final = 0.25
+"""How often `async for` looks for runs that were sent meanwhile."""
 REASON_LENGTH: Final = 300
 """Characters of a reason in the one line of an error."""
 
@@ -73,7 +83,8 @@ class Sweep:
 
     def __repr__(self) -> str:
         words = ", ".join(f"{number} {fmt.short(word)}" for word, number in self.counts.items())
-        return f"<Sweep {self.key} of {self._total} runs of {fmt.short(self.job)}: {words}>"
+        counts = f": {words}" if words else ""
+        return f"<Sweep {self.key} of {self._total} runs of {fmt.short(self.job)}{counts}>"
 
     def _dataflow_name_(self) -> str:
         """Return what a word ``$sweep`` of a magic's line stands for."""
@@ -92,18 +103,23 @@ class Sweep:
     @property
     def job(self) -> str:
         """The job's name."""
-        runs = self.runs
-        return runs[0].job if runs else self._request.requests[0].job.text
+        runs = self.live
+        return runs[0].job if runs else self._request.job
 
     @property
     def runs(self) -> tuple[Run, ...]:
         """The runs that were sent, in the order of the block; in place of a run that was started again, the newest."""
+        return tuple(run.handle for run in self.live)
+
+    @property
+    def live(self) -> tuple[LiveRun, ...]:
+        """The same runs as this package follows them."""
         return tuple(run for _, run in self._sending.runs)
 
     @property
     def counts(self) -> Mapping[str, int]:
         """How many runs are in each state; ``UNSENT`` counts those whose request was not sent, or not yet."""
-        counts = Counter(run.status for run in self.runs)
+        counts = Counter(run.status for run in self.live)
         if unsent := self._total - counts.total():
             counts[UNSENT] = unsent
         return MappingProxyType(dict(counts))
@@ -111,7 +127,7 @@ class Sweep:
     @property
     def is_completed(self) -> bool:
         """Whether every run of the sweep completed."""
-        return set(self.counts) == {RunState.COMPLETED}
+        return set(self.counts) <= {RunState.COMPLETED}
 
     @property
     def error(self) -> str | None:
@@ -129,7 +145,7 @@ class Sweep:
         """
         runs: dict[str, list[Run]] = {}
         for _, run in self._failed():
-            runs.setdefault(run.view.cause, []).append(run)
+            runs.setdefault(run.view.cause, []).append(run.handle)
         return {cause: tuple(runs[cause]) for cause in sorted(runs, key=lambda cause: -len(runs[cause]))}
 
     @property
@@ -141,6 +157,11 @@ class Sweep:
     def is_over(self) -> bool:
         """Whether nothing more will be known of any run."""
         return self._sending.is_over
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing more will be known of any run, as `Run.is_done`."""
+        return self.is_over
 
     def result(self, timeout: float | None = None) -> tuple[JobExecution, ...]:
         """Wait for all runs to end and return their last snapshots, in the order of `runs`.
@@ -225,7 +246,8 @@ class Sweep:
         ServiceError
             Not every run was canceled; the message says how many, and why the first was not.
         """
-        self._submit(self._cancel(sure=sure)).result()
+        with in_one_line(f"interrupted; not every run of sweep {self.key} may have been canceled"):
+            self._submit(self._cancel(sure=sure)).result()
 
     def again(self) -> Sweep:
         """Start every run once more and return these runs as a new sweep.
@@ -267,16 +289,16 @@ class Sweep:
         # Late: pandas takes longer to import than all the rest.
         from dataflow_magic.ledger.frame import runs_frame
 
-        return runs_frame(run.view for run in self.runs)
+        return runs_frame(run.view for run in self.live)
 
     # Starting
 
-    def begin(self, first: Run, start: Start, hold: Hold) -> None:
+    def begin(self, first: LiveRun, start: Start, hold: Hold) -> None:
         """Take the first run, which the caller has started, and start the others; ``hold`` sleeps as the service asks."""
         self._sending.begin(first, start, hold)
         self._keep(self)
 
-    def note(self, _run: Run) -> None:
+    def note(self, _run: LiveRun) -> None:
         """Record that a run has changed; on the loop."""
         self._changed()
 
@@ -290,24 +312,41 @@ class Sweep:
         if not requests or start is None or hold is None:
             raise errors.BadState(f"{if_none}; there is nothing to start", status=400)
         sweep = Sweep(
-            SweepRequest(self._request.swept, requests), self._submit, self._keep, language=self._language
+            replace(self._request, requests=requests), self._submit, self._keep, language=self._language
         )
 
-        async def start_first() -> Run:
+        async def start_first() -> LiveRun:
             return await start(requests[0], sweep.note)
 
-        sweep.begin(self._submit(start_first()).result(), start, hold)
+        with in_one_line(INTERRUPTED_START):
+            sweep.begin(self._submit(start_first()).result(), start, hold)
         return sweep
 
     # Ending
+
+    async def __aiter__(self) -> AsyncIterator[Run]:
+        """Yield each run once it is over, completed or not, in the order of their ends, until all are."""
+        waits: dict[asyncio.Task[None], LiveRun] = {}
+        known: set[LiveRun] = set()
+        try:
+            while waits or not self.is_over or len(known) < len(self.live):
+                check_process(self._pid)
+                for run in self.live:
+                    if run not in known:
+                        known.add(run)
+                        waits[asyncio.create_task(_settled(run))] = run
+                for task in await detachable(_first_done(waits), lambda: sweep_way_back(self.key)):
+                    yield waits.pop(task).handle
+        finally:
+            for task in waits:
+                task.cancel()
 
     async def _await(self) -> tuple[JobExecution, ...]:
         while not self.is_over:
             check_process(self._pid)
             await self._sending.join()
-            for run in self.runs:
-                with contextlib.suppress(errors.DataflowError):
-                    await run
+            for run in self.live:
+                await _settled(run)
         return self._results()
 
     async def _cancel(self, *, sure: bool) -> None:
@@ -324,7 +363,7 @@ class Sweep:
         """Cancel the active runs and return the errors of those that could not be canceled."""
         gate = asyncio.Semaphore(AT_ONCE)
 
-        async def cancel(run: Run) -> errors.DataflowError | None:
+        async def cancel(run: LiveRun) -> errors.DataflowError | None:
             async with gate:
                 try:
                     await asyncio.to_thread(run.cancel, sure=sure)
@@ -332,19 +371,19 @@ class Sweep:
                     return None if run.is_over else error
                 return None
 
-        active = [run for run in self.runs if not run.is_over and not run.view.cancel_requested]
+        active = [run for run in self.live if not run.is_over and not run.view.cancel_requested]
         return [error for error in await asyncio.gather(*map(cancel, active)) if error is not None]
 
     def _results(self) -> tuple[JobExecution, ...]:
         if not self.is_completed:
             raise self.failed()
-        return tuple(run.view.execution for run in self.runs if run.view.execution)
+        return tuple(run.view.execution for run in self.live if run.view.execution)
 
     def failed(self) -> errors.SweepFailed:
         """Return the error of a sweep that is over and did not complete: one line, with the first reason."""
         bad = {word: number for word, number in self.counts.items() if word != RunState.COMPLETED}
         failed = [run for _, run in self._failed()]
-        first = next(iter(failed or [run for run in self.runs if run.status != RunState.COMPLETED]), None)
+        first = next(iter(failed or [run for run in self.live if run.status != RunState.COMPLETED]), None)
         counts = ", ".join(f"{number} {word}" for word, number in bad.items())
         parts = [
             f"{sum(bad.values())} of {self._total} runs of {fmt.short(self.job)} did not complete ({counts})"
@@ -355,24 +394,27 @@ class Sweep:
             parts.append(f".retry_failed() starts the {len(failed)} failed again")
         if UNSENT in bad:
             parts.append(f".send_rest() sends the {bad[UNSENT]} unsent")
-        return errors.SweepFailed("; ".join(parts), run=first, sweep=self)
+        return errors.SweepFailed("; ".join(parts), run=first and first.handle, sweep=self)
 
     def _timed_out(self, timeout: float) -> errors.WaitTimeout:
-        active = self._total - sum(run.is_over for run in self.runs)
+        active = self._total - sum(run.is_over for run in self.live)
         return errors.WaitTimeout(
             f"{active} of {self._total} runs of {fmt.short(self.job)} are still active after {timeout:g} s; "
             f"wait again, or %dataflow_cancel {self.key} ends them",
             run=self,
         )
 
-    def _failed(self) -> list[tuple[int, Run]]:
+    def _failed(self) -> list[tuple[int, LiveRun]]:
         return [(number, run) for number, run in self._sending.runs if run.status == RunState.FAILED]
 
     # Showing
 
     def show(self) -> None:
         """Show the sweep below the running cell and keep it up to date there."""
-        self._shown().show()
+        if self._total:
+            self._shown().show()
+        else:
+            print(self)  # noqa: T201 - a card of nothing would say less
 
     def show_and_wait(self, timeout: float | None = None) -> None:
         """Show the sweep and wait for its end; after an interrupt or an error, what is shown stays up to date.
@@ -382,9 +424,12 @@ class Sweep:
         WaitTimeout
             Some runs are still active.
         """
-        self._shown().show_and_wait(lambda paint: self.wait(timeout, paint))
+        if self._total:
+            self._shown().show_and_wait(lambda paint: self.wait(timeout, paint))
 
     def _ipython_display_(self) -> None:
+        if not self._total:
+            raise NotImplementedError  # IPython shows the repr then
         self._shown().show_value()
 
     def card_state(self, *, kernel_waits: bool = False) -> SweepState:
@@ -426,3 +471,17 @@ class Sweep:
         if done.cancelled() or done.exception():
             logger.warning("a button of %r: %s", self, "stopped" if done.cancelled() else done.exception())
         self._shown().presenter.offer()
+
+
+async def _first_done(tasks: Collection[asyncio.Task[None]]) -> set[asyncio.Task[None]]:
+    """Return the tasks that are done once the first is; none after some time, when more runs may have been sent."""
+    if not tasks:
+        await asyncio.sleep(NOTICE_SECONDS)
+        return set()
+    return (await asyncio.wait(tasks, timeout=NOTICE_SECONDS, return_when=asyncio.FIRST_COMPLETED))[0]
+
+
+async def _settled(run: LiveRun) -> None:
+    """Wait until a run is over, in whatever state."""
+    with contextlib.suppress(errors.DataflowError):  # the caller asks each run how it ended
+        await run

@@ -14,7 +14,7 @@ from dataflow_magic import errors
 from dataflow_magic.card.painter import Submit
 from dataflow_magic.models.request import RunRequest
 from dataflow_magic.models.wire import KST
-from dataflow_magic.session.run import CHANGED, Run
+from dataflow_magic.session.run import CHANGED, LiveRun
 from dataflow_magic.session.watch import Hold, held_words
 
 __all__ = ["AT_ONCE", "Sending", "Start"]
@@ -28,7 +28,7 @@ LONGEST_REST: Final = 60.0
 REST: Final = 2.0
 """Seconds until a start that was refused as too many is retried; doubled each time."""
 
-Start = Callable[[RunRequest, Callable[[Run], None]], Awaitable[Run]]
+Start = Callable[[RunRequest, Callable[[LiveRun], None]], Awaitable[LiveRun]]
 """Starts a run, on the loop; the second argument is called on each change of the run."""
 
 
@@ -51,8 +51,8 @@ class Sending:
         self._changed = changed
         self._start: Start | None = None
         self._hold: Hold | None = None
-        self._runs: dict[int, Run] = {}
-        self._retried: list[tuple[int, Run]] = []
+        self._runs: dict[int, LiveRun] = {}
+        self._retried: list[tuple[int, LiveRun]] = []
         self._queue = deque(range(1, len(requests)))
         self._retrying: set[int] = set()
         self._held: dict[int, str] = {}
@@ -68,12 +68,12 @@ class Sending:
         return self._start
 
     @property
-    def runs(self) -> list[tuple[int, Run]]:
+    def runs(self) -> list[tuple[int, LiveRun]]:
         """The runs that were started and not replaced, with the numbers of their requests, in that order."""
         return sorted(self._runs.items())
 
     @property
-    def retried(self) -> tuple[tuple[int, Run], ...]:
+    def retried(self) -> tuple[tuple[int, LiveRun], ...]:
         """The failed runs that another run has replaced."""
         return tuple(self._retried)
 
@@ -112,7 +112,7 @@ class Sending:
         """Whether nothing more will be known of any run."""
         return not self._is_active and all(run.is_over for run in list(self._runs.values()))
 
-    def begin(self, first: Run, start: Start, hold: Hold) -> None:
+    def begin(self, first: LiveRun, start: Start, hold: Hold) -> None:
         """Take the first run, which the caller has started, and start the others; ``hold`` sleeps as the service asks."""
         self._start, self._hold = start, hold
         self._runs[0] = first
@@ -189,7 +189,7 @@ class Sending:
             self._runs[number] = run
             self._changed()
 
-    async def _send(self, number: int) -> Run:
+    async def _send(self, number: int) -> LiveRun:
         """Start one run; retry while the service refuses it as too many, until the sending is stopped."""
         assert self._start is not None  # noqa: S101 - `begin` sets it
         rest = REST

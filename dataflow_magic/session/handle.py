@@ -1,0 +1,202 @@
+"""`Run`, the public handle of one run. Everything behind it is `LiveRun`, which it does not show."""
+
+from __future__ import annotations
+
+from collections.abc import Generator, Mapping
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any
+
+from dataflow_magic.models.failure import Failure
+from dataflow_magic.models.secret import Parameter
+from dataflow_magic.models.wire import JobExecution
+from dataflow_magic.session.detached import in_one_line
+
+if TYPE_CHECKING:
+    from dataflow_magic.session.run import LiveRun
+
+__all__ = ["Run"]
+
+
+class Run:
+    """One run, kept up to date in the background.
+
+    ``run.result()`` waits for its end, and ``await run`` does so without blocking; ``run.cancel()`` ends it. A cell shows
+    a run as its card. Made by ``%%dataflow_run``, `dataflow_magic.run` and `dataflow_magic.get`; equal handles of a run are
+    the same object.
+    """
+
+    __slots__ = ("__weakref__", "_live")
+
+    def __init__(self, live: LiveRun) -> None:
+        self._live = live
+
+    def __repr__(self) -> str:
+        return repr(self._live)
+
+    def _dataflow_name_(self) -> str:
+        """Return what a word ``$run`` of a magic's line stands for."""
+        return self.id or self.key
+
+    def _ipython_display_(self) -> None:
+        self._live.show_value()
+
+    # What is known
+
+    @property
+    def id(self) -> str | None:
+        """The service's id of the run; None until it answered."""
+        return self._live.run_id
+
+    @property
+    def key(self) -> str:
+        """The run's short id on this machine, known before the service's id; empty for a run that another machine started."""
+        return self._live.key
+
+    @property
+    def job(self) -> str:
+        """The job's name."""
+        return self._live.job
+
+    @property
+    def status(self) -> str:
+        """``SUBMITTING``, ``READY``, ``RUNNING``, ``COMPLETED``, ``FAILED``, ``CANCELED``, or another state of the service.
+
+        ``NOT_STARTED`` or ``UNCLEAR`` where the response to the start was lost and the run was not found.
+        """
+        return self._live.status
+
+    @property
+    def is_done(self) -> bool:
+        """Whether nothing more will be known: the run has ended, or this kernel gave up following it."""
+        return self._live.is_over
+
+    @property
+    def parameters(self) -> Mapping[str, Parameter]:
+        """The parameters as sent, names with their ``$``; a secret value prints as ``••••••``."""
+        return self._live.parameters
+
+    @property
+    def submitted(self) -> datetime:
+        """When the run was submitted, aware, Korean time."""
+        return self._live.view.submitted_at
+
+    @property
+    def waited(self) -> timedelta | None:
+        """Created to first RUNNING; None where unknown."""
+        return self._live.waited
+
+    @property
+    def ran(self) -> timedelta | None:
+        """First RUNNING to ended; None while it runs, and where unknown."""
+        return self._live.ran
+
+    @property
+    def total(self) -> timedelta | None:
+        """Created to ended; None while the run is active, and where unknown."""
+        return self._live.total
+
+    @property
+    def reason(self) -> str | None:
+        """Why the run did not complete, or why this kernel gave up following it, in one sentence; None where unknown."""
+        return self._live.reason
+
+    @property
+    def error(self) -> Failure | None:
+        """Why the run did not complete: sentence, class, the user's own line, end of the log; None where unknown."""
+        return self._live.error
+
+    # What it does
+
+    def result(self, timeout: float | None = None) -> JobExecution:
+        """Wait for the end and return the run's last snapshot.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait; None waits as long as the run takes.
+
+        Raises
+        ------
+        RunFailed
+            The run ended other than COMPLETED.
+        WaitTimeout
+            The wait timed out; the run is still active.
+        Detached
+            The user interrupted the wait; it is a `KeyboardInterrupt`, and the run continues.
+        OutcomeUnknown
+            The response to its start was lost, and reconciling did not find the run.
+        DataflowError
+            The run is active, and this process was forked from the one that started it.
+        """
+        return self._live.result(timeout)
+
+    def wait(self, timeout: float | None = None) -> None:
+        """Wait for the end of the run, completed or not.
+
+        Parameters
+        ----------
+        timeout
+            Seconds to wait; None waits as long as the run takes.
+
+        Raises
+        ------
+        WaitTimeout, Detached, OutcomeUnknown, DataflowError
+            As `result`.
+        """
+        self._live.wait(timeout)
+
+    def __await__(self) -> Generator[Any, None, JobExecution]:
+        """Wait for the end without blocking, and return or raise as `result`; any event loop may await."""
+        return self._live.__await__()
+
+    def cancel(self, *, sure: bool = False) -> None:
+        """Ask the service to end the run; return once it accepted. The run is over once its state says so.
+
+        Parameters
+        ----------
+        sure
+            Cancel also a run that was found by its parameters: it may be somebody else's identical run.
+
+        Raises
+        ------
+        CellError
+            The run was found by its parameters, and ``sure`` is not given; nothing was sent.
+        BadState
+            The run is over already.
+        ServiceError
+            The service refused the request, or did not answer.
+        """
+        with in_one_line(f"interrupted; the cancel of run {self._dataflow_name_()} may have been sent"):
+            self._live.cancel(sure=sure)
+
+    def logs(self) -> str:
+        """Return the end of the console log, at most 256 KiB; also while the run is active.
+
+        Returns
+        -------
+        str
+            What the script printed; empty where there is no log yet.
+
+        Raises
+        ------
+        ServiceError
+            The service or the storage does not answer.
+        """
+        with in_one_line("interrupted; the log was not read"):
+            return self._live.logs()
+
+    def again(self) -> Run:
+        """Start the same once more: the job, condition, parameters and place of the marker, at the same target.
+
+        Raises
+        ------
+        CellError
+            The run had a secret parameter whose value is unknown here, or may have been started after all.
+        DataflowError
+            The run was certainly not started.
+        """
+        return self._live.again().handle
+
+    def show(self) -> None:
+        """Show the run's card below the running cell and keep it up to date there."""
+        self._live.show()
