@@ -135,7 +135,7 @@ def test_runs_selects_as_the_magic_does(address):
     started = [dataflow_magic.run(job, target=address) for job in ("daily_sales", "broken", "daily_sales")]
     for run in started:
         run.wait(60)
-    first, failed, last = (run.run_id for run in started)
+    first, failed, last = (run.id for run in started)
 
     def ids(**selected: Any) -> list[str | None]:
         return dataflow_magic.runs(**selected)["run_id"].tolist()
