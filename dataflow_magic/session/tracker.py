@@ -157,12 +157,19 @@ class Tracker:
             await self._lose(run, f"{LOST} ({type(error).__name__})", service, log.kept)
             raise
         else:
-            is_new = execution.job_execution_id not in older
+            is_new = execution.job_execution_id not in older and not self._has(
+                execution.job_execution_id, service
+            )
             if is_new and await self._writer.settle(replace(view, execution=execution), log.kept):
                 self._follow(run, execution, service)
             else:
                 await self._refuse(run, execution, log.kept)
         return run
+
+    def _has(self, run_id: str, service: Service) -> bool:
+        """Whether a run of this process has an id, also where the ledger was deleted since."""
+        runs = (*self._listed, *self._revived.values())
+        return any(run.run_id == run_id and run.view.endpoint == service.endpoint for run in runs)
 
     async def start_again(self, view: RunView) -> LiveRun:
         """Start the same as another run: its job, condition, parameters and place of the marker, at its target.

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import AsyncIterator, Iterator
 from dataclasses import replace
 from typing import Any
 
@@ -325,6 +325,20 @@ def test_a_start_that_is_answered_with_the_id_of_another_start_stays_unclear(sha
         second.result(60)
     assert [row.status for row in shared.session.records()][1] == "UNCLEAR"
     assert shared.session.records()[1].run_id is None
+
+
+def test_the_kernel_knows_the_ids_of_its_own_runs_though_the_ledger_was_deleted_meanwhile(shared):
+    first = shared.start("daily_sales", {"a": 1})
+
+    class Answer(httpx.AsyncByteStream):
+        async def __aiter__(self) -> AsyncIterator[bytes]:
+            for file in (shared.folder / "home").glob("ledger.sqlite3*"):
+                file.unlink()
+            yield b'{"jobExecutionId": "%s", "status": "READY"}' % str(first.run_id).encode()
+
+    shared.service.answers.append(httpx.Response(200, stream=Answer()))
+
+    assert shared.start("daily_sales", {"a": 2}).status == "UNCLEAR"
 
 
 def test_a_start_that_is_answered_with_a_run_that_was_listed_before_stays_unclear(shared):
