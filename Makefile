@@ -24,8 +24,8 @@ test: $(VENV)/.develop
 	$(BIN)/coverage report
 
 soak: $(VENV)/.develop
-	$(BIN)/python -m tests.faults.malformed $(SEED) $(REQUESTS)
-	$(BIN)/python -m tests.faults.schedules $(SEED) $(SCHEDULES)
+	nice $(BIN)/python -m tests.faults.malformed $(SEED) $(REQUESTS)
+	nice $(BIN)/python -m tests.faults.schedules $(SEED) $(SCHEDULES)
 
 lab: $(VENV)/.run
 	DATAFLOW_MAGIC_HOME=$(CURDIR)/.demo/home $(BIN)/jupyter lab --ServerApp.root_dir=$(CURDIR)/notebooks

@@ -6,6 +6,7 @@ Shares no code with the package. `Rules` choose what the pages leave open: pagin
 from __future__ import annotations
 
 import base64
+import contextlib
 import hashlib
 import hmac
 import json
@@ -54,7 +55,8 @@ class Rules:
     parameters_when
         ``at once``, or once the run is RUNNING; `[]` before.
     numbers
-        Numbers among the parameters as they were ``sent``, all as ``text``, or digits as a ``number``.
+        Numbers among the parameters as they were ``sent``, all as ``text``, digits as a ``number``, or all that reads as a
+        number as the ``short``est that equals it.
     names
         Names of parameters as they were ``sent``, or ``bare`` without their ``$``.
     shows_type, shows_trigger, shows_date
@@ -75,7 +77,7 @@ class Rules:
     order: Literal["newest", "oldest", "unordered"] = "newest"
     parameters: Literal["object", "objects", "empty", "null", "missing"] = "object"
     parameters_when: Literal["at once", "running"] = "at once"
-    numbers: Literal["sent", "text", "number"] = "sent"
+    numbers: Literal["sent", "text", "number", "short"] = "sent"
     names: Literal["sent", "bare"] = "sent"
     shows_type: bool = True
     shows_trigger: bool = True
@@ -192,6 +194,10 @@ class FakeService:
         """Return the runs of a job, oldest first."""
         return [run for run in self.runs if run.job_id == job_id]
 
+    def listed(self, job_id: str) -> list[FakeRun]:
+        """Return the runs of a job that lists have by now, oldest first."""
+        return [run for run in self.of(job_id) if self.time() - run.happened >= self.lag_seconds]
+
     def answer(self, method: str, target: str, headers: bytes, body: bytes, source: str) -> bytes:
         """Return the response to a request, whose start (if it is one) has the key ``source``."""
         if not self._is_signed(method, target, headers):
@@ -260,8 +266,7 @@ class FakeService:
         rules, random = self.rules, self.random
         number, asked = int(query.get("page", "0")), int(query.get("limit", "1000"))
         size = min(asked, rules.page_cap or asked) or asked
-        now = self.time()
-        runs = [run for run in self.of(job_id) if now - run.happened >= self.lag_seconds]
+        runs = self.listed(job_id)
         if rules.order == "newest":
             runs.reverse()
         elif rules.order == "unordered":
@@ -355,4 +360,8 @@ def _number(value: Any, rule: str) -> Any:
         return json.dumps(value)
     if rule == "number" and isinstance(value, str) and value.isdecimal() and str(int(value)) == value:
         return int(value)
+    if rule == "short" and not isinstance(value, bool):
+        with contextlib.suppress(ValueError):
+            number = float(value)
+            return int(number) if number.is_integer() else number
     return value

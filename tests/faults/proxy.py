@@ -14,9 +14,22 @@ import zlib
 from collections.abc import Awaitable, Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
+from functools import cache
 from typing import Protocol
 
-__all__ = ["AFTER_429", "CALM", "FAULTS", "NOT_SENT", "SENT", "Fault", "Port", "Proxy", "Seen", "a_proxy"]
+__all__ = [
+    "CALM",
+    "FAULTS",
+    "NOT_SENT",
+    "SENT",
+    "SLOW",
+    "UNHEARD",
+    "Fault",
+    "Port",
+    "Proxy",
+    "Seen",
+    "a_proxy",
+]
 
 PATIENCE = 60.0
 MOST_MEBIBYTES = 80
@@ -79,6 +92,7 @@ def _mislabelled(answer: bytes) -> bytes:
     return answer.replace(b"application/json", b"text/html")
 
 
+@cache
 def _packed(size: int) -> bytes:
     """Return a response that unpacks to that many bytes."""
     packer = zlib.compressobj(9, wbits=31)
@@ -129,7 +143,17 @@ NOT_SENT = (
         passes_on=False,
         answer=_canned("502 Bad", b"<html>oh", "text/html"),
     ),
+    Fault(
+        "429 of something else without the service", passes_on=False, answer=_canned("429 Too Many", b"{}")
+    ),
 )
+LOST = {
+    "reset before it is passed on",
+    "held and never passed on",
+    "503 without the service",
+    "502 as HTML without the service",
+    "429 of something else without the service",
+}
 SENT = (
     Fault("reset after it was carried out", answer=lambda _: None),
     Fault("half an answer", answer=_half),
@@ -139,6 +163,7 @@ SENT = (
     Fault("502 as HTML though carried out", answer=_canned("502 Bad", b"<html>oh", "text/html")),
     Fault("503 though carried out", answer=_canned("503 No", b"", more="retry-after: 1\r\n")),
     Fault("504 though carried out", answer=_canned("504 Slow", b'{"error":{"errorCode":"510"}}')),
+    Fault("429 of something else though carried out", answer=_canned("429 Too Many", b"{}")),
     Fault("half a JSON", answer=_truncated),
     Fault("a wrong content type", answer=_mislabelled),
     Fault("an answer that drips", drips=3.0),
@@ -148,8 +173,11 @@ SENT = (
     *(Fault(f"{status} though carried out", answer=_canned(status)) for status in STATUSES),
     *(Fault(f"{body!r} though carried out", answer=_canned("200 OK", body)) for body in GARBAGE),
 )
-AFTER_429 = Fault("429 though carried out", answer=_canned("429 Too Many", b"{}"))
-FAULTS = NOT_SENT + SENT
+UNHEARD = tuple(fault for fault in NOT_SENT if fault.name in LOST)
+"""Those after which the client cannot know that the service has nothing of the request."""
+SLOW = Fault("a slow answer", drips=0.18)
+"""Whole, and within every bound: a start awaits it for a minute and a half."""
+FAULTS = (*NOT_SENT, *SENT, SLOW)
 
 
 @dataclass(frozen=True)
@@ -201,21 +229,23 @@ class Proxy:
     latency: Callable[[], float] = lambda: 0.0
     lateness: Callable[[], float] = lambda: 0.0
     port: int = 0
+    slowest_seconds: float = 0.0
+    """From a request to the end of its answer, at most so far."""
     _tasks: set[asyncio.Task[bytes]] = field(default_factory=set)
 
     async def serve(
-        self, reader: asyncio.StreamReader, writer: Writer, source: Callable[[], str] = lambda: ""
+        self, reader: asyncio.StreamReader, writer: Writer, source: Callable[[bytes], str] = lambda _: ""
     ) -> None:
         """Serve one connection.
 
         Parameters
         ----------
         source
-            Returns the key of the start that the client sends now.
+            Returns the key of the start whose body the client sends.
         """
         try:
             while (seen := await self._read(reader, source)) is not None:
-                fault = self.plan(seen)
+                began, fault = asyncio.get_running_loop().time(), self.plan(seen)
                 if not fault.reads:
                     writer.reset()
                     return
@@ -229,6 +259,8 @@ class Proxy:
                     writer.reset()
                     return
                 await self._write(answer, reader, writer, fault)
+                taken = asyncio.get_running_loop().time() - began
+                self.slowest_seconds = max(self.slowest_seconds, taken)
                 if fault is not CALM:
                     return
         except (ConnectionError, asyncio.IncompleteReadError):
@@ -250,13 +282,14 @@ class Proxy:
             await writer.drain()
             await asyncio.sleep(fault.drips)
 
-    async def _read(self, reader: asyncio.StreamReader, source: Callable[[], str]) -> Seen | None:
+    async def _read(self, reader: asyncio.StreamReader, source: Callable[[bytes], str]) -> Seen | None:
         try:
             head = await reader.readuntil(b"\r\n\r\n")
         except asyncio.IncompleteReadError:
             return None
         method, path, _ = head.split(b"\r\n")[0].decode().split(" ")
-        return Seen(method, path, head, await reader.readexactly(_length(head)), source())
+        body = await reader.readexactly(_length(head))
+        return Seen(method, path, head, body, source(body))
 
     def _pass_on(self, seen: Seen, fault: Fault) -> asyncio.Task[bytes]:
         async def ask() -> bytes:

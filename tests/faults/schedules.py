@@ -15,91 +15,63 @@ import sys
 import tempfile
 import time
 import traceback
-from collections import Counter
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
-from random import Random
 from typing import Any
 
 from dataflow_magic.cell.run import make_request
 from dataflow_magic.errors import DataflowError, OutcomeUnknown
 from dataflow_magic.models.marker import Marker
 from dataflow_magic.models.request import RunRequest
+from dataflow_magic.models.view import NOT_STARTED, SUBMITTING, UNCLEAR, RunView
 from dataflow_magic.session.run import LiveRun
+from tests.faults.drawing import (
+    AFTER,
+    BEFORE,
+    CLOCKS,
+    LAGS,
+    LATENCIES,
+    LATENESSES,
+    MARKERS,
+    Asked,
+    draw_asked,
+    draw_grid,
+    draw_rules,
+    nearly,
+    other_condition,
+    vary,
+)
 from tests.faults.fake import CONDITION, Rules
-from tests.faults.judge import FAULTS as WRONG
 from tests.faults.judge import Said, Start, judge, said_by
-from tests.faults.proxy import CALM, NOT_SENT, SENT, Fault, Seen
+from tests.faults.outcome import Outcome, table
+from tests.faults.proxy import CALM, NOT_SENT, SENT, SLOW, UNHEARD, Fault, Seen
 from tests.faults.simulation import Killed
 from tests.faults.world import Kernel, World, a_simulated_world, records_of
 
-__all__ = ["Outcome", "run_schedule", "table"]
+__all__ = ["run_schedule"]
 
-REQUIRED = {name: CONDITION[name] for name in ("nrn", "scriptPath", "logPath")}
-MARKERS: tuple[Marker, ...] = ("off", "off", "log-path", "parameter")
-LATENCIES = (0.0, 0.0, 0.01, 0.5, 5.0)
-LATENESSES = (0.0, 5.0, 60.0, 280.0, 500.0)
-"""Seconds a late request takes: some beyond the 300 for which its signature counts."""
-CLOCKS = (0, 0, 0, 0, 40, -40, 200, -200, 3600, -3600)
-"""Seconds a clock is off: right, off within what a signature may be, an hour off."""
-LAGS = (0, 0, 0, 3, 20, 100, 900)
-VALUES = (1, 2, "1", "x", 1.5, True)
-NEARLY: dict[str, tuple[Any, ...]] = {
-    "1": (1.0, "01", " 1", True),
-    "2": (2.0, "2 "),
-    "'1'": ("1.0", "+1"),
-    "'x'": ("X", " x"),
-    "1.5": ("1.50",),
-    "True": (1, "True"),
-}
-"""By a value as Python writes it: others that a loose comparison takes for it."""
 say = partial(print, flush=True)
 
-COLUMNS = (
-    "starts",
-    "answered",
-    "found",
-    "labelled",
-    "UNCLEAR",
-    "NOT_STARTED",
-    "refused",
-    "forgotten",
-    *WRONG,
+CLEAR = (
+    *(Rules(),) * 4,
+    Rules(page_cap=2, echo_limit="none", count="missing", ready_seconds=0),
+    Rules(parameters="objects", numbers="text", condition="filled", zone="Z"),
+    Rules(parameters="empty", shows_trigger=False),
+    Rules(numbers="short", order="oldest", slash="end"),
 )
-"""Of the table: how starts ended, and what must be 0."""
+"""Services that hide little or nothing of a run."""
+MISTAKES = (*("somebody",) * 4, "ours", "ours", "ours at the edge", "grid")
+LOSING = tuple(fault for fault in SENT if fault.name in {"reset after it was carried out", "half an answer"})
+EARLIER = 150.0
+EDGES = (335.0, 345.0, 355.0)
+"""Seconds from a start to another that the service creates while it could still create the first."""
+DATES_SECONDS = 10.0
+"""How far dates in whole seconds, clocks that drift, and the time until a request arrives let a measurement be off."""
 MOST_WAITING = 1000.0
 """Simulated seconds after which nothing that was drawn is still to happen."""
 MOST_SETTLING = 5 * 3600.0
 """Simulated seconds until every start is settled: clocks that are an hour off, and lists that lag, add to each other."""
-
-
-@dataclass
-class Outcome:
-    """What one schedule saw.
-
-    Parameters
-    ----------
-    kinds
-        What was drawn for it.
-    """
-
-    seed: int
-    kinds: set[str] = field(default_factory=set)
-    counts: Counter[str] = field(default_factory=Counter)
-    story: list[str] = field(default_factory=list)
-    error: str = ""
-
-    @property
-    def is_wrong(self) -> bool:
-        return bool(self.error) or any(self.counts[name] for name in WRONG)
-
-    def __str__(self) -> str:
-        wrong = ", ".join(f"{self.counts[name]} {name}" for name in WRONG if self.counts[name])
-        return f"seed {self.seed}: {wrong or self.error}\n  " + "\n  ".join(
-            [*sorted(self.kinds), *self.story]
-        )
 
 
 def run_schedule(seed: int) -> Outcome:
@@ -118,29 +90,6 @@ def run_schedule(seed: int) -> Outcome:
     return outcome
 
 
-def draw_rules(random: Random) -> Rules:
-    """Draw how a service does what the pages leave open; half of them follow the pages' examples."""
-    draw = random.choice
-    return Rules(
-        page_cap=draw((None, None, 1, 2, 3)),
-        echo_limit=draw(("asked", "cap", "none")),
-        count=draw(("total", "page", "missing", "wrong")),
-        order=draw(("newest", "newest", "oldest", "unordered")),
-        parameters=draw(("object", "object", "object", "objects", "empty", "null", "missing")),
-        parameters_when=draw(("at once", "running")),
-        numbers=draw(("sent", "text", "number")),
-        names=draw(("sent", "bare")),
-        shows_type=random.random() < 0.7,
-        shows_trigger=random.random() < 0.7,
-        shows_date=random.random() < 0.9,
-        condition=draw(("whole", "filled", "missing")),
-        slash=draw(("sent", "end", "none")),
-        zone=draw(("+09:00", "+09:00", "", "Z")),
-        ready_seconds=draw((0, 2, 2, 60)),
-        running_seconds=draw((1, 30, 30, 300)),
-    )
-
-
 class _Schedule:
     """Some cells while things go wrong, and the calm after them."""
 
@@ -153,52 +102,69 @@ class _Schedule:
         self.job_id = self.service.new_job("job")
         self.kernels: list[Kernel] = []
         self.starts: dict[str, Start] = {}
-        self.parameters: dict[str, Any] = {}
-        self.condition: dict[str, Any] = {}
+        self.asked = Asked({}, {})
+        """What the newest cell asked for."""
+        self.began = 0.0
+        """What the service's clock showed when that cell began."""
         self.marker: Marker = "off"
+        self.next_faults: list[Fault] = []
+        """What happens to the next starts; what happens to others is drawn."""
+        self.look_faults = 0.1
+        """The share of other requests to which something happens."""
+        self.is_time_known = True
+        """Whether the service's clock, once measured, tells when each start was sent."""
         self.deleted: set[str] = set()
         """Starts whose rows were deleted."""
         self.at_work: dict[int, list[Callable[[], None]]] = {}
         """By number of pieces of work from now on: what happens then."""
-        self.at_arrival: list[Callable[[], None]] = []
+        self.at_arrival: list[Callable[[], object]] = []
 
     def run(self) -> None:
         world, random = self.world, self.random
-        self.draw_service()
         world.proxy.plan = self.plan
         world.proxy.latency = lambda: random.choice(LATENCIES)
         world.proxy.lateness = lambda: random.choice(LATENESSES)
         world.simulation.after_work = lambda _: self.work_done()
         try:
+            may_mistake = random.random() < 0.7
+            self.draw_service(is_clear=may_mistake)
             for _ in range(random.choice((1, 1, 2))):
                 self.new_kernel()
             if len(self.kernels) > 1:
                 self.outcome.kinds.add("two kernels at once")
-            for _ in range(random.choice((1, 1, 2, 3))):
-                self.cell()
+            if may_mistake:
+                self.mistake()
+            else:
+                for _ in range(random.choice((1, 1, 2, 3))):
+                    self.happen()
             self.calm_down()
-            said = self.said()
-            for key in self.deleted & self.starts.keys():
-                self.starts[key].may_be_forgotten = True
-                self.starts[key].has_handle = any(
-                    run.key == key for kernel in self.alive for run in kernel.session.runs
-                )
-            self.outcome.counts = judge(self.service, self.starts, said)
+            self.judge()
         finally:
             world.proxy.plan = lambda _: CALM
             world.simulation.after_work = lambda _: None
             for kernel in self.kernels:
                 kernel.end()
 
-    def draw_service(self) -> None:
+    def draw_service(self, *, is_clear: bool) -> None:
+        """Draw the service; a clear one hides little, so that only the evidence keeps another's run from being taken."""
         random, service = self.random, self.service
-        service.rules = draw_rules(random)
-        service.lag_seconds = random.choice(LAGS)
-        service.moves = random.choice((0, 0, 0.5))
-        service.ahead_seconds = random.choice(CLOCKS)
-        self.world.ahead_seconds = random.choice(CLOCKS)
-        service.collides = random.choice((0,) * 9 + (0.8,))
-        self.marker = random.choice(MARKERS)
+        if is_clear:
+            service.rules = random.choice(CLEAR)
+            service.ahead_seconds, self.world.ahead_seconds = (
+                random.choice((0, 0, 40)),
+                random.choice((0, 0, 200)),
+            )
+            self.marker = random.choice(("off", "off", "off", *MARKERS))
+            self.look_faults = 0.0
+        else:
+            service.rules = draw_rules(random)
+            service.lag_seconds = random.choice(LAGS)
+            service.moves = random.choice((0, 0, 0.5))
+            service.ahead_seconds = random.choice(CLOCKS)
+            self.world.ahead_seconds = random.choice(CLOCKS)
+            service.collides = random.choice((0,) * 9 + (0.8,))
+            self.marker = random.choice(MARKERS)
+        self.is_time_known = service.rules.shows_date
         self.outcome.kinds.add(f"marker {self.marker}")
         self.note_rules()
 
@@ -229,59 +195,109 @@ class _Schedule:
 
     # Cells
 
-    def cell(self) -> None:
-        """Run one cell in one kernel, or the same in all."""
+    def happen(self) -> None:
+        """Run a cell in one kernel, or the same in all, while things happen."""
         random = self.random
-        self.parameters = random.choice(({}, *({"$a": value} for value in VALUES)))
-        self.condition = {**random.choice(({}, {"numWorker": 2, "timeout": 360})), **REQUIRED}
+        before = self.asked if self.starts else None
+        asked = draw_asked(random)
+        if before and random.random() < 0.5:
+            asked = random.choice((before, vary(random, before)))
+        self.asked = asked
         for _ in range(random.choice((0, 1, 1, 2))):
             self.arm()
         alive = self.alive or [self.new_kernel()]
         chosen = alive if random.random() < 0.5 else [random.choice(alive)]
-        self.tell(f"{len(chosen)} start {self.parameters}")
-        calls = [partial(self.start, kernel) for kernel in chosen]
+        self.cell({kernel: [asked] for kernel in chosen} if random.random() < 0.8 else self.grid(chosen[0]))
+        self.world.simulation.run_for(random.choice((0, 0, 3, 60, 340, 400)))
+        if not self.alive:
+            with contextlib.suppress(DataflowError, Killed):
+                self.new_kernel().look_around(self.job_id)
+
+    def mistake(self) -> None:
+        """Lose a start that the service never had, beside a run that could be mistaken for its."""
+        random, asked = self.random, draw_asked(self.random)
+        kernels = self.kernels
+        self.asked, unheard = asked, random.choice(UNHEARD)
+        self.next_faults = [unheard]
+        match random.choice(MISTAKES):
+            case "somebody":
+                self.arm_somebody(random.choice(("before", "arrival", "later")), identical=0.5)
+                self.cell({kernels[0]: [asked]})
+            case "ours":
+                self.outcome.kinds.add("two starts of ours to mistake")
+                faults = [unheard, random.choice(LOSING)]
+                random.shuffle(faults)
+                self.next_faults = faults[:1]
+                self.cell({kernels[0]: [asked]})
+                self.world.simulation.run_for(random.choice((0, 3, 60, 200)))
+                self.next_faults = faults[1:]
+                self.cell({kernels[-1]: [vary(random, asked)]})
+            case "ours at the edge":
+                self.outcome.kinds.add("another start of ours awaits its answer")
+                self.service.ahead_seconds = self.world.ahead_seconds = 0
+                self.cell({kernels[0]: [asked]})
+                self.world.simulation.run_for(EARLIER - self.world.simulation.now)
+                self.world.looks_apart = 1  # as in earnest, so that a look falls into the time of the answer
+                self.world.simulation.run_for(random.choice(EDGES) - EARLIER)
+                self.next_faults = [SLOW]
+                self.cell({kernels[-1]: [asked]})
+            case "grid":
+                self.next_faults += random.choices((CALM, *UNHEARD, *LOSING), k=5)
+                self.cell(self.grid(kernels[0]))
+
+    def grid(self, kernel: Kernel) -> dict[Kernel, list[Asked]]:
+        self.outcome.kinds.add("sweep")
+        return {kernel: draw_grid(self.random, self.asked)}
+
+    def cell(self, cells: Mapping[Kernel, list[Asked]]) -> None:
+        """Run cells at the same time, one in each kernel."""
+        self.began = self.service.clock()
+        self.tell(" | ".join(f"{len(asked)} of {asked[0].parameters}" for asked in cells.values()))
+        calls = [partial(self.start, kernel, asked) for kernel, asked in cells.items()]
         for result in self.world.simulation.side_by_side(calls):
             if isinstance(result, BaseException) and not isinstance(result, DataflowError | Killed):
                 raise result
             self.tell(repr(result))
-        self.at_work, self.at_arrival = {}, []
-        self.world.simulation.run_for(random.choice((0, 0, 3, 60, 400)))
-        if not self.alive:
-            with contextlib.suppress(DataflowError, Killed):
-                self.new_kernel().look_around(self.job_id)
+        self.at_work, self.at_arrival, self.next_faults = {}, [], []
 
     @property
     def alive(self) -> list[Kernel]:
         return [kernel for kernel in self.kernels if not kernel.is_dead]
 
-    def start(self, kernel: Kernel) -> LiveRun:
-        """Start a run, and keep what the cell is told of it."""
-        began, parameters, condition = self.clocks(), self.parameters, self.condition
+    def start(self, kernel: Kernel, asked: list[Asked]) -> list[LiveRun]:
+        """Start a run, or the runs of a sweep; keep what the cell is told of each."""
         before = {run.key for run in kernel.session.runs}
-        keys: list[str] = []
-
-        def keep() -> Start:
-            keys[:] = [run.key for run in kernel.session.runs if run.key not in before] or keys
-            start = Start(condition, parameters, self.marker, began)
-            return self.starts.setdefault(keys[0], start) if keys else start
-
-        kernel.begun = keep
         try:
-            run = kernel.start(self.request(condition, parameters))
+            if len(asked) == 1:
+                run = kernel.start(self.request(asked[0]))
+                # A start whose answer is lost is looked for at first.
+                is_refused = run.view.settled == UNCLEAR
+                self.start_of(run.key).is_answer_refused = is_refused
+            else:
+                kernel.sweep([self.request(each) for each in asked])
         except OutcomeUnknown:
             raise AssertionError("the kernel looks for a start whose outcome is unknown") from None
-        except DataflowError:
-            keep().is_refused = True
-            raise
-        if run.run_id:
-            keep().answered = run.run_id
-            self.service.returned.add(run.run_id)
-        return run
+        finally:
+            runs = [run for run in kernel.session.runs if run.key not in before]
+            for run in runs:
+                start = self.start_of(run.key, run.view)
+                start.kernel = self.kernels.index(kernel)
+                if run.run_id and not run.view.found_by:
+                    start.answered = run.run_id
+                    self.service.returned.add(run.run_id)
+        return runs
 
-    def request(self, condition: Mapping[str, Any], parameters: Mapping[str, Any]) -> RunRequest:
+    def start_of(self, key: str, view: RunView | None = None) -> Start:
+        if key not in self.starts:
+            condition = view.condition.to_wire() if view else {}
+            self.starts[key] = Start(condition, view.parameters if view else {}, self.marker, self.began)
+        return self.starts[key]
+
+    def request(self, asked: Asked) -> RunRequest:
+        condition = asked.condition
         return make_request(
             f"id:{self.job_id}",
-            {name.removeprefix("$"): value for name, value in parameters.items()},
+            {name.removeprefix("$"): value for name, value in asked.parameters.items()},
             marker=self.marker,
             nrn=condition["nrn"],
             script_path=condition["scriptPath"],
@@ -290,21 +306,17 @@ class _Schedule:
             timeout=condition.get("timeout"),
         )
 
-    def clocks(self) -> list[float]:
-        """Return what the clocks show: a service can only tell a run's time by one of them."""
-        return [self.service.clock(), self.world.clock()]
-
     def plan(self, seen: Seen) -> Fault:
-        fault = CALM
-        if seen.is_start:
-            self.sent(seen)
-            fault = self.random.choice((CALM, self.random.choice(NOT_SENT), self.random.choice(SENT)))
-            self.tell(f"POST of {seen.source}: {fault.name}")
-            for happens in self.at_arrival:
-                happens()
-            self.at_arrival = []
-        elif self.random.random() < 0.1:
-            fault = self.random.choice(NOT_SENT + SENT)
+        random = self.random
+        if not seen.is_start:
+            return random.choice(NOT_SENT + SENT) if random.random() < self.look_faults else CALM
+        self.sent(seen)
+        drawn = random.choice((CALM, random.choice(NOT_SENT), random.choice(SENT)))
+        fault = self.next_faults.pop(0) if self.next_faults else drawn
+        self.tell(f"POST of {seen.source}: {fault.name}")
+        for happens in self.at_arrival:
+            happens()
+        self.at_arrival = []
         return fault
 
     def calm_plan(self, seen: Seen) -> Fault:
@@ -313,24 +325,22 @@ class _Schedule:
         return CALM
 
     def sent(self, seen: Seen) -> None:
-        asked = json.loads(seen.body)
-        start = self.starts[seen.source]
+        asked, start = json.loads(seen.body), self.start_of(seen.source)
         start.condition, start.parameters = asked["jobCondition"], asked.get("parameters", {})
         stamp = re.search(rb"x-ncp-apigw-timestamp: (\d+)", seen.headers)
         assert stamp, "each start is signed"
-        start.clocks += [*self.clocks(), int(stamp[1]) / 1000]
+        start.stamps += [self.world.clock(), int(stamp[1]) / 1000]
+        start.arrivals.append(self.service.clock())
 
     # What happens meanwhile
 
     def arm(self) -> None:
         """Let something happen at a point of the next cell."""
         random = self.random
-        others: tuple[tuple[str, Callable[[], None]], ...] = (
-            ("somebody's identical run", partial(self.somebody, "identical")),
-            ("somebody's nearly identical run", partial(self.somebody, "nearly")),
-            ("somebody's run with other settings", partial(self.somebody, "settings")),
-            ("a trigger's run", partial(self.somebody, "trigger")),
-        )
+        moment = random.choice(("before", "work", "work", "arrival", "later", "later"))
+        if random.random() < 0.67:
+            self.arm_somebody(moment)
+            return
         events: tuple[tuple[str, Callable[[], None]], ...] = (
             ("machine slept", self.sleep),
             ("clock of the machine set", partial(self.set_clock, self.world)),
@@ -338,18 +348,34 @@ class _Schedule:
             ("kernel killed", self.kill),
             ("ledger deleted", self.delete_ledger),
         )
-        kind, happens = random.choice(random.choice((others, others, events)))
+        self.arm_event(*random.choice(events), moment)
+
+    def arm_somebody(self, moment: str, *, identical: float = 0.2) -> None:
+        kinds = {
+            "identical": "somebody's identical run",
+            "nearly": "somebody's nearly identical run",
+            "settings": "somebody's run with other settings",
+            "trigger": "a trigger's run",
+            "copy": "somebody's copy of a whole request",
+        }
+        is_identical = self.random.random() < identical
+        how = "identical" if is_identical else self.random.choice(("nearly", *list(kinds)[1:]))
+        self.arm_event(kinds[how], partial(self.somebody, how), moment)
+
+    def arm_event(self, kind: str, happens: Callable[[], None], moment: str) -> None:
+        random = self.random
         self.outcome.kinds.add(kind)
-        match random.choice(("before", "work", "work", "arrival", "later", "later")):
+        match moment:
             case "before":
                 happens()
-                self.world.simulation.run_for(random.choice((0, 0.3, 3, 70, 700)))
+                self.world.simulation.run_for(random.choice(BEFORE))
             case "work":
                 self.at_work.setdefault(random.choice((1, 1, 2, 3, 6)), []).append(happens)
             case "arrival":
                 self.at_arrival.append(happens)
             case "later":
-                self.world.loop.call_later(random.choice((0.001, 0.3, 2, 70, 280, 700, 900)), happens)
+                after = random.choice(AFTER)
+                self.at_arrival.append(lambda: self.world.loop.call_later(after, happens))
 
     def work_done(self) -> None:
         self.at_work = {number - 1: events for number, events in self.at_work.items()}
@@ -358,19 +384,23 @@ class _Schedule:
             self.world.loop.call_soon(happens)
 
     def somebody(self, how: str) -> None:
-        random, condition, parameters = self.random, dict(CONDITION), dict(self.parameters)
-        query: dict[str, str] = {}
-        if how == "nearly":
-            near = NEARLY.get(repr(parameters.get("$a")), ())
-            nearly: list[dict[str, Any]] = [{}, {"$b": 1}, {"$a": "other"}, *({"$a": each} for each in near)]
-            parameters = random.choice([each for each in nearly if repr(each) != repr(parameters)])
-        elif how == "settings":
-            condition |= random.choice(
-                ({"numWorker": 3}, {"timeout": 30}, {"nrn": "nrn:2"}, {"logPath": "b/other/"})
-            )
-        elif how == "trigger":
-            query = {"triggerId": "trigger00001", "workflowId": "workflow0001"}
-            parameters = random.choice(({}, parameters))
+        random, parameters = self.random, dict(self.asked.parameters)
+        condition: Mapping[str, Any] = CONDITION
+        query: Mapping[str, str] = {}
+        match how:
+            case "nearly":
+                parameters = nearly(random, parameters)
+            case "settings":
+                condition = {**condition, **other_condition(random)}
+            case "trigger":
+                query = {"triggerId": "trigger00001", "workflowId": "workflow0001"}
+                parameters = random.choice(({}, parameters))
+            case "copy":
+                seen = [run for run in self.service.listed(self.job_id) if run.source in self.starts]
+                if not seen:
+                    return
+                copied = random.choice(seen)
+                condition, parameters = copied.condition, dict(copied.parameters)
         self.tell(f"{how}: {parameters}")
         source, kind = ("trigger", "WORKFLOW") if how == "trigger" else ("colleague", "JOB")
         self.service.add_run(self.job_id, source, condition, parameters, query, type=kind)
@@ -382,6 +412,8 @@ class _Schedule:
 
     def set_clock(self, whose: Any) -> None:
         whose.ahead_seconds = self.random.choice(CLOCKS)
+        if whose is self.service:
+            self.is_time_known = False
         self.tell(f"clock of {type(whose).__name__} set to {whose.ahead_seconds}")
 
     def kill(self) -> None:
@@ -400,27 +432,43 @@ class _Schedule:
 
     # The end
 
+    def judge(self) -> None:
+        said = self.said()
+        for key in self.deleted & self.starts.keys():
+            self.starts[key].may_be_forgotten = True
+            self.starts[key].has_handle = any(
+                run.key == key for kernel in self.alive for run in kernel.session.runs
+            )
+        slowest = self.world.proxy.slowest_seconds
+        uncertainty = slowest / 2 + DATES_SECONDS if self.is_time_known else None
+        self.outcome.counts = judge(self.service, self.starts, said, uncertainty)
+
     def calm_down(self) -> None:
         """Let the kernels find out the rest while nothing more goes wrong, and read the list once more."""
         world = self.world
         world.proxy.plan, self.service.moves = self.calm_plan, 0
         self.tell("calm")
         world.simulation.run_for(MOST_WAITING)
-        if not self.service.rules.shows_date:  # then nobody can find out by how much a clock is off
+        if not self.service.rules.shows_date and self.random.random() < 0.5:
+            # Nobody can find out by how much the clock is off, but its owner can set it.
             world.ahead_seconds = self.service.ahead_seconds
         last = self.new_kernel()
         with contextlib.suppress(DataflowError):
             last.look_around(self.job_id)
-        world.simulation.run_for(MOST_WAITING)
+        world.simulation.run_for(60)
         self.service.lag_seconds = 0
-        end = world.simulation.now + MOST_SETTLING
-        while any(each.status == "SUBMITTING" for said in self.said().values() for each in said):
-            if world.simulation.now > end:
-                break
-            world.simulation.run_for(60)
+        self.settle(lambda said: any(each.status == SUBMITTING for each in said))
         with contextlib.suppress(DataflowError):
             last.list_runs(self.job_id)
         world.simulation.run_for(60)
+        # A kernel learns from the ledger at its own next look what another has found.
+        self.settle(_differ)
+
+    def settle(self, is_open: Callable[[list[Said]], bool]) -> None:
+        """Let time pass while something is open about a start."""
+        end = self.world.simulation.now + MOST_SETTLING
+        while any(map(is_open, self.said().values())) and self.world.simulation.now < end:
+            self.world.simulation.run_for(60)
 
     def said(self) -> dict[str, list[Said]]:
         said: dict[str, list[Said]] = {record.key: [said_by(record)] for record in records_of(self.home)}
@@ -432,6 +480,11 @@ class _Schedule:
 
     def tell(self, event: str) -> None:
         self.outcome.story.append(f"{self.world.simulation.now:.3f} {event}")
+
+
+def _differ(said: list[Said]) -> bool:
+    statuses = {each.status for each in said}
+    return NOT_STARTED in statuses and len(statuses) > 1
 
 
 def main(first: int, count: int) -> int:
@@ -449,22 +502,6 @@ def main(first: int, count: int) -> int:
     wrong = sum(outcome.is_wrong for outcome in outcomes)
     say(f"{wrong} of {count:,} schedules are wrong; {time.monotonic() - begun:.0f} s")
     return int(wrong > 0)
-
-
-def table(outcomes: list[Outcome]) -> str:
-    """Return what was seen, by kind of schedule."""
-    kinds = sorted({kind for outcome in outcomes for kind in outcome.kinds})
-    width = max(map(len, kinds), default=0)
-    lines = [
-        " " * width + "".join(f"{name.split()[0].strip(chr(34)):>12}" for name in ("schedules", *COLUMNS))
-    ]
-    for kind in ["all", *kinds]:
-        of_kind = [outcome for outcome in outcomes if kind == "all" or kind in outcome.kinds]
-        counts: Counter[str] = sum((outcome.counts for outcome in of_kind), Counter())
-        lines.append(
-            f"{kind:{width}}{len(of_kind):>12,}" + "".join(f"{counts[name]:>12,}" for name in COLUMNS)
-        )
-    return "\n".join(lines)
 
 
 if __name__ == "__main__":

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import random as global_random
 import sqlite3
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from functools import partial
 from pathlib import Path
@@ -21,7 +22,7 @@ import stamina
 from dataflow_magic.ledger import ledger as ledger_module
 from dataflow_magic.ledger.ledger import Ledger
 from dataflow_magic.ledger.record import RunRecord
-from dataflow_magic.models.request import JobRef, RunRequest
+from dataflow_magic.models.request import JobRef, RunRequest, SweepRequest
 from dataflow_magic.session.run import LiveRun
 from dataflow_magic.session.service import ServiceAddress
 from dataflow_magic.session.session import Session
@@ -29,15 +30,14 @@ from dataflow_magic.session.watch import Pace
 from tests.faults.fake import ACCESS_KEY, SECRET_KEY, FakeService, Rules
 from tests.faults.network import Network
 from tests.faults.proxy import Proxy, Seen, a_proxy
-from tests.faults.simulation import SimulatedThread, Simulation
+from tests.faults.simulation import Killed, SimulatedThread, Simulation
 
 __all__ = ["KEYS", "Kernel", "World", "a_session", "a_simulated_world", "a_world", "records_of"]
 
 BEGIN = 1_800_000_000.0
 """Seconds since the epoch when a simulation begins."""
 PACE = Pace(2.0, 240.0, 0.5)
-LOOKS_APART = 8
-"""By how much longer than in earnest kernels sleep between two looks for a run. Both: fewer requests, so more schedules."""
+"""Slower than in earnest: fewer requests, so more schedules."""
 ENDPOINT = "http://127.0.0.1:7001"
 KEYS = {"DATAFLOW_LOCAL_ACCESS_KEY": ACCESS_KEY, "DATAFLOW_LOCAL_SECRET_KEY": SECRET_KEY}
 
@@ -51,6 +51,8 @@ class World:
         How long the machine slept: steady clocks stood still, the time of day went on.
     ahead_seconds
         By how much the machine's clock is ahead of the right time.
+    looks_apart
+        By how much longer than in earnest kernels sleep between two looks for a run: fewer requests, so more schedules.
     """
 
     def __init__(self, random: Random) -> None:
@@ -59,6 +61,7 @@ class World:
         """The service's."""
         self.slept_seconds = 0.0
         self.ahead_seconds = 0.0
+        self.looks_apart = 8
         self.service = FakeService(random, self.time)
         self.proxy = Proxy(_asked(self.service))
 
@@ -80,9 +83,7 @@ class Kernel:
     def __init__(self, world: World, home: Path) -> None:
         self.world = world
         self.thread = SimulatedThread(world.simulation)
-        self.begun: Callable[[], object] = lambda: None
-        """Called when a request of this kernel is read."""
-        self._network = Network(world.loop, partial(world.proxy.serve, source=self._newest))
+        self._network = Network(world.loop, partial(world.proxy.serve, source=self._sender))
         self.session = Session(
             {"DATAFLOW_MAGIC_HOME": str(home), "DATAFLOW_TARGET": ENDPOINT, **KEYS},
             home / "configure",
@@ -91,7 +92,7 @@ class Kernel:
             pace=PACE,
             now=world.clock,
             steady=world.time,
-            sleep=lambda seconds: asyncio.sleep(seconds * LOOKS_APART),
+            sleep=lambda seconds: asyncio.sleep(seconds * world.looks_apart),
             loop=self.thread,
         )
 
@@ -101,6 +102,13 @@ class Kernel:
 
     def start(self, request: RunRequest) -> LiveRun:
         return self.session.start(request, self.session.target())
+
+    def sweep(self, requests: Sequence[RunRequest]) -> None:
+        """Start the runs of a sweep; return once each is started or will not be."""
+        sweep = self.session.sweep(SweepRequest((), tuple(requests)), self.session.target())
+        self.world.simulation.wait(lambda: self.is_dead or not sweep.is_sending)
+        if self.is_dead:
+            raise Killed
 
     def look_around(self, job_id: str) -> None:
         """Use the service once, as a cell would."""
@@ -132,11 +140,15 @@ class Kernel:
         else:
             self.session.close()
 
-    def _newest(self) -> str:
-        # A kernel of these schedules runs one cell at a time, and each cell starts one run.
-        self.begun()
-        runs = self.session.runs
-        return runs[-1].key if runs else ""
+    def _sender(self, body: bytes) -> str:
+        """Return the key of the newest start with the parameters of a body: a kernel of these schedules runs one cell at a
+        time, and the starts of a sweep differ in their parameters."""
+        if not body:
+            return ""
+        asked = _as_json(json.loads(body).get("parameters", {}))
+        return next(
+            (run.key for run in reversed(self.session.runs) if _as_json(run.view.parameters) == asked), ""
+        )
 
 
 @contextmanager
@@ -224,6 +236,10 @@ def _asked(service: FakeService) -> Any:
         return service.answer(seen.method, seen.path, seen.headers, seen.body, seen.source)
 
     return ask
+
+
+def _as_json(parameters: Mapping[str, Any]) -> str:
+    return json.dumps(parameters, sort_keys=True)
 
 
 def _dead() -> NoReturn:
