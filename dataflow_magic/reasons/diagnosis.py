@@ -27,6 +27,9 @@ _LEAST_REPEATED: Final = 8
 
 _EXIT_CODE: Final = re.compile(r"the script exited with code \d+$")
 """The local service's words for a script that ended without an uncaught error."""
+_END_OF_THE_JVM: Final = "Spark's JVM "
+"""How the local service's words begin where the JVM ended before the script."""
+_ENDS_THE_JVM: Final = frozenset({"OutOfMemoryError", "StackOverflowError"})
 _WITH_CLASS: Final = re.compile(r"(.+) \[([A-Za-z_][\w.]{0,160})\]$", re.DOTALL)
 _LOOKS_LIKE_AN_ERROR: Final = re.compile(
     r"(?<!\w)(?:error|fatal|critical|failed|exception)(?!\w)", re.IGNORECASE
@@ -62,6 +65,8 @@ def diagnose(log: str, detail: str, status: str) -> Failure:
         failure = _failure(chains[: last + 1], tail)
         if detail in {_in_words(failure), failure.reason}:
             return failure
+    if detail.startswith(_END_OF_THE_JVM):
+        return _without_jvm(detail, chains, tail)
     # The service knows better than the log, whose errors the script may have caught.
     return _as_the_service_says(detail, tail)
 
@@ -217,6 +222,19 @@ def _unknown(lines: Sequence[str], status: str) -> str:
     words = next((line.strip() for line in reversed(lines) if line.strip()), "")
     unknown = f"the run ended {status} without a reason"
     return f"{unknown}; the last line of its log is {words!r}" if words else unknown
+
+
+def _without_jvm(detail: str, chains: Sequence[tuple[LoggedError, ...]], tail: tuple[str, ...]) -> Failure:
+    """Return the failure of a run whose JVM ended: with what the JVM logged about it, and where the script noticed."""
+    last = _last_uncaught(chains)
+    place = _failure(chains[: last + 1], ()).place if last is not None else None
+    errors = (
+        explain(error.name, error.message) for chain in reversed(chains) for error in chain if error.is_java
+    )
+    for error in errors:
+        if error.error_class in _ENDS_THE_JVM:
+            return Failure(f"{detail}: {error.sentence}", tail, error.error_class, place)
+    return Failure(detail, tail, place=place)
 
 
 def _as_the_service_says(detail: str, tail: tuple[str, ...]) -> Failure:

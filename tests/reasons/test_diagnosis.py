@@ -224,6 +224,28 @@ def test_the_service_and_the_reader_of_its_log_agree():
     assert diagnose(SPARK, detail, "FAILED") == diagnose(SPARK, "", "FAILED")
 
 
+JVM_GONE = """\
+26/11/01 09:00:00 ERROR Executor: Exception in task 0.0 in stage 0.0 (TID 0)
+java.lang.OutOfMemoryError: Java heap space
+\tat java.base/java.util.Arrays.copyOf(Arrays.java:3537)
+Traceback (most recent call last):
+  File "daily.py", line 9, in <module>
+    rows = df.collect()
+  File "/lib/python3.11/socket.py", line 1, in recv
+ConnectionRefusedError: [Errno 111] Connection refused
+"""
+
+
+def test_the_end_of_the_jvm_is_explained_by_its_log_and_placed_by_the_scripts():
+    failure = diagnose(JVM_GONE, "Spark's JVM exited with code 52 during the run (see jvm.log)", "FAILED")
+
+    assert (failure.reason, failure.error_class, failure.place) == (
+        "Spark's JVM exited with code 52 during the run (see jvm.log): Spark's JVM ran out of memory (Java heap space)",
+        "OutOfMemoryError",
+        Place("daily.py", 9, "", "rows = df.collect()"),
+    )
+
+
 def test_what_a_script_gives_to_exit_stays_as_it_is():
     assert reason_of_error("no rows for\n2026-11-09", PLAIN) == "no rows for 2026-11-09"
 
