@@ -63,8 +63,11 @@ def diagnose(log: str, detail: str, status: str) -> Failure:
         return _failure(chains[: last + 1], tail)
     for last in _candidates(chains):
         failure = _failure(chains[: last + 1], tail)
-        if detail in {_in_words(failure), failure.reason}:
+        words = _in_words(failure)
+        if detail in {words, failure.reason}:
             return failure
+        if detail.startswith(f"{words} ("):  # and what the service adds
+            return replace(failure, reason=failure.reason + detail.removeprefix(words))
     if detail.startswith(_END_OF_THE_JVM):
         return _without_jvm(detail, chains, tail)
     # The service knows better than the log, whose errors the script may have caught.
@@ -129,12 +132,8 @@ def _failure(chains: Sequence[tuple[LoggedError, ...]], tail: tuple[str, ...]) -
         sentence = f"{sentence}, which led to {final.sentence}"
     elif explained.error_class.startswith("MALFORMED_RECORD") and means[0] is not explained:
         sentence = f"{sentence}: {means[0].sentence}"
-    elif (
-        _repeats(final, explained)
-        and not is_wrapper(final.error_class)
-        and len(final.sentence) > len(sentence)
-    ):
-        sentence = final.sentence
+    elif not (explained.is_known or is_wrapper(final.error_class)) and _repeats(final, explained):
+        sentence = max(sentence, final.sentence, key=len)
     site = next((each.called_from for each in means if each.called_from), None)
     return Failure(
         sentence,

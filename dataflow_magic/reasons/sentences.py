@@ -27,7 +27,7 @@ _CALL_SITE: Final = re.compile(
 _SQL: Final = re.compile(r"== SQL [^=\n]{0,100}==\n(.{1,2000})", re.DOTALL)
 _HINTS: Final = re.compile(
     r"(?<=[.?;]) (?:Verify|Correct|Use |To tolerate|To bypass|If necessary|If you |Please |Set |Consider|You can |"
-    r"You may |To use |See |Make sure|Check |SQLSTATE).*",
+    r"You may |To use |For more information|See |Make sure|Check |SQLSTATE).*",
     re.DOTALL,
 )
 _WRAPPERS: Final = frozenset(

@@ -1217,6 +1217,16 @@ def test_attach_finds_a_run_of_another_machine_by_its_id(scene, terminal):
     assert isinstance(terminal.run("%dataflow_attach AAAA00000001").error, NotFound)
 
 
+def test_remote_runs_have_the_reason_that_the_service_gives(terminal):
+    terminal.run("%%dataflow_run broken --wait\nday = 2\n")
+    (failed,) = terminal.run("%dataflow_runs --remote broken").value.to_dict("records")
+
+    assert (failed["reason"], failed["error_class"]) == (
+        "ValueError: no such table: test.sales",
+        "ValueError",
+    )
+
+
 def test_remote_runs_have_the_same_columns(terminal):
     for _ in range(3):
         terminal.run("%dataflow_run daily_sales").value.result(60)

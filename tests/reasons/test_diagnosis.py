@@ -246,6 +246,15 @@ def test_the_end_of_the_jvm_is_explained_by_its_log_and_placed_by_the_scripts():
     )
 
 
+def test_what_the_service_adds_to_an_error_stays():
+    failure = diagnose(
+        SPARK, "no table or view `test`.`sales` [TABLE_OR_VIEW_NOT_FOUND] (make it first)", "FAILED"
+    )
+
+    assert failure.reason == "no table or view `test`.`sales` (make it first)"
+    assert (failure.error_class, str(failure.place)) == ("TABLE_OR_VIEW_NOT_FOUND", "daily.py, line 9")
+
+
 def test_what_a_script_gives_to_exit_stays_as_it_is():
     assert reason_of_error("no rows for\n2026-11-09", PLAIN) == "no rows for 2026-11-09"
 
