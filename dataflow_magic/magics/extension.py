@@ -312,7 +312,11 @@ class DataflowMagic(Magics):
             session.find(run, names).show()
         else:
             target = self._target()
-            facts = {"clock": session.clock_words(target), "held": session.held_words(target)}
+            facts = {
+                "no answer": session.silence_words(target),
+                "clock": session.clock_words(target),
+                "held": session.held_words(target),
+            }
             print(describe(target, session.environment, facts))  # noqa: T201
 
     @line_magic

@@ -118,6 +118,11 @@ class Service:
         """Why and until when polls or the starts of a sweep are held back; empty where none are. Any thread may read."""
         return next(iter(tuple(self._holds.values())), "")
 
+    @property
+    def silence(self) -> str:
+        """Since when the service does not answer polls, and why; empty while it does. Any thread may read."""
+        return next(filter(None, (watch.silence for watch, _ in tuple(self._watches.values()))), "")
+
     async def hold(
         self, seconds: float, words: str = "", sleep: Callable[[float], Awaitable[None]] = asyncio.sleep
     ) -> None:

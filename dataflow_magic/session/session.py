@@ -152,6 +152,11 @@ class Session:
         service = self._services.known(target)
         return service.held if service else ""
 
+    def silence_words(self, target: Target) -> str:
+        """Return since when a target's service does not answer about live runs, and why; empty while it does."""
+        service = self._services.known(target)
+        return service.silence if service else ""
+
     def ask(self, target: Target, question: Callable[[Client], Awaitable[T]]) -> T:
         """Return what a coroutine function returns for the target's client."""
         service = self._connect(target)

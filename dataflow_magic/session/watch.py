@@ -47,6 +47,8 @@ BATCH = 50
 """Runs of a page that are reported before other tasks of the loop get a turn."""
 REST = 4.0
 """The shortest rest after a poll, as a multiple of its duration, so that polling takes a fifth of the time at most."""
+SILENT_SECONDS = 5.0
+"""How long a poll may go without an answer until the runs count as blind; the poll itself waits on."""
 
 
 Hold = Callable[[float, str], Awaitable[None]]
@@ -126,6 +128,8 @@ class Watch:
         Seconds asleep, seconds on a steady clock, a number from 0 to 1, and the time of day.
     hold
         Sleeps for as long as the service asks, or until the user acts on it; by default `sleep`.
+    silent_seconds
+        How long a poll may take until its runs are reported blind.
     """
 
     def __init__(
@@ -141,6 +145,7 @@ class Watch:
         on_silence: Callable[[], None] = lambda: None,
         on_list: Callable[[Set[str]], None] = lambda _: None,
         hold: Hold | None = None,
+        silent_seconds: float = SILENT_SECONDS,
     ) -> None:
         self._reader = reader
         self._job_id = job_id
@@ -152,6 +157,8 @@ class Watch:
         self._on_silence = on_silence
         self._on_list = on_list
         self._hold = hold or (lambda seconds, _: sleep(seconds))
+        self._silent_seconds = silent_seconds
+        self._silence: tuple[datetime, str] | None = None
         self._live: dict[str, tuple[Listener, float]] = {}
         self._marks: dict[str, int] = {}
         """By run id, the mark of the last list; none where the run must be reported again."""
@@ -172,6 +179,15 @@ class Watch:
     def is_over(self) -> bool:
         """Whether no run is left."""
         return not self._live
+
+    @property
+    def silence(self) -> str:
+        """Since when the service does not answer polls, and why, in words; empty while it does. Any thread may read."""
+        silence = self._silence
+        if silence is None or self.is_over:
+            return ""
+        since, reason = silence
+        return f"since {since.astimezone(KST):%H:%M:%S} KST" + (f": {reason}" if reason else "")
 
     async def follow(self) -> None:
         """Poll until every run is over."""
@@ -197,15 +213,24 @@ class Watch:
         unseen = set(self._live)
         asked = len(unseen)
         failed = None
+        alarm = asyncio.get_running_loop().call_later(self._silent_seconds, self._all_blind, unseen, "")
         try:
             await self._read(reader, unseen)
         except errors.DataflowError as error:
             failed = error
-            reason = self._reason(error)
-            for run_id in unseen:
-                self._blind(run_id, reason)
+            self._all_blind(unseen, self._reason(error))
+        else:
+            self._silence = None
+        finally:
+            alarm.cancel()
         self._misses = 0 if len(unseen) < asked else self._misses + 1
         return failed
+
+    def _all_blind(self, unseen: set[str], reason: str) -> None:
+        """Report that the service gives no answer about these runs; none for now where there is no reason."""
+        self._silence = (self._silence[0] if self._silence else self._now()), reason
+        for run_id in unseen & self._live.keys():
+            self._blind(run_id, reason)
 
     def _reason(self, error: errors.DataflowError | None) -> str:
         """Return an error, and until when the service holds polling back where that is for longer than usual."""

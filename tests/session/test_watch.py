@@ -247,6 +247,41 @@ async def test_a_silent_service_is_polled_on_at_a_slower_pace():
     assert set(time.naps[3:]) == {10.0}
 
 
+async def test_a_service_that_takes_long_to_answer_is_reported_before_it_does():
+    class Slow(FakeService):
+        async def get_execution(self, job_id: str, execution_id: str) -> JobExecution:
+            if len(self.calls) == 1:
+                while "blind: " not in heard.said:  # noqa: ASYNC110 - a timer says it
+                    await asyncio.sleep(0)
+                silences.append(watching.silence)
+            return await super().get_execution(job_id, execution_id)
+
+    service, heard, silences = Slow({"a": ["READY", "READY", "RUNNING", "COMPLETED"]}), Heard(), list[str]()
+    watching = watch(service, FakeTime(), silent_seconds=0.01)
+    watching.add("a", heard)
+    async with asyncio.timeout(60):
+        await watching.follow()
+
+    assert heard.said == ["READY", "blind: ", "READY", "RUNNING", "COMPLETED"]
+    assert silences == ["since 12:00:01 KST"]
+    assert watching.silence == ""
+
+
+async def test_a_silence_has_its_first_moment_and_its_newest_reason_until_an_answer():
+    service = FakeService({"a": [DOWN, DOWN, "RUNNING", "COMPLETED"]})
+    time, said = FakeTime(), list[str]()
+
+    async def sleep(seconds: float) -> None:
+        said.append(watching.silence)
+        await time.sleep(seconds)
+
+    watching = watch(service, time, sleep=sleep)
+    watching.add("a", Heard())
+    await watching.follow()
+
+    assert said == ["since 12:00:00 KST: no answer", "since 12:00:00 KST: no answer", ""]
+
+
 async def test_an_answer_restores_the_pace():
     service = FakeService({"a": [DOWN, DOWN, "RUNNING", "COMPLETED"]})
 
