@@ -68,7 +68,7 @@ def run(number: int, status: str = "", **fields: Any) -> RunView:
 
 
 def sweep_view(*views: RunView, total: int = 0, **fields: Any) -> SweepView:
-    return SweepView(("$month",), total or len(views), tuple(enumerate(views)), **fields)
+    return SweepView(("$month",), total or len(views), tuple(enumerate(views)), key="k2345678", **fields)
 
 
 def at(seconds: float, view: SweepView, **options: Any) -> SweepState:
@@ -310,7 +310,10 @@ class TestHtml:
         assert "width" not in summary_html(at(0, sweep_view(run(0))))
 
     def test_the_static_card_of_a_live_sweep_has_its_time_and_a_live_one_has_not(self):
-        assert "as of 12:00:09 KST; show the sweep again to refresh" in Read(sweep_html(at(9, MIXED))).text
+        assert (
+            "as of 12:00:09 KST · refresh with %dataflow_status k2345678"
+            in Read(sweep_html(at(9, MIXED))).text
+        )
         assert "as of" not in summary_html(at(9, MIXED), live=True)
 
     def test_runs_without_a_row_are_counted_with_the_command_that_lists_them(self):
@@ -354,7 +357,7 @@ class TestHtml:
         views = [run(number, "COMPLETED") for number in range(201)]
         codes = [each for each in Read(sweep_html(at(99, sweep_view(*views)))).found if each["tag"] == "code"]
 
-        assert [each["style"] for each in codes] == ["user-select:all;-webkit-user-select:all"] * 201
+        assert [each["style"] for each in codes] == ["user-select:all;-webkit-user-select:all"] * 202
 
     def test_the_style_sheet_survives_the_escaping(self):
         html = sweep_html(at(9, MIXED))
@@ -368,7 +371,7 @@ class TestText:
         assert sweep_text(at(9, MIXED, kernel_waits=True)) == (
             "RUNNING  daily_delays  3 of 8 runs over  9 s  local\n"
             "  1 FAILED, 1 RUNNING, 1 READY, 1 SUBMITTING, 1 CANCELED, 1 COMPLETED, 2 UNSENT\n"
-            "  as of 12:00:09 KST; show the sweep again to refresh\n"
+            "  as of 12:00:09 KST; refresh with %dataflow_status k2345678\n"
             "  Ctrl-C: interrupt the kernel to stop waiting; the runs continue\n"
             "  FAILED  month=3  run000000002  ValueError: no flights\n"
             "  CANCELED  month=6  run000000005"
@@ -430,7 +433,7 @@ class TestLanguages:
             "  1 FAILED 失敗, 1 RUNNING 実行中, 1 READY 待機中, 1 SUBMITTING 送信中, "
             "1 CANCELED キャンセル, 1 COMPLETED 完了, 2 UNSENT 未送信\n"
             "  2 件は未送信: スイープがキャンセルされました\n"
-            "  12:00:09 KST 時点。スイープを再表示すると更新されます\n"
+            "  12:00:09 KST 時点。更新: %dataflow_status k2345678\n"
             "  Ctrl-C: カーネルを中断すると待機だけが終わり、実行は続きます\n"
             "  失敗  month=3  run000000002  ValueError: no flights\n"
             "  キャンセル  month=6  run000000005"

@@ -138,7 +138,7 @@ def sweep_text(state: SweepState) -> str:
     head = "  ".join(part for part in (word, state.job, _over(state), state.elapsed, state.target) if part)
     lines = [head, f"  {_in_words(state.counts)}", *(f"  {note}" for note in state.notes)]
     if not state.is_final:
-        lines.append(f"  {words.as_of.format(time=state.as_of)}{words.then}{words.refresh_sweep}")
+        lines.append(f"  {words.as_of.format(time=state.as_of)}{words.then}{words.refresh} {state.refresh}")
     if state.kernel_waits:
         lines.append(f"  Ctrl-C: {words.stop_waiting_for_sweep}")
     failed = [row for row in state.rows if row.group in (Group.FAILED, Group.CANCELED)]
@@ -240,7 +240,8 @@ def _when(state: SweepState, *, live: bool) -> Iterator[str]:
         if state.unsent:
             yield f" · {words.rest_sends.format(count=state.unsent)}"
     elif not live:
-        yield f" · {words.as_of.format(time=state.as_of)}{words.then}{words.refresh_sweep}"
+        yield f" · {words.as_of.format(time=state.as_of)} · {words.refresh} "
+        yield whole(state.refresh)
     if state.kernel_waits:
         yield f" · {words.stop_waiting_for_sweep}"
 

@@ -57,6 +57,8 @@ class SweepView:
         Why and until when the next start waits; empty while none does.
     is_over
         Whether nothing more will be known of any run.
+    key
+        The sweep's short id, which magics take; empty where it has none.
     """
 
     swept: tuple[str, ...]
@@ -67,6 +69,7 @@ class SweepView:
     stopped: str = ""
     held: str = ""
     is_over: bool = False
+    key: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,6 +141,8 @@ class SweepState:
         Why and until when the next start waits, as a terminal prints a line for each.
     tick
         Seconds from one elapsed time to the next.
+    refresh
+        The command that shows the sweep again.
     words
         The card's labels.
     """
@@ -169,6 +174,7 @@ class SweepState:
     is_final: bool = False
     kernel_waits: bool = False
     held: str = ""
+    refresh: str = ""
     words: Words = ENGLISH
 
     @property
@@ -243,6 +249,7 @@ def sweep_state(
         kind=kind,
         elapsed="",
         as_of=fmt.clock(now),
+        refresh=f"%dataflow_status {sweep.key}" if sweep.key else "%dataflow_runs",
         submitted=fmt.day_and_clock(_began(sweep)),
         ended="",
         counts=tuple(_counts(lines, unsent, words)),

@@ -445,6 +445,7 @@ class Sweep:
             stopped=self._sending.stopped,
             held=self._sending.held,
             is_over=is_over,
+            key=self.key,
         )
         words = words_of(self._language())
         return sweep_state(view, datetime.now(KST), rows=self._rows, kernel_waits=kernel_waits, words=words)
