@@ -430,6 +430,7 @@ class LiveRun:
                 cancel_requested=False,
             )
         )
+        self._concluding = None  # a task that has ended keeps its coroutine and its context
 
     async def _last_progress(self) -> Progress | None:
         # Only where a card shows it; what the card read last may be a second old.

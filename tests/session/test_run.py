@@ -3,6 +3,7 @@
 import asyncio
 import concurrent.futures
 import contextlib
+import gc
 import re
 import threading
 from collections.abc import Coroutine
@@ -54,6 +55,17 @@ def test_result_is_the_last_snapshot_frozen(scene):
         last.status = "FAILED"
     assert run.result() is last
     assert run.reason is None
+
+
+def test_runs_that_are_over_keep_no_task(scene):
+    def tasks() -> int:
+        gc.collect()
+        return sum(isinstance(each, asyncio.Task) and "_conclude" in repr(each) for each in gc.get_objects())
+
+    for _ in range(3):
+        scene.start("daily_sales").result(60)
+
+    eventually(lambda: tasks() == 0, "no task is left")
 
 
 def test_a_failed_run_raises_one_line_with_its_reason_and_where_to_read_on(scene):
