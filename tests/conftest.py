@@ -1,12 +1,14 @@
 import os
 import signal
 from collections.abc import Iterator
+from pathlib import Path
 
 import ipywidgets
 import pytest
 from hypothesis import settings
 
 from tests.helpers import Scene, notebook_with_magics
+from tests.local_archives import make_archive
 from tests.widgets import Outputs
 
 LONG_SECONDS = 600
@@ -37,6 +39,15 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
 @pytest.fixture
 def anyio_backend():
     return "asyncio"
+
+
+@pytest.fixture(scope="session")
+def archives(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Where the archive of Java's classes lies that all processes of this test run share."""
+    base = tmp_path_factory.getbasetemp()
+    folder = (base.parent if "PYTEST_XDIST_WORKER" in os.environ else base) / "archives"
+    make_archive(folder)
+    return folder
 
 
 # A session with a scripted service, and kernels with its magics

@@ -19,8 +19,14 @@ END_SECONDS = 20.0
 
 
 @contextmanager
-def service_folder(home: Path) -> Iterator[DataFolder]:
-    """Give the data folder below a ``DATAFLOW_MAGIC_HOME``; its service is stopped afterwards."""
+def service_folder(home: Path, archives: Path | None = None) -> Iterator[DataFolder]:
+    """Give the data folder below a ``DATAFLOW_MAGIC_HOME``; its service is stopped afterwards.
+
+    Its JVMs use the archive of classes in `archives`, if that is given.
+    """
+    if archives is not None:
+        home.mkdir(exist_ok=True)
+        (home / "cache").symlink_to(archives)
     folder = DataFolder(home.resolve() / "local")
     try:
         yield folder

@@ -54,10 +54,10 @@ class Executed:
 
 
 @pytest.fixture(scope="module")
-def execute(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Callable[[Path], Executed]]:
+def execute(tmp_path_factory: pytest.TempPathFactory, archives: Path) -> Iterator[Callable[[Path], Executed]]:
     """Execute a notebook with `dataflow-magic demo`, once. The environment has keys of the cloud, which must not be used."""
     with (
-        service_folder(tmp_path_factory.mktemp("home")) as folder,
+        service_folder(tmp_path_factory.mktemp("home"), archives) as folder,
         pytest.MonkeyPatch.context() as environment,
     ):
         for name in no_credentials():

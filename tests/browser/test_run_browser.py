@@ -8,6 +8,7 @@ import re
 import signal
 from collections.abc import Callable, Iterator
 from datetime import datetime
+from pathlib import Path
 
 import pytest
 from playwright.sync_api import Browser, Locator, Page, expect
@@ -47,9 +48,9 @@ while not Path("go").exists() and time.monotonic() < deadline:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DataFolder]:
+def folder(tmp_path_factory: pytest.TempPathFactory, archives: Path) -> Iterator[DataFolder]:
     """The data folder of the service that the kernels start."""
-    with service_folder(tmp_path_factory.mktemp("home")) as used:
+    with service_folder(tmp_path_factory.mktemp("home"), archives) as used:
         yield used
 
 

@@ -14,12 +14,12 @@ pytestmark = pytest.mark.spark
 
 
 @pytest.fixture
-def folder(tmp_path, monkeypatch):
+def folder(tmp_path, monkeypatch, archives):
     for name in [name for name in os.environ if name.startswith(("NCLOUD_", "DATAFLOW_"))]:
         monkeypatch.delenv(name)
     monkeypatch.setenv("DATAFLOW_MAGIC_HOME", str(tmp_path / "home"))
     monkeypatch.setenv("HOME", str(tmp_path))
-    with service_folder(tmp_path / "home") as folder:
+    with service_folder(tmp_path / "home", archives) as folder:
         yield folder
         api.close_session()
 

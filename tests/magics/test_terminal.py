@@ -95,8 +95,8 @@ class Terminal:
 
 
 @pytest.fixture(scope="module")
-def folder(tmp_path_factory: pytest.TempPathFactory) -> Iterator[DataFolder]:
-    with service_folder(tmp_path_factory.mktemp("home")) as used:
+def folder(tmp_path_factory: pytest.TempPathFactory, archives: Path) -> Iterator[DataFolder]:
+    with service_folder(tmp_path_factory.mktemp("home"), archives) as used:
         yield used
 
 

@@ -7,7 +7,7 @@ import signal
 import sys
 import textwrap
 import zipfile
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
@@ -20,7 +20,9 @@ from dataflow_magic.local.spark.application import run_application
 from dataflow_magic.local.spark.event_log import EventLogReader
 from dataflow_magic.local.spark.java import Java, find_java
 from dataflow_magic.local.spark.progress import Progress
+from dataflow_magic.local.spark.settings import QUICK_START
 from tests.local.scripted import noting
+from tests.local_archives import quick_options
 
 LONG_SECONDS = 120.0
 
@@ -31,6 +33,7 @@ class Stage:
 
     spec: RunSpec
     java: Java
+    options: Sequence[str] = QUICK_START
     cancel: asyncio.Event = field(default_factory=asyncio.Event)
     calls: list[str] = field(default_factory=list)
 
@@ -52,6 +55,7 @@ class Stage:
             cancel=self.cancel,
             waiting=self.calls.append,
             started=noting(self.calls),
+            options=self.options,
         )
 
     async def printed(self, line: str) -> None:
@@ -101,8 +105,10 @@ def java():
 
 
 @pytest.fixture
-def stage(tmp_path, java):
+def stage(tmp_path, java, request):
     """Return a function that writes a script into a bucket and makes a run of it."""
+    is_real = request.node.get_closest_marker("spark")
+    options = quick_options(request.getfixturevalue("archives")) if is_real else QUICK_START
 
     def make(source: str, **changes: Any) -> Stage:
         objects = tmp_path / "객체 저장소 a%20b"
@@ -120,7 +126,7 @@ def stage(tmp_path, java):
             objects=objects,
             work=tmp_path / "work 1",
         )
-        return Stage(replace(spec, **changes), java)
+        return Stage(replace(spec, **changes), java, options)
 
     return make
 

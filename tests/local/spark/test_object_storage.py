@@ -15,6 +15,7 @@ from dataflow_magic.local.spark.java import find_java
 from dataflow_magic.local.spark.settings import OBJECT_STORAGE, hadoop_settings
 from tests.local.scripted import noting
 from tests.local.spark.build_s3a import DIGEST, build, digest
+from tests.local_archives import quick_options
 
 SCRIPT = """
     import json, os
@@ -92,7 +93,7 @@ SCRIPT = """
 
 @pytest.mark.spark
 @pytest.mark.anyio
-async def test_a_bucket_is_a_file_system_whatever_a_script_sets_for_the_clouds(tmp_path):
+async def test_a_bucket_is_a_file_system_whatever_a_script_sets_for_the_clouds(tmp_path, archives):
     objects = tmp_path / "객체 저장소 a%20b"
     for bucket in ("scripts", "logs", "lake", "a.b"):
         (objects / bucket).mkdir(parents=True)
@@ -104,7 +105,12 @@ async def test_a_bucket_is_a_file_system_whatever_a_script_sets_for_the_clouds(t
     spec = RunSpec("r1", "storage", "scripts/", "logs/", {}, 2, 120.0, objects, tmp_path / "work")
 
     outcome = await run_application(
-        spec, java=find_java(os.environ), cancel=asyncio.Event(), waiting=print, started=noting([])
+        spec,
+        java=find_java(os.environ),
+        cancel=asyncio.Event(),
+        waiting=print,
+        started=noting([]),
+        options=quick_options(archives),
     )
 
     logs = objects / "logs" / "r1"
