@@ -33,8 +33,8 @@ REFUSED = {
     "spark.submit.deployMode": "each driver is a process of the service",
     "spark.pyspark.python": "scripts run with the service's own Python",
     "spark.pyspark.driver.python": "scripts run with the service's own Python",
-    "spark.remote": "Spark Connect is not supported",
-    "spark.api.mode": "Spark Connect is not supported",
+    "spark.remote": "Spark Connect is not supported; leave it out",
+    "spark.api.mode": "Spark Connect is not supported; leave it out",
 }
 """Settings that only spark-submit reads, or that a run here cannot follow, and why."""
 JAVA_OPTIONS = ("spark.driver.defaultJavaOptions", "spark.driver.extraJavaOptions")
