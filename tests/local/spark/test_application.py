@@ -24,7 +24,7 @@ from dataflow_magic.local.spark.settings import QUICK_START
 from tests.local.scripted import noting
 from tests.local_archives import quick_options
 
-LONG_SECONDS = 120.0
+LONG_SECONDS = 300.0
 
 
 @dataclass
