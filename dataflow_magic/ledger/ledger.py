@@ -457,6 +457,12 @@ class Ledger:
             return found[0]._replace(kernel=self.kernel)
         return found[0] if found else None
 
+    def rename_notebook(self, before: str, now: str) -> None:
+        """Give the runs and scripts of a notebook its new path."""
+        with self._writing() as db:
+            db.execute("UPDATE runs SET notebook = ? WHERE notebook = ?", (now, before))
+            db.execute("UPDATE OR REPLACE scripts SET notebook = ? WHERE notebook = ?", (now, before))
+
     def scripts(self, target: str, notebook: str) -> dict[str, str]:
         """Return, by key, the digest of each script of a target that a notebook last wrote or read."""
         with self._reading() as db:

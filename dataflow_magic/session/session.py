@@ -35,6 +35,7 @@ from dataflow_magic.session.detached import INTERRUPTED_START, in_one_line
 from dataflow_magic.session.jobs import find_job, find_run_on
 from dataflow_magic.session.loop import LoopThread
 from dataflow_magic.session.naming import MOST_OFFERED, Handle, find_named, live_of, names_to_offer
+from dataflow_magic.session.notebook import Notebook
 from dataflow_magic.session.run import LiveRun
 from dataflow_magic.session.scripts import Published, StoredScript, publish, read_script
 from dataflow_magic.session.service import Service, ServiceAddress, ServicePool
@@ -109,14 +110,14 @@ class Session:
         self._find_local = find_local
         self._loop = loop or LoopThread()
         self._ledger = Ledger(ledger_path(environment))
-        self._notebook = environment.get("JPY_SESSION_NAME", "")
+        self._notebook = Notebook(environment.get("JPY_SESSION_NAME", ""), self._note_rename)
         new_client = partial(Client, transport=transport, now=now, steady=steady, timeout=answer_seconds)
         self._services = ServicePool(self.target, attach, new_client=new_client, pace=pace)
         self._tracker = Tracker(
             self._loop,
             self._services,
             self._ledger,
-            notebook=self._notebook,
+            notebook=lambda: self._notebook.path,
             language=self._language,
             now=now,
             sleep=sleep,
@@ -296,7 +297,7 @@ class Session:
             return handle
         if not isinstance(name, str):
             raise errors.CellError(f"{name!r:.40} names no run; give a run, a sweep, an id or a key")
-        found = find_named(name, variables, self.runs, self._sweeps, self._ledger, self._notebook)
+        found = find_named(name, variables, self.runs, self._sweeps, self._ledger, self._notebook.path)
         if isinstance(found, RunRecord):
             return self._follow_record(found)
         if isinstance(found, LiveRun):
@@ -386,7 +387,12 @@ class Session:
         """Return the runs of the place that a listing names: of this process, of this machine, or of a target."""
         if listing.remote is not None and target is not None:
             return self.executions(listing.remote, target)
-        return self.records() if listing.everywhere else [record_of(run.view) for run in self.runs]
+        records = self.records() if listing.everywhere else [record_of(run.view) for run in self.runs]
+        here = self._notebook.path
+        return [
+            record._replace(notebook=here) if record.notebook in self._notebook.old_paths else record
+            for record in records
+        ]
 
     def records(self) -> list[RunRecord]:
         """Return every run of this machine's ledger, oldest first, with what this kernel knows of it since."""
@@ -510,7 +516,7 @@ class Session:
     def _with_scripts(self, target: Target, work: Callable[[Service, dict[str, str]], Awaitable[T]]) -> T:
         """Return what `work` returns for the scripts that this notebook wrote or read, which it updates; on the loop."""
         service = self._connect(target)
-        known = self._ledger.scripts(service.name, self._notebook)
+        known = self._ledger.scripts(service.name, self._notebook.path)
         seen = dict(known)
         try:
             return self._loop.call(_answered(service, lambda: work(service, seen)))
@@ -518,7 +524,7 @@ class Session:
             # Also where the service then refused the job: the script is there.
             if new := {key: digest for key, digest in seen.items() if known.get(key) != digest}:
                 try:
-                    self._ledger.keep_scripts(service.name, self._notebook, new)
+                    self._ledger.keep_scripts(service.name, self._notebook.path, new)
                 except errors.ConfigError:  # the script is written; the next change of it asks for --force
                     logger.warning("a script that was written is not in the ledger", exc_info=True)
 
@@ -528,6 +534,12 @@ class Session:
         # A living kernel keeps its run: this one follows it too, and writes the same.
         self._ledger.look_after(record.key)
         return self._loop.call(self._tracker.follow_record(record, service))
+
+    def _note_rename(self, before: str, now: str) -> None:
+        try:
+            self._ledger.rename_notebook(before, now)
+        except errors.ConfigError:  # the next start reports it
+            logger.debug("the renamed notebook could not be written", exc_info=True)
 
     def _remember(self, jobs: Iterable[Job]) -> None:
         self._jobs |= {job.job_id: job for job in jobs}

@@ -60,7 +60,7 @@ class Tracker:
     ledger
         Records every start before it is sent.
     notebook
-        Recorded with each start; empty where unknown.
+        Returns what is recorded with each start; empty where unknown.
     language
         Returns the language of cards.
     now
@@ -79,7 +79,7 @@ class Tracker:
         services: ServicePool,
         ledger: Ledger,
         *,
-        notebook: str,
+        notebook: Callable[[], str],
         language: Callable[[], str],
         now: Callable[[], float],
         sleep: Callable[[float], Awaitable[None]],
@@ -231,7 +231,7 @@ class Tracker:
             key=new_key(),
             job_name=job.name or job.job_id,
             submitted_at=datetime.fromtimestamp(self._now(), KST),
-            notebook=self._notebook,
+            notebook=self._notebook(),
         )
 
     # Runs that were started elsewhere
