@@ -9,7 +9,7 @@ from dataflow_magic.local.options import Options
 from dataflow_magic.local.run import Outcome
 from dataflow_magic.local.spark.jvm import spark_home
 from dataflow_magic.local.spark.runner import SparkRunner
-from tests.local.spark.corpus import Example, data_folder, examples, run_example
+from tests.local.spark.corpus import Example, compared, data_folder, examples, run_example
 
 PRINTED = {
     "pi.py": r"Pi is roughly 3\.\d+",
@@ -36,6 +36,29 @@ def test_the_corpus_has_over_a_hundred_examples_without_a_network_and_each_argum
     assert found["wordcount.py"] == Example("wordcount.py", "data/mllib/kmeans_data.txt")
     assert not any("network" in name or "kafka" in name for name in found)
     assert set(PRINTED) <= set(found)
+
+
+@pytest.mark.parametrize(
+    ("there", "here", "verdict"),
+    [
+        (["Pi is 3.14"], ["26/11/27 INFO begun", "Pi is 3.14"], "same"),
+        (
+            ["26/11/27 02:20:06 WARN Utils: x", "/a.py:1: FutureWarning: PySpark does not yet fully"],
+            [],
+            "same",
+        ),
+        (["sum 0.12345678912"], ["sum 0.12345678913"], "same to 6 digits"),
+        (["|-2.5 |[1.5,2]|"], ["|-2.5000001|[1.5,2]     |"], "same to 6 digits"),
+        (["+---+"], ["+----------+"], "same to 6 digits"),
+        (["error = 1.5"], ["error = 1.6"], "other numbers"),
+        (["error = 1.5"], ["error = nothing"], "differs: error = #"),
+        (["row 1", "row 2"], ["row 1"], "differs: row #"),
+    ],
+)
+def test_what_an_example_prints_may_differ_in_the_last_digits_and_in_what_only_a_console_has(
+    there, here, verdict
+):
+    assert compared(there, here) == verdict
 
 
 @pytest.mark.spark
