@@ -42,7 +42,8 @@ class Failure:
     reason
         One sentence.
     log_tail
-        The last lines of the console log, oldest first, at most 20; empty where there is no log.
+        The last lines of the console log, oldest first, at most 20, with frames of libraries folded; empty where there is no
+        log.
     error_class
         Spark's condition, such as ``DIVIDE_BY_ZERO``, or the short name of the exception; empty where neither is known.
     place

@@ -10,6 +10,7 @@ from typing import Final
 from dataflow_magic.models.failure import Failure, Place
 from dataflow_magic.models.text import log_lines
 from dataflow_magic.reasons.errors_in_log import Frame, LoggedError, chains_in, error_of
+from dataflow_magic.reasons.folding import folded_tail, is_own
 from dataflow_magic.reasons.sentences import Explained, explain, is_wrapper
 
 __all__ = ["MOST_LOG", "TAIL_LINES", "diagnose", "reason_of_error", "with_source"]
@@ -34,9 +35,6 @@ _WITH_CLASS: Final = re.compile(r"(.+) \[([A-Za-z_][\w.]{0,160})\]$", re.DOTALL)
 _LOOKS_LIKE_AN_ERROR: Final = re.compile(
     r"(?<!\w)(?:error|fatal|critical|failed|exception)(?!\w)", re.IGNORECASE
 )
-_LIBRARY: Final = re.compile(
-    r"site-packages|dist-packages|/lib(?:64)?/python\d|pyspark\.zip|(?:^|/)py(?:spark|4j)/|\.p(?:xi|yx)$|^<|/programs/job\.py$"
-)
 
 
 def diagnose(log: str, detail: str, status: str) -> Failure:
@@ -53,7 +51,7 @@ def diagnose(log: str, detail: str, status: str) -> Failure:
     """
     lines = log_lines(log[-MOST_LOG:])
     chains = chains_in(lines)
-    tail = tuple(lines[-TAIL_LINES:])
+    tail = folded_tail(lines, TAIL_LINES)
     if _EXIT_CODE.search(detail):
         return _ended_itself(detail, lines, chains, tail)
     if not detail:
@@ -188,11 +186,6 @@ def _place(
         return None
     frame = own[0]
     return Place(_file_name(frame.file), frame.line, frame.function, frame.source)
-
-
-def is_own(file: str) -> bool:
-    """Whether a file of a traceback is the user's: neither Python's nor a library's."""
-    return not _LIBRARY.search(file)
 
 
 def _file_name(file: str) -> str:
