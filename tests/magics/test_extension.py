@@ -1252,14 +1252,14 @@ def test_every_table_the_card_and_the_handle_have_the_same_times_and_reason(scen
 
     for run in runs:
         assert run.waited + run.ran == run.total
-        for row in (table.set_index("run_id").loc[run.run_id] for table in tables):
+        for row in (table.set_index("run_id").loc[run.id] for table in tables):
             assert (row["waited"], row["ran"], row["total"]) == (run.waited, run.ran, run.total)
             assert row["timed_by"] == "service"
             assert (None if pandas.isna(row["reason"]) else row["reason"]) == run.reason
         card, listed = terminal.run(f"%dataflow_status {run.key}").out, repr(tables[0])
         assert f"ran {round(run.ran.total_seconds())} s  " in card
         assert f"waited {round(run.waited.total_seconds())} s, " in card
-        (line,) = (line for line in listed.splitlines() if line.endswith(run.run_id) and "%" not in line)
+        (line,) = (line for line in listed.splitlines() if line.endswith(run.id) and "%" not in line)
         assert line.split()[-5:-1] == [
             f"{round(run.waited.total_seconds())}",
             "s",

@@ -212,14 +212,15 @@ def test_the_button_of_the_card_cancels_all_runs_and_is_enabled_again_on_an_erro
         eventually(lambda: any(each.description == "Cancel all" for each in buttons), "it is offered")
         (cancel,) = [each for each in buttons if each.description == "Cancel all"]
         eventually(lambda: not cancel.disabled, "there is something to cancel")
+        (confirm,) = [each for each in buttons if each.description == "Yes, cancel"]
         scene.service.is_down = True
         cancel.click()
-        cancel.click()
+        confirm.click()
         eventually(lambda: "could not be canceled" in caplog.text, "the service did not take it")
         eventually(lambda: cancel.description == "Cancel all", "it can be tried again")
         scene.service.is_down = False
         cancel.click()
-        cancel.click()
+        confirm.click()
         ran.value.wait(60)
     finally:
         Widget.on_widget_constructed(None)

@@ -29,7 +29,7 @@ def test_each_run_is_a_line_with_the_reason_of_a_failure():
     live = replace(VIEW, job_name="a longer name")
 
     assert in_rows([failed, live], NOW).splitlines() == [
-        "FAILED      daily          run000000001  12 s  ValueError: no such table",
+        "FAILED      daily          run000000001  12 s in all  ValueError: no such table",
         "SUBMITTING  a longer name  k2345678      30 s",
     ]
 
