@@ -28,6 +28,8 @@ _LEAST_REPEATED: Final = 8
 
 _EXIT_CODE: Final = re.compile(r"the script exited with code \d+$")
 """The local service's words for a script that ended without an uncaught error."""
+_TIMED_OUT: Final = "timed out after "
+_LOST_EXECUTOR: Final = re.compile(r"Lost executor \S{1,20} on \S{1,200}: Command exited with code \d{1,3}\b")
 _END_OF_THE_JVM: Final = "Spark's JVM "
 """How the local service's words begin where the JVM ended before the script."""
 _ENDS_THE_JVM: Final = frozenset({"OutOfMemoryError", "StackOverflowError"})
@@ -68,6 +70,9 @@ def diagnose(log: str, detail: str, status: str) -> Failure:
             return replace(failure, reason=failure.reason + detail.removeprefix(words))
     if detail.startswith(_END_OF_THE_JVM):
         return _without_jvm(detail, chains, tail)
+    if detail.startswith(_TIMED_OUT) and (lost := _LOST_EXECUTOR.search(log[-MOST_LOG:])):
+        # Spark starts new executors for the same work until the time is over.
+        return Failure(f"{detail}; {explain('ExecutorLostFailure', lost[0]).sentence}", tail)
     # The service knows better than the log, whose errors the script may have caught.
     return _as_the_service_says(detail, tail)
 

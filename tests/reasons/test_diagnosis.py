@@ -246,6 +246,14 @@ def test_the_end_of_the_jvm_is_explained_by_its_log_and_placed_by_the_scripts():
     )
 
 
+def test_a_timeout_names_the_executors_that_were_lost():
+    log = "26/11/01 09:00:00 ERROR TaskSchedulerImpl: Lost executor 0 on h: Command exited with code 52\n"
+
+    assert diagnose(log, "timed out after 5 min", "FAILED").reason == (
+        "timed out after 5 min; an executor ran out of memory or was killed (exit code 52)"
+    )
+
+
 def test_what_the_service_adds_to_an_error_stays():
     failure = diagnose(
         SPARK, "no table or view `test`.`sales` [TABLE_OR_VIEW_NOT_FOUND] (make it first)", "FAILED"
