@@ -76,7 +76,6 @@ TEXTS = {
     "<person><name>Andy</name><age>30</age></person>"
     "<person><name>Justin</name><age>19</age></person></people>",
     "kv1.txt": "".join(f"{number * 37 % 500}\x01val_{number * 37 % 500}\n" for number in range(500)),
-    "dir1/file3.json": """{"corrupt_id":"1"}\n""",
 }
 POINTS = "".join(
     f"{number % 2} {' '.join(str(number * place % 7 / 7) for place in range(1, 11))}\n"
