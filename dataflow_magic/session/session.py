@@ -597,10 +597,18 @@ def _view_of_listed(
 
 
 def _with_news(known: RunView | None, listed: RunView) -> RunView:
-    """Return what this machine knows of a run, with the service's newest snapshot; what is listed where it knows nothing."""
+    """Return what this machine knows of a run, with the service's newest snapshot; what is listed where it knows nothing.
+
+    A parameter that is masked in the list stays masked.
+    """
     if known is None:
         return listed
-    return replace(known, execution=listed.execution, failure=known.failure or listed.failure)
+    hidden = {name: value for name, value in listed.request.parameters.items() if isinstance(value, Secret)}
+    shown = {name: hidden.get(name, value) for name, value in known.request.parameters.items()}
+    request = replace(known.request, parameters=shown)
+    return replace(
+        known, request=request, execution=listed.execution, failure=known.failure or listed.failure
+    )
 
 
 def _needs_no_job(request: RunRequest) -> bool:
