@@ -1,11 +1,16 @@
 """What a run costs at the local service beside ``spark-submit``, and a request beside a bare route of the same server.
 
-Turn-around: from the service's taking the POST of a trivial script to its writing down COMPLETED: warm, where a JVM was
-ready; cold, where none was kept (``DATAFLOW_LOCAL_WARM=off``) but Java's classes lie in the archive; and the very same script by
-``spark-submit``, whole process, with Spark's defaults. The three take turns, so that a change of the machine's speed meets all
-alike. The script counts a range, reads a CSV file with its types inferred, groups it, writes parquet and reads that back.
+Turn-around: from the service's taking the POST of a trivial script to its writing down COMPLETED: warm, where a fresh JVM was
+ready (``DATAFLOW_LOCAL_REUSE=off``); again, where the JVM of the last run was; cold, where none was kept
+(``DATAFLOW_LOCAL_WARM=off``) but Java's classes lie in the archive; and the very same script by ``spark-submit``, whole process,
+with Spark's defaults. The four take turns, so that a change of the machine's speed meets all alike; their ratios are medians of the
+rounds' own. CPU seconds change less with what else the machine does. The script counts a range, reads a CSV file with its types
+inferred, groups it, writes parquet and reads that back. A second table says where the time of the warm runs goes.
 
-Queue: that many runs started at once, from the first POST to the last COMPLETED, beside the sum of as many warm turn-arounds.
+First minutes: in a fresh data folder without an archive, the first run from the service's start on, and a second one ten seconds
+after it ended.
+
+Queue: that many runs of one script started at once, from the first POST to the last COMPLETED, beside the sum of as many warm turn-arounds.
 
 Requests: the signed POST of a start and the list of a job's newest runs, with so many runs stored, beside a Starlette route that
 answers a constant, in the same uvicorn; eight connections from another process, which reads answers and nothing more. The runs
@@ -23,6 +28,7 @@ import argparse
 import asyncio
 import json
 import os
+import resource
 import shutil
 import statistics
 import subprocess
@@ -30,8 +36,10 @@ import sys
 import tempfile
 import time
 from collections.abc import Callable
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime, timedelta
+from itertools import pairwise
 from pathlib import Path
 
 import psutil
@@ -55,22 +63,32 @@ from dataflow_magic.models.wire import KST, JobCondition
 from dataflow_magic.signing import sign
 
 SCRIPT = """
-import os, shutil
+import time
+times = [time.time()]
+import json, os, shutil
 from pyspark.sql import SparkSession
+times.append(time.time())
 
 spark = SparkSession.builder.getOrCreate()
+times.append(time.time())
 here = os.environ["TURN_AROUND"]
 parts = os.path.join(here, f"parts-{os.getpid()}")
 assert spark.range(1000).count() == 1000
 frame = spark.read.csv(os.path.join(here, "rows.csv"), header=True, inferSchema=True)
 frame.groupBy("name").sum("amount").write.parquet(parts)
 assert spark.read.parquet(parts).count() == 7
+times.append(time.time())
 spark.stop()
 shutil.rmtree(parts)
+times.append(time.time())
+print(json.dumps(times))
 """
+PARTS = ("accept", "script start", "import pyspark", "session", "work", "stop", "noticed")
+"""Between the moments of a run: stored as READY, as RUNNING, five of the script, stored as COMPLETED."""
 KEYS = Keys("AK_BENCH", "SK_BENCH")
 CONNECTIONS = 8
 READY_SECONDS = 600.0
+IDLE_SECONDS = 15.0  # of its only JVM: it is no run's, and no other one is being made
 RUN_SECONDS = 600.0
 
 
@@ -85,19 +103,29 @@ class Place:
         (self.folder / "rows.csv").write_text(f"id,name,amount\n{rows}\n")
         (self.folder / "trivial.py").write_text(SCRIPT)
 
-    def environment(self, warm: str) -> dict[str, str]:
+    def environment(self, warm: str, reuse: str) -> dict[str, str]:
         return {
             "DATAFLOW_MAGIC_HOME": str(self.folder / "home"),
             "DATAFLOW_LOCAL_WARM": warm,
+            "DATAFLOW_LOCAL_REUSE": reuse,
             "TURN_AROUND": str(self.folder),
         }
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Seconds that something took, those of the processor, and those of its parts."""
+
+    wall: float
+    processor: float
+    parts: tuple[float, ...] = ()
 
 
 class Served:
     """A service of its own data folder, as a kernel would attach to it."""
 
-    def __init__(self, place: Place, name: str, warm: str) -> None:
-        os.environ |= place.environment(warm)
+    def __init__(self, place: Place, name: str, *, warm: str = "on", reuse: str = "off") -> None:
+        os.environ |= place.environment(warm, reuse)
         self.folder = DataFolder(place.folder / name)
         self.address, self._hold = attach(self.folder)
         bucket = self.folder.objects / "bench"
@@ -122,13 +150,38 @@ class Served:
         if run.status != "COMPLETED":
             raise SystemExit(f"run {run_id} ended {run.status}: {run.status_detail}")
 
-    async def turn_around(self) -> float:
+    async def turn_around(self) -> Cost:
+        before = processor_seconds(self.address.pid)
         run_id = await self.start()
         await self.completed(run_id)
+        processor = processor_seconds(self.address.pid) - before
         run = Store(self.folder.database, lambda: datetime.now(KST)).run(run_id)
-        if run is None or run.ended is None:
+        if run is None or run.started is None or run.ended is None:
             raise SystemExit(f"run {run_id} is over and its end is not stored")
-        return (run.ended - run.created).total_seconds()
+        log = self.folder.objects / "bench" / "logs" / run_id / "console.log"
+        script = next(json.loads(line) for line in log.read_text().splitlines() if line.startswith("["))
+        moments = [run.created.timestamp(), run.started.timestamp(), *script, run.ended.timestamp()]
+        parts = tuple(end - begin for begin, end in pairwise(moments))
+        return Cost(moments[-1] - moments[0], processor, parts)
+
+    async def until_idle(self) -> float:
+        """Return the memory of all processes of the service, in bytes, once it keeps one JVM and makes no archive."""
+        deadline = time.monotonic() + READY_SECONDS
+        while True:
+            processes = psutil.Process(self.address.pid).children(recursive=True)
+            if len(processes) == 1 and processes[0].create_time() < time.time() - IDLE_SECONDS:
+                return float(processes[0].memory_info().rss)
+            if time.monotonic() > deadline:
+                raise SystemExit(f"the service is not idle after {READY_SECONDS:g} s: {processes}")
+            await asyncio.sleep(1.0)
+
+    async def until_archived(self) -> None:
+        """Return once the archive of Java's classes is made, which all services here share."""
+        deadline = time.monotonic() + READY_SECONDS
+        while not any((self.folder.path.parent / "home" / "cache").glob("java*/files.json")):
+            if time.monotonic() > deadline:
+                raise SystemExit("no archive of classes was made")
+            await asyncio.sleep(0.5)
 
     async def until_warm(self) -> int:
         """Return the process id of the next JVM that is made warm."""
@@ -149,8 +202,19 @@ class Served:
         process.wait(30)
 
 
-def spark_submit(place: Place) -> float:
-    """Return the seconds ``spark-submit`` takes for the script."""
+def processor_seconds(pid: int) -> float:
+    """Return the seconds a process and what it started, living or ended, had of the processor."""
+    process = psutil.Process(pid)
+    seconds = 0.0
+    for each in (process, *process.children(recursive=True)):
+        with suppress(psutil.Error):
+            times = each.cpu_times()
+            seconds += times.user + times.system + times.children_user + times.children_system
+    return seconds
+
+
+def spark_submit(place: Place) -> Cost:
+    """Return what ``spark-submit`` costs for the script."""
     home, java = spark_home(), find_java(os.environ)
     environment = os.environ | {
         "SPARK_HOME": str(home),
@@ -158,7 +222,7 @@ def spark_submit(place: Place) -> float:
         "PYSPARK_PYTHON": sys.executable,
         "TURN_AROUND": str(place.folder),
     }
-    begin = time.perf_counter()
+    before, begin = resource.getrusage(resource.RUSAGE_CHILDREN), time.perf_counter()
     done = subprocess.run(
         [home / "bin" / "spark-submit", "--master", "local[2]", place.folder / "trivial.py"],
         env=environment,
@@ -168,46 +232,88 @@ def spark_submit(place: Place) -> float:
     )
     if done.returncode:
         raise SystemExit(f"spark-submit exited with {done.returncode}: {done.stderr[-500:].decode()}")
-    return time.perf_counter() - begin
+    wall, after = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return Cost(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
+
+
+async def first_minutes(place: Place, rounds: int) -> None:
+    costs: dict[str, list[tuple[Cost, Cost]]] = {"first run": [], "second run": []}
+    for number in range(rounds):
+        base = await asyncio.to_thread(spark_submit, place)
+        shutil.rmtree(place.folder / "home", ignore_errors=True)  # with the archive
+        begin = time.perf_counter()
+        served = Served(place, f"first-{number}", reuse="on")
+        attached = time.perf_counter() - begin
+        first = await served.turn_around()
+        costs["first run"].append((Cost(first.wall + attached, first.processor), base))
+        await asyncio.sleep(10.0)
+        costs["second run"].append((await served.turn_around(), base))
+        await served.end()
+    print(f"first minutes of a data folder, medians of {rounds}\n")
+    print_costs(costs)
+
+
+def print_costs(costs: dict[str, list[tuple[Cost, Cost]]]) -> None:
+    """Print the medians of pairs of a cost and that of spark-submit beside it."""
+    print(f"{'':16}{'s':>8}{'range':>16}{'of spark-submit':>18}{'CPU s':>8}{'of spark-submit':>18}")
+    for name, pairs in costs.items():
+        walls = [cost.wall for cost, _ in pairs]
+        spread = f"{min(walls):.2f}-{max(walls):.2f}"
+        wall = statistics.median(cost.wall / base.wall for cost, base in pairs)
+        processor = statistics.median(cost.processor for cost, _ in pairs)
+        share = statistics.median(cost.processor / base.processor for cost, base in pairs)
+        print(
+            f"{name:16}{statistics.median(walls):8.2f}{spread:>16}{wall:17.0%}{processor:9.2f}{share:17.0%}"
+        )
+    print()
 
 
 async def turn_arounds(place: Place, rounds: int, queued: int) -> None:
-    warm, cold = Served(place, "warm", "on"), Served(place, "cold", "off")
-    seconds: dict[str, list[float]] = {"warm": [], "cold": [], "spark-submit": []}
+    warm = Served(place, "warm")
+    await warm.until_archived()
+    cold = Served(place, "cold", warm="off")
+    again = Served(place, "again", reuse="on")
+    costs: dict[str, list[tuple[Cost, Cost]]] = {
+        name: [] for name in ("warm", "again", "cold", "spark-submit")
+    }
     for number in range(rounds + 1):
         await warm.until_warm()
-        # The first round fills the file cache and is not counted.
-        for name, sample in (
-            ("warm", await warm.turn_around()),
-            ("cold", await cold.turn_around()),
-            ("spark-submit", await asyncio.to_thread(spark_submit, place)),
-        ):
-            if number:
-                seconds[name].append(sample)
-    base = statistics.median(seconds["spark-submit"])
+        round_costs = {"warm": await warm.turn_around()}
+        await again.turn_around()  # leaves its JVM
+        round_costs["again"] = await again.turn_around()
+        round_costs["cold"] = await cold.turn_around()
+        base = round_costs["spark-submit"] = await asyncio.to_thread(spark_submit, place)
+        if number:  # the first round fills the file cache and is not counted
+            for name, cost in round_costs.items():
+                costs[name].append((cost, base))
     print(f"turn-around, medians of {rounds}\n")
-    print(f"{'':16}{'s':>8}{'range':>16}{'of spark-submit':>18}")
-    for name, samples in seconds.items():
-        spread = f"{min(samples):.2f}-{max(samples):.2f}"
-        median = statistics.median(samples)
-        print(f"{name:16}{median:8.2f}{spread:>16}{median / base:17.0%}")
-    jvm = await warm.until_warm()
+    print_costs(costs)
+    print("where the time of a run goes, seconds\n")
+    print(f"{'':16}" + "".join(f"{name:>16}" for name in PARTS))
+    for name in ("warm", "again"):
+        medians = [
+            statistics.median(part) for part in zip(*(cost.parts for cost, _ in costs[name]), strict=True)
+        ]
+        print(f"{name:16}" + "".join(f"{median:16.2f}" for median in medians))
+    jvm = await again.until_idle()
     print("\nmemory idle, resident\n")
-    print(f"{'service':16}{psutil.Process(warm.address.pid).memory_info().rss / 1e6:8.0f} MB")
-    print(f"{'warm JVM':16}{psutil.Process(jvm).memory_info().rss / 1e6:8.0f} MB\n")
+    print(f"{'service':16}{psutil.Process(again.address.pid).memory_info().rss / 1e6:8.0f} MB")
+    print(f"{'its JVM':16}{jvm / 1e6:8.0f} MB\n")
     begin = time.perf_counter()
-    runs = [await warm.start() for _ in range(queued)]
+    runs = [await again.start() for _ in range(queued)]
     for run_id in runs:
-        await warm.completed(run_id)
+        await again.completed(run_id)
     took = time.perf_counter() - begin
-    in_turn = queued * statistics.median(seconds["warm"])
     print(
         f"{queued} runs at once on {os.cpu_count()} cores: {took:.0f} s, {took / queued:.2f} s a run; ",
         end="",
     )
-    print(f"{took / in_turn:.2f} times as many warm turn-arounds in a row ({in_turn:.0f} s)\n")
-    await warm.end()
-    await cold.end()
+    for name in ("warm", "again"):
+        in_turn = queued * statistics.median(cost.wall for cost, _ in costs[name])
+        print(f"{took / in_turn:.2f} times as many turn-arounds '{name}' in a row ({in_turn:.0f} s)")
+    print()
+    for served in (warm, cold, again):
+        await served.end()
 
 
 # Requests
@@ -379,7 +485,7 @@ def main() -> int:
     parser.add_argument("--queued", type=int, default=100)
     parser.add_argument("--stored", type=int, default=100_000)
     parser.add_argument("--seconds", type=float, default=5.0, help="of asking, for each kind of request")
-    parser.add_argument("--only", choices=["runs", "requests", "start"])
+    parser.add_argument("--only", choices=["first", "runs", "requests", "start"])
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.serve:
@@ -392,6 +498,8 @@ def main() -> int:
             start_up(place.folder, options.rounds)
         if options.only in (None, "requests"):
             requests(place.folder / "requests", options.stored, options.seconds)
+        if options.only in (None, "first"):
+            asyncio.run(first_minutes(place, options.rounds))
         if options.only in (None, "runs"):
             asyncio.run(turn_arounds(place, options.rounds, options.queued))
     return 0

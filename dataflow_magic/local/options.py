@@ -75,6 +75,8 @@ class Options:
     ----------
     warm
         Keep one JVM ready for the next run; it takes about 400 MB.
+    reuse
+        Let the next run of the same script use the JVM of a run that has completed; without `warm`, none does.
     memory
         Limit of a run's Java heap, as Java writes it: ``2g``, ``800m``. Empty means Java's default, a quarter of the
         memory of the machine or container.
@@ -89,6 +91,7 @@ class Options:
     """
 
     warm: bool = True
+    reuse: bool = True
     memory: str = ""
     master: str = ""
     conf: Mapping[str, str] = field(default_factory=dict)
@@ -97,7 +100,7 @@ class Options:
 
     @classmethod
     def from_environment(cls, env: Mapping[str, str]) -> Self:
-        """Return the options that ``DATAFLOW_LOCAL_WARM``, ``_MEMORY``, ``_MASTER``, ``_CONF`` and ``_JARS`` give.
+        """Return the options that ``DATAFLOW_LOCAL_WARM``, ``_REUSE``, ``_MEMORY``, ``_MASTER``, ``_CONF`` and ``_JARS`` give.
 
         ``_CONF`` is split into words as a shell does it, ``_JARS`` at commas.
 
@@ -106,9 +109,6 @@ class Options:
         ConfigError
             A value is not valid; the message names the variable.
         """
-        warm = env.get("DATAFLOW_LOCAL_WARM", "").strip().lower()
-        if warm not in {"", "0", "1", "true", "false", "on", "off"}:
-            raise ConfigError(f"DATAFLOW_LOCAL_WARM is {warm!r}; set it to on or off")
         memory = env.get("DATAFLOW_LOCAL_MEMORY", "").strip()
         try:
             words = shlex.split(env.get("DATAFLOW_LOCAL_CONF", ""))
@@ -117,7 +117,8 @@ class Options:
                 f"DATAFLOW_LOCAL_CONF cannot be split into words ({error}); check its quotes"
             ) from None
         return cls(
-            warm=warm not in {"0", "false", "off"},
+            warm=_is_on(env, "DATAFLOW_LOCAL_WARM"),
+            reuse=_is_on(env, "DATAFLOW_LOCAL_REUSE"),
             memory=read_memory(memory, "DATAFLOW_LOCAL_MEMORY=") if memory else "",
             master=env.get("DATAFLOW_LOCAL_MASTER", "").strip(),
             conf=read_conf(words, "DATAFLOW_LOCAL_CONF: "),
@@ -164,6 +165,13 @@ class Options:
             jars=tuple(dict.fromkeys((*self.jars, *jars))),
             java=tuple(dict.fromkeys((*self.java, *java))),
         )
+
+
+def _is_on(env: Mapping[str, str], name: str) -> bool:
+    text = env.get(name, "").strip().lower()
+    if text not in {"", "0", "1", "true", "false", "on", "off"}:
+        raise ConfigError(f"{name} is {text!r}; set it to on or off")
+    return text not in {"0", "false", "off"}
 
 
 def _words(name: str, text: str) -> list[str]:

@@ -359,11 +359,21 @@ def test_the_command_line_overrides_the_environment(monkeypatch):
     ):
         monkeypatch.setenv(f"DATAFLOW_LOCAL_{name}", value)
     given = _parser().parse_args(
-        ["local", "--no-warm", "--memory", "2g", "--master", "spark://h:1", "--conf", "spark.b=2"]
+        [
+            "local",
+            "--no-warm",
+            "--no-reuse",
+            "--memory",
+            "2g",
+            "--master",
+            "spark://h:1",
+            "--conf",
+            "spark.b=2",
+        ]
     )
 
     assert _run_options(given) == Options(
-        warm=False, memory="2g", master="spark://h:1", conf={"spark.a": "1", "spark.b": "2"}
+        warm=False, reuse=False, memory="2g", master="spark://h:1", conf={"spark.a": "1", "spark.b": "2"}
     )
     assert _run_options(_parser().parse_args(["local"])) == Options(
         warm=True, memory="1g", master="yarn", conf={"spark.a": "1", "spark.b": "1"}

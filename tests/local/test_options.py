@@ -14,6 +14,7 @@ def test_the_default_is_a_warm_jvm_with_javas_own_heap_on_this_machine():
 def test_each_variable_is_read():
     env = {
         "DATAFLOW_LOCAL_WARM": " Off ",
+        "DATAFLOW_LOCAL_REUSE": "off",
         "DATAFLOW_LOCAL_MEMORY": "2g",
         "DATAFLOW_LOCAL_MASTER": "spark://h:7077",
         "DATAFLOW_LOCAL_CONF": "spark.executor.memory=512m 'spark.x=a b=c'",
@@ -21,6 +22,7 @@ def test_each_variable_is_read():
 
     assert Options.from_environment(env) == Options(
         warm=False,
+        reuse=False,
         memory="2g",
         master="spark://h:7077",
         conf={"spark.executor.memory": "512m", "spark.x": "a b=c"},
@@ -30,8 +32,9 @@ def test_each_variable_is_read():
 @pytest.mark.parametrize(
     ("text", "warm"), [("1", True), ("on", True), ("TRUE", True), ("0", False), ("false", False)]
 )
-def test_warm_is_on_or_off(text, warm):
-    assert Options.from_environment({"DATAFLOW_LOCAL_WARM": text}).warm is warm
+def test_warm_and_reuse_are_on_or_off(text, warm):
+    assert Options.from_environment({"DATAFLOW_LOCAL_WARM": text}) == Options(warm=warm, reuse=True)
+    assert Options.from_environment({"DATAFLOW_LOCAL_REUSE": text}) == Options(warm=True, reuse=warm)
 
 
 @pytest.mark.parametrize(
@@ -41,6 +44,11 @@ def test_warm_is_on_or_off(text, warm):
             "DATAFLOW_LOCAL_WARM",
             "perhaps",
             "DATAFLOW_LOCAL_WARM is 'perhaps'; set it to on or off",
+        ),
+        (
+            "DATAFLOW_LOCAL_REUSE",
+            "never",
+            "DATAFLOW_LOCAL_REUSE is 'never'; set it to on or off",
         ),
         (
             "DATAFLOW_LOCAL_MEMORY",

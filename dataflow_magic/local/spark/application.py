@@ -13,6 +13,7 @@ from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from pathlib import Path
+from typing import Protocol
 
 from dataflow_magic.files import InvalidKey, is_inside, object_path
 from dataflow_magic.local.objects.paths import log_key
@@ -30,6 +31,7 @@ from dataflow_magic.local.spark.jvm import (
     set_properties,
     spark_home,
     stop_spark,
+    take_log_back,
 )
 from dataflow_magic.local.spark.log_copy import copy_lines
 from dataflow_magic.local.spark.log_limit import limit_logs
@@ -52,9 +54,11 @@ from dataflow_magic.local.spark.settings import (
 from dataflow_magic.local.spark.workers import report_missing_workers
 from dataflow_magic.reasons.diagnosis import MOST_LOG, reason_of_error
 
-__all__ = ["run_application"]
+__all__ = ["Keep", "run_application"]
 
 _STOP_CONTEXT_SECONDS = 30.0
+_LEAVE_SECONDS = 2.0  # for Python's workers to end after their Spark context
+_LEAVE_POLL_SECONDS = 0.02
 _LAST_WORDS = "DATAFLOW_MAGIC_LAST_WORDS"
 _CODE = "DATAFLOW_MAGIC_CODE"
 
@@ -82,6 +86,19 @@ class _Plan:
         return self.logs / "jvm.log"
 
 
+class Keep(Protocol):
+    """Takes the JVM of a run that has ended, for another run."""
+
+    async def note(self, gateway: JvmGateway) -> bool:
+        """Note the JVM's state before the script starts, and return whether it may be kept."""
+
+    def put(self, gateway: JvmGateway) -> None:
+        """Own the JVM."""
+
+    def refuse(self, reason: str) -> None:
+        """Learn why a JVM was not kept after a run that completed."""
+
+
 class _Ended(Exception):
     """The run ended before its script started."""
 
@@ -99,6 +116,7 @@ async def run_application(
     started: Callable[[], Awaitable[None]],
     options: Sequence[str] = QUICK_START,
     warm: JvmGateway | None = None,
+    keep: Keep | None = None,
 ) -> Outcome:
     """Run the script to its end and return the outcome; no process of the run is left then.
 
@@ -118,8 +136,10 @@ async def run_application(
     options
         Java's options, for a JVM that this function starts.
     warm
-        A warm JVM to use; its folder must be the spec's ``work``. It is always ended. One that does not accept the run's
-        settings is replaced.
+        A warm JVM to use; its folder must be the spec's ``work``. One that does not accept the run's settings is replaced.
+    keep
+        Receives the run's JVM, and owns it then, when the run completed, the JVM's Spark context is stopped, and no other
+        process of the run is left. Any other JVM is ended, and so is each without it.
 
     Raises
     ------
@@ -128,6 +148,7 @@ async def run_application(
     """
     group = warm.group if warm else None
     plan: _Plan | None = None
+    is_kept = False
     try:
         plan = _plan(replace(spec, objects=spec.objects.absolute(), work=spec.work.absolute()), java)
         if warm is not None and not await _adopt(warm, plan):
@@ -136,19 +157,42 @@ async def run_application(
         group = group or ProcessGroup(plan.spec.work)
         gateway = warm or await _launch(plan, group, options, cancel=cancel, waiting=waiting)
         # What the JVM prints from now on belongs to the script's output, as on the console of spark-submit.
+        may_keep = keep if keep is not None and await keep.note(gateway) else None
         async with copy_lines(plan.jvm_log, plan.console_log):
-            return await _supervise(plan, gateway, cancel=cancel, waiting=waiting, started=started)
+            outcome = await _supervise(plan, gateway, cancel=cancel, waiting=waiting, started=started)
+        if may_keep is not None and outcome.state == "COMPLETED":
+            is_kept = await _hand_over(gateway, plan, may_keep)
     except (InvalidKey, ScriptProblem) as problem:
         return _failed(str(problem))
     except OSError as error:
         return _failed(f"the run's files could not be prepared: {_in_one_line(error)}")
     except _Ended as ended:
         return ended.outcome
+    else:
+        return outcome
     finally:
-        if group is not None:
+        if group is not None and not is_kept:
             await group.end()
         if plan is not None:
             await asyncio.to_thread(_close_to_others, plan.logs / "events")
+
+
+async def _hand_over(gateway: JvmGateway, plan: _Plan, keep: Keep) -> bool:
+    """Give the JVM of a run that has ended to its keeper; False when it cannot serve another run."""
+    loop = asyncio.get_running_loop()
+    deadline = loop.time() + _LEAVE_SECONDS
+    while await asyncio.to_thread(gateway.group.has_others):
+        if loop.time() > deadline:
+            keep.refuse("processes are left")
+            return False
+        await asyncio.sleep(_LEAVE_POLL_SECONDS)
+    try:
+        gateway = await asyncio.to_thread(take_log_back, gateway, plan.jvm_log)
+    except OSError as error:
+        keep.refuse(f"its log cannot be taken back ({error.strerror})")
+        return False
+    keep.put(gateway)
+    return True
 
 
 def _plan(spec: RunSpec, java: Java) -> _Plan:
@@ -279,7 +323,9 @@ async def _supervise(
         await gateway.group.terminate()
         return stopped
     if await _stops_spark(gateway) and script.returncode == 0:
-        return Outcome("COMPLETED")  # the caller kills the JVM: its own shutdown would take half a second
+        return Outcome(
+            "COMPLETED"
+        )  # a JVM that is not kept is killed: its own shutdown would take half a second
     await gateway.group.close()
     return await asyncio.to_thread(_outcome_of, plan, script, gateway.process, last_words)
 

@@ -5,16 +5,18 @@ from __future__ import annotations
 import asyncio
 import importlib.util
 import os
+import shutil
 import signal
 import struct
 import sys
 from asyncio.subprocess import DEVNULL, Process
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
+from dataflow_magic.files import remove_folder
 from dataflow_magic.local.spark.java import Java
 from dataflow_magic.local.spark.process_group import ProcessGroup
 from dataflow_magic.local.spark.settings import OBJECT_STORAGE, QUICK_START, java_options, run_environment
@@ -22,6 +24,7 @@ from dataflow_magic.local.spark.settings import OBJECT_STORAGE, QUICK_START, jav
 __all__ = [
     "JvmGateway",
     "NoSpark",
+    "empty_work_folder",
     "end_of",
     "gateway_command",
     "last_words",
@@ -32,11 +35,14 @@ __all__ = [
     "spark_command",
     "spark_home",
     "stop_spark",
+    "take_log_back",
 ]
 
 _JOB = Path(__file__).with_name("programs") / "job.py"
 _LIFELINE = "DATAFLOW_MAGIC_LIFELINE"  # read in job.py, as is
 
+_WORK_FOLDERS = ("script", "scratch", "cwd")
+_OF_THE_JVM = ("group", "connection", "jvm.log", "archive.log")
 _JVM_START_SECONDS = 120.0  # 1 s is usual; a cold disk or a busy machine takes longer
 _CONNECTION_POLL_SECONDS = 0.02
 
@@ -202,8 +208,36 @@ async def launch_gateway(
 def make_work_folder(folder: Path) -> None:
     """Make the private folder of a JVM and its script."""
     folder.mkdir(mode=0o700, parents=True, exist_ok=True)
-    for name in ("script", "scratch", "cwd"):
+    for name in _WORK_FOLDERS:
         (folder / name).mkdir(exist_ok=True)
+
+
+def empty_work_folder(folder: Path) -> None:
+    """Remove what a script left in the folder of its JVM, which stays in it."""
+    for path in folder.iterdir():
+        if path.name in _WORK_FOLDERS:
+            for each in path.iterdir():
+                _remove(each)
+        elif path.name not in _OF_THE_JVM:
+            _remove(path)
+
+
+def _remove(path: Path) -> None:
+    if path.is_dir() and not path.is_symlink():
+        remove_folder(path)
+    else:
+        path.unlink(missing_ok=True)
+
+
+def take_log_back(gateway: JvmGateway, log: Path) -> JvmGateway:
+    """Leave a copy of what a JVM has written to `log`, a run's, and make the file it writes to its own again. Blocks."""
+    own = gateway.folder / "jvm.log"
+    own.unlink(missing_ok=True)
+    copy = log.with_name(f"{log.name}.copy")
+    shutil.copyfile(log, copy)
+    own.hardlink_to(log)
+    copy.replace(log)
+    return replace(gateway, log=own)
 
 
 def stop_spark(gateway: JvmGateway) -> None:

@@ -83,6 +83,13 @@ class ProcessGroup:
         self._members.append(process)
         return process
 
+    def has_others(self) -> bool:
+        """Whether the leader is not alone: another process lives, in the group or outside it, or the system shows none. Blocks."""
+        mark = _mark_of(self._file)
+        leader = str(self._members[0].pid)
+        found = [process.name for process in Path("/proc").glob("[0-9]*") if _is_marked(process, mark)]
+        return found != [leader]
+
     async def terminate(self) -> None:
         """Send SIGTERM and wait up to five seconds, in which the JVM finishes the event log."""
         self._signal(signal.SIGTERM)
@@ -151,7 +158,7 @@ def _kill_marked(file: Path) -> bool:
 
     Only Linux shows environments (``/proc``); elsewhere a child in a new session outlives its run.
     """
-    mark = f"{_MARK}={file.absolute()}".encode()
+    mark = _mark_of(file)
     for sweep in range(_MOST_SWEEPS):
         if not sum(_kill_if_marked(process, mark) for process in Path("/proc").glob("[0-9]*")):
             return sweep > 0
@@ -159,9 +166,19 @@ def _kill_marked(file: Path) -> bool:
     return True
 
 
-def _kill_if_marked(process: Path, mark: bytes) -> bool:
+def _mark_of(file: Path) -> bytes:
+    return f"{_MARK}={file.absolute()}".encode()
+
+
+def _is_marked(process: Path, mark: bytes) -> bool:
     with suppress(OSError):  # it has ended, or belongs to another user
-        if mark in (process / "environ").read_bytes().split(b"\0"):
+        return mark in (process / "environ").read_bytes().split(b"\0")
+    return False
+
+
+def _kill_if_marked(process: Path, mark: bytes) -> bool:
+    with suppress(OSError):
+        if _is_marked(process, mark):
             os.kill(int(process.name), signal.SIGKILL)
             return True
     return False

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import asyncio
+import hashlib
 import logging
 import os
 import re
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Hashable, Mapping, Sequence
 from contextlib import AsyncExitStack, suppress
 from dataclasses import replace
 from pathlib import Path
@@ -14,7 +15,7 @@ from types import TracebackType
 from typing import Self
 
 from dataflow_magic.errors import ConfigError
-from dataflow_magic.files import remove_folder
+from dataflow_magic.files import InvalidKey, remove_folder
 from dataflow_magic.local.folder import DataFolder
 from dataflow_magic.local.objects.samples import SAMPLE_TABLE
 from dataflow_magic.local.options import Options
@@ -33,8 +34,10 @@ from dataflow_magic.local.spark.jvm import (
     run_beside,
     spark_home,
 )
+from dataflow_magic.local.spark.jvm_state import JvmState, state_of
 from dataflow_magic.local.spark.on_demand import OnDemand
 from dataflow_magic.local.spark.process_group import ProcessGroup, end_strays
+from dataflow_magic.local.spark.script import ScriptProblem, find_script
 from dataflow_magic.local.spark.settings import (
     QUICK_START,
     STACK,
@@ -43,6 +46,7 @@ from dataflow_magic.local.spark.settings import (
     is_here,
     masters,
 )
+from dataflow_magic.local.spark.used_jvms import UsedJvm, UsedJvms, log_refusal
 from dataflow_magic.local.spark.warm_pool import WarmPool
 from dataflow_magic.local.store import new_id
 from dataflow_magic.models.wire import RunState
@@ -92,12 +96,15 @@ class SparkRunner:
         self._objects = folder.objects
         self._jars = folder.jars
         self._warm_jars: tuple[Path, ...] = ()
+        self._warm_state: JvmState | None = None
         self._work = folder.warm
         self._places = (folder.runs, folder.warm)
         self._archives = ServiceArchives(cache)
         self._options = options
         self._catalog = Catalog(folder.path)
         self._pool = WarmPool(self._warm, self._make_archive, _discard)
+        self._most_jvms = max(2, os.cpu_count() or 1)  # as many as runs that the engine starts at once
+        self._used = UsedJvms(_discard, most=self._most_jvms)
         self._metastore = OnDemand(self._start_metastore, _discard)
         self._entered = AsyncExitStack()
 
@@ -109,6 +116,7 @@ class SparkRunner:
         await self._entered.enter_async_context(self._metastore)
         if self._options.warm:
             await self._entered.enter_async_context(self._pool)
+            await self._entered.enter_async_context(self._used)
         return self
 
     async def __aexit__(
@@ -141,27 +149,67 @@ class SparkRunner:
         jars = await asyncio.to_thread(self._run_jars)
         spec = replace(spec, settings=self._settings(spec.workers), master=self._options.master, jars=jars)
         with self._pool.busy():
-            if self._pool.is_warming and not spec.is_long:
-                waiting("starting Spark")
-            warm = None if spec.is_long else await self._pool.take(cancel)
-            if warm is not None and self._warm_jars != jars:  # the user changed them after it started
-                await _discard(warm)
-                warm = None
-            try:
-                return await run_application(
-                    replace(spec, work=warm.folder) if warm else spec,
-                    java=java,
-                    cancel=cancel,
-                    waiting=waiting,
-                    started=started,
-                    options=await asyncio.to_thread(self._run_options, java, is_long=spec.is_long),
-                    warm=warm,
-                )
-            finally:
-                if warm is None:
-                    await self._check_archive(java, spec.work)
-                else:
-                    await _remove(warm.folder)
+            key = await asyncio.to_thread(_reuse_key, spec, java) if self._reuses else None
+            used = await self._used.take(key) if key is not None else None
+            if used is not None:
+                return await self._run(spec, java, key, used.gateway, used, cancel, waiting, started)
+            self._used.make_room(max(0, self._most_jvms - self._pool.active_runs))
+            warm = None if spec.is_long else await self._take_warm(jars, cancel, waiting)
+            return await self._run(spec, java, key, warm, None, cancel, waiting, started)
+
+    @property
+    def _reuses(self) -> bool:
+        # A cluster's executors have the classes and files of the application they were started for.
+        return self._options.warm and self._options.reuse and not self._options.master
+
+    async def _take_warm(
+        self, jars: tuple[Path, ...], cancel: asyncio.Event, waiting: Callable[[str], None]
+    ) -> JvmGateway | None:
+        if self._pool.is_warming:
+            waiting("starting Spark")
+        warm = await self._pool.take(cancel)
+        if warm is not None and self._warm_jars != jars:  # the user changed them after it started
+            await _discard(warm)
+            return None
+        return warm
+
+    async def _run(
+        self,
+        spec: RunSpec,
+        java: Java,
+        key: Hashable,
+        gateway: JvmGateway | None,
+        used: UsedJvm | None,
+        cancel: asyncio.Event,
+        waiting: Callable[[str], None],
+        started: Callable[[], Awaitable[None]],
+    ) -> Outcome:
+        """Run a script in a JVM that is there, or in one of its own."""
+        keeper = None
+        if key is not None:
+            keeper = _Keeper(self._used, key, gateway, used.state if used else self._warm_state, used)
+        if gateway is not None:
+            work = gateway.folder
+        elif keeper is not None:
+            work = self._work / f"run-{new_id()}"  # it outlives the run
+        else:
+            work = spec.work
+        try:
+            return await run_application(
+                replace(spec, work=work),
+                java=java,
+                cancel=cancel,
+                waiting=waiting,
+                started=started,
+                options=await asyncio.to_thread(self._run_options, java, is_long=spec.is_long),
+                warm=gateway,
+                keep=keeper,
+            )
+        finally:
+            if gateway is None:
+                await self._check_archive(java, work)
+            if work != spec.work and not (keeper and keeper.has_kept):
+                await _remove(work)
 
     def _settings(self, workers: int) -> dict[str, str]:
         master = self._options.master
@@ -252,6 +300,7 @@ class SparkRunner:
             java, spark_home(), [*_IDLE, *options], class_path=[str(jar) for jar in jars], wanted=wanted
         )
         self._warm_jars = jars
+        self._warm_state = await asyncio.to_thread(state_of, gateway)
         return gateway
 
     async def _train(self, java: Java, home: Path, options: Sequence[str]) -> bool:
@@ -326,6 +375,53 @@ class SparkRunner:
         assert gateway is not None  # noqa: S101 - without `cancel` it returns one or raises
         await self._check_archive(java, folder)
         return gateway
+
+
+class _Keeper:
+    """Keeps the JVM of one run for the next one of the same script."""
+
+    def __init__(
+        self,
+        place: UsedJvms,
+        key: Hashable,
+        gateway: JvmGateway | None,
+        state: JvmState | None,
+        used: UsedJvm | None,
+    ) -> None:
+        self._place = place
+        self._key = key
+        self._gateway = gateway
+        self._state = state
+        self._runs = used.runs if used else 1
+        self.has_kept = False
+
+    async def note(self, gateway: JvmGateway) -> bool:
+        if self._state is None or gateway is not self._gateway:
+            try:
+                self._state, self._runs = await asyncio.to_thread(state_of, gateway), 1
+            except NoSpark as error:
+                self._state = None
+                log_refusal(str(error))
+        return self._state is not None
+
+    def put(self, gateway: JvmGateway) -> None:
+        assert self._state is not None  # noqa: S101 - noted
+        self._place.put(UsedJvm(self._key, gateway, self._state, self._runs))
+        self.has_kept = True
+
+    def refuse(self, reason: str) -> None:
+        log_refusal(reason)
+
+
+def _reuse_key(spec: RunSpec, java: Java) -> Hashable | None:
+    """Return what must be equal for runs that use the same JVM, one after another; None for a run that must have its own."""
+    try:
+        script = find_script(spec.objects, spec.script_path, spec.job_name).read_bytes()
+        jars = tuple((str(jar), jar.stat().st_mtime_ns, jar.stat().st_size) for jar in spec.jars)
+    except (OSError, InvalidKey, ScriptProblem):  # the run reports it
+        return None
+    digest = hashlib.sha256(script).hexdigest()
+    return (spec.job_name, spec.script_path, digest, jars, str(java.home), spec.is_long)
 
 
 async def run_program(

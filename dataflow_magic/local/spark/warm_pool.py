@@ -94,6 +94,11 @@ class WarmPool:
         return self._ready is not None and self._ready.is_alive
 
     @property
+    def active_runs(self) -> int:
+        """How many runs are active."""
+        return self._active_runs
+
+    @property
     def is_warming(self) -> bool:
         """Whether a JVM is being warmed, for which a run waits."""
         return self._warming is not None and not self._warming.done()

@@ -176,3 +176,25 @@ def sleepers(file: Path) -> set[int]:
             if f"DATAFLOW_MAGIC_GROUP={file}".encode() in (folder / "environ").read_bytes().split(b"\0"):
                 found.add(int(folder.name))
     return found
+
+
+async def test_a_leader_is_alone_until_another_process_joins_also_one_in_a_new_session(tmp_path):
+    group = ProcessGroup(tmp_path / "run")
+    await sleeping(group, tmp_path / "run")
+    try:
+        assert not group.has_others()
+        child = await group.launch(
+            ["setsid", "sleep", "600"],
+            os.environ,
+            stdin=asyncio.subprocess.DEVNULL,
+            folder=tmp_path / "run",
+            log=tmp_path / "run" / "log",
+        )
+        assert group.has_others()
+        child.kill()
+        await child.wait()
+        async with asyncio.timeout(20):
+            while group.has_others():  # noqa: ASYNC110 - its own child may end a little later
+                await asyncio.sleep(0.02)
+    finally:
+        await group.end()

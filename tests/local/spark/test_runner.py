@@ -35,7 +35,7 @@ from tests.local.spark.test_process_group import leave_processes
 pytestmark = pytest.mark.anyio
 
 RUN_SECONDS = 300.0
-ARCHIVE_SECONDS = 900.0  # its making has a low priority
+ARCHIVE_SECONDS = 500.0  # its making has a low priority
 
 
 @pytest.fixture
@@ -279,7 +279,7 @@ async def test_a_warm_jvm_serves_one_run_like_a_cold_one_and_ends_with_it(tmp_pa
     archives = tmp_path / "cache"
     async with SparkRunner(DataFolder(tmp_path), archives, Options(warm=True)):
         await wait_until(lambda: any(archives.glob("java*/files.json")), ARCHIVE_SECONDS)
-    runner = SparkRunner(DataFolder(tmp_path), archives, Options(warm=True, memory="700m"))
+    runner = SparkRunner(DataFolder(tmp_path), archives, Options(reuse=False, memory="700m"))
     results: list[dict[str, Any]] = []
     async with runner as run:
         for run_id, code, outcome in (
