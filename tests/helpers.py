@@ -393,7 +393,8 @@ class _Recorder(DisplayPublisher):
         if update and self.faults:
             raise self.faults.pop()
         display_id = (transient or {}).get("display_id")
-        self.shown.append(Shown(data, display_id, update, threading.current_thread().name))
+        if "text/plain" in data:  # else the widgets of the card above
+            self.shown.append(Shown(data, display_id, update, threading.current_thread().name))
         if self.interrupts:
             raise self.interrupts.pop()
 

@@ -44,6 +44,8 @@ class Kernel:
                 continue
             is_started, content = True, message["content"]
             match message["msg_type"]:
+                case "display_data" if "text/plain" not in content["data"]:
+                    shown[-1] |= content["data"]  # the widgets of the card above
                 case "display_data" | "execute_result":
                     shown.append(content["data"])
                 case "stream":
@@ -61,7 +63,7 @@ class Kernel:
         deadline = time.monotonic() + PATIENCE
         while time.monotonic() < deadline:
             for output in self.outputs.values():
-                if output["text/plain"].startswith(text):
+                if output.get("text/plain", "").startswith(text):
                     return output
             self._next(0.1)
         raise AssertionError(f"nothing begins with {text!r} among {list(self.outputs.values())}")

@@ -11,11 +11,11 @@ __all__ = ["Comm", "Outputs", "live_widgets", "seen_in_boxes"]
 
 
 class Outputs:
-    """A front end's outputs by display id, instead of IPython's `display`."""
+    """A front end's outputs by display id, instead of IPython's `display`; a card and its widgets count as one."""
 
     def __init__(self) -> None:
-        self.bundles: dict[str, dict[str, Any]] = {}
-        self.metadata: list[dict[str, Any]] = []
+        self.saved: dict[str, dict[str, Any]] = {}
+        self.live: dict[str, dict[str, Any]] = {}
         self.calls = 0
 
     def __call__(
@@ -28,10 +28,16 @@ class Outputs:
         update: bool,
     ) -> None:
         assert raw
-        assert (display_id in self.bundles) is update
-        self.bundles[display_id] = bundle
-        self.metadata.append(metadata)
+        assert metadata == {}
         self.calls += 1
+        half = self.live if display_id.endswith("-live") else self.saved
+        assert (display_id in half) is update
+        half[display_id] = bundle
+
+    @property
+    def bundles(self) -> dict[str, dict[str, Any]]:
+        """Return what each output holds, with the widgets below it."""
+        return {name: self.live.get(f"{name}-live", {}) | bundle for name, bundle in self.saved.items()}
 
     @property
     def kinds(self) -> list[set[str]]:

@@ -7,6 +7,7 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Generic, Protocol, TypeVar
 
 from dataflow_magic.card.actions import Actions
+from dataflow_magic.card.words import Words
 
 if TYPE_CHECKING:
     from dataflow_magic.card.widgets import Widgets
@@ -20,6 +21,22 @@ class State(Protocol):
     @property
     def is_final(self) -> bool:
         """Whether nothing in it changes any more."""
+
+    @property
+    def save_key(self) -> object:
+        """What a saved notebook is brought up to date for when it changes, while the card lives; it changes seldom."""
+
+    @property
+    def refresh(self) -> str:
+        """The command that shows it again, in its own kernel."""
+
+    @property
+    def later(self) -> str:
+        """The command that continues with it in another kernel."""
+
+    @property
+    def words(self) -> Words:
+        """The card's labels."""
 
     @property
     def tick(self) -> float:

@@ -13,8 +13,22 @@ from importlib.resources import files
 from typing import Final
 
 from dataflow_magic.card.format import Kind
+from dataflow_magic.card.look import State
 
-__all__ = ["COLOURS", "TEXT_LINES", "Markup", "badge", "element", "glossed", "joined", "style_sheet", "whole"]
+__all__ = [
+    "COLOURS",
+    "TEXT_LINES",
+    "Markup",
+    "badge",
+    "element",
+    "glossed",
+    "joined",
+    "left_behind",
+    "style_sheet",
+    "whole",
+    "with_snapshot_style",
+    "with_stale_note",
+]
 
 TEXT_LINES: Final = 30
 """The most lines of a card as plain text."""
@@ -96,6 +110,24 @@ def badge(kind: Kind, state: str, gloss: str) -> Markup:
 def glossed(gloss: str) -> Markup:
     """Return what a state means, to stand after its word; nothing where there is no gloss."""
     return joined(" ", element("span", gloss, class_="dfm-gloss")) if gloss else joined()
+
+
+def left_behind(state: State) -> Markup:
+    """Return the command to continue with, which the style sheet shows once the kernel of a live card has ended."""
+    return element("p", f"{state.words.left} ", whole(state.later), class_="dfm-left")
+
+
+def with_snapshot_style(page: str) -> Markup:
+    """Return a static card that is hidden while the output below it shows it live; that output is hidden where it cannot."""
+    return element("div", style_sheet("snapshot.css"), Markup(page), class_="dfm-snapshot")
+
+
+def with_stale_note(page: str, state: State) -> Markup:
+    """Return the card of an end that a page shows and its notebook does not have, with the command that mends that."""
+    return joined(
+        Markup(page),
+        element("p", f"{state.words.stale} ", whole(state.refresh), class_="dfm-stale"),
+    )
 
 
 @cache

@@ -17,6 +17,7 @@ from IPython.display import display as ipython_display
 
 from dataflow_magic.card.actions import Actions
 from dataflow_magic.card.look import Look, S
+from dataflow_magic.card.markup import with_snapshot_style, with_stale_note
 
 if TYPE_CHECKING:
     from ipywidgets import HTML, VBox
@@ -36,6 +37,9 @@ Display = Callable[..., object]
 
 class LiveCard(Generic[S]):
     """One card, in as many outputs as it was shown in: core widgets while it lives, plain HTML and text after that.
+
+    Beside the widgets stands the card as HTML, hidden while they are seen: JupyterLab never falls back from a widget whose
+    model is gone to another layer of the same output.
 
     Where ipywidgets is missing or raises, or where the front end closes the widgets' connection because it has no
     widgets, the card falls back to HTML and text, also in the outputs it is shown in already.
@@ -164,7 +168,10 @@ class LiveCard(Generic[S]):
 
     def _update(self, state: S, *, whole: bool) -> None:
         if self.is_live:
+            before = self._state
             self._paint(state, whole=whole)
+            if before is not None and before.save_key != state.save_key:
+                self._outputs.save_again()
         elif whole and self._state is not None and self._state.timeless() != state.timeless():
             self._state = state
             self._outputs.refresh()
@@ -209,6 +216,8 @@ class _Outputs:
         self._display = display
         # What each output shows now, None for the widgets.
         self._shown: dict[str, tuple[object, ...] | None] = {}
+        self._halves: set[str] = set()
+        """Outputs that consist of two: what a saved notebook keeps, and below it the widgets, which hide that."""
         self._frame: VBox | None = None
         self._past: HTML | None = None
         """What the frame shows of finished cards whose widgets are closed."""
@@ -250,6 +259,12 @@ class _Outputs:
         if frame is None:
             self._retire()
 
+    def save_again(self) -> None:
+        """Bring what a saved notebook keeps of a live card up to date."""
+        for display_id in self._halves:
+            if self._shown[display_id] is None:
+                self._publish_static(display_id, update=True)
+
     def close(self) -> None:
         """Remove what `refresh` has left after the last card from the kernel and the browser."""
         frame, past, self._frame, self._past = self._frame, self._past, None, None
@@ -287,17 +302,25 @@ class _Outputs:
         self.refresh()
 
     def _publish(self, display_id: str, frame: VBox | None, *, update: bool) -> None:
-        bundle, metadata = self._static_bundle(), dict[str, Any]()
-        if frame is not None:
-            view, metadata = _bundle_of(frame)
-            # The static layer replaces a widget's own text/plain, which is its repr.
-            bundle = {**view, **bundle}
         shown = None if frame else self._states()
         if not update:
             # Before it is displayed: an interrupt just then leaves an output that is kept up to date.
             self._shown[display_id] = shown
-        self._display(bundle, raw=True, metadata=metadata, display_id=display_id, update=update)
+            if frame is not None:
+                self._halves.add(display_id)
+        self._publish_static(display_id, update=update, is_hidden=frame is not None)
+        if display_id in self._halves:
+            view, metadata = ({}, {}) if frame is None else _bundle_of(frame)
+            view.pop("text/plain", None)  # its repr
+            live_id = f"{display_id}-live"
+            self._display(view, raw=True, metadata=metadata, display_id=live_id, update=update)
         self._shown[display_id] = shown
+
+    def _publish_static(self, display_id: str, *, update: bool, is_hidden: bool = True) -> None:
+        bundle = self._static_bundle()
+        if is_hidden and display_id in self._halves:
+            bundle["text/html"] = with_snapshot_style(bundle["text/html"])
+        self._display(bundle, raw=True, metadata={}, display_id=display_id, update=update)
 
     def _static_bundle(self) -> dict[str, Any]:
         pages, texts = zip(*(card.bundle() for card in self.cards if card.state is not None), strict=True)
@@ -309,7 +332,8 @@ class _Outputs:
             return
         from ipywidgets import HTML
 
-        page = self._static_bundle()["text/html"]
+        last = next(card.state for card in reversed(self.cards) if card.state is not None)
+        page = with_stale_note(self._static_bundle()["text/html"], last)
         if self._past is None:
             self._past = HTML(page)
         elif self._past.value != page:

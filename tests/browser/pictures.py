@@ -71,7 +71,7 @@ class Photographer:
 
     def until_state(self, cell: int, state: str) -> None:
         """Wait until a run's card shows this state."""
-        card = self._notebook.output(cell).locator(".dfm-card").first
+        card = self._notebook.output(cell).locator(".dfm-card:visible").first
         expect(card.locator(".dfm-word").first).to_have_text(state, timeout=SPARK_MS)
 
     def until_static(self, cell: int) -> None:

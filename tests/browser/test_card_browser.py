@@ -77,7 +77,7 @@ def run_cells(lab: Lab, page: Page, request: pytest.FixtureRequest) -> Callable[
 
 
 def card_of(notebook: OpenNotebook, cell: int = 1) -> Locator:
-    return notebook.output(cell).locator(".dfm-card")
+    return notebook.output(cell).locator(".dfm-card:visible")
 
 
 def size_of(shown: Locator) -> tuple[float, float]:
@@ -215,6 +215,46 @@ def test_a_page_that_is_loaded_after_the_end_from_a_file_with_the_live_card_show
     expect(notebook.output(1).get_by_role("button")).to_have_count(0)
 
 
+def test_after_a_restart_the_card_keeps_its_last_state_and_has_the_command_to_continue(run_cells):
+    notebook = run_cells(SHOW, "card.update(at(12, RUNNING))")
+    notebook.run_cell(2)
+    expect(card_of(notebook)).to_contain_text("12 s")
+    notebook.restart()
+    live = notebook.output(1).locator(".dfm-live")
+    command = live.get_by_text("%dataflow_status 7Hk2mQx9LpZa")
+
+    expect(command).to_be_visible()
+    expect(live).to_contain_text("RUNNING")
+    expect(live.get_by_role("button")).to_have_count(0)
+    icons = "all => all.filter(each => getComputedStyle(each, '::before').content !== 'none').length"
+    disconnected = notebook.output(1).locator(".jupyter-widgets-disconnected:visible")
+    expect(disconnected).not_to_have_count(0)
+    shown = disconnected.evaluate_all(icons.replace(".content !== 'none'", ".display !== 'none'"))
+    assert shown == 0
+
+    notebook.save()
+    notebook.page.on("dialog", lambda dialog: dialog.accept())
+    notebook.reload()
+    expect(card_of(notebook)).to_have_count(1)
+    expect(card_of(notebook)).to_contain_text(
+        "as of 12:00:12 KST · refresh with %dataflow_status 7Hk2mQx9LpZa"
+    )
+    expect(notebook.output(1).get_by_text("model not found")).to_be_hidden()
+
+
+def test_a_card_whose_cell_was_moved_says_that_its_file_is_stale(run_cells):
+    notebook = run_cells(SHOW, "card.finish(at(190, FAILED))")
+    notebook.select_cell(1)
+    notebook.command("notebook:move-cell-up")
+    notebook.run_cell(2)
+
+    expect(card_of(notebook, 0)).to_contain_text("ValueError: <no> flights")
+    expect(notebook.output(0)).to_contain_text(
+        "keeps an earlier state of this card; show the end in a cell with"
+    )
+    expect(notebook.output(0)).to_contain_text("%dataflow_status 7Hk2mQx9LpZa")
+
+
 def test_a_log_is_folded_and_scrolled_to_its_end(run_cells):
     notebook = run_cells("card.show(at(190, FAILED))")
 
@@ -243,7 +283,7 @@ def saved(lab: Lab, browser: Browser) -> Path:
 
 def test_a_saved_card_is_html_and_text_with_the_reason(saved):
     cells = json.loads(saved.read_text())["cells"]
-    bundles = [output["data"] for cell in cells[1:3] for output in cell["outputs"]]
+    bundles = [output["data"] for cell in cells[1:3] for output in cell["outputs"] if output["data"]]
 
     assert [set(bundle) for bundle in bundles] == [{"text/html", "text/plain"}] * 2
     assert bundles[0]["text/plain"][0] == "FAILED  daily_delays  run 7Hk2mQx9LpZa  3 min 07 s  local\n"
@@ -279,7 +319,7 @@ def test_nbconvert_shows_the_card_and_fetches_nothing_for_it(saved, page):
     page.route(lambda url: not url.startswith("file:"), lambda route: route.abort())
     page.goto(saved.with_suffix(".html").as_uri())
 
-    card = page.locator(".dfm-card").first
+    card = page.locator(".dfm-card:visible").first
     expect(card).to_contain_text("ValueError: <no> flights")
     expect(card).to_have_css("border-top-left-radius", "8px")
 
@@ -287,7 +327,7 @@ def test_nbconvert_shows_the_card_and_fetches_nothing_for_it(saved, page):
 def test_a_live_card_is_readable_without_widgets(run_cells, lab):
     notebook = run_cells(SHOW)
     saved_notebook = notebook.save()
-    assert WIDGET in saved_notebook["cells"][1]["outputs"][0]["data"]
+    assert set(saved_notebook["cells"][1]["outputs"][1]["data"]) == {WIDGET}
     saved_notebook["cells"][0]["source"] = "pass"
     copy = notebook.path.with_name("alive_elsewhere.ipynb")
     copy.write_text(json.dumps(saved_notebook))

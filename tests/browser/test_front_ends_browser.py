@@ -71,7 +71,7 @@ def notebook(opened: tuple[OpenNotebook, str], service: Service) -> OpenNotebook
 
 def card_of(notebook: OpenNotebook, cell: int = 1) -> Locator:
     # Two cards may exist for a moment: a hidden one while the page reloads, and one within the other at the end.
-    return notebook.output(cell).locator(".dfm-card").filter(visible=True).first
+    return notebook.output(cell).locator(".dfm-card:visible").filter(visible=True).first
 
 
 def expect_shown(notebook: OpenNotebook, *words: str, cell: int = 1) -> None:
@@ -87,7 +87,7 @@ def expect_html(output: Locator) -> None:
 def kinds_of(document: dict[str, object], cell: int = 1) -> list[set[str]]:
     cells = document["cells"]
     assert isinstance(cells, list)
-    return [set(output["data"]) for output in cells[cell]["outputs"]]
+    return [set(output["data"]) for output in cells[cell]["outputs"] if output["data"]]
 
 
 def test_a_live_card_ends_as_html_in_the_saved_file(notebook, service):

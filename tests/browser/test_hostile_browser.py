@@ -75,7 +75,7 @@ def notebook(lab: Lab, browser: Browser, fetched: list[str]) -> Iterator[OpenNot
 def test_no_card_runs_fetches_or_grows(notebook, cell, name):
     # JupyterLab renders only the outputs that are in sight.
     notebook.output(cell).scroll_into_view_if_needed()
-    cards = notebook.output(cell).locator(".dfm-card")
+    cards = notebook.output(cell).locator(".dfm-card:visible")
     expect(cards).to_have_count(CARDS)
     expect(cards.nth(ALIVE)).to_contain_text("READY")
     seen = cards.evaluate_all(LOOK)

@@ -81,7 +81,7 @@ def run_cells(spark_lab: Lab, page: Page, request: pytest.FixtureRequest) -> Cal
 
 
 def card_of(notebook: OpenNotebook, cell: int = 1) -> Locator:
-    return notebook.output(cell).locator(".dfm-card")
+    return notebook.output(cell).locator(".dfm-card:visible")
 
 
 def button_of(notebook: OpenNotebook, cell: int = 1) -> Locator:

@@ -70,7 +70,7 @@ def run_cells(lab: Lab, page: Page, request: pytest.FixtureRequest) -> Callable[
 
 
 def card_of(notebook: OpenNotebook) -> Locator:
-    return notebook.output(1).locator(".dfm-card")
+    return notebook.output(1).locator(".dfm-card:visible")
 
 
 def box_of(shown: Locator) -> tuple[float, float]:
@@ -117,7 +117,7 @@ def test_the_card_of_twenty_runs_keeps_its_size_and_ends_as_html(run_cells, tmp_
 
     assert {width for width, _ in sizes} == {sizes[0][0]}
     assert {height for _, height in sizes} == {sizes[0][1]}
-    (saved,) = [each for each in notebook.save()["cells"][1]["outputs"] if "data" in each]
+    (saved,) = [each for each in notebook.save()["cells"][1]["outputs"] if each.get("data")]
     assert set(saved["data"]) == {"text/html", "text/plain"}
 
 

@@ -120,7 +120,7 @@ def test_nothing_of_a_card_is_cut(request, kind, width, zoom):
     for cell, name in enumerate(CELLS if kind == "runs" else SWEEPS, 1):
         output = notebook.output(cell)
         output.scroll_into_view_if_needed()
-        card = output.locator(".dfm-card").first
+        card = output.locator(".dfm-card:visible").first
         box = card.bounding_box()
         assert box is not None
         assert box["width"] <= width * zoom

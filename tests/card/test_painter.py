@@ -67,7 +67,7 @@ class Stage:
         self.painted = Painted(**fields)
         self.presenter = Presenter()
         self.tasks: list[asyncio.Task[Any]] = []
-        self.painter = Painter[State](self.painted, self.presenter, self._submit)  # type: ignore[arg-type]
+        self.painter = Painter[State](self.painted, self.presenter, self._submit)  # type: ignore[arg-type, type-var]
 
     def _submit(self, work: Coroutine[Any, Any, Any]) -> Any:
         self.tasks.append(asyncio.get_running_loop().create_task(work))

@@ -257,7 +257,7 @@ class TestState:
     def test_an_ended_run_is_not_blind_waiting_or_canceling(self):
         over = at(200, replace(COMPLETED, blind_since=NOON, cancel_requested=True))
 
-        assert (over.kind, over.blind, over.waiting, over.cancel, over.refresh) == (Kind.GOOD, "", "", "", "")
+        assert (over.kind, over.blind, over.waiting, over.cancel) == (Kind.GOOD, "", "", "")
 
     def test_times_are_korean_whatever_the_zone_of_the_clock(self):
         shown = card_state(RUNNING, datetime(2026, 11, 1, 3, 3, 4, tzinfo=UTC))
@@ -712,7 +712,7 @@ class TestLiveCard:
         (bundle,) = outputs.bundles.values()
         assert set(bundle) == {WIDGET, "text/html", "text/plain"}
         assert bundle["text/plain"] == to_text(at(4, READY))
-        assert bundle["text/html"] == to_html(at(4, READY))
+        assert bundle["text/html"].endswith(f"{to_html(at(4, READY))}</div>")
         assert bundle[WIDGET]["model_id"] in ipywidgets.Widget.get_manager_state()["state"]
 
     def test_the_widgets_show_the_same_as_the_static_card(self, card, made):
@@ -860,7 +860,19 @@ class TestLiveCard:
         card.finish(at(190, FAILED))
         card.finish(at(190, FAILED))
 
-        assert outputs.calls == 2
+        assert outputs.calls == 2 * 2, "the card and its widgets, shown and ended"
+
+    def test_the_saved_card_follows_the_state_of_the_run(self, card, outputs):
+        card.show(at(4, READY))
+        calls = outputs.calls
+        card.update(at(5, READY))
+        assert outputs.calls == calls
+
+        card.update(at(6, RUNNING))
+        assert outputs.calls == calls + 1, "the widgets stay as they are"
+        (saved,) = outputs.saved.values()
+        assert "RUNNING" in saved["text/plain"]
+        assert "as of 12:00:06 KST · refresh with" in saved["text/html"]
 
     def test_a_log_that_is_read_after_the_end_is_shown(self, card, outputs):
         card.show(at(4, READY))
@@ -891,7 +903,11 @@ class TestLiveCard:
 
         alive = ipywidgets.Widget.get_manager_state()["state"]
         (child,) = alive[model_id]["state"]["children"]
-        assert alive[child.removeprefix("IPY_MODEL_")]["state"]["value"] == to_html(at(190, FAILED))
+        assert alive[child.removeprefix("IPY_MODEL_")]["state"]["value"].startswith(to_html(at(190, FAILED)))
+        assert (
+            "the saved notebook keeps an earlier state of this card; show the end in a cell with"
+            in shown_text(made)
+        )
         assert sum(widget.model_id in alive for widget in made if widget.comm) == 4
 
     def test_the_oldest_of_many_finished_cards_keeps_no_widget(self, outputs):

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from itertools import islice
 
 from dataflow_magic.card.format import Row
-from dataflow_magic.card.markup import TEXT_LINES, badge, element, joined, style_sheet, whole
+from dataflow_magic.card.markup import TEXT_LINES, badge, element, joined, left_behind, style_sheet, whole
 from dataflow_magic.card.run.state import CardState
 
 __all__ = [
@@ -121,7 +121,7 @@ def line_html(state: CardState, *, live: bool = False) -> str:
 
 def body_html(state: CardState) -> str:
     """Return the parameters and the job condition, with the style sheets of the whole live card."""
-    return joined(style_sheet("card.css"), style_sheet("live.css"), _pairs(state))
+    return joined(style_sheet("card.css"), style_sheet("live.css"), left_behind(state), _pairs(state))
 
 
 def log_html(state: CardState) -> str:

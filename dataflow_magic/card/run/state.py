@@ -91,7 +91,7 @@ class CardState:
     as_of, submitted, ended
         In Korean time; ``as_of`` has no day, and ``ended`` has one only if it is not the day of the submission.
     refresh, again
-        The commands that show a live run's state again, and that start an ended run once more.
+        The commands that show the run again, and that start an ended run once more.
     tick
         Seconds from one elapsed time to the next.
     words
@@ -140,6 +140,16 @@ class CardState:
     def line_key(self) -> object:
         """What a terminal prints a new line for when it changes."""
         return self.state, bool(self.blind)
+
+    @property
+    def save_key(self) -> object:
+        """What a saved notebook is brought up to date for when it changes."""
+        return self.state
+
+    @property
+    def later(self) -> str:
+        """The command that continues with the run in another kernel."""
+        return self.refresh
 
     def timeless(self) -> CardState:
         """Return the state without what changes as time passes."""
@@ -191,6 +201,9 @@ def card_state(
         is_late=_is_late(view, now),
         log_tail=_log_tail(view, words),
         tick=tick_seconds(view.elapsed_seconds(now)),
+        refresh=f"%dataflow_status {name}"
+        if (name := fmt.short(view.run_id or view.key))
+        else "%dataflow_runs",
         words=words,
     )
     return _ended(state, view) if view.is_final else _live(state, view, now, kernel_waits=kernel_waits)
@@ -218,7 +231,6 @@ def _ended(state: CardState, view: RunView) -> CardState:
 def _live(state: CardState, view: RunView, now: datetime, *, kernel_waits: bool) -> CardState:
     """Add what only the card of a live run shows."""
     words = state.words
-    name = state.run_id or view.key
     return replace(
         state,
         waiting=fmt.waiting(view, words),
@@ -228,7 +240,6 @@ def _live(state: CardState, view: RunView, now: datetime, *, kernel_waits: bool)
         shows_log=view.log_tail is not None,
         can_cancel=bool(state.run_id) and not view.cancel_requested,
         kernel_waits=kernel_waits,
-        refresh=f"%dataflow_status {name}" if name else "%dataflow_runs",
     )
 
 

@@ -14,6 +14,7 @@ from dataflow_magic.card.markup import (
     element,
     glossed,
     joined,
+    left_behind,
     style_sheet,
     whole,
 )
@@ -93,7 +94,7 @@ def summary_html(state: SweepState, *, live: bool = False) -> str:
         Whether the card is repainted; otherwise the line says of when it is.
     """
     counts = element("p", joined(*_spaced(_count(each) for each in state.counts)), class_="dfm-tallies")
-    return joined(counts, _bar(state), _line(state, live=live))
+    return joined(counts, _bar(state), _line(state, live=live), left_behind(state) if live else "")
 
 
 def columns_html(state: SweepState) -> str:

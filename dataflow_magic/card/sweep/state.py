@@ -182,6 +182,16 @@ class SweepState:
         """What a terminal prints a new line for when it changes."""
         return self.counts, self.is_final, bool(self.notes), self.held
 
+    @property
+    def save_key(self) -> object:
+        """What a saved notebook is brought up to date for when it changes: the state, and each twentieth of the runs."""
+        return self.state, 20 * self.over // self.total
+
+    @property
+    def later(self) -> str:
+        """The command that lists its runs in another kernel, which does not know the sweep."""
+        return f"%dataflow_runs --all --job {self.job}"
+
     def timeless(self) -> SweepState:
         """Return the state without what changes as time passes."""
         return replace(self, elapsed="", as_of="")
