@@ -57,7 +57,8 @@ ARGUMENTS = {
 }
 # What spark-submit's console has and the script did not print.
 OF_A_LOG = re.compile(
-    r"\d\d/\d\d/\d\d \d\d:\d\d:\d\d |WARNING: |\[Stage |Using |Setting |To adjust |\s+at |.*FutureWarning: PySpark does not yet|$"
+    r"\d\d/\d\d/\d\d \d\d:\d\d:\d\d |WARNING: |\[Stage |Using |Setting |To adjust |\s+at |$"
+    r"|.*FutureWarning: PySpark does not yet|\s*require_minimum_pandas_version"  # of pandas 3
 )
 HEAD = "| example | spark-submit | s | local service | s | printed |\n|---|---|---:|---|---:|---|"
 NUMBER = re.compile(r"0x[0-9a-f]+|[0-9a-f]*[a-f][0-9a-f]{7,}|(-?(?:\d+\.?\d*(?:[eE][-+]?\d+)?|NaN|Infinity))")
