@@ -44,7 +44,7 @@ class _Line:
 
 
 def to_html(rows: Sequence[Values], total: int, now: datetime) -> str:
-    """Return the rows as one table that needs nothing else.
+    """Return the rows as one table that needs nothing else, the reason of a run below it.
 
     Parameters
     ----------
@@ -58,11 +58,11 @@ def to_html(rows: Sequence[Values], total: int, now: datetime) -> str:
     lines = [_line(row, now) for row in rows]
     if not lines:
         return element("p", "no runs")
-    heads = ("status", "job", "parameters", "submitted", "waited", "ran", "reason", "run")
+    heads = ("status", "job", "parameters", "submitted", "waited", "ran", "run")
     table = element(
         "table",
         element("thead", element("tr", *(element("th", head, scope="col") for head in heads))),
-        element("tbody", *map(_row, lines)),
+        *(element("tbody", *_rows(line)) for line in lines),
         class_="dfm-list",
         aria_label="runs",
     )
@@ -143,9 +143,9 @@ def _so_far(row: Values, now: datetime) -> str:
     return f"{ENGLISH.duration(max(0, int((now - running).total_seconds())))} so far"
 
 
-def _row(line: _Line) -> str:
+def _rows(line: _Line) -> Iterator[str]:
     sign = element("span", ICONS[line.kind], aria_hidden="true", style=f"color:{COLOURS[line.kind]}")
-    return element(
+    yield element(
         "tr",
         element("th", sign, " ", line.status, scope="row"),
         element("td", line.job),
@@ -153,9 +153,12 @@ def _row(line: _Line) -> str:
         element("td", line.submitted),
         element("td", line.waited),
         element("td", line.ran),
-        element("td", element("bdi", line.reason)),
         element("td", whole(line.run_id)),
     )
+    if line.reason:
+        # As wide as the table: a reason is longer than any column.
+        reason = element("td", element("bdi", line.reason), class_="dfm-why", colspan="6")
+        yield element("tr", element("td"), reason)
 
 
 def _footer(lines: list[_Line], total: int) -> Iterator[tuple[str, ...]]:
