@@ -342,6 +342,8 @@ class DataflowMagic(Magics):
         names = names_of_caller(self.shell)
         options = _parser("cancel").read(line, names)
         handle = self._session().find(options.run, names)
+        if isinstance(handle, Sweep) and handle.is_over:
+            raise errors.CellError(f"sweep {handle.key} is over; there is nothing to cancel")
         handle.cancel(sure=options.yes)
         what = "the runs of sweep" if isinstance(handle, Sweep) else "run"
         print(f"cancel requested for {what} {name_of(handle)} of {handle.job}")  # noqa: T201

@@ -55,6 +55,13 @@ def test_every_magic_takes_every_name(scene, named, magic, word):
         assert "of 2 runs over" in ran.out if isinstance(handle, Sweep) else handle.id in ran.out
 
 
+def test_a_cancel_of_a_sweep_that_is_over_says_so(terminal):
+    sweep = terminal.run(f"%%dataflow_run daily_sales --wait -o sl\n{BLOCK}").value
+    ran = terminal.run("%dataflow_cancel sl")
+
+    assert str(ran.error) == f"sweep {sweep.key} is over; there is nothing to cancel"
+
+
 def test_a_function_sees_its_own_variable(named):
     named.run("def end(mine):\n    %dataflow_cancel mine\n")
 
