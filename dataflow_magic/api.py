@@ -16,11 +16,13 @@ from pydantic import SecretStr
 from dataflow_magic.cell.run import make_request
 from dataflow_magic.cell.table import make_listing
 from dataflow_magic.config.folders import configure_file
+from dataflow_magic.config.settings import Target
 from dataflow_magic.config.settings import marker as marker_of_job
 from dataflow_magic.errors import CellError, ConfigError
 from dataflow_magic.local.launch import attach, default_folder, peek_at
 from dataflow_magic.local.objects.paths import find
 from dataflow_magic.models.marker import Marker
+from dataflow_magic.models.request import RunRequest
 from dataflow_magic.models.view import KST
 from dataflow_magic.session.detached import INTERRUPTED_START, detachable, in_one_line
 from dataflow_magic.session.handle import Run
@@ -131,9 +133,14 @@ def run(
     >>> [r.result().status for r in runs]  # doctest: +SKIP
     ['COMPLETED', 'COMPLETED']
     """
-    request = make_request(
+    session = get_session()
+    request, place = request_for(
+        session,
         job,
         parameters,
+        target=target,
+        profile=profile,
+        marker=marker,
         workers=workers,
         timeout=timeout,
         worker_type=worker_type,
@@ -143,13 +150,9 @@ def run(
         trigger_id=trigger_id,
         workflow_id=workflow_id,
         force=force,
-        marker=marker or "off",
     )
     with in_one_line(INTERRUPTED_START):
-        session = get_session()
-        place = session.target(target, profile)
-        by_default = marker_of_job("", session.environment, job=request.job.text, target=place.name)
-        return session.start(replace(request, marker=marker or by_default), place).handle
+        return session.start(request, place).handle
 
 
 async def start(job: str, parameters: Mapping[str, Any] | None = None, **options: Any) -> Run:
@@ -212,6 +215,23 @@ def get(
     with in_one_line("interrupted; nothing was changed"):
         found = session.get(name, target=lambda: session.target(target, profile), job=job)
     return handle_of(found)
+
+
+def request_for(
+    session: Session,
+    job: str,
+    parameters: Mapping[str, Any] | None,
+    *,
+    target: str | None,
+    profile: str | None,
+    marker: Marker | None,
+    **options: Any,
+) -> tuple[RunRequest, Target]:
+    """Return what `run` sends, and where; raises as `run`, and sends nothing."""
+    request = make_request(job, parameters, marker=marker or "off", **options)
+    place = session.target(target, profile)
+    by_default = marker_of_job("", session.environment, job=request.job.text, target=place.name)
+    return replace(request, marker=marker or by_default), place
 
 
 def connect(target: str | None = None, profile: str | None = None) -> Client:

@@ -59,12 +59,15 @@ __all__ = [
 class DataflowError(Exception):
     """The base of every error that this package raises on purpose."""
 
+    shown = ""
+    """The message in the user's language; empty where it is the error's own."""
+
     def __init__(self, message: str = "") -> None:
         super().__init__("\n".join(map(clean, without_colours(message).split("\n"))))
 
     def _render_traceback_(self) -> list[str]:
         # IPython shows this in every traceback mode and in %tb.
-        return [f"{type(self).__name__}: {self}"]
+        return [f"{type(self).__name__}: {self.shown or self}"]
 
 
 class ConfigError(DataflowError):

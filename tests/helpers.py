@@ -250,7 +250,7 @@ class ScriptedService(httpx.AsyncBaseTransport):
 
 
 @contextlib.contextmanager
-def at_a_port(service: ScriptedService) -> Iterator[str]:
+def at_a_port(service: ASGIApp) -> Iterator[str]:
     """Serve at a real port and give its address; clients close their connections before this exits."""
     config = uvicorn.Config(service, port=0, lifespan="off", log_level="critical", date_header=False)
     server = uvicorn.Server(config)

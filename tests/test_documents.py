@@ -20,6 +20,7 @@ from pathlib import Path
 
 import pytest
 
+from dataflow_magic.cli.parsers import COMMANDS
 from dataflow_magic.ledger.frame import COLUMNS
 from dataflow_magic.local.http.app import Keys
 from tests.helpers import CONDITION, ScriptedService, at_a_port
@@ -132,24 +133,31 @@ def headings(page: Path) -> set[str]:
 
 
 @pytest.fixture(scope="module")
-def kernel(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Kernel, str]]:
-    """A kernel whose runs go to a service with the sample jobs, and the service's address."""
-    folder = tmp_path_factory.mktemp("documents")
-    service = ScriptedService(folder / "service")
+def scripted(tmp_path_factory: pytest.TempPathFactory) -> Iterator[str]:
+    """The address of a service with the sample jobs, whose runs need no Spark."""
+    service = ScriptedService(tmp_path_factory.mktemp("documents") / "service")
     service.keys = Keys(*LOCAL_KEYS.values())
     for name in ("daily_delays", "slow_count"):
         service.store.add_job(name, "SCRIPT", max_concurrent_runs=None, condition=CONDITION, extra={})
     with at_a_port(service) as address:
-        environment = kernel_environment(folder, address, **LOCAL_KEYS, TOKEN="t0k3n-of-the-documents")
-        with open_kernel(environment) as kernel:
-            yield kernel, address
+        yield address
         service.finish.set()
+
+
+@pytest.fixture(scope="module")
+def kernel(scripted: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Kernel, str]]:
+    """A kernel whose runs go to that service, and the service's address."""
+    folder = tmp_path_factory.mktemp("kernel")
+    environment = kernel_environment(folder, scripted, **LOCAL_KEYS, TOKEN="t0k3n-of-the-documents")
+    with open_kernel(environment) as kernel:
+        yield kernel, scripted
 
 
 @of_pages([page for page in PAGES if any(snippet.is_cell for snippet in snippets(page))])
 def test_the_cells_of_a_page_run_one_after_another(kernel, page):
     notebook, address = kernel
     notebook.run("%reset -f")
+    notebook.run("%config DataflowMagic.language = 'en'")  # an earlier page may have set another
     for snippet in filter(lambda snippet: snippet.is_cell, snippets(page)):
         shown = notebook.run(snippet.text.replace(LOCAL, address))
         said = [str(output[kind]) for output in shown for kind in ("error", "stderr") if kind in output]
@@ -165,6 +173,12 @@ def test_the_cells_of_a_page_run_one_after_another(kernel, page):
         ("%dataflow_wait --help", "running-jobs.md"),
         ("%dataflow_script --help", "scripts.md"),
         ("%dataflow_runs --help", "table-of-runs.md"),
+        ("!dataflow-magic run --help", "command-line.md"),
+        ("!dataflow-magic runs --help", "command-line.md"),
+        ("!dataflow-magic status --help", "command-line.md"),
+        ("!dataflow-magic logs --help", "command-line.md"),
+        ("!dataflow-magic wait --help", "command-line.md"),
+        ("!dataflow-magic cancel --help", "command-line.md"),
         ("!dataflow-magic local --help", "local-service.md"),
         ("!dataflow-magic local stop --help", "local-service.md"),
         ("!dataflow-magic local reset --help", "local-service.md"),
@@ -197,10 +211,12 @@ def shell(tmp_path):
 
 
 @of_pages([page for page in PAGES if any(not is_history(words) for words in commands(page))])
-def test_the_commands_of_a_page_work(page, shell, tmp_path):
+def test_the_commands_of_a_page_work(page, scripted, shell, tmp_path):
+    of_runs = {**shell, **LOCAL_KEYS, "DATAFLOW_TARGET": scripted}
     for words in commands(page):
         if not is_history(words):
-            check_command(words, shell, tmp_path)
+            is_of_runs = words[0] == "dataflow-magic" and words[1] in COMMANDS
+            check_command(words, of_runs if is_of_runs else shell, tmp_path)
 
 
 @pytest.mark.spark

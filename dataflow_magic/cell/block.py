@@ -336,9 +336,12 @@ _LAYOUT = frozenset({tokenize.NL, tokenize.COMMENT, tokenize.INDENT, tokenize.DE
 
 def _assignment(statement: ast.stmt, line: int) -> _Line:
     if not isinstance(statement, ast.Assign):
-        kinds = {ast.AnnAssign: "an annotated assignment", ast.AugAssign: "an augmented assignment"}
-        kind = kinds.get(type(statement), "not an assignment")
-        raise CellError(f"this is {kind}; each line of a parameter block is name = value", line=line)
+        kinds = {
+            ast.AnnAssign: "this is an annotated assignment",
+            ast.AugAssign: "this is an augmented assignment",
+        }
+        kind = kinds.get(type(statement), "this is not an assignment")
+        raise CellError(f"{kind}; each line of a parameter block is name = value", line=line)
     if len(statement.targets) > 1:
         raise CellError("a = b = value assigns two names; write one name per line", line=line)
     word = sweep_word(statement.value)

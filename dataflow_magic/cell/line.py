@@ -10,7 +10,7 @@ import keyword
 import re
 import shlex
 import unicodedata
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
 from dataflow_magic.cell.values import INVISIBLE, code_point, render
@@ -21,6 +21,7 @@ from dataflow_magic.models.wire import JobCondition
 
 __all__ = [
     "CONDITION_FIELDS",
+    "JOB_HELP",
     "RUN_HELP",
     "HelpRequested",
     "LineParser",
@@ -51,6 +52,7 @@ CONDITION_FIELDS = {
 """The field of the job condition that each option sets."""
 
 SWEPT = re.compile(r"(each|zipped)\(")
+JOB_HELP = "name or id of a job; name:X and id:X force one"
 RUN_HELP = "variable, run id or its beginning, key, or @last"
 
 
@@ -127,10 +129,15 @@ class LineParser(argparse.ArgumentParser):
         notes = () if namespace is None else tuple(_notes(words))
         if namespace is not None:
             words = [self._expand(word, namespace) for word in words]
+        options = self.read_words(words)
+        options.notes = notes
+        return options
+
+    def read_words(self, words: Sequence[str]) -> argparse.Namespace:
+        """Return the options of words, each as it is; raises as `read`."""
         options, unknown = self.parse_known_args(words)
         if unknown:
             self._refuse(unknown[0].split("=")[0])
-        options.notes = notes
         return options
 
     def _expand(self, word: str, namespace: Mapping[str, Any]) -> str:

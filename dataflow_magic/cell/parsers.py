@@ -6,9 +6,9 @@ from argparse import ArgumentTypeError
 from collections.abc import Callable
 
 from dataflow_magic.cell import run, script, table, wait
-from dataflow_magic.cell.line import RUN_HELP, LineParser, add_target, python_name
+from dataflow_magic.cell.line import JOB_HELP, RUN_HELP, LineParser, add_target, python_name
 
-__all__ = ["MAGICS"]
+__all__ = ["MAGICS", "add_sure", "not_empty"]
 
 
 def _attach() -> LineParser:
@@ -17,7 +17,7 @@ def _attach() -> LineParser:
         "RUN [JOB] [options]",
         "Return a run or a sweep, also of an earlier kernel, and watch it from this kernel. Its card is shown.",
     )
-    parser.add_argument("run", metavar="RUN", type=_not_empty, help=RUN_HELP)
+    parser.add_argument("run", metavar="RUN", type=not_empty, help=RUN_HELP)
     parser.add_argument(
         "job", metavar="JOB", nargs="?", help="the job to search for a run that another machine started"
     )
@@ -30,13 +30,18 @@ def _cancel() -> LineParser:
     parser = LineParser(
         "%dataflow_cancel", "RUN [--yes]", "Ask the service to cancel a run, or all runs of a sweep."
     )
-    parser.add_argument("run", metavar="RUN", type=_not_empty, help=RUN_HELP)
+    parser.add_argument("run", metavar="RUN", type=not_empty, help=RUN_HELP)
+    add_sure(parser)
+    return parser
+
+
+def add_sure(parser: LineParser) -> None:
+    """Add ``--yes``, which cancels what may not be the user's."""
     parser.add_argument(
         "--yes",
         action="store_true",
         help="also a run that was found by its parameters, which may be somebody else's identical run",
     )
-    return parser
 
 
 def _config() -> LineParser:
@@ -54,9 +59,7 @@ def _jobs() -> LineParser:
         "[JOB] [options]",
         "Return the jobs of a target as a DataFrame, or only the job JOB.",
     )
-    parser.add_argument(
-        "job", metavar="JOB", nargs="?", help="name or id of a job; name:X and id:X force one"
-    )
+    parser.add_argument("job", metavar="JOB", nargs="?", help=JOB_HELP)
     add_target(parser.add_argument)
     return parser
 
@@ -71,7 +74,14 @@ def _status() -> LineParser:
     return parser
 
 
-def _not_empty(text: str) -> str:
+def not_empty(text: str) -> str:
+    """Return the name of a run.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        It is empty.
+    """
     if not text:
         raise ArgumentTypeError("it is empty; give a run or @last")
     return text

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import argparse
 import ast
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
 from dataflow_magic.cell.block import Block, parse_block, parse_mapping
 from dataflow_magic.cell.line import (
     CONDITION_FIELDS,
+    JOB_HELP,
     LineParser,
     add_condition,
     add_target,
@@ -26,9 +27,19 @@ from dataflow_magic.errors import CellError
 from dataflow_magic.models.marker import MARKERS, Marker
 from dataflow_magic.models.request import JobRef, RunRequest, SweepRequest
 
-__all__ = ["CellOptions", "add_start", "make_request", "no_runs", "parse_cell", "parser", "start_options"]
+__all__ = [
+    "CellOptions",
+    "add_options",
+    "add_start",
+    "check_again",
+    "make_request",
+    "no_runs",
+    "parse_cell",
+    "parser",
+    "start_options",
+]
 
-WITH_AGAIN = frozenset({"again", "notes", "force", "out", "wait", "wait_timeout"})
+WITH_AGAIN = frozenset({"again", "notes", "force", "json", "out", "wait", "wait_timeout"})
 """Options that do not change what ``--again`` sends, nor where."""
 
 
@@ -116,7 +127,7 @@ def parse_cell(line: str, body: str, namespace: Mapping[str, Any]) -> CellOption
             )
     options = mine.read(line, namespace)
     if options.again is not None:
-        _check_unchanged(options, body)
+        check_again(options, ["the block"] * bool(body.strip()), line=1)
     job = parse_job_ref(options.job) if options.again is None else JobRef(options.again)
     block = parse_block(body, namespace)
     request = RunRequest(
@@ -195,31 +206,36 @@ def parser() -> LineParser:
         "line, or a JSON object. name = each(a, b) starts a run per value, a, b = zipped([1, 2], [3, 4]) a run per "
         "pair. name = secret(expression) sends a value that is never shown.",
     )
-    parser.add_argument(
-        "job", metavar="JOB", nargs="?", help="name or id of a job; name:X and id:X force one"
-    )
+    parser.add_argument("job", metavar="JOB", nargs="?", help=JOB_HELP)
+    add_options(parser, in_cell=True)
+    return parser
+
+
+def add_options(parser: LineParser, *, in_cell: bool) -> None:
+    """Add the options of a start; those that concern a cell only where there is one."""
     add_condition(parser, "job condition (default: what the job has stored)")
     add = parser.add_argument_group("provenance, sent in the query").add_argument
     add("--trigger-id", metavar="ID", help="trigger that the run belongs to")
     add("--workflow-id", metavar="ID", help="workflow that the run belongs to")
     add = parser.add_argument_group("behavior").add_argument
     add(
-        "--again", metavar="RUN", help="send the request of this earlier run once more, without JOB and block"
+        "--again",
+        metavar="RUN",
+        help="send the request of this earlier run once more, without JOB and parameters",
     )
-    add_start(add)
+    add_start(add, in_cell=in_cell)
     add("--dry-run", action="store_true", help="print the request as curl and send nothing")
     add_target(add)
     add("--force", action="store_true", help="send values outside the documented ranges")
-    return parser
 
 
-def add_start(add: Callable[..., Any]) -> None:
+def add_start(add: Callable[..., Any], *, in_cell: bool = True) -> None:
     """Add the options of a start beside its request, with the ``add_argument`` of a parser or of a group."""
+    of_cell = "a failed run fails the cell (default under nbclient, papermill and nbconvert)"
     add(
         "--wait",
         action=_Wait,
-        help="block until the run ends; a failed run fails the cell "
-        "(default under nbclient, papermill and nbconvert)",
+        help=f"block until the run ends; {of_cell if in_cell else 'the exit code is 1 if it did not complete'}",
     )
     add(
         "--wait-timeout", type=minutes, metavar="MINUTES", help="stop waiting after this time; implies --wait"
@@ -230,7 +246,14 @@ def add_start(add: Callable[..., Any]) -> None:
         metavar="MARKER",
         help="where to send the run's key, so that a lost response is certainly found: log-path, parameter or off",
     )
-    add("--out", "-o", type=python_name, metavar="NAME", help="bind the run to this name, even if it fails")
+    if in_cell:
+        add(
+            "--out",
+            "-o",
+            type=python_name,
+            metavar="NAME",
+            help="bind the run to this name, even if it fails",
+        )
 
 
 class _Wait(argparse.BooleanOptionalAction):
@@ -249,12 +272,20 @@ class _Wait(argparse.BooleanOptionalAction):
             parser.error("--wait and --no-wait contradict each other; keep one")
 
 
-def _check_unchanged(options: argparse.Namespace, body: str) -> None:
-    """Refuse everything beside ``--again`` that would change what it sends."""
+def check_again(options: argparse.Namespace, more: Iterable[str], *, line: int | None = None) -> None:
+    """Refuse everything beside ``--again`` that would change what it sends: options, and ``more``.
+
+    Raises
+    ------
+    CellError
+        With what is to be removed.
+    """
     given = [name for name, value in vars(options).items() if value and name not in WITH_AGAIN]
     flags = ["JOB" if name == "job" else f"--{name.replace('_', '-')}" for name in given]
-    if extra := flags + ["the block"] * bool(body.strip()):
-        raise CellError(f"--again sends the request of that run unchanged; remove {', '.join(extra)}", line=1)
+    if extra := [*flags, *more]:
+        raise CellError(
+            f"--again sends the request of that run unchanged; remove {', '.join(extra)}", line=line
+        )
 
 
 def _as_line(word: str, namespace: Mapping[str, Any]) -> str:

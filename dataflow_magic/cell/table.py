@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from argparse import ArgumentTypeError
+from argparse import ArgumentTypeError, Namespace
 from collections.abc import Iterable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
@@ -14,7 +14,7 @@ from dataflow_magic.ledger.record import RunRecord, microseconds
 from dataflow_magic.models.request import JobRef
 from dataflow_magic.models.wire import KST, RunState
 
-__all__ = ["Listing", "make_listing", "parse_listing", "parser"]
+__all__ = ["Listing", "add_options", "limit", "listing_of", "make_listing", "parse_listing", "parser"]
 
 UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days", "w": "weeks"}
 
@@ -111,7 +111,11 @@ def parse_listing(line: str, now: datetime) -> Listing:
     HelpRequested
         The line asks for help.
     """
-    options = parser().read(line)
+    return listing_of(parser().read(line), now)
+
+
+def listing_of(options: Namespace, now: datetime) -> Listing:
+    """Return what the options of `add_options` ask for; raises as `parse_listing`."""
     return Listing(
         everywhere=options.all,
         remote=None if options.remote is None else parse_job_ref(options.remote),
@@ -167,6 +171,13 @@ def parser() -> LineParser:
     parser = LineParser(
         "%dataflow_runs", "[options]", "Return the runs of this kernel as a DataFrame, newest first."
     )
+    add_options(parser)
+    parser.add_argument("--columns", metavar="NAMES", help="only these columns, separated by commas")
+    return parser
+
+
+def add_options(parser: LineParser) -> None:
+    """Add the options that select runs."""
     add = parser.add_argument
     add("--all", action="store_true", help="all runs of this machine, from its ledger")
     add("--remote", metavar="JOB", help="all runs of a job that the service lists")
@@ -178,9 +189,7 @@ def parser() -> LineParser:
         metavar="WHEN",
         help="only runs submitted since then: 30m, 12h, 7d, 2w, or 2026-11-01 (Korean time)",
     )
-    add("--limit", type=_limit, metavar="N", help="only the N newest runs")
-    add("--columns", metavar="NAMES", help="only these columns, separated by commas")
-    return parser
+    add("--limit", type=limit, metavar="N", help="only the N newest runs")
 
 
 def _since(text: str, now: datetime, name: str = "--since") -> datetime:
@@ -193,7 +202,14 @@ def _since(text: str, now: datetime, name: str = "--since") -> datetime:
     return moment if moment.tzinfo else moment.replace(tzinfo=KST)
 
 
-def _limit(text: str) -> int:
+def limit(text: str) -> int:
+    """Return the value of an option that takes a number of things.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        The text is not one.
+    """
     if not re.fullmatch(r"[0-9]{1,9}", text):
         raise ArgumentTypeError(f"{text!r} is not a number of runs")
     return int(text)

@@ -8,7 +8,7 @@ from typing import Any
 
 from dataflow_magic.cell.line import RUN_HELP, LineParser, minutes
 
-__all__ = ["Wait", "parse_wait", "parser"]
+__all__ = ["Wait", "add_options", "parse_wait", "parser"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -56,13 +56,18 @@ def parser() -> LineParser:
         "[RUN ...] [options]",
         "Wait until runs end, and fail the cell when one did not complete. An interrupt ends the wait and no run.",
     )
-    add = parser.add_argument
-    add(
+    parser.add_argument(
         "runs",
         metavar="RUN",
         nargs="*",
         help=f"{RUN_HELP} (default: all runs of this kernel)",
     )
+    add_options(parser)
+    return parser
+
+
+def add_options(parser: LineParser) -> None:
+    """Add what ends a wait early."""
+    add = parser.add_argument
     add("--timeout", type=minutes, metavar="MINUTES", help="stop waiting after this time; the runs continue")
     add("--any", action="store_true", help="wait for the first run that ends instead of all")
-    return parser

@@ -12,7 +12,7 @@ from dataclasses import replace
 from datetime import datetime
 from functools import partial
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar, cast
 
 from IPython.core.completer import CompletionContext, SimpleCompletion, SimpleMatcherResult, context_matcher
 from IPython.core.displayhook import DisplayHook
@@ -71,9 +71,14 @@ def _answering(magic: Callable[P, T]) -> Callable[P, T | None]:
         except errors.CellError as error:
             from dataflow_magic.card.front_end import is_headless
 
-            if is_headless(getattr(args[0], "shell", None)):
+            magics = cast("DataflowMagic", args[0])
+            error.shown = magics.in_words(str(error))
+            if is_headless(magics.shell):
                 raise error from None
-            raise UsageError(str(error)) from None
+            raise UsageError(error.shown) from None
+        except errors.DataflowError as error:
+            error.shown = cast("DataflowMagic", args[0]).in_words(str(error))
+            raise
         except KeyboardInterrupt as interrupt:
             from dataflow_magic.session.detached import Detached
 
@@ -303,8 +308,8 @@ class DataflowMagic(Magics):
     @_answering
     def dataflow_status(self, line: str) -> None:
         """Show the card of a run or a sweep; without RUN, show the target of new runs, with its endpoint and access key."""
+        from dataflow_magic.describe import describe
         from dataflow_magic.magics.caller import names_of_caller
-        from dataflow_magic.magics.describe import describe
 
         session = self._session()
         names = names_of_caller(self.shell)
@@ -323,7 +328,7 @@ class DataflowMagic(Magics):
     @_answering
     def dataflow_config(self, line: str) -> None:
         """Show each setting, its value, the source of that value, and the values it overrides."""
-        from dataflow_magic.magics.describe import describe_settings
+        from dataflow_magic.describe import describe_settings
 
         _parser("config").read(line)
         session = self._session()
@@ -336,7 +341,7 @@ class DataflowMagic(Magics):
     def dataflow_cancel(self, line: str) -> None:
         """Ask the service to cancel a run, or all runs of a sweep."""
         from dataflow_magic.magics.caller import names_of_caller
-        from dataflow_magic.magics.waiting import name_of
+        from dataflow_magic.session.naming import name_of
         from dataflow_magic.session.sweep.handle import Sweep
 
         names = names_of_caller(self.shell)
@@ -345,8 +350,12 @@ class DataflowMagic(Magics):
         if isinstance(handle, Sweep) and handle.is_over:
             raise errors.CellError(f"sweep {handle.key} is over; there is nothing to cancel")
         handle.cancel(sure=options.yes)
-        what = "the runs of sweep" if isinstance(handle, Sweep) else "run"
-        print(f"cancel requested for {what} {name_of(handle)} of {handle.job}")  # noqa: T201
+        name, job = name_of(handle), handle.job
+        self._say(
+            f"cancel requested for the runs of sweep {name} of {job}"
+            if isinstance(handle, Sweep)
+            else f"cancel requested for run {name} of {job}"
+        )
 
     def _run(self, options: CellOptions, *, silent: bool) -> Run | Sweep | None:
         """Start what a cell asks for, and wait for it where the cell, the settings or the place ask for that."""
@@ -388,8 +397,22 @@ class DataflowMagic(Magics):
             run.wait_sent()  # a kernel that ends with this cell would not send the rest
         return handle
 
+    def _say(self, text: str) -> None:
+        """Print a message in the language of the cards."""
+        print(self.in_words(text))  # noqa: T201
+
+    def in_words(self, text: str) -> str:
+        """Return a message of this package in the language of the cards."""
+        from dataflow_magic.card.words import words_of
+        from dataflow_magic.config.settings import language
+
+        try:
+            return words_of(language(self.language, self._session().environment)).sentence(text)
+        except errors.ConfigError:  # the language itself is wrong
+            return text
+
     def _print_dry_run(self, options: CellOptions, target: Target) -> None:
-        from dataflow_magic.magics.describe import dry_run
+        from dataflow_magic.describe import dry_run
 
         runs = len(options.sweep.requests) if options.sweep else 1
         if not runs:
@@ -399,7 +422,7 @@ class DataflowMagic(Magics):
     def _note_local(self, target: Target) -> None:
         if target.source == "no credentials found" and not self._is_local_noted:
             self._is_local_noted = True
-            print("No credentials found: runs go to the local service on this machine.")  # noqa: T201
+            self._say("No credentials found: runs go to the local service on this machine.")
 
     def _note_near_names(self, request: RunRequest) -> None:
         from dataflow_magic.cell.block import near_names
@@ -429,7 +452,7 @@ class DataflowMagic(Magics):
         line = context.text_until_cursor
         if "%dataflow_" not in line and not context.full_text.lstrip().startswith("%%dataflow_run"):
             return {"completions": []}
-        from dataflow_magic.magics.completion import complete, complete_block
+        from dataflow_magic.cell.completion import complete, complete_block
 
         session = self._session()
         lines = context.full_text.splitlines()

@@ -2,22 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 from datetime import datetime
 
 from dataflow_magic import errors
-from dataflow_magic.card.run.state import card_state
+from dataflow_magic.card.run.html import to_rows
 from dataflow_magic.cell.wait import Wait
-from dataflow_magic.models.text import in_columns
-from dataflow_magic.models.view import KST, RunView
+from dataflow_magic.models.view import KST
 from dataflow_magic.models.wire import RunState
 from dataflow_magic.session.detached import Detached, sweep_way_back, way_back
-from dataflow_magic.session.naming import Handle
+from dataflow_magic.session.naming import Handle, name_of, runs_of
 from dataflow_magic.session.run import LiveRun
 from dataflow_magic.session.session import Session
 from dataflow_magic.session.sweep.handle import Sweep
 
-__all__ = ["in_rows", "name_of", "wait_for_run", "wait_for_runs"]
+__all__ = ["wait_for_run", "wait_for_runs"]
 
 MOST_FAILED = 10
 """Runs that the error of a wait names."""
@@ -89,8 +88,8 @@ def wait_for_runs(session: Session, wait: Wait, variables: Mapping[str, object])
     except KeyboardInterrupt:
         active = [name_of(handle) for handle in handles if not handle.is_over]
         raise Detached(f"stopped waiting; {way_back(active) if active else 'all runs have ended'}") from None
-    runs = [run for handle in handles for run in (handle.live if isinstance(handle, Sweep) else [handle])]
-    print(in_rows([run.view for run in runs], datetime.now(KST)))  # noqa: T201
+    runs = runs_of(handles)
+    print(to_rows([run.view for run in runs], datetime.now(KST)))  # noqa: T201
     _check(handles, runs, wait)
 
 
@@ -112,21 +111,6 @@ def _check(handles: list[Handle], runs: list[LiveRun], wait: Wait) -> None:
             f"the wait timed out after {wait.timeout:g} min; {way_back(list(map(name_of, active)))}",
             run=active[0] if isinstance(active[0], Sweep) else active[0].handle,
         )
-
-
-def name_of(handle: Handle) -> str:
-    """Return the id of a run, or the key of a sweep or of a run that has no id."""
-    return (handle.run_id if isinstance(handle, LiveRun) else None) or handle.key
-
-
-def in_rows(views: Sequence[RunView], now: datetime) -> str:
-    """Return a line per run: its state, job, id, time, and why it did not complete."""
-    states = [card_state(view, now) for view in views]
-    rows = [
-        (state.state, state.job, state.run_id or view.key, state.elapsed, state.reason or state.blind)
-        for view, state in zip(views, states, strict=True)
-    ]
-    return in_columns(rows)
 
 
 def _log_hint(run: LiveRun) -> str:

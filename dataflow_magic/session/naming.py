@@ -13,7 +13,17 @@ from dataflow_magic.session.handle import Run
 from dataflow_magic.session.run import LiveRun
 from dataflow_magic.session.sweep.handle import Sweep
 
-__all__ = ["LAST", "MOST_OFFERED", "Handle", "find_named", "handle_of", "live_of", "names_to_offer"]
+__all__ = [
+    "LAST",
+    "MOST_OFFERED",
+    "Handle",
+    "find_named",
+    "handle_of",
+    "live_of",
+    "name_of",
+    "names_to_offer",
+    "runs_of",
+]
 
 Handle: TypeAlias = LiveRun | Sweep
 """What a name means to this package; a user has a `Run` for a `LiveRun`."""
@@ -97,6 +107,16 @@ def live_of(value: object) -> Handle | None:
 def handle_of(found: Handle) -> Run | Sweep:
     """Return what a user gets for a run or a sweep."""
     return found if isinstance(found, Sweep) else found.handle
+
+
+def name_of(handle: Handle) -> str:
+    """Return the id of a run, or the key of a sweep or of a run that has no id."""
+    return _names(handle)[0]
+
+
+def runs_of(handles: Iterable[Handle]) -> list[LiveRun]:
+    """Return the runs of runs and sweeps, as far as they were sent."""
+    return [run for handle in handles for run in (handle.live if isinstance(handle, Sweep) else [handle])]
 
 
 def names_to_offer(

@@ -100,6 +100,7 @@ class LiveRun:
         self._concluding: asyncio.Task[None] | None = None
         self._saw_waiting = False
         """Whether the run was READY when this kernel last heard of it."""
+        self._is_heard = False
 
     def __repr__(self) -> str:
         view = self._view
@@ -175,6 +176,11 @@ class LiveRun:
     def is_over(self) -> bool:
         """Whether the state is the last one known: the run has ended, or this kernel gave up following it."""
         return self._view.is_final or self._given_up is not None
+
+    @property
+    def is_heard(self) -> bool:
+        """Whether this process has asked the service about the run, or cannot: the state is the one of now."""
+        return self._is_heard or self.is_over or self._view.execution is None
 
     def result(self, timeout: float | None = None) -> JobExecution:
         """See `Run.result`."""
@@ -252,6 +258,8 @@ class LiveRun:
             self._saw_waiting and view.blind_since is None,
             execution.status == RunState.READY and not is_stored,
         )
+        if not (is_stored or execution.is_final):
+            self._hear()
         execution = masked(execution, view.parameters)
         if (
             view.blind_since is None
@@ -274,6 +282,7 @@ class LiveRun:
 
     def blind(self, reason: str) -> None:
         """Note that the service does not answer, and why."""
+        self._hear()
         self._set(replace(self._view, blind_since=self._view.blind_since or _now(), blind_reason=reason))
 
     def lost(self, reason: str) -> None:
@@ -397,6 +406,12 @@ class LiveRun:
                 self._on_change(self)
         if view.is_final:
             self._end()
+
+    def _hear(self) -> None:
+        if not self._is_heard:
+            with CHANGED:
+                self._is_heard = True
+                CHANGED.notify_all()
 
     def _take(self, view: RunView) -> None:
         with CHANGED:

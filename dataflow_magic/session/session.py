@@ -16,6 +16,7 @@ from types import MappingProxyType
 from typing import TypeVar
 
 from dataflow_magic import errors
+from dataflow_magic.card.run.reader import Reader
 from dataflow_magic.cell.line import parse_job_ref
 from dataflow_magic.cell.script import LOCAL_DEFAULTS
 from dataflow_magic.cell.table import Listing
@@ -36,7 +37,7 @@ from dataflow_magic.session.jobs import find_job, find_run_on
 from dataflow_magic.session.loop import LoopThread
 from dataflow_magic.session.naming import MOST_OFFERED, Handle, find_named, live_of, names_to_offer
 from dataflow_magic.session.notebook import Notebook
-from dataflow_magic.session.run import LiveRun
+from dataflow_magic.session.run import CHANGED, LiveRun
 from dataflow_magic.session.scripts import Published, StoredScript, publish, read_script
 from dataflow_magic.session.service import Service, ServiceAddress, ServicePool
 from dataflow_magic.session.sweep.handle import Sweep
@@ -380,6 +381,27 @@ class Session:
             waiting.result()
         finally:
             waiting.cancel()
+
+    def take_over(self, seconds: float) -> None:
+        """Follow the active runs of dead kernels; return once the service has answered about each, or after `seconds`.
+
+        Raises
+        ------
+        ConfigError
+            The ledger cannot be read.
+        """
+        self._loop.check_process()
+        self.hear_of(self._loop.call(self._tracker.take_over()), seconds)
+
+    def hear_of(self, runs: Iterable[LiveRun], seconds: float) -> None:
+        """Return once the service has answered about each run, or after `seconds`: a ledger knows older states."""
+        runs = list(runs)
+        with CHANGED:
+            CHANGED.wait_for(lambda: all(run.is_heard for run in runs), seconds)
+
+    def read_progress(self, run: LiveRun) -> None:
+        """Read Spark's progress of a run while it is active, for who shows it."""
+        Reader(run, lambda: True, self._tracker.submit).start()
 
     # Tables
 

@@ -317,23 +317,37 @@ class Tracker:
                 if record.endpoint == service.endpoint and record.key not in self.known:
                     run = self._revived[record.key] = self._known_or_new(view_of(record), service)
                     self._background(self._review(Look(run, service, self._ledger), service, at_once=True))
-            orphans = await asyncio.to_thread(self._ledger.orphans)
-            orphans.sort(key=lambda record: record.target)
-            for target, records in groupby(orphans, lambda record: record.target):
-                await self._take_over(target, list(records))
+            await self.take_over()
         except errors.DataflowError:  # the next start reports it
             logger.debug("the ledger could not be read", exc_info=True)
 
-    async def _take_over(self, target: str, orphans: list[RunRecord]) -> None:
+    async def take_over(self) -> list[LiveRun]:
+        """Return the active runs of dead kernels, followed from now on, as far as their targets can be reached.
+
+        Raises
+        ------
+        ConfigError
+            The ledger cannot be read.
+        """
+        orphans = await asyncio.to_thread(self._ledger.orphans)
+        orphans.sort(key=lambda record: record.target)
+        taken: list[LiveRun] = []
+        for target, records in groupby(orphans, lambda record: record.target):
+            taken += await self._take_over(target, list(records))
+        return taken
+
+    async def _take_over(self, target: str, orphans: list[RunRecord]) -> list[LiveRun]:
         try:
             service = await asyncio.to_thread(self._services.reconnect, target)
         except errors.DataflowError:  # such as no credentials: another kernel may have them
             logger.debug("%d runs of %s stay as they are", len(orphans), target, exc_info=True)
-            return
+            return []
+        taken = []
         for number, record in enumerate(await asyncio.to_thread(self._ledger.claim, orphans), 1):
             if number % BATCH == 0:
                 await asyncio.sleep(0)
-            await self.revive(record, service)
+            taken.append(await self.revive(record, service))
+        return taken
 
     # What a run needs
 

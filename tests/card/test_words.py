@@ -316,9 +316,58 @@ def test_every_reason_in_the_code_is_translated(folder, language):
     assert not english, f"card/sentences.txt lacks {english}"
 
 
+MESSAGES = {"CellError", "mistake", "error", "ArgumentTypeError", "say", "_say", "Detached", "WaitTimeout"}
+"""What is called with a message of a magic or a command; those of values begin with a name."""
+PIECES = (
+    "7; see 7 --help",
+    "7 7, or escape it to send it",
+    "jobCondition.7: 7",
+    "7=7 is 7, not 7",
+    "the parameter 7 7",
+    "the secret 7",
+    "7; run it: 7",
+    "7; each line of a parameter block is name = value",
+)
+"""Messages whose words are those of their parts, or names of Python's arguments."""
+
+
+@each_language
+@pytest.mark.parametrize("folder", ["cell", "cli", "magics"])
+def test_every_message_of_a_magic_and_a_command_is_translated(folder, language):
+    english = [
+        text
+        for name, text in messages(folder)
+        if translated(text, language) == text and text not in PIECES and name != "ValueError"
+    ]
+    of_values = [
+        text
+        for name, text in messages(folder)
+        if name == "ValueError" and translated(f"7 {text}", language) == f"7 {text}"
+    ]
+
+    assert messages(folder)
+    assert not english, f"card/sentences.txt lacks {english}"
+    assert [text for text in of_values if not text.startswith("7")] == []
+
+
+def messages(folder: str) -> list[tuple[str, str]]:
+    """Return what is called and its text, for each message of a folder; values are 7."""
+    return [
+        (name_of(call), re.sub(rf"(?<=[a-z]){VALUE}$", "", text).replace(VALUE, "7"))
+        for file in (PACKAGE / folder).glob("*.py")
+        if file.name not in {"local.py", "demo.py"}  # they say what a service and a demo do, in English
+        for call in ast.walk(ast.parse(file.read_text("utf-8")))
+        if isinstance(call, ast.Call) and name_of(call) in {*MESSAGES, "ValueError"}
+        for argument in [*call.args, *(each.value for each in call.keywords)]
+        if len(re.findall("[a-z]{2,}", text := text_of(argument))) > 1
+    ]
+
+
 def test_every_sentence_is_one_that_the_package_writes():
     """A sentence that is reworded where it is written must be reworded here, or a card shows it in English."""
-    written = "\n".join(text_of(node) for tree in trees(PACKAGE) for node in ast.walk(tree))
+    written = "\n".join(
+        [*OF_ARGPARSE, *(text_of(node) for tree in trees(PACKAGE) for node in ast.walk(tree))]
+    )
     unknown = [
         english
         for english, *_ in sentences()
@@ -327,6 +376,15 @@ def test_every_sentence_is_one_that_the_package_writes():
 
     assert not unknown, f"no code writes these sentences of card/sentences.txt: {unknown}"
 
+
+OF_ARGPARSE = (
+    "the following arguments are required: ",
+    "expected one argument",
+    "invalid choice: ",
+    "(choose from ",
+    "argument ",
+)
+"""What the parser of Python writes into a message of ours."""
 
 VALUE = "\n"
 """Stands for a value that only a running program has."""

@@ -181,9 +181,7 @@ def test_dataflow_config_prints_a_table(terminal):
 
     assert shown[0].split() == ["setting", "value", "from", "overrides"]
     assert "language       ja" in [line[:17] for line in shown]
-    assert "unexpected word 'prod'; write %dataflow_config" in str(
-        terminal.run("%dataflow_config prod").error
-    )
+    assert "予期しない語 'prod'。書式: %dataflow_config" in str(terminal.run("%dataflow_config prod").error)
 
 
 def test_a_run_of_an_extension_that_was_unloaded_says_so_in_one_line(scene, terminal):

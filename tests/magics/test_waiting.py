@@ -7,8 +7,8 @@ from datetime import datetime, timedelta
 
 import pytest
 
+from dataflow_magic.card.run.html import to_rows
 from dataflow_magic.errors import RunFailed, WaitTimeout
-from dataflow_magic.magics.waiting import in_rows
 from dataflow_magic.models.failure import Failure
 from dataflow_magic.models.view import KST
 from dataflow_magic.session.detached import way_back
@@ -28,7 +28,7 @@ def test_each_run_is_a_line_with_the_reason_of_a_failure():
     )
     live = replace(VIEW, job_name="a longer name")
 
-    assert in_rows([failed, live], NOW).splitlines() == [
+    assert to_rows([failed, live], NOW).splitlines() == [
         "FAILED      daily          run000000001  12 s in all  ValueError: no such table",
         "SUBMITTING  a longer name  k2345678      30 s",
     ]

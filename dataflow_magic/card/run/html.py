@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
+from datetime import datetime
 from itertools import islice
 
 from dataflow_magic.card.format import Row
 from dataflow_magic.card.markup import TEXT_LINES, badge, element, joined, left_behind, style_sheet, whole
-from dataflow_magic.card.run.state import CardState
+from dataflow_magic.card.run.state import CardState, card_state
+from dataflow_magic.card.words import ENGLISH, Words
+from dataflow_magic.models.text import in_columns
+from dataflow_magic.models.view import RunView
 
 __all__ = [
     "body_html",
@@ -18,6 +22,7 @@ __all__ = [
     "title_html",
     "to_html",
     "to_line",
+    "to_rows",
     "to_text",
 ]
 
@@ -141,6 +146,16 @@ def to_text(state: CardState) -> str:
     lines = [head, *islice(_text_lines(state), TEXT_LINES - 1)]
     log = state.log_tail[-(TEXT_LINES - len(lines)) :] if len(lines) < TEXT_LINES else ()
     return "\n".join([*lines, *(f"  | {_shortened(line)}" for line in log)])
+
+
+def to_rows(views: Sequence[RunView], now: datetime, words: Words = ENGLISH) -> str:
+    """Return a line per run: its state, job, id, time, and why it did not complete."""
+    states = [card_state(view, now, words=words) for view in views]
+    rows = [
+        (state.state, state.job, state.run_id or view.key, state.elapsed, state.reason or state.blind)
+        for view, state in zip(views, states, strict=True)
+    ]
+    return in_columns(rows)
 
 
 def to_line(state: CardState) -> str:

@@ -12,9 +12,9 @@ from pydantic import SecretStr
 
 from dataflow_magic.cell.run import make_request
 from dataflow_magic.config.settings import Target
+from dataflow_magic.describe import describe, describe_settings, dry_run
 from dataflow_magic.files import try_lock
 from dataflow_magic.local.folder import Address, DataFolder
-from dataflow_magic.magics.describe import describe, describe_settings, dry_run
 
 SECRET = "s3cr3t-0f-th3-cl0ud"
 CLOUD = Target(

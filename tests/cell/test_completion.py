@@ -4,8 +4,8 @@ from collections.abc import Mapping
 
 import pytest
 
+from dataflow_magic.cell.completion import complete, complete_block
 from dataflow_magic.cell.parsers import MAGICS
-from dataflow_magic.magics.completion import complete, complete_block
 
 
 class Known:

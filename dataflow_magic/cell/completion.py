@@ -4,13 +4,15 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Mapping, Sequence
+from types import MappingProxyType
 from typing import Protocol
 
+from dataflow_magic.cell.line import LineParser
 from dataflow_magic.cell.parsers import MAGICS
 from dataflow_magic.models.marker import MARKERS
 from dataflow_magic.models.wire import RunState
 
-__all__ = ["Known", "complete", "complete_block"]
+__all__ = ["Known", "complete", "complete_block", "complete_words"]
 
 LINE = re.compile(r"\s*%%?dataflow_(\w+)\s+(.*)", re.DOTALL)
 BLOCK = re.compile(r"\s*%%dataflow_run\s+(?:(?:id|name):)?(\w\S*)")
@@ -60,8 +62,24 @@ def complete(line: str, known: Known, variables: Mapping[str, object]) -> dict[s
     found = LINE.fullmatch(line)
     if found is None or found[1] not in MAGICS:
         return None
-    parser = MAGICS[found[1]]()
     *before, word = re.split(r"\s+", found[2])
+    return complete_words(MAGICS[found[1]](), before, word, known, variables)
+
+
+def complete_words(
+    parser: LineParser,
+    before: Sequence[str],
+    word: str,
+    known: Known,
+    variables: Mapping[str, object] = MappingProxyType({}),
+) -> dict[str, str]:
+    """Return the words that may stand in place of one that is begun, as `complete`.
+
+    Parameters
+    ----------
+    before
+        The words before it.
+    """
     if before and parser.takes_value(before[-1]):
         return _beginning_with(word, _values(parser.value_of(before[-1]), word, known, variables))
     if word.startswith("-"):

@@ -1,0 +1,91 @@
+"""Runs and jobs as commands print them: JSON for programs, whose shape is documented and stays, and rows of a table. Pure."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from dataflow_magic.card import format as fmt
+from dataflow_magic.ledger.record import RunRecord, parameters_of
+from dataflow_magic.models.secret import Secret
+from dataflow_magic.models.wire import KST, Job
+
+__all__ = ["job_shape", "row_of", "run_shape"]
+
+SECOND = 1_000_000
+EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+
+def run_shape(record: RunRecord) -> dict[str, Any]:
+    """Return a run: times in ISO 8601 with their zone, lengths in seconds, null for what is unknown or secret."""
+    return {
+        "id": record.run_id,
+        "key": record.key or None,
+        "job": record.job,
+        "job_id": record.job_id,
+        "target": record.target,
+        "status": record.status,
+        "is_done": not record.is_live,
+        "parameters": {
+            name.removeprefix("$"): None if isinstance(value, Secret) else value
+            for name, value in parameters_of(record.parameters).items()
+        },
+        "workers": record.workers,
+        "timeout_minutes": record.timeout_minutes,
+        "submitted": _moment(record.submitted),
+        "running": _moment(record.running),
+        "ended": _moment(record.ended),
+        "waited": _seconds(record.waited),
+        "ran": _seconds(record.ran),
+        "total": _seconds(record.total),
+        "reason": record.error,
+        "notebook": record.notebook,
+    }
+
+
+def job_shape(job: Job) -> dict[str, Any]:
+    """Return a job and its stored condition; null for what it does not store."""
+    condition = job.condition
+    return {
+        "id": job.job_id,
+        "name": job.name,
+        "type": job.type,
+        "workers": condition.num_worker,
+        "timeout_minutes": condition.timeout,
+        "script_path": condition.script_path,
+        "log_path": condition.log_path,
+    }
+
+
+def row_of(record: RunRecord) -> dict[str, Any]:
+    """Return a run as a row of `dataflow_magic.card.table`."""
+    parameters = parameters_of(record.parameters)
+    return {
+        **{f"param.{name.removeprefix('$')}": fmt.spell(value) for name, value in parameters.items()},
+        "status": record.status,
+        "job": record.job,
+        "submitted": _datetime(record.submitted),
+        "running": record.running and _datetime(record.running),
+        "waited": _length(record.waited),
+        "ran": _length(record.ran),
+        "timed_by": record.timed_by,
+        "reason": record.error,
+        "run_id": record.run_id,
+        "key": record.key,
+    }
+
+
+def _datetime(microseconds: int) -> datetime:
+    return (EPOCH + timedelta(microseconds=microseconds)).astimezone(KST)
+
+
+def _length(microseconds: int | None) -> timedelta | None:
+    return None if microseconds is None else timedelta(microseconds=microseconds)
+
+
+def _moment(microseconds: int | None) -> str | None:
+    return None if microseconds is None else _datetime(microseconds).isoformat(timespec="milliseconds")
+
+
+def _seconds(microseconds: int | None) -> float | None:
+    return None if microseconds is None else microseconds / SECOND
