@@ -186,6 +186,9 @@ SPARK = """
 class Settings(dict):
     contains = dict.__contains__
 
+    def toDebugString(self):
+        return "\\n".join(f"{{name}}={{value}}" for name, value in sorted(self.items()))
+
 
 class SparkContext:
     class _jvm:

@@ -134,10 +134,11 @@ def _check(settings: Any, system: Any) -> None:
             f"the script sets the master {master}, which the local service decides: leave it out of the script, "
             f"or start the service with --master {master}"
         )
+    names = settings.toDebugString()  # one question to the JVM, not one for each name
     late = [
         name
         for name in TOO_LATE
-        if settings.contains(name) and settings.get(name) != system.getProperty(name)
+        if f"{name}=" in names and settings.contains(name) and settings.get(name) != system.getProperty(name)
     ]
     if late:
         sys.stderr.write(
