@@ -111,7 +111,7 @@ def _line(row: Values, now: datetime) -> _Line:
         parameters=fmt.cut(" ".join(pairs), 60),
         submitted=_submitted(row["submitted"], now),
         waited=_length(row["waited"], row["timed_by"]),
-        ran=_length(row["ran"], row["timed_by"]) or _so_far(row, now),
+        ran=_length(row["ran"], row["timed_by"]) or _since(row),
         reason=fmt.line(row["reason"] or ""),
         run_id=fmt.short(row["run_id"] or row["key"] or ""),
         full="\n".join([f"job {job}", *pairs]),
@@ -136,11 +136,12 @@ def _length(length: timedelta | None, source: str | None) -> str:
     return ENGLISH.length(Span(length, "minutes" if is_whole else "here"))
 
 
-def _so_far(row: Values, now: datetime) -> str:
+def _since(row: Values) -> str:
+    # No time so far: the row of a run that no kernel follows now may be old.
     running = row["running"]
     if running is None or row["status"] != RunState.RUNNING:
         return ""
-    return f"{ENGLISH.duration(max(0, int((now - running).total_seconds())))} so far"
+    return ENGLISH.since.format(time=f"{running.astimezone(KST):%H:%M:%S}")
 
 
 def _rows(line: _Line) -> Iterator[str]:

@@ -46,12 +46,12 @@ LIVE = a_row(status="RUNNING", run_id="r0", ran=None, running=NOW - timedelta(se
 
 def test_the_text_has_one_line_a_run_and_the_reason_below_it():
     assert to_text([a_row(), LIVE, CANCELED, FAILED], 4, NOW).splitlines() == [
-        "status     job           parameters            submitted  waited         ran  run",
-        "COMPLETED  daily_delays  origin=JFK month=1     14:02:11     2 s        17 s  lE9fjUqW2ICe",
-        "RUNNING    daily_delays  origin=JFK month=1     14:02:11     2 s  9 s so far  r0",
-        "CANCELED   daily_delays  origin=JFK month=1     14:02:11                      c0",
+        "status     job           parameters            submitted  waited             ran  run",
+        "COMPLETED  daily_delays  origin=JFK month=1     14:02:11     2 s            17 s  lE9fjUqW2ICe",
+        "RUNNING    daily_delays  origin=JFK month=1     14:02:11     2 s  since 14:04:50  r0",
+        "CANCELED   daily_delays  origin=JFK month=1     14:02:11                          c0",
         "           canceled by you",
-        "FAILED     daily_delays  origin=JFK month=1  11-26 09:30     2 s  1 h 02 min  Zk31mQpT0aBc",
+        "FAILED     daily_delays  origin=JFK month=1  11-26 09:30     2 s      1 h 02 min  Zk31mQpT0aBc",
         "           No column dep_dely; the nearest are dep_delay, arr_delay.",
         "log: %dataflow_attach Zk31mQpT0aBc",
     ]
