@@ -148,11 +148,12 @@ def _failure(chains: Sequence[tuple[LoggedError, ...]], tail: tuple[str, ...]) -
 
 
 def _cause(means: Sequence[Explained]) -> int:
-    """Return the number of the error that says most: of a chain of Java the deepest that is known, else the root."""
+    """Return the number of the error that says most: the deepest of Spark's conditions, else the deepest known, else the root."""
     if means[0].error_class.endswith("Error") and not means[0].is_known:
         return 0
-    known = (n for n, each in enumerate(means) if each.is_known)
-    return next(known, 0)
+    known = [n for n, each in enumerate(means) if each.is_known]
+    conditions = (n for n in known if means[n].error_class.isupper())
+    return next(conditions, next(iter(known), 0))
 
 
 def _adds(final: Explained, cause: Explained) -> bool:
