@@ -64,6 +64,21 @@ def _jobs() -> LineParser:
     return parser
 
 
+def _logs() -> LineParser:
+    parser = LineParser(
+        "%dataflow_logs",
+        "RUN [options]",
+        "Print the end of the console log of a run, also of an earlier kernel.",
+    )
+    parser.add_argument("run", metavar="RUN", type=not_empty, help=RUN_HELP)
+    parser.add_argument("--tail", type=_lines, default=50, metavar="N", help="lines to print (default: 50)")
+    parser.add_argument(
+        "--all", action="store_true", help="print all that run.logs() returns: the last 256 KiB"
+    )
+    parser.add_argument("--save", metavar="FILE", help="write that to a new file instead of printing it")
+    return parser
+
+
 def _status() -> LineParser:
     parser = LineParser(
         "%dataflow_status",
@@ -72,6 +87,16 @@ def _status() -> LineParser:
     )
     parser.add_argument("run", metavar="RUN", nargs="?", help=RUN_HELP)
     return parser
+
+
+def _lines(text: str) -> int:
+    try:
+        number = int(text)
+    except ValueError:
+        number = 0
+    if number < 1:
+        raise ArgumentTypeError(f"{text!r} is not a number of lines; give 1 or more")
+    return number
 
 
 def not_empty(text: str) -> str:
@@ -92,6 +117,7 @@ MAGICS: dict[str, Callable[[], LineParser]] = {
     "cancel": _cancel,
     "config": _config,
     "jobs": _jobs,
+    "logs": _logs,
     "run": run.parser,
     "runs": table.parser,
     "script": script.parser,

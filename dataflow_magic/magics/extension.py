@@ -357,6 +357,19 @@ class DataflowMagic(Magics):
             else f"cancel requested for run {name} of {job}"
         )
 
+    @no_var_expand
+    @line_magic
+    @_answering
+    def dataflow_logs(self, line: str) -> None:
+        """Print the end of the console log of a run, also of an earlier kernel, or save it to a file."""
+        from dataflow_magic.magics.caller import names_of_caller
+        from dataflow_magic.magics.logs import show_log
+
+        names = names_of_caller(self.shell)
+        options = _parser("logs").read(line, names)
+        lines = None if options.all else options.tail
+        show_log(self._session().find(options.run, names), lines, options.save)
+
     def _run(self, options: CellOptions, *, silent: bool) -> Run | Sweep | None:
         """Start what a cell asks for, and wait for it where the cell, the settings or the place ask for that."""
         from dataflow_magic.card.front_end import is_headless
