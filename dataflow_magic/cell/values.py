@@ -168,8 +168,11 @@ def _render_numpy(value: Any) -> str:
 
 def _shortest(item: float, kind: Any) -> str:
     """Return a number of fewer bits than Python's as it prints: 0.1, not 0.10000000149011612."""
+    from numpy import errstate  # imported already: the value is NumPy's
+
     shorter = (float(f"{item:.{digits}g}") for digits in range(1, 17))
-    return repr(next((number for number in shorter if kind(number) == item), item))
+    with errstate(over="ignore"):  # the largest number, rounded up, is infinite
+        return repr(next((number for number in shorter if kind(number) == item), item))
 
 
 def _exact_moment(text: str) -> str:
