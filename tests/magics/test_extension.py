@@ -42,6 +42,7 @@ MAGICS = {
         "dataflow_cancel",
         "dataflow_config",
         "dataflow_jobs",
+        "dataflow_logs",
         "dataflow_run",
         "dataflow_runs",
         "dataflow_script",

@@ -258,7 +258,8 @@ def warm_spec(folder: Path, run_id: str, code: str) -> RunSpec:
 
 @pytest.mark.spark
 async def test_the_first_run_takes_the_jvm_that_is_being_warmed_and_the_archive_waits_for_idle_time(tmp_path):
-    async with SparkRunner(DataFolder(tmp_path), tmp_path / "cache", Options(warm=True)) as run:
+    options = Options(warm=True, reuse=False)
+    async with SparkRunner(DataFolder(tmp_path), tmp_path / "cache", options) as run:
         await wait_until(lambda: any((tmp_path / "warm").glob("warm-*/group")))
         (folder,) = (tmp_path / "warm").glob("warm-*")
         spec, waits = warm_spec(tmp_path, "run000000001", "0"), list[str]()
