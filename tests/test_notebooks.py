@@ -149,13 +149,15 @@ def test_the_demo_prints_each_runs_states_in_order(quickstart):
 
 @pytest.mark.spark
 def test_the_demo_ends_with_the_table_of_runs_and_where_its_files_are(quickstart):
-    *_, first, second, third, _, notebook, page = quickstart.said.rstrip().splitlines()
+    *_, failed, reason, july, january, log, _, notebook, page = quickstart.said.rstrip().splitlines()
 
-    assert [(row.split()[2], *row.split()[-2:]) for row in (first, second, third)] == [
-        ("COMPLETED", "JFK", "1"),
-        ("COMPLETED", "JFK", "7"),
-        ("FAILED", "SFO", "1"),
+    assert [row.split()[:4] for row in (failed, july, january)] == [
+        ["FAILED", "daily_delays", "origin=SFO", "month=1"],
+        ["COMPLETED", "daily_delays", "origin=JFK", "month=7"],
+        ["COMPLETED", "daily_delays", "origin=JFK", "month=1"],
     ]
+    assert reason.strip() == "ValueError: no flights from 'SFO' in month 1; the table has EWR, JFK, LGA"
+    assert log == f"log: %dataflow_logs {failed.split()[-1]}"
     assert notebook == f"executed notebook  {quickstart.out / 'quickstart.ipynb'}"
     assert page == f"HTML page          {quickstart.out / 'quickstart.html'}"
 

@@ -171,7 +171,7 @@ def _footer(lines: list[_Line], total: int) -> Iterator[tuple[str, ...]]:
             " selects",
         )
     chosen = next((line for line in lines if line.kind is Kind.BAD), lines[0])
-    yield ("log: ", f"%dataflow_attach {chosen.run_id}")
+    yield ("log: ", f"%dataflow_logs {chosen.run_id}")
 
 
 def _spaced(notes: Iterator[tuple[str, ...]]) -> Iterator[str]:

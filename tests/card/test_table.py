@@ -53,7 +53,7 @@ def test_the_text_has_one_line_a_run_and_the_reason_below_it():
         "           canceled by you",
         "FAILED     daily_delays  origin=JFK month=1  11-26 09:30     2 s      1 h 02 min  Zk31mQpT0aBc",
         "           No column dep_dely; the nearest are dep_delay, arr_delay.",
-        "log: %dataflow_attach Zk31mQpT0aBc",
+        "log: %dataflow_logs Zk31mQpT0aBc",
     ]
 
 
@@ -97,7 +97,7 @@ def test_rows_that_are_not_shown_are_counted():
 
     assert text.endswith(
         "\nand 1,204 more; %dataflow_runs --limit N --status FAILED --since 7d selects"
-        "\nlog: %dataflow_attach lE9fjUqW2ICe"
+        "\nlog: %dataflow_logs lE9fjUqW2ICe"
     )
     assert "and 1,204 more" in Read(to_html([a_row()], 1_205, NOW)).text
 
