@@ -17,8 +17,8 @@ from tests.servers import at_a_port_of
 pytestmark = pytest.mark.browser
 
 CARDS = len(list(hostile_views("")))
-MOST_PIXELS = 1_200
-"""Height of a card with twelve parameters, a reason of many lines and a log that scrolls."""
+MOST_PIXELS = 1_400
+"""Height of a card with twelve parameters, a long name and reason on many lines, and a log that scrolls."""
 ALIVE = 3
 """The card that is shown with widgets: the live one with the most text."""
 
