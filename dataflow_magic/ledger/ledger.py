@@ -305,9 +305,10 @@ class Ledger:
         with self._writing() as db:
             for view in views:
                 record = record_of(view, self.kernel)
-                if record.run_id:
-                    db.execute(INSERT_UNLESS_THERE, record)
                 try:
+                    if record.run_id:
+                        # Unlike `INSERT_UNLESS_THERE`, this fails where another run has the id.
+                        db.execute(f"{INSERT} ON CONFLICT (key) DO NOTHING", record)
                     db.execute(UPDATE, record._asdict())
                 except sqlite3.IntegrityError:
                     taken.add(view.key)

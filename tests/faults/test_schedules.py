@@ -11,8 +11,8 @@ from tests.faults.schedules import run_schedule
 
 SCHEDULES = 120
 EACH = 30
-ONCE_WRONG = (30024,)
-"""There the ledger is deleted while a start awaits its answer, which names another run of the same kernel."""
+ONCE_WRONG = (30024, 700013632)
+"""There the ledger is deleted while a start awaits its answer, which names another run of the same kernel, or of another one."""
 SEED = int(os.environ.get("DATAFLOW_FAULT_SEED", "0"))
 
 

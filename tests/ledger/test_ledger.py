@@ -187,6 +187,14 @@ def test_a_start_whose_id_another_run_has_is_named(ledger):
     assert {record.key: record.run_id for record in ledger.records()} == {"k1": "run000000001", "k2": None}
 
 
+def test_a_start_whose_id_another_run_has_is_named_though_its_row_was_deleted(ledger):
+    first = started(ledger, "a", "run000000001")
+    answered = replace(a_view("b"), execution=first.execution)  # its row went with a deleted ledger
+
+    assert ledger.update([answered]) == {"b"}
+    assert [(record.key, record.run_id) for record in ledger.records()] == [("a", "run000000001")]
+
+
 def test_a_dead_kernel_has_nothing_in_flight_and_one_other_claims_its_runs(ledger, path):
     gone = Ledger(path)
     gone.add(a_view("lost"))
