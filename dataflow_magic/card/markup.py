@@ -123,7 +123,7 @@ def with_snapshot_style(page: str) -> Markup:
 
 
 def with_stale_note(page: str, state: State) -> Markup:
-    """Return the card of an end that a page shows and its notebook does not have, with the command that mends that."""
+    """Return the card of an end that a page shows and its notebook does not have, with the command that corrects it."""
     return joined(
         Markup(page),
         element("p", f"{state.words.stale} ", whole(state.refresh), class_="dfm-stale"),

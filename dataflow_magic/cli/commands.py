@@ -136,7 +136,7 @@ def _run(context: Context, options: argparse.Namespace) -> int:
     if run is None:
         return 0
     if not options.json:
-        # At once: whoever ends this command while it waits has the name of what continues.
+        # At once: a user who ends this command while it waits has the name of what continues.
         terminal.result(name_of(run))
     asked = True if options.wait is None and options.wait_timeout is not None else options.wait
     if waits_by_default if asked is None else asked:

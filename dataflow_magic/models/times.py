@@ -123,6 +123,6 @@ def _in_minutes(minutes: int | None) -> Span | None:
     return Span(timedelta(minutes=minutes), "minutes") if minutes and minutes > 0 else None
 
 
-def _contradict(seen: Span | None, told: Span | None) -> bool:
+def _contradict(seen: Span | None, reported: Span | None) -> bool:
     """Whether a time seen from here cannot be the one that the service reports: this machine slept, or looked away."""
-    return seen is not None and told is not None and abs(seen.length - told.length) > SLACK
+    return seen is not None and reported is not None and abs(seen.length - reported.length) > SLACK

@@ -137,7 +137,7 @@ def match(
     owned: Collection[str],
     clock: ServiceClock | None,
 ) -> Match:
-    """Return which of a job's runs a lost start created, as far as this list tells.
+    """Return which of a job's runs a lost start created, as far as this list shows.
 
     Identical starts of this machine share the runs that only they can have created: what the service received of them is
     equal, so either is the outcome of either. Every other ambiguity leaves the outcome open.

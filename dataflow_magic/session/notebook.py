@@ -19,13 +19,13 @@ class Notebook:
     Parameters
     ----------
     name
-        What Jupyter told the kernel at its start, a path; empty outside a notebook.
+        What Jupyter gave the kernel at its start, a path; empty outside a notebook.
     renamed
         Called with the old and the new path once a rename is seen.
 
     Notes
     -----
-    Jupyter tells a kernel no new name. A renamed file stays the same file of its disk, so it is found in its folder; one
+    Jupyter gives a kernel no new name. A renamed file stays the same file of its disk, so it is found in its folder; one
     that was moved elsewhere keeps its last name here.
     """
 
@@ -39,7 +39,7 @@ class Notebook:
 
     @property
     def path(self) -> str:
-        """The path of the notebook now, as far as it can be told; empty where there is none."""
+        """The path of the notebook now, as far as it is known; empty where there is none."""
         with self._lock:
             if self._file is None:
                 return self._name

@@ -140,7 +140,7 @@ def adopt_named(ledger: Ledger, execution: JobExecution, view: RunView) -> RunVi
 
 @dataclass(frozen=True, slots=True)
 class _Seen:
-    """What one look tells of a start.
+    """What one look shows of a start.
 
     Parameters
     ----------
