@@ -381,6 +381,11 @@ class Ran:
     err: str
     shown: list[Shown] = field(default_factory=list)
 
+    @property
+    def displays(self) -> list[Shown]:
+        """What the cell displayed itself: cards of earlier cells may be repainted meanwhile."""
+        return [shown for shown in self.shown if not shown.is_update]
+
 
 class _Recorder(DisplayPublisher):
     shown: list[Shown]

@@ -29,7 +29,6 @@ from tests.helpers import (
     Ran,
     Scene,
     Sent,
-    Shown,
     at_a_port,
     eventually,
     notebook_with_magics,
@@ -582,15 +581,10 @@ def test_a_job_is_named_by_its_name_or_its_id(scene, terminal, job, reads_jobs):
 
 
 def test_a_run_is_shown_once_and_once_more_per_display(lab):
-    (first,) = displays(lab.run("%%dataflow_run slow -o run\na = 1\n"))
-    (again,) = displays(lab.run("run"))
+    (first,) = lab.run("%%dataflow_run slow -o run\na = 1\n").displays
+    (again,) = lab.run("run").displays
 
     assert again.display_id != first.display_id
-
-
-def displays(ran: Ran) -> list[Shown]:
-    """What the cell displayed itself: the card above may be repainted meanwhile."""
-    return [shown for shown in ran.shown if not shown.is_update]
 
 
 def test_a_run_with_a_wait_is_shown_once_and_once_more_per_display(lab):
@@ -599,21 +593,21 @@ def test_a_run_with_a_wait_is_shown_once_and_once_more_per_display(lab):
     assert len({shown.display_id for shown in waited.shown}) == 1
     assert waited.shown[-1].text.startswith("COMPLETED")
 
-    assert len(displays(lab.run("run"))) == 1
-    assert len(displays(lab.run("display(run, run)"))) == 2
+    assert len(lab.run("run").displays) == 1
+    assert len(lab.run("display(run, run)").displays) == 2
 
 
 def test_cells_outside_the_history_show_their_runs_as_well(lab):
     lab.run("%%dataflow_run daily_sales --wait -o run\na = 1\n", store_history=False)
 
-    assert len(displays(lab.run("run", store_history=False))) == 1
+    assert len(lab.run("run", store_history=False).displays) == 1
 
 
 def test_a_run_bound_by_assignment_is_shown_by_its_wait(lab):
     waited = lab.run("run = %dataflow_run daily_sales --wait")
     assert len({shown.display_id for shown in waited.shown}) == 1
 
-    assert len(displays(lab.run("run"))) == 1
+    assert len(lab.run("run").displays) == 1
 
 
 @pytest.mark.parametrize(

@@ -235,8 +235,8 @@ def test_the_button_of_the_card_cancels_all_runs_and_is_enabled_again_on_an_erro
 def test_a_sweep_with_a_wait_is_shown_once_more_per_display(lab):
     lab.run(f"%%dataflow_run daily_sales --wait -o sweep\n{BLOCK}")
 
-    assert len(lab.run("sweep").shown) == 1
-    assert len(lab.run("display(sweep, sweep)").shown) == 2
+    assert len(lab.run("sweep").displays) == 1
+    assert len(lab.run("display(sweep, sweep)").displays) == 2
 
 
 def test_a_wait_that_times_out_leaves_a_live_card(scene, lab):
