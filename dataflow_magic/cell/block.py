@@ -2,7 +2,7 @@
 
 A block whose first character below comments is ``{`` is JSON and is sent as written. Any other block is Python assignments, one
 parameter each; a key gets the ``$`` the service expects and a value becomes a string by the table at `values.render`.
-``name = each(...)`` and ``a, b = zipped(...)`` make a sweep: one combination of values per run.
+``name = each(...)``, ``a, b = zipped(...)`` and ``a, b = rows(...)`` make a sweep: one combination of values per run.
 ``secret(...)`` in a block always calls `values.secret`, even where the notebook has another function of that name: that
 one might let the value be shown.
 """
@@ -20,7 +20,7 @@ from types import ModuleType
 from typing import Any
 
 from dataflow_magic.cell.json_block import parse_json_block
-from dataflow_magic.cell.sweep import EACH, MOST_RUNS, ZIPPED, each_values, sweep_word, values_of, zipped_rows
+from dataflow_magic.cell.sweep import EACH, MOST_RUNS, TUPLES, sweep_rows, sweep_word, values_of
 from dataflow_magic.cell.values import check_name, check_text, code_point, is_written_out, parameter, secret
 from dataflow_magic.errors import CellError, suggestion
 from dataflow_magic.models.secret import Parameter, Secret
@@ -138,11 +138,11 @@ def near_names(job: str, given: Iterable[str], known: Collection[str]) -> list[s
 
 @dataclass(frozen=True, slots=True)
 class _Line:
-    """One assignment: to one name, or to the names that ``zipped`` pairs."""
+    """One assignment: to one name, or to several names of a word of a sweep."""
 
     names: tuple[str, ...]
     word: str
-    """``each`` or ``zipped``; empty for one value."""
+    """The word of a sweep; empty for one value."""
     expression: ast.expr
     number: int
 
@@ -245,9 +245,7 @@ def _rows(line: _Line, scope: dict[str, Any], target: str) -> list[tuple[Any, ..
     if not (line.word and isinstance(line.expression, ast.Call)):
         return [(_evaluate(line.expression, scope, line.number, target),)]
     given = _evaluate(values_of(line.expression), scope, line.number, target)
-    return (
-        zipped_rows(given, line.names) if line.word == ZIPPED else [(value,) for value in each_values(given)]
-    )
+    return sweep_rows(line.word, given, line.names)
 
 
 def _statements(text: str, offset: int) -> list[ast.stmt]:
@@ -356,10 +354,10 @@ def _assignment(statement: ast.stmt, line: int) -> _Line:
 
 
 def _names(target: ast.expr, word: str, line: int) -> tuple[str, ...]:
-    names = target.elts if word == ZIPPED and isinstance(target, ast.Tuple) else [target]
+    names = target.elts if word in TUPLES and isinstance(target, ast.Tuple) else [target]
     for each in names:
         if not isinstance(each, ast.Name):
-            more = f"; use {ZIPPED}(...) for several names" if word == EACH else ""
+            more = f"; use {'(...) or '.join(TUPLES)}(...) for several names" if word == EACH else ""
             raise CellError(
                 f"{ast.unparse(each)!r} is not a plain name; each line is name = value{more}", line=line
             )

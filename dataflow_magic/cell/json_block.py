@@ -10,6 +10,7 @@ from typing import Any
 
 from pydantic import ValidationError
 
+from dataflow_magic.cell.sweep import WORDS
 from dataflow_magic.cell.values import check_name, check_text
 from dataflow_magic.errors import CellError, suggestion
 from dataflow_magic.models.secret import Parameter
@@ -22,7 +23,7 @@ Lines = Mapping[tuple[str | int, ...], int]
 
 BODY = frozenset({"jobCondition", "parameters"})
 FIELDS = frozenset(str(field.validation_alias) for field in JobCondition.model_fields.values())
-SWEEP_WORD = re.compile(r":\s*(each|zipped)\s*\(")
+SWEEP_WORD = re.compile(rf":\s*({'|'.join(WORDS)})\s*\(")
 
 TOKEN = re.compile(
     r'(?P<key>"(?:[^"\\]|\\.)*"(?=\s*:))|(?P<text>"(?:[^"\\]|\\.)*")'

@@ -13,6 +13,7 @@ import unicodedata
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, NoReturn
 
+from dataflow_magic.cell.sweep import CALLS, WORDS
 from dataflow_magic.cell.values import INVISIBLE, code_point, render
 from dataflow_magic.errors import CellError, suggestion
 from dataflow_magic.models.marker import MARKERS, Marker
@@ -51,7 +52,7 @@ CONDITION_FIELDS = {
 }
 """The field of the job condition that each option sets."""
 
-SWEPT = re.compile(r"(each|zipped)\(")
+SWEPT = re.compile(rf"({'|'.join(WORDS)})\(")
 JOB_HELP = "name or id of a job; name:X and id:X force one"
 RUN_HELP = "variable, run id or its beginning, key, or @last"
 
@@ -123,7 +124,7 @@ class LineParser(argparse.ArgumentParser):
             self.error(f"the line cannot be split into words: {error}")
         if swept := next((word for word in words if SWEPT.match(word)), None):
             raise self.mistake(
-                f"{swept!r} is on the line; each(...) and zipped(...) give values to a parameter of the block below it: "
+                f"{swept!r} is on the line; {CALLS} give values to a parameter of the block below it: "
                 "month = each(1, 7)"
             )
         notes = () if namespace is None else tuple(_notes(words))

@@ -64,7 +64,7 @@ class CellOptions:
     marker
         Where the marker is sent; None leaves the choice to the settings.
     sweep
-        All runs to start when the block has ``each`` or ``zipped``; ``request`` is the first. Else None.
+        All runs to start when the block has a word of a sweep; ``request`` is the first. Else None.
     """
 
     request: RunRequest
@@ -204,7 +204,7 @@ def parser() -> LineParser:
         "JOB [options]",
         "Start a run of a Data Flow job. The cell below the line is the parameter block: one name = expression per "
         "line, or a JSON object. name = each(a, b) starts a run per value, a, b = zipped([1, 2], [3, 4]) a run per "
-        "pair. name = secret(expression) sends a value that is never shown.",
+        "pair, a, b = rows(frame) a run per row. name = secret(expression) sends a value that is never shown.",
     )
     parser.add_argument("job", metavar="JOB", nargs="?", help=JOB_HELP)
     add_options(parser, in_cell=True)

@@ -185,8 +185,8 @@ class DataflowMagic(Magics):
             token = secret(os.environ["TOKEN"])
 
         The block below the line holds the parameters: one assignment per line, or a JSON object. Without parameters,
-        write ``%dataflow_run JOB``. ``name = each(a, b)`` and ``a, b = zipped([1, 2], [3, 4])`` start one run per
-        combination of values and return a `Sweep`. A word ``$name`` or ``{expression}`` of the line is replaced by
+        write ``%dataflow_run JOB``. ``name = each(a, b)``, ``a, b = zipped([1, 2], [3, 4])`` and ``a, b = rows(frame)``
+        start one run per combination of values and return a `Sweep`. A word ``$name`` or ``{expression}`` of the line is replaced by
         its value.
 
         ``run.result()`` and ``%dataflow_wait`` wait for the run, ``%dataflow_cancel`` cancels it, ``%dataflow_runs``

@@ -248,7 +248,7 @@ def test_a_function_of_the_notebook_keeps_its_own_names():
 NAMES = st.from_regex(r"[A-Za-z_][A-Za-z0-9_]{0,8}", fullmatch=True).filter(
     lambda name: not keyword.iskeyword(name) and name != "__debug__" and name != "__builtins__"
 )
-TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"), max_size=20)
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0•"), max_size=20)
 
 
 @given(st.dictionaries(NAMES, TEXTS, max_size=4), st.sampled_from(["", "$"]), st.sampled_from(["\n", "; "]))

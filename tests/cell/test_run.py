@@ -148,7 +148,7 @@ def test_help_is_returned_for_any_block_and_names_every_option_with_its_default(
         ),
         (
             "j --workers each(2,4)",
-            "line 1: 'each(2,4)' is on the line; each(...) and zipped(...) give values to a parameter of the block below it: "
+            "line 1: 'each(2,4)' is on the line; each(...), zipped(...) and rows(...) give values to a parameter of the block below it: "
             "month = each(1, 7)",
         ),
         ("j --workers", "line 1: argument --workers/-w: expected one argument; see %dataflow_run --help"),

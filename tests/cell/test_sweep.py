@@ -59,7 +59,21 @@ def test_one_value_makes_a_sweep_of_one():
         ("a = each(frame.origin.unique())", ["JFK", "EWR"]),
         ("a = each(np.arange(2))", ["0", "1"]),
         ("a = each(np.int64(3))", ["3"]),
-        ("a = each(days)", ["2026-11-01T00:00:00", "2026-11-02T00:00:00"]),
+        ("a = each(days)", ["2026-11-01", "2026-11-02"]),
+        ("a = each(days.to_series())", ["2026-11-01", "2026-11-02"]),
+        ("a = each(days.values)", ["2026-11-01", "2026-11-02"]),
+        ("a = each(days.values.astype('datetime64[s]'))", ["2026-11-01", "2026-11-02"]),
+        (
+            "a = each(np.arange('2026-11-01', '2026-11-03', dtype='datetime64[D]'))",
+            ["2026-11-01", "2026-11-02"],
+        ),
+        ("a = each(days + pd.Timedelta(hours=6))", ["2026-11-01T06:00:00", "2026-11-02T06:00:00"]),
+        (
+            "a = each(days.tz_localize('Asia/Seoul'))",
+            ["2026-11-01T00:00:00+09:00", "2026-11-02T00:00:00+09:00"],
+        ),
+        ("a = each(days.to_period('M').unique().astype(str))", ["2026-11"]),
+        ("a = each(days[:0])", []),
         ("a = each(1, 1)", ["1", "1"]),
         ("$a = each(1, 2)", ["1", "2"]),
         ("a = (each(\n  1,\n  2,\n))  # both", ["1", "2"]),
@@ -68,7 +82,7 @@ def test_one_value_makes_a_sweep_of_one():
 )
 def test_each_takes_values_or_one_iterable_of_values(text, expected):
     frame = pd.DataFrame({"origin": ["JFK", "EWR"]})
-    assert rows(text, frame=frame, np=np, days=pd.date_range("2026-11-01", periods=2)) == expected
+    assert rows(text, frame=frame, np=np, pd=pd, days=pd.date_range("2026-11-01", periods=2)) == expected
 
 
 def test_several_each_make_the_product_and_the_last_varies_fastest():
@@ -85,6 +99,29 @@ def test_zipped_pairs_values():
         "7 EWR true",
         "7 EWR false",
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("region, day = rows(frame)", ["seoul 2026-11-01", "tokyo 2026-11-02"]),
+        ("day, region = rows(frame)", ["2026-11-01 seoul", "2026-11-02 tokyo"]),
+        ("region, amount = rows(frame[frame.amount > 1])", ["tokyo 2"]),
+        ("amount = rows(frame)", ["1", "2"]),
+        ("region, day = rows(frame[:0])", []),
+        ("a, b = rows([(1, 'x'), [2, 'y']])", ["1 x", "2 y"]),
+        ("a = rows(['xy', 3])", ["xy", "3"]),
+        ("b, a = rows([{'a': 1, 'b': 'x', 'c': 0}])", ["x 1"]),
+        ("a, b = rows(frame[['amount', 'region']].itertuples(index=False))", ["1 seoul", "2 tokyo"]),
+        ("region, day = rows(frame)\npath = f'{region}/{day}'", ["seoul 2026-11-01 seoul/2026-11-01", "tokyo 2026-11-02 tokyo/2026-11-02"]),
+    ],
+    ids=lambda value: value if isinstance(value, str) else "",
+)  # fmt: skip
+def test_rows_takes_the_columns_of_a_table_by_name_and_other_rows_in_order(text, expected):
+    frame = pd.DataFrame(
+        {"region": ["seoul", "tokyo"], "day": pd.to_datetime(["2026-11-01", "2026-11-02"]), "amount": [1, 2]}
+    )
+    assert rows(text, frame=frame) == expected
 
 
 def test_a_later_line_that_uses_a_swept_name_has_one_value_per_run():
@@ -141,21 +178,28 @@ def test_each_is_not_a_name_outside_a_call():
     ("text", "said"),
     [
         ("a = each()", "line 2: a has nothing in each(); give values, or a list of them, which may be empty"),
-        ("a = each(x=1)", "line 2: a passes x=1; each(...) and zipped(...) take no keyword arguments"),
+        ("a = each(x=1)", "line 2: a passes x=1; each(...), zipped(...) and rows(...) take no keyword arguments"),
         ("a = each(1, None)", "line 2: a is None, which has no string form; give text, a number, a bool, a date or a path, or convert it by str(...)"),
         ("a = each({'x': 1})", "line 2: a has its values in a dict; give a list"),
-        ("a = each(frame)", "line 2: a has its values in a DataFrame; give a list"),
+        ("a = each(frame)", "line 2: a has a whole table; rows(...) takes its rows, and each(...) one column"),
         ("a = each(broken())", "line 2: a has values that cannot be read: ZeroDivisionError: division by zero"),
         ("a = each(1 / 0)", "line 2: a: ZeroDivisionError: division by zero"),
         ("a = str(each(1, 2))", "line 2: each(...) is part of an expression; assign it on a line of its own, name = each(...), and use the name"),
         ("a = 1\nb = each(each(1), 2)", "line 3: each(...) is part of an expression; assign it on a line of its own, name = each(...), and use the name"),
         ("a = [zipped([1])]", "line 2: zipped(...) is part of an expression; assign it on a line of its own, name = zipped(...), and use the name"),
-        ("a, b = each(1, 2)", "line 2: '(a, b)' is not a plain name; each line is name = value; use zipped(...) for several names"),
+        ("a, b = each(1, 2)", "line 2: '(a, b)' is not a plain name; each line is name = value; use zipped(...) or rows(...) for several names"),
         ("a = b = each(1, 2)", "line 2: a = b = value assigns two names; write one name per line"),
         ("a, b = [1, 2]", "line 2: '(a, b)' is not a plain name; each line is name = value"),
         ("a, b = zipped([1, 2], [3])", "line 2: a, b have lists of different lengths (2, 1); zipped(...) pairs equal lengths"),
         ("a, b = zipped([1, 2])", "line 2: a, b cannot take 1 lists for 2 names; zipped(...) needs one list per name: a, b = zipped([1, 2], [3, 4])"),
         ("a = zipped([1], [2])", "line 2: a cannot take 2 lists for 1 names; zipped(...) needs one list per name: a, b = zipped([1, 2], [3, 4])"),
+        ("a, b = rows(frame)", "line 2: a, b cannot be read: the table has no column 'b' (it has a); rename a column or the name"),
+        ("a = rows(pd.DataFrame([[1, 2]], columns=['a', 'a']))", "line 2: a cannot be read: the table has 2 columns 'a' (it has a, a); rename a column or the name"),
+        ("a, b = rows([(1, 2), (3,)])", "line 2: a, b cannot be read: row 2 has 1 values for 2 names"),
+        ("a, b = rows([{'a': 1}])", "line 2: a, b cannot be read: row 1 has no b"),
+        ("a, b = rows(['xy'])", "line 2: a, b cannot be read: row 1 has 1 values for 2 names"),
+        ("a, b = rows([1], [2])", "line 2: a, b cannot take 2 tables; rows(...) needs one: region, day = rows(frame)"),
+        ("a = each(pd.to_datetime(['2026-11-01', None]))", "line 2: a is a NaTType, which has no string form; give text, a number, a bool, a date or a path, or convert it by str(...)"),
         ("a, *b = zipped([1], [2])", "line 2: '*b' is not a plain name; each line is name = value"),
         ("a, a = zipped([1], [2])", "line 2: a is assigned twice; each parameter has one value"),
         ("a = each(1, 2)\na = 3", "line 3: a is assigned twice; each parameter has one value"),
@@ -176,8 +220,8 @@ def test_a_wrong_sweep_is_refused_with_the_line_of_the_cell(text, said):
         while True:
             yield 1
 
-    frame = pd.DataFrame({"origin": ["JFK"]})
-    assert complaint(text, broken=broken, forever=forever, frame=frame) == said
+    frame = pd.DataFrame({"a": ["JFK"]})
+    assert complaint(text, broken=broken, forever=forever, frame=frame, pd=pd) == said
 
 
 def test_a_thousand_runs_are_accepted():

@@ -162,7 +162,7 @@ def test_a_path_of_bytes_is_refused():
         render(BytesPath())
 
 
-TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0"))
+TEXTS = st.text(st.characters(exclude_categories=["Cs"], exclude_characters="\0•"))  # nor the mask of secrets
 
 
 @given(TEXTS)

@@ -59,7 +59,7 @@ class Sweep:
 
     The first run is started when the sweep is made, the others in the background. ``sweep.result()`` waits for all,
     ``await sweep`` does so in a coroutine, ``sweep.cancel()`` ends them. A cell whose value is a sweep shows one card for
-    all runs. Made by ``%%dataflow_run`` over a block with ``each`` or ``zipped``.
+    all runs. Made by ``%%dataflow_run`` over a block with ``each``, ``zipped`` or ``rows``.
     """
 
     def __init__(
