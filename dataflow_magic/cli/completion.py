@@ -18,29 +18,49 @@ ASK = "--complete"
 """The hidden command that prints the words for the line up to the cursor, one a line."""
 
 SCRIPTS = {
-    # Bash replaces only what follows the last of = : @ in a word.
+    # Bash replaces only what follows the last = or : of a word, and takes what begins with @ for a host.
     "bash": f"""\
 _dataflow_magic() {{
-    local line=${{COMP_LINE:0:COMP_POINT}} word cut IFS=$'\\n'
+    local line=${{COMP_LINE:0:COMP_POINT}} word cut file IFS=$'\n'
     word=${{line##*[[:space:]]}}
-    cut=${{word%"${{word##*[=:@]}}"}}
+    cut=${{word%"${{word##*[=:]}}"}}
     COMPREPLY=($(dataflow-magic {ASK} "$line" 2>/dev/null))
     COMPREPLY=("${{COMPREPLY[@]#"$cut"}}")
+    [[ ${{COMPREPLY-}} != *= ]] || compopt -o nospace
+    [[ -z ${{COMPREPLY-}} && $word == *=@* ]] || return 0
+    COMPREPLY=()
+    for file in $(compgen -f -- "${{word#*=@}}"); do
+        if [[ -d $file ]]; then file+=/; compopt -o nospace; fi
+        printf -v file %q "$file"
+        COMPREPLY+=("@$file")
+    done
 }}
 complete -o nosort -o default -F _dataflow_magic dataflow-magic 2>/dev/null ||
     complete -o default -F _dataflow_magic dataflow-magic
 """,
+    # Zsh has the words of this command alone, and adds a space unless told not to.
     "zsh": f"""\
 #compdef dataflow-magic
 _dataflow_magic() {{
     local -a offered
-    offered=(${{(f)"$(dataflow-magic {ASK} "$LBUFFER" 2>/dev/null)"}})
-    if (( $#offered )); then compadd -V dataflow-magic -- $offered; else _files; fi
+    offered=(${{(f)"$(dataflow-magic {ASK} "${{(j: :)words[1,CURRENT-1]}} $PREFIX" 2>/dev/null)"}})
+    if (( $#offered )); then
+        compadd -V dataflow-magic -S '' -- ${{(M)offered:#*=}}
+        compadd -V dataflow-magic -- ${{offered:#*=}}
+    else
+        compset -P '*=@'
+        _files
+    fi
 }}
 compdef _dataflow_magic dataflow-magic
 """,
     "fish": f"""\
+function __dataflow_magic_file
+    set -l name (string match -r '^[^=]*=@' -- (commandline -ct))
+    and string join \\n -- $name(__fish_complete_path (string replace -- $name '' (commandline -ct)))
+end
 complete -c dataflow-magic -f -k -a '(dataflow-magic {ASK} (commandline -cp) 2>/dev/null)'
+complete -c dataflow-magic -f -n '__fish_seen_subcommand_from run' -a '(__dataflow_magic_file)'
 complete -c dataflow-magic -F -n '__fish_seen_subcommand_from local demo'
 """,
 }

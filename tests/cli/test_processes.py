@@ -6,6 +6,7 @@ import json
 import os
 import pty
 import re
+import select
 import shutil
 import signal
 import subprocess
@@ -259,26 +260,79 @@ def test_words_are_offered_for_a_line(world, line, offered):
     assert world.call("--complete", line).out.splitlines() == offered
 
 
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        ("dataflow-magic wait @l", ["last"]),
-        ("dataflow-magic run daily_sales da", ["day="]),
-        ("dataflow-magic st", ["status"]),
-    ],
-)
-def test_bash_completes_by_the_printed_lines(world, line, words):
-    world.call("run", "daily_sales", "day=1")
-    script = f"""
-        eval "$(dataflow-magic completion bash)"
-        COMP_LINE='{line}' COMP_POINT={len(line)}
-        _dataflow_magic
-        printf '%s\\n' "${{COMPREPLY[@]}}"
-    """
-    bash = shutil.which("bash")
-    assert bash
-    done = subprocess.run(
-        [bash, "-c", script], env=world.environment, capture_output=True, text=True, timeout=PATIENCE
-    )
+SHELLS = {
+    "bash": (
+        ["bash", "--norc", "--noprofile", "-i"],
+        'dataflow-magic() { [ "$1" = --complete ] && command dataflow-magic "$@" || printf "<%s>" "$@"; }',
+        'eval "$(command dataflow-magic completion bash)"',
+    ),
+    "zsh": (
+        ["zsh", "-f", "-i"],
+        'dataflow-magic() { [ "$1" = --complete ] && command dataflow-magic "$@" || printf "<%s>" "$@"; }',
+        'autoload -Uz compinit; compinit -u -D; eval "$(command dataflow-magic completion zsh)"',
+    ),
+    "fish": (
+        ["fish", "--no-config", "-i"],
+        "function dataflow-magic; test $argv[1] = --complete"
+        ' && command dataflow-magic $argv || printf "<%s>" $argv; end',
+        "command dataflow-magic completion fish | source",
+    ),
+}
+"""How to start each shell, a function that prints the words it is called with, and the line of the document."""
 
-    assert (done.stdout.splitlines(), done.stderr) == (words, "")
+
+TYPED = {
+    "st\t": "<status>",
+    "wait @l\t": "<wait><@last>",
+    "run dai\t": "<run><daily_sales>",
+    "run daily_sales da\t7": "<run><daily_sales><day=7>",
+    "run daily_sales token=@pa\t": "<run><daily_sales><token=@pass word.txt>",
+    "run daily_sales token=@fol\tpass\t": "<run><daily_sales><token=@folder/password>",
+}
+"""What is typed after the command, and the words it is called with."""
+
+
+@pytest.mark.parametrize("shell", SHELLS)
+def test_a_shell_completes_what_is_typed(world, tmp_path, shell):
+    command, function, setting = SHELLS[shell]
+    if not shutil.which(command[0]):
+        pytest.skip(f"{shell} is not installed")
+    place = tmp_path / "place"
+    (place / "folder").mkdir(parents=True)
+    (place / "pass word.txt").touch()
+    (place / "folder" / "password").touch()
+    world.call("run", "daily_sales", "day=1")
+    homes = dict.fromkeys(("HOME", "XDG_CONFIG_HOME", "XDG_DATA_HOME", "XDG_CACHE_HOME"), str(tmp_path))
+    # What stands before a command is no part of its line.
+    lines = [function, setting, *(f"echo; FOO=1 dataflow-magic {typed}" for typed in TYPED), "exit"]
+
+    shown = typed_into(command, lines, {**world.environment, **homes, "TERM": "xterm"}, place)
+
+    assert [words for words in TYPED.values() if words not in shown] == []
+
+
+def typed_into(command: list[str], lines: list[str], environment: dict[str, str], place: Path) -> str:
+    """Return what a shell shows at a terminal while lines are typed, until it ends."""
+    controller, terminal = pty.openpty()
+    shown = b""
+    with subprocess.Popen(
+        command,
+        env=environment,
+        cwd=place,
+        stdin=terminal,
+        stdout=terminal,
+        stderr=terminal,
+        start_new_session=True,
+        preexec_fn=lambda: __import__("fcntl").ioctl(0, __import__("termios").TIOCSCTTY, 0),
+    ) as process:
+        os.close(terminal)
+        try:
+            os.write(controller, "".join(f"{line}\n" for line in lines).encode())
+            while select.select([controller], [], [], PATIENCE)[0]:
+                shown += os.read(controller, 1 << 12)
+        except OSError:  # the terminal is closed
+            pass
+        finally:
+            process.kill()
+    os.close(controller)
+    return shown.decode(errors="replace")
