@@ -79,7 +79,7 @@ def execute(
     out: TextIO | None = None,
     err: TextIO | None = None,
 ) -> int:
-    """LiveRun one command and return its exit code; an error is one line on standard error."""
+    """Run one command and return its exit code; an error is one line on standard error."""
     terminal = Terminal(out, err, environment=environment)
     try:
         labels = words_of(language("auto", environment))

@@ -39,6 +39,7 @@ def run_shape(record: RunRecord) -> dict[str, Any]:
         "ran": _seconds(record.ran),
         "total": _seconds(record.total),
         "reason": record.error,
+        "error_class": record.error_class,
         "notebook": record.notebook,
     }
 

@@ -114,6 +114,7 @@ def test_json_is_one_line_of_a_documented_shape_and_nothing_else(scene):
         "workers": 2,
         "timeout_minutes": 360,
         "reason": "ValueError: no such table: test.sales",
+        "error_class": "ValueError",
         "notebook": None,
     }
 
