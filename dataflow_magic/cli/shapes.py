@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
+from dataclasses import asdict
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
 from dataflow_magic.card import format as fmt
-from dataflow_magic.ledger.record import RunRecord, parameters_of
+from dataflow_magic.ledger.record import RunRecord, failure_of, parameters_of
 from dataflow_magic.models.secret import Secret
 from dataflow_magic.models.wire import KST, Job
 
@@ -18,6 +19,7 @@ EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 def run_shape(record: RunRecord) -> dict[str, Any]:
     """Return a run: times in ISO 8601 with their zone, lengths in seconds, null for what is unknown or secret."""
+    failure = failure_of(record)
     return {
         "id": record.run_id,
         "key": record.key or None,
@@ -40,6 +42,8 @@ def run_shape(record: RunRecord) -> dict[str, Any]:
         "total": _seconds(record.total),
         "reason": record.error,
         "error_class": record.error_class,
+        "own_line": asdict(failure.place) if failure and failure.place else None,
+        "advice": (failure and failure.advice) or None,
         "notebook": record.notebook,
     }
 

@@ -14,9 +14,10 @@ from dataflow_magic.models.request import JobRef, RunRequest
 from dataflow_magic.models.secret import Parameter, Secret
 from dataflow_magic.models.times import Span
 from dataflow_magic.models.view import FoundBy, RunView
-from dataflow_magic.models.wire import KST, JobCondition, JobExecution
+from dataflow_magic.models.wire import KST, JobCondition, JobExecution, RunState
+from dataflow_magic.reasons.advice import advised
 
-__all__ = ["RunRecord", "microseconds", "parameters_of", "record_of", "view_of"]
+__all__ = ["RunRecord", "failure_of", "microseconds", "parameters_of", "record_of", "view_of"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -172,7 +173,7 @@ def view_of(record: RunRecord) -> RunView:
         is_lost=record.phase == "lost",
         found_by=cast(FoundBy, record.found_by),
         settled=record.status if record.phase == "settled" else "",
-        failure=_failure(record),
+        failure=failure_of(record),
     )
 
 
@@ -212,11 +213,13 @@ def _own_line(failure: Failure | None) -> str:
     return json.dumps(astuple(place)) if place else ""
 
 
-def _failure(record: RunRecord) -> Failure | None:
+def failure_of(record: RunRecord) -> Failure | None:
+    """Return why the run of a row did not complete; None where no reason is known."""
     if not record.error:
         return None
     place = Place(*json.loads(record.own_line)) if record.own_line else None
-    return Failure(record.error, error_class=record.error_class or "", place=place)
+    known = Failure(record.error, error_class=record.error_class or "", place=place)
+    return advised(known) if record.status == RunState.FAILED else known
 
 
 def _phase(view: RunView) -> str:

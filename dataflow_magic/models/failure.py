@@ -50,6 +50,8 @@ class Failure:
         The user's own line; None where no log names one.
     expression
         The part of a query that failed, as Spark quotes it; empty where it does not.
+    advice
+        What to try, in one line; empty where nothing is known to help beyond the reason itself.
     """
 
     reason: str
@@ -57,6 +59,7 @@ class Failure:
     error_class: str = ""
     place: Place | None = None
     expression: str = ""
+    advice: str = ""
 
     def __str__(self) -> str:
         return self.reason
@@ -81,4 +84,5 @@ class Failure:
                 source=change(place.source),
             ),
             expression=change(self.expression),
+            advice=change(self.advice),
         )

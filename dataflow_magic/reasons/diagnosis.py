@@ -9,6 +9,7 @@ from typing import Final
 
 from dataflow_magic.models.failure import Failure, Place
 from dataflow_magic.models.text import log_lines
+from dataflow_magic.reasons.advice import advised
 from dataflow_magic.reasons.errors_in_log import Frame, LoggedError, chains_in, error_of
 from dataflow_magic.reasons.folding import folded_tail, is_own
 from dataflow_magic.reasons.sentences import Explained, explain, is_wrapper
@@ -51,6 +52,10 @@ def diagnose(log: str, detail: str, status: str) -> Failure:
     status
         The run's state, named where nothing else is known.
     """
+    return advised(_diagnosed(log, detail, status))
+
+
+def _diagnosed(log: str, detail: str, status: str) -> Failure:
     lines = log_lines(log[-MOST_LOG:])
     chains = chains_in(lines)
     tail = folded_tail(lines, TAIL_LINES)

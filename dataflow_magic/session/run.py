@@ -530,6 +530,8 @@ class LiveRun:
         view = self._view
         reason = " ".join((self.reason or "").split())
         said = f": {reason[:REASON_LENGTH]}{'…' if len(reason) > REASON_LENGTH else ''}" if reason else ""
+        if view.failure and view.failure.place:
+            said += f" ({view.failure.place})"
         more = f"; {next_step}" if view.status != RunState.CANCELED else ""
         return errors.RunFailed(
             f"run {view.run_id} of {fmt.short(view.job_name)} ended {view.status}{said}{more}",

@@ -97,6 +97,27 @@ class TestFailure:
 
         assert "  division by zero\n    daily.py, line 6\n" in to_text(at(200, view))
 
+    def test_the_expression_that_failed_follows_the_own_line_and_what_to_try_follows_both(self):
+        failure = Failure(
+            "division by zero",
+            place=Place("daily.py", 6, source="spark.sql(query)"),
+            expression="a < 1 / b",
+            advice="guard it",
+        )
+        view = replace(FAILED, failure=failure)
+
+        assert "  spark.sql(query)\nexpression: a &lt; 1 / b</pre>" in to_html(at(200, view))
+        assert (
+            "      spark.sql(query)\n    expression: a < 1 / b\n  What to try: guard it; run again: "
+        ) in to_text(at(200, view))
+
+    @pytest.mark.parametrize("source", ["df.select(1 / b)", ""])
+    def test_an_expression_that_the_line_or_the_reason_shows_is_not_repeated(self, source):
+        reason = "division by zero" if source else "division by zero in 1 / b"
+        failure = Failure(reason, place=Place("daily.py", 6, source=source), expression="1 / b")
+
+        assert at(200, replace(FAILED, failure=failure)).expression == ""
+
 
 class TestState:
     @pytest.mark.parametrize(

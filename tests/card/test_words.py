@@ -15,7 +15,6 @@ from string import Formatter
 import pytest
 
 import dataflow_magic
-from dataflow_magic.card.advice import ADVICE, READ_THE_LOG
 from dataflow_magic.card.run.html import line_html, log_html, to_html, to_text
 from dataflow_magic.card.run.state import card_state
 from dataflow_magic.card.sentences import sentences, translated
@@ -24,6 +23,7 @@ from dataflow_magic.card.sweep.state import SweepView, sweep_state
 from dataflow_magic.card.words import ENGLISH, words_of
 from dataflow_magic.models.failure import Failure
 from dataflow_magic.models.view import Past, RunView
+from dataflow_magic.reasons.advice import ADVICE, READ_THE_LOG
 from dataflow_magic.reasons.sentences import SENTENCES
 from tests.states import NOON, STATES
 

@@ -115,6 +115,13 @@ def test_json_is_one_line_of_a_documented_shape_and_nothing_else(scene):
         "timeout_minutes": 360,
         "reason": "ValueError: no such table: test.sales",
         "error_class": "ValueError",
+        "own_line": {
+            "file": "broken.py",
+            "line": 3,
+            "function": "",
+            "source": 'raise ValueError("no such table: test.sales")',
+        },
+        "advice": None,
         "notebook": None,
     }
 

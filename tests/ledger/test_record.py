@@ -10,6 +10,7 @@ from dataflow_magic.ledger.record import record_of, view_of
 from dataflow_magic.models.failure import Failure, Place
 from dataflow_magic.models.view import RunView
 from dataflow_magic.models.wire import JobCondition
+from dataflow_magic.reasons.advice import advised
 from tests.helpers import execution
 from tests.views import run_view
 
@@ -52,10 +53,12 @@ def a_view(**fields: Any) -> RunView:
         a_view(marker="parameter"),
         a_view(
             execution=execution("FAILED", endDate="2026-11-02T10:00:20+09:00", unknown={"a": [1]}),
-            failure=Failure(
-                "no table `a`",
-                error_class="TABLE_OR_VIEW_NOT_FOUND",
-                place=Place("daily.py", 9, "late", "df.count()"),
+            failure=advised(
+                Failure(
+                    "no table `a`",
+                    error_class="TABLE_OR_VIEW_NOT_FOUND",
+                    place=Place("daily.py", 9, "late", "df.count()"),
+                )
             ),
         ),
     ],

@@ -657,7 +657,7 @@ def test_a_failed_run_fails_the_cell_in_one_line_without_a_traceback(terminal):
     assert isinstance(ran.error, RunFailed)
     run_id = ran.error.run.id
     assert ran.out.splitlines()[-1] == (
-        f"RunFailed: run {run_id} of broken ended FAILED: ValueError: no such table: test.sales; "
+        f"RunFailed: run {run_id} of broken ended FAILED: ValueError: no such table: test.sales (broken.py, line 3); "
         f"%dataflow_status {run_id} shows the end of its log"
     )
     assert "extension.py" not in ran.out

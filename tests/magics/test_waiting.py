@@ -62,7 +62,7 @@ def test_one_failed_run_fails_the_cell(scene, terminal):
 
     assert isinstance(ran.error, RunFailed)
     assert str(ran.error) == (
-        f"run {run.run_id} of broken ended FAILED: ValueError: no such table: test.sales; "
+        f"run {run.run_id} of broken ended FAILED: ValueError: no such table: test.sales (broken.py, line 3); "
         f"%dataflow_status {run.run_id} shows the end of its log"
     )
 

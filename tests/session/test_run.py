@@ -75,7 +75,8 @@ def test_a_failed_run_raises_one_line_with_its_reason_and_where_to_read_on(scene
         run.result()
 
     assert str(caught.value) == (
-        f"run {run.run_id} of broken ended FAILED: ValueError: no such table: test.sales; run.logs() has its log"
+        f"run {run.run_id} of broken ended FAILED: ValueError: no such table: test.sales "
+        "(broken.py, line 3); run.logs() has its log"
     )
     assert caught.value.run is run.handle
     assert run.reason == "ValueError: no such table: test.sales"

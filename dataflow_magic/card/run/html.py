@@ -255,11 +255,13 @@ def _failure(state: CardState) -> str:
 
 
 def _own_lines(state: CardState) -> Iterator[str]:
-    """Yield where the user's own line is, and its text."""
+    """Yield where the user's own line is, its text, and the part of a query that failed."""
     if state.place:
         yield state.place
     if state.source:
         yield f"  {state.source}"
+    if state.expression:
+        yield state.expression
 
 
 def _log_lines(state: CardState) -> str:

@@ -12,7 +12,6 @@ from datetime import datetime
 from typing import Final
 
 from dataflow_magic.card import format as fmt
-from dataflow_magic.card.advice import advice
 from dataflow_magic.card.format import KINDS, Kind, Row, tick_seconds
 from dataflow_magic.card.words import ENGLISH, Words
 from dataflow_magic.models.failure import Failure
@@ -78,6 +77,8 @@ class CardState:
         Of the failure, where the reason does not begin with it.
     place, source
         The user's own line that failed: file, line and function in words, and its text.
+    expression
+        The part of a query that failed, in words, where the line does not show it.
     advice
         What to try after a failure.
     log_tail
@@ -125,6 +126,7 @@ class CardState:
     error_class: str = ""
     place: str = ""
     source: str = ""
+    expression: str = ""
     advice: str = ""
     log_tail: tuple[str, ...] = ()
     shows_log: bool = False
@@ -221,9 +223,6 @@ def _ended(state: CardState, view: RunView) -> CardState:
         is_final=True,
         ended=fmt.ended(view.submitted_at, end) if end else "",
         reason=state.words.sentence(reason),
-        advice=state.words.sentence(advice(f"{view.cause} {reason}"))
-        if view.status == RunState.FAILED
-        else "",
         again=f"%dataflow_run --again {name}" if name else "",
     )
 
@@ -348,15 +347,18 @@ def _reason(view: RunView) -> str:
 
 
 def _with_failure(state: CardState, failure: Failure) -> CardState:
-    """Add the class and the user's own line of a failure."""
+    """Add the class, the failing expression, what to try and the user's own line of a failure."""
     kind = "" if failure.error_class in failure.reason else fmt.short(failure.error_class)
     place, words = failure.place, state.words
+    state = replace(state, error_class=kind, advice=words.sentence(failure.advice))
+    if failure.expression and failure.expression not in f"{failure.reason}\n{place and place.source}":
+        state = replace(state, expression=words.expression.format(expression=fmt.line(failure.expression)))
     if place is None:
-        return replace(state, error_class=kind)
+        return state
     shown = words.place.format(file=fmt.short(place.file), line=place.line)
     if place.function:
         shown = words.in_function.format(place=shown, function=fmt.short(place.function))
-    return replace(state, error_class=kind, place=shown, source=fmt.line(place.source))
+    return replace(state, place=shown, source=fmt.line(place.source))
 
 
 def _log_tail(view: RunView, words: Words) -> tuple[str, ...]:

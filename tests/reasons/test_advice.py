@@ -1,8 +1,9 @@
-"""The advice on a card, by the reason of a failure."""
+"""What to try, by the reason of a failure."""
 
 import pytest
 
-from dataflow_magic.card.advice import advice
+from dataflow_magic.models.failure import Failure
+from dataflow_magic.reasons.advice import advice, advised
 
 
 @pytest.mark.parametrize(
@@ -44,6 +45,12 @@ def test_a_reason_that_something_helps_with_has_its_advice(reason, said):
 )
 def test_a_reason_that_says_it_all_has_none(reason):
     assert advice(reason) == ""
+
+
+def test_a_failure_is_advised_by_its_class_as_well_as_by_its_reason():
+    known = Failure("no path s3a://b/k", error_class="PATH_NOT_FOUND")
+
+    assert advised(known).advice == "check bucket and key; a script names objects as s3a://bucket/key"
 
 
 def test_a_module_s_name_can_bring_in_nothing_but_a_name():

@@ -1,14 +1,14 @@
-"""What to try when a run failed, by its reason. Pure.
-
-Advice names what commonly corrects such a failure; the card shows the reason itself next to it.
-"""
+"""What to try when a run failed, by its class and its reason: what commonly corrects such a failure. Pure."""
 
 from __future__ import annotations
 
 import re
+from dataclasses import replace
 from typing import Final
 
-__all__ = ["ADVICE", "READ_THE_LOG", "advice"]
+from dataflow_magic.models.failure import Failure
+
+__all__ = ["ADVICE", "READ_THE_LOG", "advice", "advised"]
 
 READ_THE_LOG: Final = "read the end of the log"
 
@@ -57,6 +57,11 @@ ADVICE: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
         ),
     )
 )
+
+
+def advised(failure: Failure) -> Failure:
+    """Return the failure with what to try."""
+    return replace(failure, advice=advice(f"{failure.cause} {failure.reason}"))
 
 
 def advice(reason: str) -> str:
