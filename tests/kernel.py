@@ -34,9 +34,12 @@ class Kernel:
         self.models: dict[str, dict[str, Any]] = {}
         """State of each widget, by the id of its model."""
 
-    def run(self, cell: str) -> list[dict[str, Any]]:
+    def run(self, cell: str, *, cell_id: str = "") -> list[dict[str, Any]]:
         """Run a cell to its end and return its own outputs, each a bundle by mime type."""
-        sent = self._client.execute(cell, allow_stdin=True)
+        content = {"code": cell, "silent": False, "store_history": True, "allow_stdin": True}
+        message = self._client.session.msg("execute_request", content, metadata={"cellId": cell_id})
+        self._client.shell_channel.send(message)
+        sent = message["header"]["msg_id"]
         shown: list[dict[str, Any]] = []
         is_started = False
         while (message := self._next(PATIENCE)) is not None:

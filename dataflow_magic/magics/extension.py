@@ -35,6 +35,7 @@ if TYPE_CHECKING:
     from dataflow_magic.cell.line import LineParser
     from dataflow_magic.cell.run import CellOptions
     from dataflow_magic.config.settings import Target
+    from dataflow_magic.magics.earlier import Earlier
     from dataflow_magic.models.marker import Marker
     from dataflow_magic.models.request import JobRef, RunRequest
     from dataflow_magic.session.handle import Run
@@ -138,6 +139,12 @@ class DataflowMagic(Magics):
         super().__init__(shell, **traits)
         self._make_session = session
 
+    @functools.cached_property
+    def _earlier(self) -> Earlier:
+        from dataflow_magic.magics.earlier import Earlier
+
+        return Earlier()
+
     @validate("target", "profile")
     def _check_place(self, proposal: Any) -> str:
         from dataflow_magic.config.settings import Place, check_place
@@ -201,7 +208,7 @@ class DataflowMagic(Magics):
         with in_one_line(INTERRUPTED_BLOCK):
             options = parse_cell(line, block, names_of_caller(self.shell))
         for warning in options.warnings:
-            print(f"Note: {warning}")  # noqa: T201
+            self._note(warning)
         run = self._run(options, silent=silent)
         return None if silent else run
 
@@ -220,7 +227,7 @@ class DataflowMagic(Magics):
 
         asked = parse_script(line, cell or "", names_of_caller(self.shell))
         for warning in asked.run.warnings if asked.run else asked.warnings:
-            print(f"Note: {warning}")  # noqa: T201
+            self._note(warning)
         target = self._target(asked.target, asked.profile)
         places = {"--target": asked.target, "--profile": asked.profile}
         place = [word for flag, value in places.items() if value for word in (flag, value)]
@@ -256,7 +263,7 @@ class DataflowMagic(Magics):
         listing = parse_listing(line, datetime.now(KST))
         records = self._session().select(listing, self._target(listing.target) if listing.remote else None)
         for note in listing.notes(records):
-            print(f"Note: {note}")  # noqa: T201
+            self._note(note)
         frame = runs_table(listing.of(records))
         columns = listing.pick(map(str, frame.columns))
         return frame if columns is None else frame[columns]
@@ -385,7 +392,7 @@ class DataflowMagic(Magics):
         target = self._target(options.target, options.profile)
         options = options.with_marker(self._marker_of(options.request.job, target))
         if options.sweep and not options.sweep.requests:
-            print(f"Note: {no_runs(options.sweep)}")  # noqa: T201
+            self._note(no_runs(options.sweep))
         if options.dry_run:
             self._print_dry_run(options, target)
             return None
@@ -394,7 +401,10 @@ class DataflowMagic(Magics):
             self._note_local(target)
         if not options.again:
             self._note_near_names(options.request)
+        if earlier := self._earlier.note(self.shell, session.handles):
+            self._note(earlier)
         run = self._start(options, session, target, silent=silent)
+        self._earlier.add(self.shell, run)
         handle = handle_of(run)
         if options.out:
             self.shell.user_ns[options.out] = handle
@@ -413,6 +423,9 @@ class DataflowMagic(Magics):
     def _say(self, text: str) -> None:
         """Print a message in the language of the cards."""
         print(self.in_words(text))  # noqa: T201
+
+    def _note(self, text: str) -> None:
+        self._say(f"Note: {text}")
 
     def in_words(self, text: str) -> str:
         """Return a message of this package in the language of the cards."""
@@ -442,7 +455,7 @@ class DataflowMagic(Magics):
 
         job = request.job.text
         for note in near_names(job, request.parameters, self._session().parameter_names(job)):
-            print(f"Note: {note}")  # noqa: T201
+            self._note(note)
 
     def _start(self, options: CellOptions, session: Session, target: Target, *, silent: bool) -> Handle:
         from dataflow_magic.card.front_end import FrontEnd, front_end

@@ -98,6 +98,22 @@ def test_the_cancel_button_ends_the_run(installed):
     assert installed.play_in_kernel(scene) == [{"text/plain": "'CANCELED'"}]
 
 
+def test_a_cell_that_runs_again_while_its_run_lives_says_so_and_leaves_that_run(installed):
+    def scene(kernel: Kernel) -> list[str]:
+        start = "%%dataflow_run slow -o run\nday = 1"
+        said = [kernel.run(start, cell_id="one")]
+        first = kernel.run("first = run; print(first.id)")[0]["stdout"].strip()
+        said.append(kernel.run(start, cell_id="two"))
+        said.append(kernel.run(start, cell_id="one"))
+        kernel.run("run.cancel(); first.cancel(); run.wait(); first.wait()")
+        said.append(kernel.run(start, cell_id="one"))
+        kernel.run("run.cancel()")
+        return ["".join(output.get("stdout", "") for output in shown).replace(first, "ID") for shown in said]
+
+    note = "Note: this cell has started run ID, which continues; %dataflow_cancel ID cancels it\n"
+    assert installed.play_in_kernel(scene) == ["", "", note, ""]
+
+
 def test_nbclient_waits_and_the_notebook_has_the_final_state(installed, tmp_path):
     path = tmp_path / "some.ipynb"
     write_notebook(path, "%load_ext dataflow_magic", "%%dataflow_run daily_sales\nday = 1")
