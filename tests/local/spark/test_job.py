@@ -80,6 +80,42 @@ def test_functions_of_the_script_are_pickled_by_value(script):
     assert run(script).stdout == "42\n"
 
 
+def test_pyspark_converts_values_of_numpy_and_imports_no_pandas_for_others(script):
+    script.write_text(
+        "import sys\n"
+        "from pyspark.sql.types import NumpyArrayConverter, NumpyScalarConverter\n"
+        "def converted(value): return NumpyScalarConverter().can_convert(value), NumpyArrayConverter().can_convert(value)\n"
+        "def imported(): return [name for name in ('numpy', 'pandas') if name in sys.modules]\n"
+        "print(converted(1), converted([1]), imported())\n"
+        "import numpy\n"
+        "print(converted(1), imported())\n"
+        "print(converted(numpy.int64(1)), converted(numpy.array([1])), converted(numpy.array([[1]])))\n"
+    )
+
+    assert run(script).stdout.splitlines() == [
+        "(False, False) (False, False) []",
+        "(False, False) ['numpy']",
+        "(True, False) (False, True) (False, False)",
+    ]
+
+
+def test_the_server_of_accumulators_ends_as_soon_as_a_script_stops_spark(script):
+    script.write_text(
+        "import time\n"
+        "from pyspark.accumulators import _start_update_server\n"
+        "waits = []\n"
+        "for _ in range(10):\n"
+        "    server = _start_update_server('token', False)\n"
+        "    time.sleep(0.01)\n"
+        "    begin = time.monotonic()\n"
+        "    server.shutdown()\n"
+        "    waits.append(time.monotonic() - begin)\n"
+        "print(min(waits) < 0.2)\n"
+    )
+
+    assert run(script).stdout == "True\n"
+
+
 def test_a_traceback_shows_only_the_scripts_frames(script):
     script.write_text(
         "def load(table):\n    raise ValueError(f'no table {table}')\n\ntry:\n    1 / 0\nexcept ZeroDivisionError:\n"

@@ -6,6 +6,7 @@ those of the standard library and of the script.
 
 from __future__ import annotations
 
+import functools
 import importlib.machinery
 import marshal
 import os
@@ -30,6 +31,8 @@ LAST_WORDS_LENGTH = 16_000
 
 COPY_SECONDS = 0.3
 """Before an error is printed: time for the service to copy to the log what the JVM printed about it first."""
+
+STOP_POLL_SECONDS = 0.05
 
 PANDAS_WARNING = "PySpark does not yet fully support pandas"
 
@@ -80,7 +83,9 @@ def main(arguments: list[str]) -> int:
 
 
 class _WhenSparkIsImported:
-    """Lets `_check` see the settings of each Spark context before it starts. Spark is not imported for it.
+    """Changes modules of PySpark when the script imports them. Spark is not imported for it.
+
+    `_check` sees the settings of each Spark context before it starts. A context starts without pandas, and stops at once.
 
     Shows PySpark's warning about pandas 3 to scripts that use pandas on Spark, and once: the service hides it, because
     each common call of pandas repeats it.
@@ -89,21 +94,51 @@ class _WhenSparkIsImported:
     def find_spec(self, name: str, path: Any, _: Any = None) -> Any:
         if name == "pyspark.pandas":
             warnings.filterwarnings("default", PANDAS_WARNING, FutureWarning, module=r"pyspark\.pandas$")
-        if name != "pyspark.core.context":
+        change = _CHANGES.get(name)
+        if change is None:
             return None
         spec = importlib.machinery.PathFinder.find_spec(name, path)
         if spec is not None and spec.loader is not None:
             execute = spec.loader.exec_module
 
-            def execute_and_check(module: ModuleType) -> None:
+            def execute_and_change(module: ModuleType) -> None:
                 execute(module)
-                _check_contexts_of(module.SparkContext)
+                change(module)
 
-            spec.loader.exec_module = execute_and_check  # type: ignore[method-assign]
+            spec.loader.exec_module = execute_and_change  # type: ignore[method-assign]
         return spec
 
 
-def _check_contexts_of(kind: Any) -> None:
+def _spare_pandas(module: Any) -> None:
+    """Let PySpark's converters of NumPy's values see other values without an import.
+
+    To learn whether NumPy is installed, they import PySpark's test tools and with them pandas, which takes much longer than
+    a warm JVM needs for a Spark context.
+    """
+    for kind in (module.NumpyScalarConverter, module.NumpyArrayConverter):
+        kind.can_convert = _only_with_numpy(kind.can_convert)
+
+
+def _stop_at_once(module: Any) -> None:
+    """Let the server of accumulators notice its end soon: ``spark.stop()`` waits for it, and it looks every half second."""
+    for kind in (module.AccumulatorTCPServer, module.AccumulatorUnixServer):
+        kind.serve_forever = functools.partialmethod(kind.serve_forever, STOP_POLL_SECONDS)
+
+
+def _only_with_numpy(can_convert: Any) -> Any:
+    def can_convert_numpy(converter: Any, value: Any) -> bool:
+        numpy = sys.modules.get("numpy")
+        return (
+            numpy is not None
+            and isinstance(value, (numpy.generic, numpy.ndarray))
+            and can_convert(converter, value)
+        )
+
+    return can_convert_numpy
+
+
+def _check_contexts_of(module: Any) -> None:
+    kind = module.SparkContext
     start = kind._initialize_context  # noqa: SLF001 - the one place where the settings are complete
 
     def check_and_start(context: Any, settings: Any) -> Any:
@@ -111,6 +146,14 @@ def _check_contexts_of(kind: Any) -> None:
         return start(context, settings)
 
     kind._initialize_context = check_and_start  # noqa: SLF001
+
+
+_CHANGES = {
+    "pyspark.accumulators": _stop_at_once,
+    "pyspark.core.context": _check_contexts_of,
+    "pyspark.sql.types": _spare_pandas,
+}
+"""By the name of PySpark's module."""
 
 
 def _check(settings: Any, system: Any) -> None:
