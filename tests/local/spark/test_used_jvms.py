@@ -223,3 +223,12 @@ def test_a_jvm_takes_its_log_back_and_the_run_keeps_a_copy(tmp_path, place):
 def test_threads_of_a_script_are_told_from_javas_and_sparks(text):
     assert thread_names(text) == ["Reference Handler", "my, own [pool]", "Thread-3"]
     assert unusual(thread_names(text)) == ["my, own [pool]"]
+
+
+def test_threads_that_a_stopped_context_ends_by_itself_are_no_scripts():
+    assert unusual(
+        ["rpc-server-14-2", "shuffle-boss-18-1", "files-client-3-1", "rpc-server", "my-rpc-server-1-1"]
+    ) == [
+        "my-rpc-server-1-1",
+        "rpc-server",
+    ]
