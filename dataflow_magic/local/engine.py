@@ -7,16 +7,17 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine
+from collections.abc import Awaitable, Callable
 from dataclasses import dataclass, field
 from pathlib import Path
 from types import TracebackType
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 from dataflow_magic.files import remove_folder
 from dataflow_magic.local.log import event
 from dataflow_magic.local.run import DEFAULT_TIMEOUT_MINUTES, Outcome, Refusal, RunSpec, script_parameters
 from dataflow_magic.local.store import Store, StoredRun, new_id
+from dataflow_magic.local.tasks import Tasks
 from dataflow_magic.models.wire import RunState
 
 __all__ = ["Engine", "Runner"]
@@ -100,7 +101,7 @@ class Engine:
         self._active: dict[str, _Active] = {}
         # Each run is taken once: without this a run whose end cannot be stored would start again and again.
         self._taken: set[str] = set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._tasks = Tasks()
         self._wake = asyncio.Event()
 
     async def __aenter__(self) -> Self:
@@ -115,16 +116,14 @@ class Engine:
                 CANCELED if is_canceled else STOPPED,
             )
         await asyncio.to_thread(remove_folder, self._runs)
-        self._spawn(self._dispatch())
+        self._tasks.spawn(self._dispatch())
         self.wake()
         return self
 
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.end()
 
     @property
     def active(self) -> int:
@@ -191,17 +190,12 @@ class Engine:
             if run.run_id not in self._taken and self._has_slot(run):
                 self._taken.add(run.run_id)
                 self._active[run.run_id] = active = _Active(run.job_id)
-                self._spawn(self._run(run, active))
+                self._tasks.spawn(self._run(run, active))
 
     def _has_slot(self, run: StoredRun) -> bool:
         same_job = sum(active.job_id == run.job_id for active in self._active.values())
         limit = run.max_concurrent_runs or self._slots
         return len(self._active) < self._slots and same_job < limit
-
-    def _spawn(self, work: Coroutine[Any, Any, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
     async def _run(self, run: StoredRun, active: _Active) -> None:
         # A new folder per attempt: the JVM of a killed service may still write into the last one.

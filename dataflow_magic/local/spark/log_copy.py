@@ -8,6 +8,8 @@ from collections.abc import AsyncIterator
 from contextlib import asynccontextmanager
 from pathlib import Path
 
+from dataflow_magic.local.tasks import end_tasks
+
 __all__ = ["copy_lines"]
 
 logger = logging.getLogger(__name__)
@@ -29,8 +31,7 @@ async def copy_lines(source: Path, target: Path, check_seconds: float = CHECK_SE
     try:
         yield
     finally:
-        copying.cancel()
-        await asyncio.gather(copying, return_exceptions=True)
+        await end_tasks([copying])
         await asyncio.to_thread(copy.rest)
 
 

@@ -9,6 +9,8 @@ from collections.abc import Awaitable, Callable
 from types import TracebackType
 from typing import Generic, Self, TypeVar
 
+from dataflow_magic.local.tasks import end_tasks
+
 __all__ = ["OnDemand"]
 
 logger = logging.getLogger(__name__)
@@ -65,10 +67,7 @@ class OnDemand(Generic[S]):
     ) -> None:
         assert self._server is not None  # noqa: S101 - entered
         self._server.close()
-        tasks = [*self._connections, *([self._idle] if self._idle else [])]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        await end_tasks([*self._connections, *([self._idle] if self._idle else [])])
         await self._end()
 
     @property

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Awaitable, Callable, Coroutine, Hashable
+from collections.abc import Awaitable, Callable, Hashable
 from dataclasses import dataclass, replace
 from types import TracebackType
-from typing import Any, Self, TypeVar
+from typing import Self
 
 from dataflow_magic.local.log import event
 from dataflow_magic.local.spark.jvm import JvmGateway, empty_work_folder
 from dataflow_magic.local.spark.jvm_state import JvmState, restore_state
+from dataflow_magic.local.tasks import Tasks
 
 __all__ = ["UsedJvm", "UsedJvms", "log_refusal"]
 
@@ -23,7 +24,6 @@ MOST_RUNS = 25
 """Of one JVM: what a run leaves outside the heap adds up."""
 RESTORE_SECONDS = 10.0
 
-T = TypeVar("T")
 Restore = Callable[[JvmGateway, JvmState], tuple[str, int]]
 
 
@@ -85,7 +85,7 @@ class UsedJvms:
         self._most_runs = most_runs
         self._waiting: list[tuple[UsedJvm, asyncio.Task[UsedJvm | None]]] = []
         self._owned: dict[int, JvmGateway] = {}
-        self._tasks: set[asyncio.Task[Any]] = set()
+        self._tasks = Tasks()
 
     async def __aenter__(self) -> Self:
         return self
@@ -93,18 +93,16 @@ class UsedJvms:
     async def __aexit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        for task in self._tasks:
-            task.cancel()
-        await asyncio.gather(*self._tasks, return_exceptions=True)
+        await self._tasks.end()
         for gateway in list(self._owned.values()):
             await self._end(gateway)
 
     def put(self, used: UsedJvm) -> None:
         """Own a JVM whose run has ended, and restore its state in the background."""
         self._owned[used.gateway.process.pid] = used.gateway
-        entry = (used, self._spawn(self._restored(used)))
+        entry = (used, self._tasks.spawn(self._restored(used)))
         self._waiting.append(entry)
-        self._spawn(self._end_when_unused(entry))
+        self._tasks.spawn(self._end_when_unused(entry))
         self.make_room(self._most)
 
     async def take(self, key: Hashable) -> UsedJvm | None:
@@ -122,7 +120,7 @@ class UsedJvms:
         while len(self._waiting) > most:
             used, restoring = self._waiting.pop(0)
             restoring.cancel()
-            self._spawn(self._end(used.gateway))
+            self._tasks.spawn(self._end(used.gateway))
 
     async def _end_when_unused(self, entry: tuple[UsedJvm, asyncio.Task[UsedJvm | None]]) -> None:
         await asyncio.sleep(self._keep_seconds)
@@ -152,9 +150,3 @@ class UsedJvms:
         self._waiting = [each for each in self._waiting if each[0] is not used]
         await self._end(used.gateway)
         return None
-
-    def _spawn(self, work: Coroutine[Any, Any, T]) -> asyncio.Task[T]:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
-        return task

@@ -11,6 +11,7 @@ from typing import Any, Self
 
 from dataflow_magic.local.log import event
 from dataflow_magic.local.spark.jvm import JvmGateway
+from dataflow_magic.local.tasks import end_tasks
 
 __all__ = ["WarmPool"]
 
@@ -84,8 +85,7 @@ class WarmPool:
     ) -> None:
         for task in (self._keeper, self._warming):
             if task is not None:
-                task.cancel()
-                await asyncio.gather(task, return_exceptions=True)
+                await end_tasks([task])
         await self._discard_ready()
 
     @property
