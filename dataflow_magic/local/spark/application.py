@@ -52,6 +52,7 @@ from dataflow_magic.local.spark.settings import (
     spark_settings,
 )
 from dataflow_magic.local.spark.workers import report_missing_workers
+from dataflow_magic.local.tasks import end_tasks
 from dataflow_magic.reasons.diagnosis import MOST_LOG, reason_of_error
 
 __all__ = ["Keep", "run_application"]
@@ -146,6 +147,30 @@ async def run_application(
     asyncio.CancelledError
         The task was cancelled; the process group was killed at once.
     """
+    try:
+        return await _run(
+            spec, java, cancel=cancel, waiting=waiting, started=started, options=options, warm=warm, keep=keep
+        )
+    except (InvalidKey, ScriptProblem) as problem:
+        return _failed(str(problem))
+    except OSError as error:
+        return _failed(f"the run's files could not be prepared: {_in_one_line(error)}")
+    except _Ended as ended:
+        return ended.outcome
+
+
+async def _run(
+    spec: RunSpec,
+    java: Java,
+    *,
+    cancel: asyncio.Event,
+    waiting: Callable[[str], None],
+    started: Callable[[], Awaitable[None]],
+    options: Sequence[str],
+    warm: JvmGateway | None,
+    keep: Keep | None,
+) -> Outcome:
+    """Run the script in a JVM, and end that JVM's group unless its keeper owns it."""
     group = warm.group if warm else None
     plan: _Plan | None = None
     is_kept = False
@@ -162,13 +187,6 @@ async def run_application(
             outcome = await _supervise(plan, gateway, cancel=cancel, waiting=waiting, started=started)
         if may_keep is not None and outcome.state == "COMPLETED":
             is_kept = await _hand_over(gateway, plan, may_keep)
-    except (InvalidKey, ScriptProblem) as problem:
-        return _failed(str(problem))
-    except OSError as error:
-        return _failed(f"the run's files could not be prepared: {_in_one_line(error)}")
-    except _Ended as ended:
-        return ended.outcome
-    else:
         return outcome
     finally:
         if group is not None and not is_kept:
@@ -316,9 +334,7 @@ async def _supervise(
     try:
         stopped = await _until_ended(script, cancel=cancel, timeout_seconds=plan.spec.timeout_seconds)
     finally:
-        for task in beside:
-            task.cancel()
-        await asyncio.gather(*beside, return_exceptions=True)  # a cut of a log that has begun
+        await end_tasks(beside)  # waits for a cut of a log that has begun
     if stopped is not None:
         await gateway.group.terminate()
         return stopped
