@@ -88,15 +88,17 @@ PARTS = ("accept", "script start", "import pyspark", "session", "work", "stop", 
 KEYS = Keys("AK_BENCH", "SK_BENCH")
 CONNECTIONS = 8
 READY_SECONDS = 600.0
+QUIET_SECONDS = 1.0  # more than the service waits before it warms a JVM
 IDLE_SECONDS = 15.0  # of its only JVM: it is no run's, and no other one is being made
 RUN_SECONDS = 600.0
 
 
 @dataclass(frozen=True)
 class Place:
-    """A folder with the script and its data, and the data folders of services below it."""
+    """A folder with the script and its data, and the data folders of services below it; and the Java of spark-submit."""
 
     folder: Path
+    submit_java: Path | None = None
 
     def make(self) -> None:
         rows = "\n".join(f"{number},n{number % 7},{number / 3}" for number in range(1000))
@@ -134,7 +136,6 @@ class Served:
         self.client = Client(self.address.access_key, self.address.secret_key, self.address.endpoint)
         self.condition = JobCondition(nrn="nrn:1", script_path="bench/trivial.py", log_path="bench/logs/")
         self.job_id = ""
-        self._warmed = 0
 
     async def start(self) -> str:
         if not self.job_id:
@@ -183,16 +184,16 @@ class Served:
                 raise SystemExit("no archive of classes was made")
             await asyncio.sleep(0.5)
 
-    async def until_warm(self) -> int:
-        """Return the process id of the next JVM that is made warm."""
+    async def until_quiet(self) -> None:
+        """Return once its processes use no processor: the next JVM is warm."""
         deadline = time.monotonic() + READY_SECONDS
-        while self.folder.log.read_text().count('"a JVM is warm"') <= self._warmed:
+        while True:
+            before = processor_seconds(self.address.pid)
+            await asyncio.sleep(QUIET_SECONDS)
+            if abs(processor_seconds(self.address.pid) - before) < QUIET_SECONDS / 10:
+                return
             if time.monotonic() > deadline:
-                raise SystemExit("no JVM was made warm")
-            await asyncio.sleep(0.1)
-        self._warmed += 1
-        (folder,) = self.folder.warm.glob("warm-*")
-        return int((folder / "group").read_text())
+                raise SystemExit(f"the service works after {READY_SECONDS:g} s without a run")
 
     async def end(self) -> None:
         await self.client.aclose()
@@ -215,10 +216,10 @@ def processor_seconds(pid: int) -> float:
 
 def spark_submit(place: Place) -> Cost:
     """Return what ``spark-submit`` costs for the script."""
-    home, java = spark_home(), find_java(os.environ)
+    home = spark_home()
     environment = os.environ | {
         "SPARK_HOME": str(home),
-        "JAVA_HOME": str(java.home),
+        "JAVA_HOME": str(place.submit_java or find_java(os.environ).home),
         "PYSPARK_PYTHON": sys.executable,
         "TURN_AROUND": str(place.folder),
     }
@@ -231,7 +232,8 @@ def spark_submit(place: Place) -> Cost:
         check=False,
     )
     if done.returncode:
-        raise SystemExit(f"spark-submit exited with {done.returncode}: {done.stderr[-500:].decode()}")
+        output = (done.stdout + done.stderr)[-500:].decode()
+        raise SystemExit(f"spark-submit exited with {done.returncode}: {output}")
     wall, after = time.perf_counter() - begin, resource.getrusage(resource.RUSAGE_CHILDREN)
     return Cost(wall, after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime)
 
@@ -276,11 +278,14 @@ async def turn_arounds(place: Place, rounds: int, queued: int) -> None:
     costs: dict[str, list[tuple[Cost, Cost]]] = {
         name: [] for name in ("warm", "again", "cold", "spark-submit")
     }
+    for served in (warm, again):
+        await served.until_quiet()
     for number in range(rounds + 1):
-        await warm.until_warm()
         round_costs = {"warm": await warm.turn_around()}
+        await warm.until_quiet()  # its next JVM would take time from the others
         await again.turn_around()  # leaves its JVM
         round_costs["again"] = await again.turn_around()
+        await again.until_quiet()
         round_costs["cold"] = await cold.turn_around()
         base = round_costs["spark-submit"] = await asyncio.to_thread(spark_submit, place)
         if number:  # the first round fills the file cache and is not counted
@@ -295,10 +300,12 @@ async def turn_arounds(place: Place, rounds: int, queued: int) -> None:
             statistics.median(part) for part in zip(*(cost.parts for cost, _ in costs[name]), strict=True)
         ]
         print(f"{name:16}" + "".join(f"{median:16.2f}" for median in medians))
-    jvm = await again.until_idle()
-    print("\nmemory idle, resident\n")
-    print(f"{'service':16}{psutil.Process(again.address.pid).memory_info().rss / 1e6:8.0f} MB")
-    print(f"{'its JVM':16}{jvm / 1e6:8.0f} MB\n")
+    print("\nmemory idle, resident, MB\n")
+    print(f"{'':16}{'service':>10}{'its JVM':>10}")
+    for name, served in (("warm", warm), ("again", again)):
+        jvm = await served.until_idle()
+        print(f"{name:16}{psutil.Process(served.address.pid).memory_info().rss / 1e6:10.0f}{jvm / 1e6:10.0f}")
+    print()
     begin = time.perf_counter()
     runs = [await again.start() for _ in range(queued)]
     for run_id in runs:
@@ -485,6 +492,9 @@ def main() -> int:
     parser.add_argument("--queued", type=int, default=100)
     parser.add_argument("--stored", type=int, default=100_000)
     parser.add_argument("--seconds", type=float, default=5.0, help="of asking, for each kind of request")
+    parser.add_argument(
+        "--submit-java", type=Path, help="the Java home of spark-submit; default: the service's Java"
+    )
     parser.add_argument("--only", choices=["first", "runs", "requests", "start"])
     parser.add_argument("--serve", type=Path, help=argparse.SUPPRESS)
     options = parser.parse_args()
@@ -492,7 +502,7 @@ def main() -> int:
         asyncio.run(serve(options.serve, options.stored))
         return 0
     with tempfile.TemporaryDirectory() as folder:
-        place = Place(Path(folder))
+        place = Place(Path(folder), options.submit_java)
         place.make()
         if options.only in (None, "start"):
             start_up(place.folder, options.rounds)
