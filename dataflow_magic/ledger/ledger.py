@@ -205,6 +205,13 @@ class Ledger:
     path
         SQLite file; created with its folder on the first call.
 
+    Attributes
+    ----------
+    known
+        Returns the runs of this kernel, each with its attempts, or None where those are unknown or no longer needed. Those
+        that are missing are inserted before anything else is read or written, once the file was deleted or replaced. Any
+        thread may call it.
+
     Raises
     ------
     ConfigError
@@ -225,7 +232,7 @@ class Ledger:
         self._opened: list[tuple[int, int] | None] = []
         """What `_files` returned when the file was opened."""
         self._size = 0
-        self._is_reopened = False
+        self.known: Callable[[], Iterable[tuple[RunView, tuple[Attempt, ...] | None]]] = tuple
         _ledgers.add(self)
 
     def before_fork(self) -> None:
@@ -239,45 +246,29 @@ class Ledger:
         """Let threads in again; a child releases what its parent holds, and owns no run."""
         if in_child:
             self.kernel = secrets.token_hex(8)
+            self.known, self._opened = tuple, []
             if self._alive is not None:
                 os.close(self._alive)
                 self._alive = None
         self._lock.release()
 
-    def add(self, view: RunView, known: Callable[[], Iterable[RunView]] = tuple) -> None:
-        """Insert a run that is about to be started; it is on disk when this returns.
-
-        Parameters
-        ----------
-        known
-            Returns the runs of this kernel. They are inserted too where the file was deleted or replaced since the last
-            call.
-        """
-        asked = view.request.parameters
-        hidden = secret_names(asked)
-        # The empty name counts the job's runs.
-        names = ["", *(name.removeprefix("$") for name in asked)]
+    def add(self, view: RunView) -> None:
+        """Insert a run that is about to be started; it is on disk when this returns."""
         with self._writing() as db:
-            if self._is_reopened:
-                runs = [record_of(run, self.kernel) for run in known() if run.key]
-                db.executemany(INSERT_UNLESS_THERE, runs)
-            db.execute(INSERT, record_of(view, self.kernel)._replace(keeps_attempts=1))
-            db.executemany(COUNT, [(view.job_id, name, view.job_name, name in hidden) for name in names])
-        self._is_reopened = False
-
-    def restore(self, view: RunView, kept: Iterable[Attempt]) -> None:
-        """Insert a run of this kernel again that a deleted ledger had, and its attempts, where either is missing."""
-        rows = [(view.key, *astuple(attempt)) for attempt in kept]
-        with self._writing() as db:
-            db.execute(INSERT_UNLESS_THERE, record_of(view, self.kernel))
-            if rows:
-                db.executemany(KEEP, rows)
-                db.execute("UPDATE runs SET keeps_attempts = 1 WHERE key = ?", (view.key,))
+            self._insert(db, INSERT, view, ())
 
     def keep(self, key: str, attempts: Iterable[Attempt]) -> None:
-        """Write attempts of a start, each in place of what is known of it; they are on disk when this returns."""
+        """Write attempts of a start, each in place of what is known of it; they are on disk when this returns.
+
+        Raises
+        ------
+        ConfigError
+            Also where the start is not in the ledger.
+        """
         with self._writing() as db:
-            db.executemany(KEEP, [(key, *astuple(attempt)) for attempt in attempts])
+            if not db.execute("SELECT 1 FROM runs WHERE key = ?", (key,)).fetchone():
+                raise sqlite3.IntegrityError("the start is no longer in it")
+            _keep(db, {key: attempts})
 
     def attempts(self, keys: Iterable[str]) -> dict[str, tuple[Attempt, ...]]:
         """Return the attempts of starts by their keys, in the order of sending; none for a key without any."""
@@ -287,9 +278,9 @@ class Ledger:
     def update(
         self, views: Iterable[RunView], kept: Mapping[str, Iterable[Attempt]] = MappingProxyType({})
     ) -> set[str]:
-        """Update runs in one transaction; ignore a start without an id that is not in the ledger.
+        """Update runs in one transaction; ignore those that are not in the ledger.
 
-        A run with an id that is missing is inserted: the ledger was deleted since it was started. A view that knows less than the ledger, or whose id another run of the ledger has, changes nothing.
+        A view that knows less than the ledger, or whose id another run of the ledger has, changes nothing.
 
         Parameters
         ----------
@@ -304,16 +295,11 @@ class Ledger:
         taken = set()
         with self._writing() as db:
             for view in views:
-                record = record_of(view, self.kernel)
                 try:
-                    if record.run_id:
-                        # Unlike `INSERT_UNLESS_THERE`, this fails where another run has the id.
-                        db.execute(f"{INSERT} ON CONFLICT (key) DO NOTHING", record)
-                    db.execute(UPDATE, record._asdict())
+                    db.execute(UPDATE, record_of(view, self.kernel)._asdict())
                 except sqlite3.IntegrityError:
                     taken.add(view.key)
-            rows = [(key, *astuple(attempt)) for key, attempts in kept.items() for attempt in attempts]
-            db.executemany(KEEP, rows)
+            _keep(db, kept)
         return taken
 
     def adopt(self, view: RunView) -> bool:
@@ -584,13 +570,34 @@ class Ledger:
             self._migrate(db)
             # The log and its index exist from the first transaction on.
             db.execute("SELECT count(*) FROM names").fetchone()
+            if self._opened:
+                self._restore(db)
         except BaseException:
             db.close()
             raise
-        self._is_reopened = bool(self._opened)
         self._opened, self._size = self._files(), 0
         self._db = db
         return db
+
+    def _restore(self, db: sqlite3.Connection) -> None:
+        """Insert the runs of this kernel that are missing: without them, a run of one start would count as another's."""
+        db.execute("BEGIN IMMEDIATE")
+        for view, attempts in self.known():
+            self._insert(db, INSERT_UNLESS_THERE, view, attempts)
+        db.execute("COMMIT")
+
+    def _insert(
+        self, db: sqlite3.Connection, insert: str, view: RunView, attempts: tuple[Attempt, ...] | None
+    ) -> None:
+        record = record_of(view, self.kernel)._replace(keeps_attempts=int(attempts is not None))
+        if not db.execute(insert, record).rowcount:
+            return
+        asked = view.request.parameters
+        hidden = secret_names(asked)
+        # The empty name counts the job's runs.
+        names = ["", *(name.removeprefix("$") for name in asked)]
+        db.executemany(COUNT, [(view.job_id, name, view.job_name, name in hidden) for name in names])
+        _keep(db, {view.key: attempts or ()})
 
     def _migrate(self, db: sqlite3.Connection) -> None:
         if _version(db) == len(MIGRATIONS):
@@ -654,6 +661,11 @@ os.register_at_fork(
     after_in_parent=lambda: _after_fork(in_child=False),
     after_in_child=lambda: _after_fork(in_child=True),
 )
+
+
+def _keep(db: sqlite3.Connection, kept: Mapping[str, Iterable[Attempt]]) -> None:
+    rows = [(key, *astuple(attempt)) for key, attempts in kept.items() for attempt in attempts]
+    db.executemany(KEEP, rows)
 
 
 def _attempts(db: sqlite3.Connection, keys: Iterable[str]) -> dict[str, tuple[Attempt, ...]]:

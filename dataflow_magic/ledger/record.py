@@ -64,7 +64,7 @@ class RunRecord(NamedTuple):
         How the run of a lost start was found; see `FoundBy`.
     keeps_attempts
         1 where the ledger has each attempt of the start, so that a start without one was certainly not sent; 0 for runs
-        of older versions, and for those written anew after the ledger was deleted.
+        of older versions, and for runs written anew after the ledger was deleted whose attempts were no longer known.
     error, error_class, own_line
         Why the run did not complete, its class, and a JSON list of the user's own file, line, function and text; None and
         empty where unknown.

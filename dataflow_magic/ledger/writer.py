@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 
 from dataflow_magic import errors
 from dataflow_magic.ledger.ledger import Ledger
@@ -26,10 +26,10 @@ BATCH_SECONDS = 0.25
 class StartLog:
     """Keeps the attempts of one start; see `dataflow_magic.client.sending.AttemptLog`."""
 
-    def __init__(self, ledger: Ledger, key: str) -> None:
+    def __init__(self, ledger: Ledger, key: str, kept: Iterable[Attempt] = ()) -> None:
         self._ledger = ledger
         self._key = key
-        self._kept: dict[int, Attempt] = {}
+        self._kept = {attempt.number: attempt for attempt in kept}
 
     @property
     def kept(self) -> tuple[Attempt, ...]:
@@ -47,18 +47,12 @@ class StartLog:
 
 
 class LedgerWriter:
-    """What this process writes to a ledger.
+    """What this process writes to a ledger."""
 
-    Parameters
-    ----------
-    known
-        Returns the runs of this process, which a start inserts too where the ledger was deleted or replaced; any thread
-        may call.
-    """
-
-    def __init__(self, ledger: Ledger, known: Callable[[], Iterable[RunView]] = tuple) -> None:
+    def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
-        self._known = known
+        self._logs: dict[str, StartLog] = {}
+        """By key: the attempts of starts whose run is unknown."""
         self._changed: dict[str, RunView] = {}
         """By key: the newest view of each run that changed."""
         self._unwritten: dict[str, RunView] = {}
@@ -74,11 +68,17 @@ class LedgerWriter:
         ConfigError
             The ledger cannot be written, so the start must not be sent.
         """
-        await asyncio.to_thread(self._ledger.add, view, self._known)
+        await asyncio.to_thread(self._ledger.add, view)
 
-    def attempts(self, view: RunView) -> StartLog:
-        """Return what keeps the attempts of a start."""
-        return StartLog(self._ledger, view.key)
+    def attempts(self, key: str, kept: Iterable[Attempt] = ()) -> StartLog:
+        """Return what keeps the attempts of a start, beginning with those that the ledger has."""
+        log = self._logs[key] = StartLog(self._ledger, key, kept)
+        return log
+
+    def kept(self, key: str) -> tuple[Attempt, ...] | None:
+        """Return the attempts of a start whose run is unknown; None where they are. Any thread may call."""
+        log = self._logs.get(key)
+        return None if log is None else log.kept
 
     async def settle(self, view: RunView, kept: Iterable[Attempt] = ()) -> bool:
         """Write the outcome of a start; it is on disk when this returns, unless the ledger cannot be written.
@@ -96,6 +96,7 @@ class LedgerWriter:
 
     async def withdraw(self, view: RunView) -> None:
         """Delete a start that the service refused."""
+        self._logs.pop(view.key, None)
         try:
             await asyncio.to_thread(self._ledger.remove, view.key)
         except (
@@ -106,6 +107,8 @@ class LedgerWriter:
     def note(self, view: RunView) -> None:
         """Write a change of a run with the next batch."""
         if view.key:
+            if view.execution is not None:
+                self._logs.pop(view.key, None)
             self._changed[view.key] = view
             if self._batch is None or self._batch.done():
                 self._batch = asyncio.get_running_loop().create_task(self._write_batches())

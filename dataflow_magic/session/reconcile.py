@@ -16,7 +16,6 @@ from dataflow_magic.client.client import Client
 from dataflow_magic.client.pages import Listing
 from dataflow_magic.ledger.ledger import Ledger, Standing
 from dataflow_magic.ledger.record import RunRecord, view_of
-from dataflow_magic.models.attempt import Attempt
 from dataflow_magic.models.view import NOT_STARTED, UNCLEAR, FoundBy, RunView
 from dataflow_magic.models.wire import KST, JobExecution
 from dataflow_magic.session.matching import Evidence, Match, Start, closes_at, judge, match, reaches_back_to
@@ -175,24 +174,15 @@ class _Seen:
 
 
 class Look:
-    """The looks for one run.
+    """The looks for one run."""
 
-    Parameters
-    ----------
-    attempts
-        The attempts of the start, where this kernel sent it; None reads them from the ledger.
-    """
-
-    def __init__(
-        self, run: LiveRun, service: Service, ledger: Ledger, attempts: tuple[Attempt, ...] | None = None
-    ) -> None:
+    def __init__(self, run: LiveRun, service: Service, ledger: Ledger) -> None:
         self.run = run
         self.refusals = 0
         self.is_doubtful = False
         """Whether the last look of `again` saw a run that may be the start's, or could not tell."""
         self._service = service
         self._ledger = ledger
-        self._attempts = attempts
         self._late_looks = 0
         self._partial_looks = 0
 
@@ -203,7 +193,6 @@ class Look:
             return known
         if row is not None and not self._is_ours(row):
             return None
-        await self._restore(row)
         if await self._was_never_sent(row):
             return None
         seen = await self._see()
@@ -230,7 +219,6 @@ class Look:
         row = await asyncio.to_thread(self._ledger.look_after, self.run.key)
         if known := _known(row):
             return known
-        await self._restore(row)
         seen = await self._see()
         self.is_doubtful = seen.is_disputed or bool(seen.doubts)
         return await self._take(seen)
@@ -258,14 +246,6 @@ class Look:
         """Sleep before the next look, until the service answers the user at the latest."""
         await self._service.hold(seconds, words, sleep)
 
-    async def _restore(self, row: RunRecord | None) -> None:
-        """Write the start anew where the ledger was deleted since.
-
-        Without its row nothing could be adopted, and without the attempts another kernel would not know when it was sent.
-        """
-        if row is None or (self._attempts and not row.keeps_attempts):
-            await asyncio.to_thread(self._ledger.restore, self.run.view, self._attempts or ())
-
     def _is_ours(self, row: RunRecord) -> bool:
         """Whether this kernel looks for the run; reports to the handle what another kernel found."""
         if row.phase == "settled":
@@ -278,12 +258,12 @@ class Look:
 
     async def _was_never_sent(self, row: RunRecord | None) -> bool:
         """Whether no request of the start can have reached the service; reports it to the handle."""
-        if row is None or not row.keeps_attempts or self._attempts is not None:
+        if row is None or not row.keeps_attempts:
             return False
         kept = await asyncio.to_thread(self._ledger.attempts, [self.run.key])
         if not Start(self.run.view, kept[self.run.key]).was_never_sent:
             return False
-        words = f"its kernel ended before the request left: it was not started; {_again(self.run)}"
+        words = f"no request of it reached the service: it was not started; {_again(self.run)}"
         self.run.give_up(errors.OutcomeUnknown(words), NOT_STARTED)
         return True
 
@@ -302,7 +282,7 @@ class Look:
         """Return the start, every start of the job without a run, and what else the ledger knows. Blocks."""
         view = self.run.view
         standing = self._ledger.standing(view.key, view.job_id, run_ids)
-        start = Start(view, self._attempts or standing.attempts.get(view.key))
+        start = Start(view, standing.attempts.get(view.key))
         lost = [Start(view_of(record), standing.attempts[record.key]) for record in standing.lost]
         return start, lost, standing
 

@@ -87,7 +87,8 @@ class Tracker:
         self._loop = loop
         self._services = services
         self._ledger = ledger
-        self._writer = LedgerWriter(ledger, lambda: [run.view for run in self.listed])
+        self._writer = LedgerWriter(ledger)
+        ledger.known = lambda: [(run.view, self._writer.kept(key)) for key, run in self.known.items()]
         self._notebook = notebook
         self._now = now
         self._sleep = sleep
@@ -138,7 +139,7 @@ class Tracker:
             raise errors.CellError(problem)
         # Before the request leaves: a kernel that dies from here on leaves a trace of what it may have started.
         await self._writer.intend(view)
-        log = self._writer.attempts(view)
+        log = self._writer.attempts(view.key)
         older = frozenset(service.listed.get(view.job_id, ()))
         run = LiveRun(view, service, self, on_change)
         self._listed.append(run)
@@ -167,7 +168,7 @@ class Tracker:
         return run
 
     def _has(self, run_id: str, service: Service) -> bool:
-        """Whether a run of this process has an id, also where the ledger was deleted since."""
+        """Whether a run of this process has an id, also one that only the service lists."""
         runs = (*self._listed, *self._revived.values())
         return any(run.run_id == run_id and run.view.endpoint == service.endpoint for run in runs)
 
@@ -273,6 +274,7 @@ class Tracker:
 
     async def revive(self, record: RunRecord, service: Service) -> LiveRun:
         """Return a run of the ledger, followed from now on."""
+        await self._learn_attempts(record)
         if record.key in self._revived:
             return self._revived[record.key]
         run = self._revived[record.key] = LiveRun(view_of(record), service, self)
@@ -300,6 +302,12 @@ class Tracker:
             self._recovered_at = now
         self.submit(self._recover(service))
 
+    async def _learn_attempts(self, record: RunRecord) -> None:
+        """Read when an earlier kernel sent a start, so that the ledger can get it back once it was deleted."""
+        if record.keeps_attempts and record.run_id is None and record.key not in self.known:
+            kept = await asyncio.to_thread(self._ledger.attempts, [record.key])
+            self._writer.attempts(record.key, kept[record.key])
+
     def _known_or_new(self, view: RunView, service: Service) -> LiveRun:
         """Return the handle of a start; a new one counts as given up where the start does."""
         known = self.known.get(view.key)
@@ -314,7 +322,10 @@ class Tracker:
         try:
             since = int((self._now() - REVIEW_SECONDS) * 1e6)
             for record in await asyncio.to_thread(self._ledger.unsettled, since, MOST_REVIEWED):
-                if record.endpoint == service.endpoint and record.key not in self.known:
+                if record.endpoint != service.endpoint or record.key in self.known:
+                    continue
+                await self._learn_attempts(record)
+                if record.key not in self.known:
                     run = self._revived[record.key] = self._known_or_new(view_of(record), service)
                     self._background(self._review(Look(run, service, self._ledger), service, at_once=True))
             await self.take_over()
@@ -435,7 +446,7 @@ class Tracker:
         run.lost(reason)
         # At once: while the ledger says "sending", kernels that reconcile the same job wait for this answer.
         await self._writer.settle(run.view, kept)
-        self._background(self._reconcile(run, service, kept))
+        self._background(self._reconcile(run, service))
 
     async def _refuse(self, run: LiveRun, execution: JobExecution, kept: tuple[Attempt, ...]) -> None:
         """Leave open which run is a start's, after the service answered with one that is another start's."""
@@ -449,10 +460,8 @@ class Tracker:
         )
         await self._writer.settle(run.view, kept)
 
-    async def _reconcile(
-        self, run: LiveRun, service: Service, attempts: tuple[Attempt, ...] | None = None
-    ) -> None:
-        look = Look(run, service, self._ledger, attempts)
+    async def _reconcile(self, run: LiveRun, service: Service) -> None:
+        look = Look(run, service, self._ledger)
         found = await reconcile(look, now=self._now, sleep=self._sleep)
         if found is not None:
             self._found(run, found, service)

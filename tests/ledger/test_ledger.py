@@ -168,10 +168,13 @@ def test_a_start_that_was_given_up_without_a_run_stays_a_rival(ledger):
 def test_the_standing_of_a_job_has_the_attempts_of_its_lost_starts(ledger, path):
     ledger.add(a_view("k1"))
     ledger.keep("k1", [ATTEMPT])
+    ledger.known = lambda: [(a_view("k0"), None)]
+    ledger.add(a_view("k2"))
     path.unlink()
-    ledger.add(a_view("k2"), lambda: [a_view("k1")])
+    ledger.known = lambda: [(a_view("k0"), None), (a_view("k1"), (ATTEMPT,)), (a_view("k2"), ())]
 
-    assert ledger.standing("k2", "job000000001", []).attempts == {"k1": None, "k2": ()}
+    standing = ledger.standing("k2", "job000000001", [])
+    assert standing.attempts == {"k0": None, "k1": (ATTEMPT,), "k2": ()}
 
 
 def test_a_start_whose_id_another_run_has_is_named(ledger):
@@ -187,12 +190,14 @@ def test_a_start_whose_id_another_run_has_is_named(ledger):
     assert {record.key: record.run_id for record in ledger.records()} == {"k1": "run000000001", "k2": None}
 
 
-def test_a_start_whose_id_another_run_has_is_named_though_its_row_was_deleted(ledger):
+def test_a_start_whose_id_another_run_has_is_named_though_the_ledger_was_deleted(ledger, path):
     first = started(ledger, "a", "run000000001")
-    answered = replace(a_view("b"), execution=first.execution)  # its row went with a deleted ledger
+    ledger.add(a_view("b"))
+    path.unlink()
+    ledger.known = lambda: [(first, None), (a_view("b"), (ATTEMPT,))]
 
-    assert ledger.update([answered]) == {"b"}
-    assert [(record.key, record.run_id) for record in ledger.records()] == [("a", "run000000001")]
+    assert ledger.update([replace(a_view("b"), execution=first.execution)]) == {"b"}
+    assert {record.key: record.run_id for record in ledger.records()} == {"a": "run000000001", "b": None}
 
 
 def test_a_dead_kernel_has_nothing_in_flight_and_one_other_claims_its_runs(ledger, path):
@@ -571,6 +576,7 @@ def test_attempts_of_a_start_come_back_in_the_order_of_sending(ledger):
 
 
 def test_an_attempt_that_ended_replaces_what_was_known_of_it(ledger):
+    ledger.add(a_view("k1"))
     ledger.keep("k1", [ATTEMPT])
     ended = replace(ATTEMPT, ended_us=1_793_581_201_000_000, ended_steady_us=78_000_000, outcome="lost")
     ledger.keep("k1", [ended])
@@ -586,32 +592,9 @@ def test_a_deleted_start_leaves_no_attempt(ledger):
     assert ledger.attempts(["k1"]) == {"k1": ()}
 
 
-def test_only_a_start_that_is_about_to_be_sent_counts_as_one_whose_attempts_are_kept(ledger, path):
-    ledger.add(a_view("k1"))
-    path.unlink()
-    ledger.add(a_view("k2"), lambda: [a_view("k1")])
-
-    assert {record.key: record.keeps_attempts for record in ledger.records()} == {"k1": 0, "k2": 1}
-
-
-def test_a_started_run_is_written_anew_with_its_next_change_where_the_ledger_was_deleted(ledger, path):
-    run = started(ledger, "k1", "run000000001")
-    path.unlink()
-    ledger.update([run, a_view("k2")])
-
-    assert [(record.key, record.run_id) for record in ledger.records()] == [("k1", "run000000001")]
-
-
-def test_a_start_that_was_written_anew_gets_its_attempts_back(ledger, path):
-    ledger.add(a_view("k1"))
-    ledger.keep("k1", [ATTEMPT])
-    path.unlink()
-    ledger.add(a_view("k2"), lambda: [a_view("k1")])
-
-    ledger.restore(a_view("k1"), [ATTEMPT])
-
-    assert {record.key: record.keeps_attempts for record in ledger.records()} == {"k1": 1, "k2": 1}
-    assert ledger.attempts(["k1"]) == {"k1": (ATTEMPT,)}
+def test_an_attempt_of_a_start_that_the_ledger_does_not_have_must_not_be_sent(ledger):
+    with pytest.raises(ConfigError, match="the start is no longer in it"):
+        ledger.keep("k1", [ATTEMPT])
 
 
 def test_how_a_run_was_found_stays_known_when_a_kernel_that_does_not_know_it_writes(ledger):
@@ -706,9 +689,10 @@ REPLACED = [
 @pytest.mark.parametrize("change", REPLACED)
 def test_the_next_start_is_in_the_file_that_is_at_the_path(ledger, path, change):
     before = [started(ledger, f"k{number}", f"run00000000{number}", number) for number in range(3)]
+    ledger.known = lambda: [(view, None) for view in before]
     change(path)
 
-    ledger.add(a_view("next", 9), lambda: before)
+    ledger.add(a_view("next", 9))
 
     third = Ledger(path)
     keys = {record.key for record in third.records()}
@@ -718,6 +702,42 @@ def test_the_next_start_is_in_the_file_that_is_at_the_path(ledger, path, change)
     ledger.update([replace(a_view("next"), execution=execution("READY", "run000000009"))])
     assert "run000000009" in {record.run_id for record in third.records()}
     third.close()
+
+
+@pytest.mark.parametrize("change", REPLACED)
+def test_a_look_finds_the_runs_of_this_kernel_in_the_file_that_is_at_the_path(ledger, path, change):
+    run = started(ledger, "k1", "run000000001")
+    ledger.known = lambda: [(run, None)]
+    change(path)
+
+    assert ledger.standing("k2", "job000000001", ["run000000001"]).owned == {"run000000001"}
+
+
+def test_runs_that_are_written_anew_have_their_names_their_attempts_and_then_their_changes(ledger, path):
+    run = replace(started(ledger, "k1", "run000000001"), execution=execution("RUNNING", "run000000001"))
+    lost = a_view("k2", parameters={"$a": 1})
+    ledger.add(lost)
+    ledger.known = lambda: [(run, None), (lost, (ATTEMPT,))]
+    path.unlink()
+    ledger.update([replace(run, execution=execution("COMPLETED", "run000000001"))])
+
+    assert {record.key: (record.status, record.keeps_attempts) for record in ledger.records()} == {
+        "k1": ("COMPLETED", 0),
+        "k2": ("SUBMITTING", 1),
+    }
+    assert ledger.attempts(["k2"]) == {"k2": (ATTEMPT,)}
+    assert (ledger.job_names(), ledger.parameter_names("daily")) == (["daily"], ["a"])
+
+
+def test_what_another_kernel_wrote_meanwhile_is_not_written_over(ledger, path):
+    run = started(ledger, "k1", "run000000001")
+    ledger.known = lambda: [(a_view("k1"), (ATTEMPT,)), (replace(run, key="k2"), None)]
+    path.unlink()
+    other = Ledger(path)
+    started(other, "k1", "run000000001")
+    other.close()
+
+    assert [(record.key, record.run_id) for record in ledger.records()] == [("k1", "run000000001")]
 
 
 def replace_by_a_folder(path: Path) -> None:

@@ -59,6 +59,16 @@ class Shared(Scene):
             self.target(), lambda client: client.execute_job(job_id, condition, parameters, **more)
         ).job_execution_id
 
+    def delete_ledger(self) -> None:
+        for file in (self.folder / "home").glob("ledger.sqlite3*"):
+            file.unlink()
+
+    def statuses_on_disk(self) -> list[str]:
+        ledger = Ledger(self.folder / "home" / "ledger.sqlite3")
+        statuses = [record.status for record in ledger.records()]
+        ledger.close()
+        return statuses
+
     def settle(self, run: LiveRun) -> LiveRun:
         """Let the looks begin, and return the run once they ended."""
         self.may_look.set()
@@ -170,7 +180,7 @@ def test_a_start_whose_kernel_ended_before_its_request_left_was_not_started(shar
 
     run = shared.session.find("k2345678")
 
-    with pytest.raises(OutcomeUnknown, match="its kernel ended before the request left: it was not started"):
+    with pytest.raises(OutcomeUnknown, match="no request of it reached the service: it was not started"):
         run.result(60)
     assert (run.status, shared.looks[1:]) == ("NOT_STARTED", [])
 
@@ -332,8 +342,7 @@ def test_the_kernel_knows_the_ids_of_its_own_runs_though_the_ledger_was_deleted_
 
     class Answer(httpx.AsyncByteStream):
         async def __aiter__(self) -> AsyncIterator[bytes]:
-            for file in (shared.folder / "home").glob("ledger.sqlite3*"):
-                file.unlink()
+            shared.delete_ledger()
             yield b'{"jobExecutionId": "%s", "status": "READY"}' % str(first.run_id).encode()
 
     shared.service.answers.append(httpx.Response(200, stream=Answer()))
@@ -355,12 +364,50 @@ def test_a_start_that_is_answered_with_a_run_that_was_listed_before_stays_unclea
     assert shared.settle(lost).run_id == run_id
 
 
+# A ledger that is deleted while its kernel lives
+
+
 def test_a_run_is_found_though_the_ledger_was_deleted(shared):
     run = shared.lose({"a": 1}, carried_out=True)
-    for file in (shared.folder / "home").glob("ledger.sqlite3*"):
-        file.unlink()
+    shared.delete_ledger()
 
     shared.settle(run)
 
     assert run.result(60).status == "COMPLETED"
     assert [row.run_id for row in shared.session.records()] == [run.run_id]
+
+
+def test_the_run_of_another_start_of_this_kernel_is_not_taken_though_the_ledger_was_deleted(shared):
+    lost = shared.lose({"a": 1}, carried_out=False)
+    other = shared.session.start(make_request("daily_sales", {"a": 1}), shared.target())
+    other.result(60)
+    eventually(lambda: "COMPLETED" in shared.statuses_on_disk(), "its end is in the ledger")
+    shared.delete_ledger()
+
+    assert shared.settle(lost).status == "NOT_STARTED"
+    eventually(lambda: "NOT_STARTED" in shared.statuses_on_disk(), "that is in the ledger")
+    assert sorted(shared.statuses_on_disk()) == ["COMPLETED", "NOT_STARTED"]
+
+
+def test_another_kernel_takes_the_word_back_though_the_ledger_was_deleted(shared):
+    run = hidden(shared)
+    shared.delete_ledger()
+    shared.session.start(make_request("slow", {"b": 1}), shared.target())
+    other = shared.new_session()
+
+    other.executions(parse_job_ref("daily_sales"), shared.target())
+
+    assert other.find(run.key).result(60).status == "COMPLETED"
+    other.close()
+
+
+def test_the_attempts_of_an_earlier_kernel_s_start_are_known_though_the_ledger_was_deleted(shared):
+    key = shared.lose({"a": 1}, carried_out=True).key
+    shared.session.close()
+    shared.session = shared.new_session()
+    run = shared.session.find(key)
+    shared.delete_ledger()
+
+    assert [record.keeps_attempts for record in shared.session._ledger.records()] == [1]
+    assert [attempt.outcome for attempt in shared.session._ledger.attempts([key])[key]] == ["lost"]
+    assert shared.settle(run).result(60).status == "COMPLETED"
