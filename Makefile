@@ -10,7 +10,7 @@ SCHEDULES ?= 10000
 REQUESTS ?= 10000
 SEED ?= $(shell date +%s)
 
-.PHONY: demo check test soak lab lint pictures bench s3a corpus reasons clean
+.PHONY: demo check test soak lab lint pictures bench s3a classes corpus reasons clean
 
 demo: $(VENV)/.run
 	$(BIN)/dataflow-magic demo notebooks/quickstart.ipynb --out .demo
@@ -51,6 +51,10 @@ bench: $(VENV)/.bench
 # The classes that make s3a:// a folder. After a change of their sources; needs a JDK of 17 or newer.
 s3a: $(VENV)/.develop
 	$(BIN)/python -m tests.local.spark.build_s3a
+
+# The names of the classes that a first session loads. After a new version of PySpark.
+classes: $(VENV)/.develop
+	$(BIN)/python -m tests.local.spark.list_classes
 
 # PySpark's own examples by spark-submit and by the local service; 40 minutes. MATCH names some.
 MATCH ?=

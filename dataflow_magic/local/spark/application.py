@@ -282,7 +282,7 @@ async def _launch(
 ) -> JvmGateway:
     waiting("starting Spark")
     command = gateway_command(
-        plan.java, plan.home, options, plan.settings, [str(jar) for jar in plan.spec.jars]
+        plan.java, plan.home, options, plan.settings, [str(jar) for jar in plan.spec.jars], eager=True
     )
     try:
         gateway = await launch_gateway(

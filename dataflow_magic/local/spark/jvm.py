@@ -19,7 +19,13 @@ from typing import Any
 from dataflow_magic.files import remove_folder
 from dataflow_magic.local.spark.java import Java
 from dataflow_magic.local.spark.process_group import ProcessGroup
-from dataflow_magic.local.spark.settings import OBJECT_STORAGE, QUICK_START, java_options, run_environment
+from dataflow_magic.local.spark.settings import (
+    CLASSES,
+    OBJECT_STORAGE,
+    QUICK_START,
+    java_options,
+    run_environment,
+)
 
 __all__ = [
     "JvmGateway",
@@ -121,6 +127,8 @@ def gateway_command(
     options: Sequence[str] = (),
     settings: Mapping[str, str] | None = None,
     class_path: Sequence[str] = (),
+    *,
+    eager: bool = False,
 ) -> list[str]:
     """Return the command of a JVM with a gateway.
 
@@ -134,7 +142,14 @@ def gateway_command(
         Spark's settings; `set_properties` sets them in a JVM that runs.
     class_path
         Folders and jars, added after Spark's jars: before them they would make the archive of classes useless.
+    eager
+        Load the classes of a first session while the JVM starts and the session too, where the options name no archive of
+        classes: such a session is bound to one processor, and mostly loads classes.
     """
+    if eager and not any(option.startswith("-XX:SharedArchiveFile=") for option in options):
+        main = ["dataflow.EagerPythonGatewayServer", str(CLASSES)]
+    else:
+        main = ["org.apache.spark.api.python.PythonGatewayServer"]
     return [
         str(java.executable),
         *java_options(java.version),
@@ -144,7 +159,7 @@ def gateway_command(
         os.pathsep.join(
             [*sorted(str(jar) for jar in (home / "jars").glob("*.jar")), str(OBJECT_STORAGE), *class_path]
         ),
-        "org.apache.spark.api.python.PythonGatewayServer",
+        *main,
     ]
 
 

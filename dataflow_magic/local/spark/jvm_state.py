@@ -26,6 +26,7 @@ _USUAL_THREADS = re.compile(
     | Attach\ Listener | process\ reaper.* | DestroyJavaVM | Keep-Alive-.* | CompilerThread.*
     | FinalizerThread | org\.apache\.hadoop\.fs\.FileSystem\$Statistics\$StatisticsDataReferenceCleaner
     | ForkJoinPool.* | (netty|Netty|threadDeathWatcher|globalEventExecutor).* | ObjectCleanerThread
+    | dataflow-classes                                        # loads the classes of a first session
     | (broadcast-exchange|subquery|shuffle-exchange|QueryStageCreator|ResultQueryStageExecution|readingParquetFooters)-.*
     | (rpc|shuffle|files)-(boss|client|server)-[0-9]+-[0-9]+   # of the stopped context: they end by themselves, 2 s later
     | Idle\ Worker\ Monitor\ for\ .*                           # of Python's workers, which have ended

@@ -327,7 +327,7 @@ class SparkRunner:
     ) -> JvmGateway:
         # As in a run, with an event log and the catalog. The warm-up reads no table, so no metastore starts.
         settings = _SMALL | self._catalog.settings(self._metastore.port)
-        gateway = await self._gateway(java, home, options, settings, class_path, prefix)
+        gateway = await self._gateway(java, home, options, settings, class_path, prefix, eager=True)
         enough = gateway.folder / "enough"
         hurrying = asyncio.create_task(_touch_when(wanted, enough)) if wanted else None
         try:
@@ -350,6 +350,8 @@ class SparkRunner:
         class_path: Sequence[str] = (),
         prefix: Sequence[str] = (),
         name: str = "warm",
+        *,
+        eager: bool = False,
     ) -> JvmGateway:
         folder = self._work / f"{name}-{new_id()}"
         group = ProcessGroup(folder)
@@ -361,7 +363,7 @@ class SparkRunner:
         }
         try:
             gateway = await launch_gateway(
-                [*prefix, *gateway_command(java, home, options, own, class_path)],
+                [*prefix, *gateway_command(java, home, options, own, class_path, eager=eager)],
                 group,
                 folder,
                 home=home,

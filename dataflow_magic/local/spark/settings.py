@@ -9,6 +9,7 @@ from pathlib import Path
 from dataflow_magic.local.run import RunSpec
 
 __all__ = [
+    "CLASSES",
     "OBJECT_STORAGE",
     "PYTHON_FILES",
     "QUICK_START",
@@ -27,6 +28,9 @@ LOOPBACK = "127.0.0.1"
 _SCHEMES = ("s3a", "s3", "s3n")
 OBJECT_STORAGE = Path(__file__).with_name("programs") / "s3a.jar"
 """The classes that make ``s3a://`` a folder, on the class path of every JVM. ``make s3a`` compiles them."""
+
+CLASSES = Path(__file__).with_name("programs") / "classes.gz"
+"""The names of the classes that a first session loads, in their order. ``make classes`` lists them."""
 
 _LOGGING = Path(__file__).with_name("programs") / "log4j2.properties"
 PYTHON_FILES = "spark.submit.pyFiles"
