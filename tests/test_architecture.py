@@ -15,6 +15,7 @@ DOORS = {
     "httpx": {"client/"},
     "stamina": {"client/sending.py"},
     "obstore": {"client/objects.py"},
+    "re2": {"session/logs/grep.py"},
     "pandas": {"ledger/frame.py"},
     "sqlite3": {"ledger/ledger.py", "local/store.py"},
     "platformdirs": {"config/folders.py"},

@@ -42,6 +42,7 @@ HEAVY = [
     "pandas",
     "pydantic",
     "pyspark",
+    "re2",
     "starlette",
     "uvicorn",
 ]

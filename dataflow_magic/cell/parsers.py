@@ -76,7 +76,19 @@ def _logs() -> LineParser:
         "--all", action="store_true", help="print all that run.logs() returns: the last 256 KiB"
     )
     parser.add_argument("--save", metavar="FILE", help="write that to a new file instead of printing it")
+    add_log_options(parser)
     return parser
+
+
+def add_log_options(parser: LineParser) -> None:
+    """Add the options of which lines of a log to read."""
+    parser.add_argument("--follow", "-f", action="store_true", help="print new lines until the run ends")
+    parser.add_argument(
+        "--grep", metavar="RE", help="search the whole log, and print only lines that match; RE2's syntax"
+    )
+    parser.add_argument(
+        "--stderr", action="store_true", help="the log of standard error; locally what Spark's JVM printed"
+    )
 
 
 def _status() -> LineParser:

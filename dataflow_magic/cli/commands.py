@@ -22,7 +22,7 @@ from dataflow_magic.cell.line import CONDITION_FIELDS, HelpRequested
 from dataflow_magic.cell.run import check_again
 from dataflow_magic.cell.table import listing_of
 from dataflow_magic.cli.completion import SCRIPTS
-from dataflow_magic.cli.logs import print_log
+from dataflow_magic.cli.logs import FIRST_LINES, print_log
 from dataflow_magic.cli.parsers import COMMANDS, take_parameters
 from dataflow_magic.cli.shapes import job_shape, row_of, run_shape
 from dataflow_magic.cli.terminal import Terminal
@@ -35,6 +35,7 @@ from dataflow_magic.models.text import in_columns
 from dataflow_magic.models.view import KST, UNCLEAR
 from dataflow_magic.models.wire import RunState
 from dataflow_magic.session.detached import Detached
+from dataflow_magic.session.logs.follow import log_options
 from dataflow_magic.session.naming import name_of, runs_of
 from dataflow_magic.session.run import LiveRun
 from dataflow_magic.session.session import Session
@@ -256,8 +257,11 @@ def _status(context: Context, options: argparse.Namespace) -> int:
 
 
 def _logs(context: Context, options: argparse.Namespace) -> int:
-    run = context.find(options.run, options)
-    print_log(run, context.terminal, tail=options.tail, is_following=options.follow)
+    # Before anything is read.
+    begin = FIRST_LINES if options.follow and options.grep is None else None
+    tail = begin if options.tail is None else options.tail
+    asked = log_options(follow=options.follow, tail=tail, grep=options.grep)
+    print_log(context.find(options.run, options), context.terminal, asked, stderr=options.stderr)
     return 0
 
 

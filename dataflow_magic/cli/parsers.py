@@ -60,8 +60,8 @@ def _status() -> LineParser:
 def _logs() -> LineParser:
     parser = _command("logs", "RUN [options]", "Print what the script of a run printed: the last 256 KiB.")
     parser.add_argument("run", metavar="RUN", type=parsers.not_empty, help=RUN)
-    parser.add_argument("--follow", "-f", action="store_true", help="print new lines until the run ends")
     parser.add_argument("--tail", type=table.limit, metavar="N", help="begin with the last N lines")
+    parsers.add_log_options(parser)
     return parser
 
 

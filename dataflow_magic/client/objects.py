@@ -12,22 +12,26 @@ import json
 import os
 import re
 import stat
-from collections.abc import AsyncIterator
+from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
+from functools import partial
+from itertools import islice
 from pathlib import Path
-from typing import TYPE_CHECKING, BinaryIO, Protocol
+from typing import TYPE_CHECKING, BinaryIO, Protocol, TypeVar
 from urllib.parse import urlsplit
 
 from pydantic import SecretStr
 
-from dataflow_magic.errors import DataflowError
+from dataflow_magic.errors import DataflowError, Unreachable
 from dataflow_magic.files import InvalidKey, is_locked, object_path, write_whole
 
 if TYPE_CHECKING:
     from obstore import GetResult
     from obstore.store import S3Store
 
-__all__ = ["CloudObjects", "FolderObjects", "NoObject", "Objects", "folder_of_service"]
+__all__ = ["CloudObjects", "FolderObjects", "NoObject", "Objects", "RangedObjects", "folder_of_service"]
+
+T = TypeVar("T")
 
 CLOUD_ENDPOINT = "https://kr.object.ncloudstorage.com"
 CLOUD_REGION = "kr-standard"
@@ -38,6 +42,10 @@ MOST_SECONDS = 60.0
 """Of one call, with its second tries and all of an object's bytes."""
 TOO_LARGE = f"it is larger than {MOST_BYTES // 2**20} MiB, the limit"
 CHUNK_BYTES = 1 << 20
+PART_CHUNK_BYTES = 1 << 18
+"""Of a part: as many may be lost where a connection ends."""
+_MOST_WALKED = 100_000
+"""Files of a folder that are looked at for a listing."""
 
 
 class NoObject(Exception):
@@ -86,6 +94,50 @@ class Objects(Protocol):
         """
 
 
+class RangedObjects(Objects, Protocol):
+    """Object storage that reads parts of objects, and lists them."""
+
+    async def size(self, path: str) -> int:
+        """Return the bytes of an object.
+
+        Raises
+        ------
+        NoObject
+            It does not exist, or no object can have the path.
+        Unreachable
+            The storage does not answer, or not within 60 s.
+        DataflowError
+            The key pair may not read it.
+        """
+
+    async def part(self, path: str, start: int, stop: int) -> bytes:
+        """Return the bytes of an object from ``start`` to below ``stop``; raises as `size`.
+
+        Returns
+        -------
+        bytes
+            Fewer where the connection ends or 60 s are over before all of them came, and none behind the end of a file.
+        """
+
+    async def names(self, folder: str, most: int, *, after: str = "") -> list[str]:
+        """Return the paths of the first objects below a folder, in order and at most ``most``; none where it does not exist.
+
+        Parameters
+        ----------
+        folder
+            ``bucket/prefix/``, the last slash optional.
+        after
+            Leave out paths up to and with this one.
+
+        Raises
+        ------
+        Unreachable
+            The storage does not answer, or not within 60 s.
+        DataflowError
+            There is no such bucket, the key pair may not list it, or no folder can have the name.
+        """
+
+
 class FolderObjects:
     """Objects as files of this machine.
 
@@ -109,6 +161,18 @@ class FolderObjects:
         except (_OverBound, OSError, ValueError) as error:
             raise _no_object(path, error) from None
 
+    async def size(self, path: str) -> int:
+        """Return the size of a file; see `RangedObjects.size`."""
+        return await self._look(path, _size)
+
+    async def part(self, path: str, start: int, stop: int) -> bytes:
+        """Return bytes of a file; see `RangedObjects.part`."""
+        return await self._look(path, partial(_part, start=start, stop=stop))
+
+    async def names(self, folder: str, most: int, *, after: str = "") -> list[str]:
+        """Return the paths of files; see `RangedObjects.names`."""
+        return await self._look(folder, partial(_names, root=self._folder, most=most, after=after))
+
     async def read(self, path: str) -> bytes | None:
         """Return a file's content; see `Objects.read`."""
         try:
@@ -126,6 +190,13 @@ class FolderObjects:
                 await asyncio.to_thread(write_whole, object_path(self._folder, path), io.BytesIO(content))
         except (_OverBound, OSError, ValueError) as error:
             raise _failed(path, "written", error) from None
+
+    async def _look(self, path: str, look: Callable[[Path], T]) -> T:
+        try:
+            async with _within(MOST_SECONDS):
+                return await asyncio.to_thread(look, object_path(self._folder, path))
+        except (_OverBound, OSError, ValueError) as error:
+            raise _not_read(path, error) from None
 
 
 def folder_of_service(folder: Path, endpoint: str) -> FolderObjects:
@@ -185,6 +256,8 @@ class CloudObjects:
         self._endpoint = endpoint
         self._region = region
         self._seconds = seconds
+        self._stores: dict[str, S3Store] = {}
+        """By bucket: a store keeps its connections."""
 
     # Each method imports obstore itself: the import takes 45 ms, which a cell without objects does not pay.
 
@@ -205,6 +278,51 @@ class CloudObjects:
                 )
         except (_OverBound, obstore.exceptions.BaseError, OSError, ValueError) as error:
             raise _no_object(path, error, self._endpoint) from None
+
+    async def size(self, path: str) -> int:
+        """Return the size of an object; see `RangedObjects.size`."""
+        import obstore
+
+        try:
+            async with _within(self._seconds):
+                return (await obstore.head_async(*self._locate(path)))["size"]
+        except (_OverBound, obstore.exceptions.BaseError, OSError, ValueError) as error:
+            raise _not_read(path, error, self._endpoint) from None
+
+    async def part(self, path: str, start: int, stop: int) -> bytes:
+        """Return bytes of an object; see `RangedObjects.part`."""
+        import obstore
+
+        content = bytearray()
+        try:
+            async with _within(self._seconds):
+                result = await obstore.get_async(*self._locate(path), options={"range": (start, stop)})
+                async for chunk in result.stream(min_chunk_size=PART_CHUNK_BYTES):
+                    content += chunk
+                    if len(content) >= stop - start:
+                        break
+        except (_OverBound, obstore.exceptions.BaseError, OSError, ValueError) as error:
+            if not content:
+                raise _not_read(path, error, self._endpoint) from None
+        return bytes(content[: stop - start])
+
+    async def names(self, folder: str, most: int, *, after: str = "") -> list[str]:
+        """Return the paths of objects; see `RangedObjects.names`."""
+        import obstore
+
+        found: list[str] = []
+        try:
+            store, prefix = self._locate(f"{folder.rstrip('/')}/.")
+            bucket = folder.partition("/")[0]
+            offset = after.removeprefix(f"{bucket}/") or None
+            async with _within(self._seconds):
+                async for entries in obstore.list(store, prefix[:-1] or None, offset=offset, chunk_size=most):
+                    found += (f"{bucket}/{entry['path']}" for entry in entries)
+                    if len(found) >= most:
+                        break
+        except (_OverBound, obstore.exceptions.BaseError, OSError, ValueError) as error:
+            raise _not_read(folder, error, self._endpoint) from None
+        return found[:most]
 
     async def read(self, path: str) -> bytes | None:
         """Return an object; see `Objects.read`."""
@@ -235,17 +353,18 @@ class CloudObjects:
         # obstore aborts the process for a bucket that no address can hold.
         if not key or not re.fullmatch(r"[A-Za-z0-9._-]+", bucket):
             raise InvalidKey(f"{path!r} is not a path in object storage: write bucket/key")
-        store = S3Store(
-            bucket,
-            endpoint=self._endpoint,
-            region=self._region,
-            access_key_id=self._access_key,
-            secret_access_key=self._secret_key.get_secret_value(),
-            virtual_hosted_style_request=False,
-            client_options={"allow_http": self._endpoint.startswith("http://")},
-            retry_config={"max_retries": 2},
-        )
-        return store, key
+        if bucket not in self._stores:
+            self._stores[bucket] = S3Store(
+                bucket,
+                endpoint=self._endpoint,
+                region=self._region,
+                access_key_id=self._access_key,
+                secret_access_key=self._secret_key.get_secret_value(),
+                virtual_hosted_style_request=False,
+                client_options={"allow_http": self._endpoint.startswith("http://")},
+                retry_config={"max_retries": 2},
+            )
+        return self._stores[bucket], key
 
 
 def _is_same(endpoint: str, published: str) -> bool:
@@ -279,6 +398,35 @@ def _tail(file: Path, most: int) -> bytes:
         return stream.read(most)
 
 
+def _size(file: Path) -> int:
+    with _opened(file) as stream:
+        return stream.seek(0, os.SEEK_END)
+
+
+def _part(file: Path, start: int, stop: int) -> bytes:
+    with _opened(file) as stream:
+        stream.seek(start)
+        return stream.read(stop - start)
+
+
+def _names(folder: Path, root: Path, most: int, after: str) -> list[str]:
+    found = islice(_below(folder, root), _MOST_WALKED)
+    return list(islice((name for name in found if name > after), most))
+
+
+def _below(folder: Path, root: Path) -> Iterator[str]:
+    """Yield the names of the files below a folder in the order of S3, which compares whole names."""
+    if not folder.is_dir():
+        return
+    with os.scandir(folder) as entries:
+        ordered = sorted(entries, key=lambda entry: f"{entry.name}/" if entry.is_dir() else entry.name)
+    for entry in ordered:
+        if entry.is_dir(follow_symlinks=False):
+            yield from _below(Path(entry.path), root)
+        else:
+            yield Path(entry.path).relative_to(root).as_posix()
+
+
 def _whole(file: Path) -> bytes:
     with _opened(file) as stream:
         content = stream.read(MOST_BYTES + 1)
@@ -310,6 +458,26 @@ def _no_object(path: str, error: Exception, endpoint: str = "") -> NoObject | Da
     if isinstance(error, _OverBound):
         return _failed(path, "read", error, endpoint)
     return NoObject(f"no object {path!r}{_in(endpoint)} ({type(error).__name__})")
+
+
+def _not_read(path: str, error: Exception, endpoint: str = "") -> NoObject | DataflowError:
+    """Return the error of a size, a part or a listing: only what may go away by itself is `Unreachable`."""
+    if isinstance(error, InvalidKey):
+        return NoObject(str(error))
+    if isinstance(error, FileNotFoundError | NotADirectoryError | IsADirectoryError | _NotAFile):
+        return NoObject(f"no object {path!r}{_in(endpoint)} ({type(error).__name__})")
+    if isinstance(error, _OverBound):
+        return Unreachable(f"s3a://{path}{_in(endpoint)} cannot be read: {error}")
+    # The storage's own words may hold the signed request, so only its status is taken from them.
+    status = found[1] if (found := re.search(r"status code: (\d{3})", str(error))) else ""
+    if status == "404":  # of a listing: objects that are missing have an error of their own
+        return DataflowError(f"there is no bucket {path.partition('/')[0]!r}{_in(endpoint)}")
+    if status in {"401", "403"} or isinstance(error, PermissionError):
+        return DataflowError(
+            f"the key pair may not read s3a://{path}{_in(endpoint)} ({status or type(error).__name__}); check the keys, "
+            "their rights, and the clock of this machine"
+        )
+    return Unreachable(f"s3a://{path}{_in(endpoint)} cannot be read ({type(error).__name__})")
 
 
 def _failed(path: str, what: str, error: Exception, endpoint: str = "") -> DataflowError:

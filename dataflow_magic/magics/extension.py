@@ -368,14 +368,20 @@ class DataflowMagic(Magics):
     @line_magic
     @_answering
     def dataflow_logs(self, line: str) -> None:
-        """Print the end of the console log of a run, also of an earlier kernel, or save it to a file."""
+        """Print the end of a run's log, search or follow it, or save it to a file; also of a run of an earlier kernel."""
         from dataflow_magic.magics.caller import names_of_caller
-        from dataflow_magic.magics.logs import show_log
+        from dataflow_magic.magics.logs import LogRequest, show_log
+        from dataflow_magic.session.logs.follow import log_options
 
         names = names_of_caller(self.shell)
         options = _parser("logs").read(line, names)
-        lines = None if options.all else options.tail
-        show_log(self._session().find(options.run, names), lines, options.save)
+        tail = None if options.all else options.tail
+        lines = LogRequest(
+            log_options(follow=options.follow, tail=tail, grep=options.grep),  # before anything is read
+            "stderr" if options.stderr else "console",
+            options.save,
+        )
+        show_log(self._session().find(options.run, names), lines, self._say)
 
     def _run(self, options: CellOptions, *, silent: bool) -> Run | Sweep | None:
         """Start what a cell asks for, and wait for it where the cell, the settings or the place ask for that."""

@@ -20,7 +20,9 @@ __all__ = [
     "MARKERS",
     "MARKER_PARAMETER",
     "Marker",
+    "bare",
     "carries_marker",
+    "is_marked",
     "log_path_of",
     "marked",
     "marker_of",
@@ -59,7 +61,7 @@ def marked(request: RunRequest, key: str) -> RunRequest:
 
 def log_path_of(path: str | None, key: str, marker: str | None) -> str | None:
     """Return the log path as sent, of one as asked."""
-    if marker != "log-path" or not _bare(path):
+    if marker != "log-path" or not bare(path):
         return path
     return f"{_without_marker(path or '')}/{marker_of(key)}/"
 
@@ -87,7 +89,7 @@ def unmarked(request: RunRequest) -> RunRequest:
 
 def marker_problem(request: RunRequest) -> str:
     """Return why a whole request cannot carry the marker it asks for, and what to do; empty where it can."""
-    if request.marker == "log-path" and not _bare(request.condition.log_path):
+    if request.marker == "log-path" and not bare(request.condition.log_path):
         return (
             "the marker log-path is a folder of the log path, and neither the line nor the job has one; "
             "add --log-path PATH, or --marker off"
@@ -118,13 +120,18 @@ def _without_marker(path: str) -> str:
     path = path.strip().rstrip("/")
     above, _, last = path.rpartition("/")
     # A bucket may have such a name.
-    return above.rstrip("/") if _bare(above) and _MARKER.fullmatch(last) else path
+    return above.rstrip("/") if bare(above) and _MARKER.fullmatch(last) else path
 
 
 def _last_folder(path: str | None) -> str:
-    return _bare(path).rpartition("/")[2]
+    return bare(path).rpartition("/")[2]
 
 
-def _bare(path: str | None) -> str:
+def is_marked(log_path: str | None) -> bool:
+    """Whether a log path ends with a marker, and so has the logs of one run alone."""
+    return bool(_MARKER.fullmatch(_last_folder(log_path)))
+
+
+def bare(path: str | None) -> str:
     """Return a path without its scheme and its outer slashes and blanks."""
     return _SCHEME.sub("", (path or "").strip()).strip("/ ")

@@ -6,7 +6,7 @@ import re
 from collections.abc import Mapping, Sequence
 from typing import Final
 
-__all__ = ["clean", "in_columns", "in_lines", "log_lines", "printable", "without_colours"]
+__all__ = ["clean", "in_columns", "in_lines", "last_frame", "log_lines", "printable", "without_colours"]
 
 # Escape sequences of a terminal: CSI, OSC with its end, and the two-character ones.
 _COLOUR: Final = re.compile(
@@ -45,11 +45,12 @@ def without_colours(text: str) -> str:
 def log_lines(text: str) -> list[str]:
     """Return the lines of a log as a terminal shows them: of frames that carriage returns overwrite, the last one."""
     lines = text.split("\n")
-    frames = map(_last_frame, lines if lines[-1] else lines[:-1])
+    frames = map(last_frame, lines if lines[-1] else lines[:-1])
     return [line for frame in frames for line in frame.splitlines() or [""]]
 
 
-def _last_frame(line: str) -> str:
+def last_frame(line: str) -> str:
+    """Return what a terminal shows of a line: of frames that carriage returns overwrite, the last one."""
     # Spark's bar ends with a blank frame, which clears it.
     return next((frame for frame in reversed(line.split("\r")) if frame.strip()), "")
 

@@ -4,12 +4,14 @@ from __future__ import annotations
 
 from collections.abc import Generator, Mapping
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, Literal, overload
 
 from dataflow_magic.models.failure import Failure
 from dataflow_magic.models.secret import Parameter
 from dataflow_magic.models.wire import JobExecution
 from dataflow_magic.session.detached import in_one_line
+from dataflow_magic.session.logs.follow import LogLines, log_options
+from dataflow_magic.session.logs.run_log import text_of
 
 if TYPE_CHECKING:
     from dataflow_magic.session.run import LiveRun
@@ -169,21 +171,59 @@ class Run:
         with in_one_line(f"interrupted; the cancel of run {self._dataflow_name_()} may have been sent"):
             self._live.cancel(sure=sure)
 
-    def logs(self) -> str:
-        """Return the end of the console log, at most 256 KiB; also while the run is active.
+    @overload
+    def logs(
+        self,
+        *,
+        follow: Literal[False] = False,
+        grep: str | None = None,
+        tail: int | None = None,
+        stderr: bool = False,
+    ) -> str: ...
+
+    @overload
+    def logs(
+        self, *, follow: Literal[True], grep: str | None = None, tail: int | None = None, stderr: bool = False
+    ) -> LogLines: ...
+
+    def logs(
+        self, *, follow: bool = False, grep: str | None = None, tail: int | None = None, stderr: bool = False
+    ) -> str | LogLines:
+        """Return the end of the console log, at most 256 KiB, or its lines as they come; also while the run is active.
+
+        Parameters
+        ----------
+        follow
+            Return what ``async for`` and ``for`` take lines from until the run is over.
+        grep
+            Search the whole log, and return only lines that this regular expression matches. Its syntax is RE2's.
+        tail
+            Begin with so many lines, the last ones.
+        stderr
+            Read the log of standard error instead; of a local service, what Spark's JVM printed.
 
         Returns
         -------
         str
             What the script printed; empty where there is no log yet.
+        LogLines
+            With ``follow``.
 
         Raises
         ------
+        CellError
+            The regular expression is not valid; nothing was read.
         ServiceError
             The service or the storage does not answer.
+        DataflowError
+            The key pair may not read the log.
         """
         with in_one_line("interrupted; the log was not read"):
-            return self._live.logs()
+            if not (follow or stderr) and grep is None and tail is None:
+                return self._live.logs()
+            options = log_options(follow=follow, grep=grep, tail=tail)
+            lines = self._live.log_lines(options, "stderr" if stderr else "console")
+            return lines if follow else text_of(lines)
 
     def again(self) -> Run:
         """Start the same once more: the job, condition, parameters and place of the marker, at the same target.

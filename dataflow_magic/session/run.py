@@ -25,15 +25,17 @@ from dataflow_magic.card.run import RUN_CARD
 from dataflow_magic.card.run.reader import Reader
 from dataflow_magic.card.run.state import CardState, card_state
 from dataflow_magic.card.words import ENGLISH, words_of
-from dataflow_magic.client.objects import NoObject
 from dataflow_magic.models.failure import Failure
-from dataflow_magic.models.secret import Parameter, is_any_unknown, masked
+from dataflow_magic.models.secret import Parameter, masked
 from dataflow_magic.models.text import log_lines
 from dataflow_magic.models.view import KST, FoundBy, Past, Progress, RunView
 from dataflow_magic.models.wire import JobCondition, JobExecution, RunState
 from dataflow_magic.reasons.diagnosis import diagnose, with_source
 from dataflow_magic.session.detached import INTERRUPTED_START, Detached, detachable, in_one_line, way_back
 from dataflow_magic.session.handle import Run
+from dataflow_magic.session.logs.follow import LogLines, LogOptions
+from dataflow_magic.session.logs.run_log import LOG_SECONDS, RunLog
+from dataflow_magic.session.logs.search import Stream
 from dataflow_magic.session.loop import check_process
 from dataflow_magic.session.service import Service
 
@@ -43,10 +45,6 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
-LOG_BYTES = 1 << 18
-"""Bytes of a log's end that are read for a failure: far more than 20 lines, far less than a script can print."""
-LOG_SECONDS = 10.0
-"""How long reading a log may take."""
 TAIL_BYTES = 1 << 14
 TAIL_LINES = 20
 REASON_LENGTH = 300
@@ -101,6 +99,7 @@ class LiveRun:
         self._saw_waiting = False
         """Whether the run was READY when this kernel last heard of it."""
         self._is_heard = False
+        self._console: RunLog | None = None
 
     def __repr__(self) -> str:
         view = self._view
@@ -235,8 +234,17 @@ class LiveRun:
 
     def logs(self) -> str:
         """See `Run.logs`."""
-        text: str = self._tracker.submit(self._read_log(self._view.execution)).result()
+        text: str = self._tracker.submit(self._log().tail(self._view.execution)).result()
         return text
+
+    def log_lines(
+        self,
+        options: LogOptions,
+        stream: Stream = "console",
+        on_note: Callable[[str], None] = lambda note: logger.info("%s", note),
+    ) -> LogLines:
+        """Return the lines of a log as they come; ``on_note`` gets what a user should know meanwhile."""
+        return LogLines(self._log(stream), options, on_note)
 
     def poll_soon(self) -> None:
         """Poll the run soon, also where the service asked for a pause; any thread may call."""
@@ -374,7 +382,7 @@ class LiveRun:
 
     async def read_log_tail(self) -> tuple[str, ...]:
         """Return the last lines of the console log, oldest first, at most 20."""
-        text = await self._read_log(self._view.execution, TAIL_BYTES)
+        text = await self._log().tail(self._view.execution, TAIL_BYTES)
         return tuple(log_lines(text)[-TAIL_LINES:])
 
     # Buttons
@@ -463,7 +471,7 @@ class LiveRun:
         if execution.status == RunState.CANCELED:
             return Failure(detail) if detail else None
         try:
-            log = await self._read_log(execution)
+            log = await self._log().tail(execution)
         except Exception:  # a log that cannot be read must not delay the end of the run
             logger.debug("no log of %r", self, exc_info=True)
             log = ""
@@ -484,26 +492,12 @@ class LiveRun:
             return failure
         return with_source(failure, (text or b"").decode("utf-8", "replace"))
 
-    async def _read_log(self, execution: JobExecution | None, most: int = LOG_BYTES) -> str:
-        path = _log_path(execution)
-        if path is None:
-            return ""
-        view = self._view
-        if execution is not None and is_any_unknown(view.parameters):
-            # The script may have printed a secret whose value only the service knows: learn it before the log is masked.
-            client = self._service.client
-            masked(await client.get_execution(view.job_id, execution.job_execution_id), view.parameters)
-        try:
-            async with asyncio.timeout(LOG_SECONDS):
-                objects = await self._service.objects()
-                raw = await objects.tail(path, most)
-        except NoObject:
-            return ""
-        except TimeoutError:
-            raise errors.Unreachable(
-                f"the log {path!r} was not read within {LOG_SECONDS:g} s; try again"
-            ) from None
-        return self._view.without_secrets(raw.decode("utf-8", "replace"))
+    def _log(self, stream: Stream = "console") -> RunLog:
+        if stream != "console":
+            return RunLog(self, self._service, self._tracker.submit, stream)
+        if self._console is None:
+            self._console = RunLog(self, self._service, self._tracker.submit)
+        return self._console
 
     async def _await(self) -> JobExecution:
         # One future per wait: a wait that is cancelled must not cancel another.
@@ -567,12 +561,6 @@ class LiveRun:
         self._service.wake()
         if not self._view.is_final:
             self._set(replace(self._view, cancel_requested=True, remark=""))
-
-
-def _log_path(execution: JobExecution | None) -> str | None:
-    condition = execution.job_condition if execution else None
-    path = (condition.model_extra or {}).get("consoleLogPath") if condition else None
-    return path if isinstance(path, str) and path else None
 
 
 def _only_time_passed(before: JobExecution, now: JobExecution) -> bool:

@@ -14,8 +14,9 @@ from pydantic import SecretStr
 
 from dataflow_magic import errors
 from dataflow_magic.client.client import Client
-from dataflow_magic.client.objects import CloudObjects, FolderObjects, Objects, folder_of_service
+from dataflow_magic.client.objects import CloudObjects, FolderObjects, RangedObjects, folder_of_service
 from dataflow_magic.config.settings import Target, is_loopback
+from dataflow_magic.models.secret import Secret
 from dataflow_magic.models.view import Progress
 from dataflow_magic.session.watch import CLOUD_PACE, LOCAL_PACE, Listener, Pace, Watch
 
@@ -82,7 +83,7 @@ class Service:
         self._pace = pace
         self._new_client = new_client
         self._find_again = find_again
-        self._objects: Objects | None = None
+        self._objects: RangedObjects | None = None
         self._next_turn = 0.0
         self._watches: dict[str, tuple[Watch, asyncio.Task[None]]] = {}
         self._refreshing: asyncio.Task[None] | None = None
@@ -94,6 +95,11 @@ class Service:
     def endpoint(self) -> str:
         """Base address of the service."""
         return self.client.endpoint
+
+    @property
+    def secret(self) -> Secret:
+        """The secret key, for masking it in what is shown."""
+        return Secret.of(self._address.secret_key.get_secret_value())
 
     def new_client(self) -> Client:
         """Return another client of the same service, for a loop of the caller's own."""
@@ -167,7 +173,7 @@ class Service:
         else:
             watch.add(run_id, listener)
 
-    async def objects(self) -> Objects:
+    async def objects(self) -> RangedObjects:
         """Return the store of this target's objects.
 
         Raises

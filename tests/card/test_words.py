@@ -154,7 +154,7 @@ def views() -> Iterator[RunView]:
     for past in (Past(60, 50, 70, 3), Past(600, 500, 700, 3), Past(60, 60, 60, 1), Past(0, 0, 0, 0)):
         yield replace(running, past=past)
     yield replace(running, log_tail=())
-    yield replace(running, log_tail=("the log 'b/logs/' was not read within 10 s; try again",))
+    yield replace(running, log_tail=("the log of run 7Hk2mQx9LpZa was not read within 10 s; try again",))
     yield replace(
         running,
         clock="this machine's clock is 9 minutes behind the service's; requests are signed with its time",

@@ -157,6 +157,7 @@ def test_every_option_but_the_switches_takes_a_value():
     parsers = [parser() for parser in MAGICS.values()]
 
     assert {flag for parser in parsers for flag in parser.flags() if not parser.takes_value(flag)} == {
-        "--all", "--any", "--dry-run", "--edit", "--force", "--help", "--no-wait", "--run", "--show", "--wait", "--yes"
+        "--all", "--any", "--dry-run", "--edit", "--follow", "--force", "--help", "--no-wait", "--run",
+        "--show", "--stderr", "--wait", "--yes",
     }  # fmt: skip
     assert MAGICS["run"]().takes_value("-o")

@@ -317,6 +317,18 @@ def test_a_log_is_followed_to_the_end_of_its_run(scene):
     assert (out.getvalue(), done) == ("one\ntwo\nhalf\nend\n", [0])
 
 
+def test_a_log_is_searched_and_what_is_not_valid_is_code_2(scene):
+    call(scene, "run", "broken", "--wait")
+
+    assert call(scene, "logs", "@last", "--grep", "^Value").out == "ValueError: no such table: test.sales\n"
+    nothing = call(scene, "logs", "@last", "--grep", "nothing")
+    assert (nothing.code, nothing.out) == (0, "")
+    assert nothing.err == f"no line of the log of run {scene.session.runs[0].run_id} matches\n"
+    wrong = call(scene, "logs", "nosuchrun", "--grep", "a(b")
+    assert wrong.code == 2
+    assert "the regular expression 'a(b' is not valid at character 2: missing )" in wrong.err
+
+
 # Waiting
 
 

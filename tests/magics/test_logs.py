@@ -11,7 +11,8 @@ import pytest
 from dataflow_magic.cell.line import LineParser
 from dataflow_magic.cell.parsers import MAGICS
 from dataflow_magic.errors import CellError
-from dataflow_magic.magics.logs import show_log
+from dataflow_magic.magics.logs import LogRequest, show_log
+from dataflow_magic.session.logs.follow import LogOptions
 from tests.helpers import eventually
 
 
@@ -24,37 +25,42 @@ def parser() -> LineParser:
 
 
 def test_the_last_lines_are_printed(capsys):
-    show_log(a_run("one\ntwo\nthree\n"), 2, None)
+    show_log(a_run("one\ntwo\nthree\n"), LogRequest(LogOptions(tail=2)), print)
 
     assert capsys.readouterr().out == "two\nthree\n"
 
 
 def test_all_lines_are_printed_on_request(capsys):
-    show_log(a_run("one\ntwo\nthree\n"), None, None)
+    show_log(a_run("one\ntwo\nthree\n"), LogRequest(), print)
 
     assert capsys.readouterr().out == "one\ntwo\nthree\n"
 
 
-def test_an_empty_log_is_said_to_be_empty(capsys):
-    show_log(a_run(""), 50, None)
+def test_a_run_without_a_log_is_said_to_have_none_and_where_it_was_looked_for(lab):
+    lab.run("%%dataflow_run mute -o run\nday = 1\n")
+    eventually(lambda: lab.shell.user_ns["run"].is_done, "it ended")
+    run_id = lab.shell.user_ns["run"].id
 
-    assert capsys.readouterr().out == "the log of run 7Hk2mQx9LpZa is empty\n"
+    assert lab.run("%dataflow_logs run").out == (
+        f"the run has no log; looked at, with the objects found: s3a://bucket/logs/{run_id}/console.log (0), "
+        f"s3a://bucket/logs/{run_id}/ (0), s3a://bucket/logs/ (0)\nthe log of run {run_id} is empty\n"
+    )
 
 
 def test_a_log_is_saved_to_a_new_file_only(tmp_path: Path, capsys):
     file = tmp_path / "run.log"
-    show_log(a_run("one\ntwo\n"), 1, str(file))
+    show_log(a_run("one\ntwo\n"), LogRequest(LogOptions(tail=1), file=str(file)), print)
     assert file.read_text("utf-8") == "one\ntwo\n"
     assert capsys.readouterr().out == f"the log of run 7Hk2mQx9LpZa is in {file}\n"
 
     with pytest.raises(CellError, match="exists; name a new one"):
-        show_log(a_run("other"), 1, str(file))
+        show_log(a_run("other"), LogRequest(file=str(file)), print)
     assert file.read_text("utf-8") == "one\ntwo\n"
 
 
 def test_a_file_in_a_folder_that_is_not_there_is_an_error_with_its_name(tmp_path: Path):
     with pytest.raises(CellError, match=r"not written to .*: No such file or directory; name another file"):
-        show_log(a_run("one"), 1, str(tmp_path / "none" / "run.log"))
+        show_log(a_run("one"), LogRequest(file=str(tmp_path / "none" / "run.log")), print)
 
 
 @pytest.mark.parametrize("lines", ["0", "-3", "many"])
@@ -76,3 +82,77 @@ def test_a_sweep_has_no_log_and_its_runs_are_named(lab):
     said = lab.run("%dataflow_logs sweep")
 
     assert "is a sweep, which has no log of its own; name one of its runs: " in said.err + str(said.error)
+
+
+def test_a_log_is_followed_and_searched_in_a_cell(lab):
+    lab.run("%%dataflow_run broken -o run\nday = 1\n")
+
+    assert lab.run("%dataflow_logs run --follow --grep '^ValueError|reading' --all").out == (
+        "reading\nValueError: no such table: test.sales\n"
+    )
+    assert lab.run("%dataflow_logs run --grep ^V --tail 1").out == ("ValueError: no such table: test.sales\n")
+    assert lab.run("%dataflow_logs run --grep nothing").out == (
+        f"no line of the log of run {lab.shell.user_ns['run'].id} matches\n"
+    )
+
+
+def test_a_search_that_leaves_lines_out_says_how_many(lab):
+    lab.run("%%dataflow_run broken -o run\nday = 1\n")
+    eventually(lambda: lab.shell.user_ns["run"].is_done, "it ended")
+
+    assert lab.run("%dataflow_logs run --grep . --tail 1").out == (
+        "earlier lines that match: 4\nValueError: no such table: test.sales\n"
+    )
+
+
+def test_an_invalid_expression_is_refused_before_the_run_is_looked_for(lab):
+    said = lab.run("%dataflow_logs nosuchrun --grep 'a(b'")
+
+    assert str(said.error) == (
+        "the regular expression 'a(b' is not valid at character 2: missing ), unterminated subpattern"
+    )
+
+
+def test_standard_error_is_what_the_jvm_printed(lab, scene):
+    lab.run("%%dataflow_run broken -o run\nday = 1\n")
+    run = lab.shell.user_ns["run"]
+    eventually(lambda: run.is_done, "it ended")
+    log = scene.service.folder / "objects" / "bucket" / "logs" / run.id / "jvm.log"
+    log.write_text("26/11/27 WARN Utils: set SPARK_LOCAL_IP\n")
+
+    assert lab.run("%dataflow_logs run --stderr").out == "26/11/27 WARN Utils: set SPARK_LOCAL_IP\n"
+    assert run.logs(stderr=True) == "26/11/27 WARN Utils: set SPARK_LOCAL_IP\n"
+
+
+def test_what_is_found_is_saved(lab, tmp_path):
+    lab.run("%%dataflow_run broken -o run\nday = 1\n")
+
+    lab.run(f"%dataflow_logs run --follow --grep ^V --save {tmp_path / 'errors.log'}")
+
+    assert (tmp_path / "errors.log").read_text() == "ValueError: no such table: test.sales\n"
+
+
+def test_lines_are_taken_by_async_for_in_a_cell(lab):
+    lab.run("%%dataflow_run broken -o run\nday = 1\n")
+
+    assert lab.run("[line async for line in run.logs(follow=True, tail=2)]").value == [
+        '    raise ValueError("no such table: test.sales")',
+        "ValueError: no such table: test.sales",
+    ]
+    assert lab.run("run.logs(grep='^V'), run.logs(tail=1)").value == (
+        "ValueError: no such table: test.sales\n",
+        "ValueError: no such table: test.sales\n",
+    )
+
+
+def test_secrets_of_the_run_and_the_key_of_its_target_are_masked(lab, scene, monkeypatch):
+    monkeypatch.setenv("TOKEN", "hunter2-of-the-test")
+    lab.run("import os\nfrom dataflow_magic import secret")
+    lab.run('%%dataflow_run slow -o run\ntoken = secret(os.environ["TOKEN"])\n')
+    run = lab.shell.user_ns["run"]
+    scene.service.write_log(run.id, f"a hunter2-of-the-test\nb {scene.service.keys.secret_key}\n".encode())
+    scene.service.finish.set()
+
+    assert lab.run("%dataflow_logs run --follow").out == "a ••••••\nb ••••••\n"
+    assert lab.run("%dataflow_logs run").out == "a ••••••\nb ••••••\n"
+    assert run.logs(grep="hunter|s3cr3t") == ""

@@ -1,0 +1,1 @@
+"""A run's logs: where they lie, and their lines as they come."""
