@@ -26,7 +26,7 @@ from dataflow_magic.local.log import event
 from dataflow_magic.local.spark.java import Java
 from dataflow_magic.local.spark.settings import OBJECT_STORAGE, QUICK_START, java_options
 
-__all__ = ["MODESTLY", "Archive", "ServiceArchives", "why_unused"]
+__all__ = ["MODESTLY", "Archive", "ServiceArchives", "uses_archive", "why_unused"]
 
 logger = logging.getLogger(__name__)
 
@@ -34,6 +34,7 @@ _BASE_DUMP_SECONDS = 600.0  # at a low priority
 _MOST_OTHERS = 2  # archives of other Javas or Sparks that are kept, some 200 MB each
 _NAME_LENGTH = 20
 _BASE, _SPARK = "base.jsa", "spark.jsa"
+_ARCHIVE_IS = "-XX:SharedArchiveFile="
 _WRITTEN_LAST = "files.json"  # size and time of both files
 _AOT_TAG_SINCE = 25  # an older Java may refuse to start with the tag of a log it does not have
 # Beside the JVM's current folder, and relative to it: Java reads a colon in a path as the start of the next option.
@@ -98,7 +99,7 @@ class Archive:
         path = self.path
         if not _is_whole(path):
             return []
-        return [f"-XX:SharedArchiveFile={path / _BASE}{os.pathsep}{path / _SPARK}", *self._quiet, _TO_LOG]
+        return [f"{_ARCHIVE_IS}{path / _BASE}{os.pathsep}{path / _SPARK}", *self._quiet, _TO_LOG]
 
     def is_whole(self) -> bool:
         """Whether both files are as they were when the archive was made."""
@@ -162,7 +163,7 @@ class Archive:
         await asyncio.to_thread(_make_empty, path)
         base, spark = path / _BASE, path / _SPARK
         made = await self._dump_base(base) and await train(
-            [f"-XX:SharedArchiveFile={base}", f"-XX:ArchiveClassesAtExit={spark}", *self._quiet]
+            [f"{_ARCHIVE_IS}{base}", f"-XX:ArchiveClassesAtExit={spark}", *self._quiet]
         )
         if made and spark.is_file():
             content = json.dumps(_identities(path)).encode()
@@ -183,7 +184,7 @@ class Archive:
             *java_options(self.java.version),
             *QUICK_START,
             "-Xshare:dump",
-            f"-XX:SharedArchiveFile={file}",
+            f"{_ARCHIVE_IS}{file}",
             stdin=DEVNULL,
             stdout=DEVNULL,
             stderr=DEVNULL,
@@ -263,6 +264,11 @@ class ServiceArchives:
             reason=reason,
             archive="removed" if removed else "kept",
         )
+
+
+def uses_archive(options: Sequence[str]) -> bool:
+    """Whether a JVM with these options has an archive."""
+    return any(option.startswith(_ARCHIVE_IS) for option in options)
 
 
 def why_unused(folder: Path) -> str | None:

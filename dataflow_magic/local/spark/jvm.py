@@ -17,6 +17,7 @@ from pathlib import Path
 from typing import Any
 
 from dataflow_magic.files import remove_folder
+from dataflow_magic.local.spark.class_archive import uses_archive
 from dataflow_magic.local.spark.java import Java
 from dataflow_magic.local.spark.process_group import ProcessGroup
 from dataflow_magic.local.spark.settings import (
@@ -146,7 +147,7 @@ def gateway_command(
         Load the classes of a first session while the JVM starts and the session too, where the options name no archive of
         classes: such a session is bound to one processor, and mostly loads classes.
     """
-    if eager and not any(option.startswith("-XX:SharedArchiveFile=") for option in options):
+    if eager and not uses_archive(options):
         main = ["dataflow.EagerPythonGatewayServer", str(CLASSES)]
     else:
         main = ["org.apache.spark.api.python.PythonGatewayServer"]

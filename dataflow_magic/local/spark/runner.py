@@ -22,7 +22,7 @@ from dataflow_magic.local.options import Options
 from dataflow_magic.local.run import Outcome, RunSpec
 from dataflow_magic.local.spark.application import run_application
 from dataflow_magic.local.spark.catalog import Catalog, free_port, serve_thrift
-from dataflow_magic.local.spark.class_archive import MODESTLY, ServiceArchives
+from dataflow_magic.local.spark.class_archive import MODESTLY, ServiceArchives, uses_archive
 from dataflow_magic.local.spark.java import Java, find_java
 from dataflow_magic.local.spark.jvm import (
     JvmGateway,
@@ -71,7 +71,10 @@ _SMALL = {
 }
 _CHOOSES_COLLECTOR = re.compile(r"-XX:\+Use\w+GC$")
 # The heap shrinks after the warm-up: an idle JVM holds 350 MB, not 430.
-_IDLE = ("-Xms32m", "-XX:MinHeapFreeRatio=10", "-XX:MaxHeapFreeRatio=20")
+_SHRINKS = ("-XX:MinHeapFreeRatio=10", "-XX:MaxHeapFreeRatio=20")
+_IDLE = ("-Xms32m", *_SHRINKS)
+# Without an archive, loading the classes takes room as well, and the heap above is collected wholly a dozen times.
+_IDLE_WITHOUT_ARCHIVE = ("-Xms96m", "-XX:MetaspaceSize=192m", *_SHRINKS)
 
 
 class SparkRunner:
@@ -296,8 +299,9 @@ class SparkRunner:
         java = await _java()
         options = await asyncio.to_thread(self._run_options, java, is_long=False)
         jars = await asyncio.to_thread(self._run_jars)
+        idle = _IDLE if uses_archive(options) else _IDLE_WITHOUT_ARCHIVE
         gateway = await self._warmed(
-            java, spark_home(), [*_IDLE, *options], class_path=[str(jar) for jar in jars], wanted=wanted
+            java, spark_home(), [*idle, *options], class_path=[str(jar) for jar in jars], wanted=wanted
         )
         self._warm_jars = jars
         self._warm_state = await asyncio.to_thread(state_of, gateway)
