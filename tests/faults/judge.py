@@ -135,7 +135,9 @@ class _Judged:
                 yield "lost"
             return
         found = [run for run in self.service.runs if run.run_id == said.run_id]
-        if any(run.source == key for run in found):
+        if said.is_labelled and start.marker != "off":
+            yield "adopted wrongly"  # with a marker, nothing is found by its parameters
+        elif any(run.source == key for run in found):
             yield "answered" if start.answered else "found"
         elif said.is_labelled and any(self._is_tolerable(start, run) for run in found):
             yield "labelled"

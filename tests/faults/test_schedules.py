@@ -11,8 +11,9 @@ from tests.faults.schedules import run_schedule
 
 SCHEDULES = 120
 EACH = 30
-ONCE_WRONG = (30024, 700013632)
-"""There the ledger is deleted while a start awaits its answer, which names another run of the same kernel, or of another one."""
+ONCE_WRONG = (30024, 700013632, 40008, 40023)
+"""There the ledger is deleted: while a start awaits its answer, which names another run of the same kernel, or of another one; and
+while lost starts are looked for, where a start could not be corrected or settled unless the ledger gets them all back."""
 SEED = int(os.environ.get("DATAFLOW_FAULT_SEED", "0"))
 
 
