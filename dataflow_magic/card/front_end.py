@@ -6,7 +6,7 @@ import sys
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["FrontEnd", "current_shell", "front_end", "is_headless"]
+__all__ = ["FrontEnd", "current_shell", "front_end", "is_headless", "is_script"]
 
 
 class FrontEnd(StrEnum):
@@ -35,9 +35,15 @@ def front_end(shell: Any) -> FrontEnd:
 
 
 def is_headless(shell: Any) -> bool:
-    """Whether the kernel cannot ask for input, as under nbclient, papermill and nbconvert."""
+    """Whether nobody can answer: under nbclient, papermill and nbconvert, and in a script that ``ipython FILE`` runs."""
     kernel = getattr(shell, "kernel", None)
-    return kernel is not None and getattr(kernel, "_allow_stdin", True) is False
+    return is_script(shell) or (kernel is not None and getattr(kernel, "_allow_stdin", True) is False)
+
+
+def is_script(shell: Any) -> bool:
+    """Whether the shell runs a script, as ``ipython FILE`` does, and will show no prompt."""
+    application = getattr(shell, "parent", None)
+    return getattr(shell, "kernel", None) is None and getattr(application, "interact", True) is False
 
 
 def current_shell() -> Any:

@@ -27,6 +27,10 @@ _NOTED: set[str] = set()
 """Notes that this process has shown."""
 
 
+def _print(text: str) -> None:
+    print(text, flush=True)  # noqa: T201 - at once, also into a file that somebody watches
+
+
 class Presenter(Generic[S]):
     """Shows one card and updates what it showed.
 
@@ -55,7 +59,7 @@ class Presenter(Generic[S]):
         where: FrontEnd,
         *,
         make_card: Callable[..., LiveCard[S]] | None = None,
-        write: Callable[[str], object] = print,
+        write: Callable[[str], object] = _print,
         clock: Callable[[], float] = time.monotonic,
         noted: set[str] = _NOTED,
     ) -> None:

@@ -6,6 +6,7 @@ import functools
 import inspect
 import re
 import shlex
+import sys
 import tokenize
 from collections.abc import Callable
 from dataclasses import replace
@@ -45,6 +46,8 @@ if TYPE_CHECKING:
 
 __all__ = ["DataflowMagic", "load_ipython_extension", "unload_ipython_extension"]
 
+INTERRUPTED = 130
+"""The exit code of a script, as a shell has it."""
 INTERRUPTED_BLOCK = "interrupted while the parameters were evaluated; nothing was sent"
 
 P = ParamSpec("P")
@@ -81,9 +84,15 @@ def _answering(magic: Callable[P, T]) -> Callable[P, T | None]:
             error.shown = cast("DataflowMagic", args[0]).in_words(str(error))
             raise
         except KeyboardInterrupt as interrupt:
+            from dataflow_magic.card.front_end import is_script
             from dataflow_magic.session.detached import Detached
 
-            raise (interrupt if isinstance(interrupt, Detached) else Detached("interrupted")) from None
+            detached = interrupt if isinstance(interrupt, Detached) else Detached("interrupted")
+            if is_script(cast("DataflowMagic", args[0]).shell):
+                # IPython would report a fault of its own, with a long traceback.
+                print(detached, file=sys.stderr)  # noqa: T201
+                raise SystemExit(INTERRUPTED) from None
+            raise detached from None
 
     def documentation() -> str:
         text = inspect.cleandoc(magic.__doc__ or "")
@@ -119,7 +128,7 @@ class DataflowMagic(Magics):
     wait = Enum(
         ["auto", "yes", "no"],
         "auto",
-        help="Whether a cell waits for its run; auto waits under nbclient, papermill and nbconvert.",
+        help="Whether a cell waits for its run; auto waits where nobody can answer, as under papermill.",
     ).tag(config=True)
     language = Enum(
         ["auto", "en", "ko", "ja"], "auto", help="Language of the cards; auto follows the locale."

@@ -70,9 +70,11 @@ def test_colab_gets_no_widgets():
         del sys.modules["google.colab"]
 
 
-def test_only_a_kernel_that_cannot_ask_for_input_is_headless():
+def test_only_a_kernel_that_cannot_ask_for_input_and_a_script_are_headless():
     assert is_headless(SimpleNamespace(kernel=SimpleNamespace(_allow_stdin=False)))
     assert not is_headless(SimpleNamespace(kernel=SimpleNamespace(_allow_stdin=True)))
+    assert is_headless(SimpleNamespace(parent=SimpleNamespace(interact=False)))
+    assert not is_headless(SimpleNamespace(parent=SimpleNamespace(interact=True)))
     assert not is_headless(SimpleNamespace())
     assert not is_headless(None)
 

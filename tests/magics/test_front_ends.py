@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import json
 import re
+import signal
 import subprocess
 import sys
 from collections.abc import Iterator
 from html.parser import HTMLParser
+from pathlib import Path
 from typing import Any
 
 import nh3
 import pytest
-from nbconvert import HTMLExporter
+from nbconvert import HTMLExporter, PythonExporter
 
 from tests.browser.lab import write_notebook
 from tests.helpers import ScriptedService, at_a_port
@@ -76,6 +78,11 @@ def saved(executed: dict[str, Any]) -> list[dict[str, Any]]:
     return [cell for cell in cells if "papermill-error-cell-tag" not in cell["metadata"].get("tags", ())]
 
 
+def make_script(notebook: Path) -> None:
+    exporter: Any = PythonExporter()  # type: ignore[no-untyped-call]
+    notebook.with_suffix(".py").write_text(exporter.from_filename(str(notebook))[0])
+
+
 def card_of(cell: dict[str, Any], mime: str = "text/html") -> str:
     data = next(output["data"] for output in cell["outputs"] if output["output_type"] == "display_data")
     return "".join(data[mime])
@@ -89,6 +96,63 @@ def test_papermill_stops_at_the_failed_run_with_its_reason_in_one_line(executed,
     assert REASON in error["evalue"]
     assert "\n" not in error["evalue"]
     assert saved[3]["outputs"] == []
+
+
+@pytest.mark.parametrize(
+    ("cells", "code", "said"),
+    [
+        ((FINE, "print('after')"), 0, ["COMPLETED  daily_sales  run", "after"]),
+        (
+            ("%%dataflow_run daily_sales\nday = each(1, 2)", "print('after')"),
+            0,
+            ["COMPLETED  daily_sales  2 of 2 runs over", "after"],
+        ),
+        ((BROKEN, "print('never')"), 1, ["FAILED  broken  run", "RunFailed: run", REASON]),
+        (("%dataflow_status nosuch", "print('never')"), 1, ["NoSuchRun: no run 'nosuch' was started here"]),
+        (("%dataflow_run slow --no-wait", "print('after')"), 0, ["after"]),
+    ],
+)
+def test_a_script_that_nbconvert_made_waits_prints_and_ends_as_its_runs_do(
+    environment, tmp_path, cells, code, said
+):
+    write_notebook(tmp_path / "some.ipynb", LOAD, *cells)
+    make_script(tmp_path / "some.ipynb")
+    ended = subprocess.run(
+        [sys.executable, "-m", "IPython", "some.py"],
+        cwd=tmp_path,
+        env=environment,
+        capture_output=True,
+        text=True,
+        timeout=60,
+    )
+
+    assert ended.returncode == code, ended.stdout + ended.stderr
+    assert_shown_in_order(ended.stdout, tuple(said))
+    assert "never" not in ended.stdout
+    assert "Traceback" not in re.sub(r"(?m)^  \| .*", "", ended.stdout) + ended.stderr
+
+
+def test_an_interrupted_script_ends_with_one_line_and_code_130(environment, tmp_path):
+    write_notebook(tmp_path / "some.ipynb", LOAD, "%dataflow_run slow", "print('never')")
+    make_script(tmp_path / "some.ipynb")
+    with subprocess.Popen(
+        [sys.executable, "-m", "IPython", "some.py"],
+        cwd=tmp_path,
+        env=environment,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        shown = ""
+        while "RUNNING" not in shown and (line := process.stdout.readline()):
+            shown += line
+        process.send_signal(signal.SIGINT)
+        out, err = process.communicate(timeout=60)
+
+    assert process.returncode == 130
+    assert re.fullmatch(r"stopped waiting; run \w+ continues: %dataflow_wait .*\n", err)
+    assert "never" not in out
 
 
 @pytest.mark.parametrize(
