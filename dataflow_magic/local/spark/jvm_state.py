@@ -24,6 +24,7 @@ _USUAL_THREADS = re.compile(
     main | Thread-[0-9]+                                    # py4j's, one for each connection
     | Reference\ Handler | Finalizer | Signal\ Dispatcher | Common-Cleaner | Cleaner-[0-9]+ | Notification\ Thread
     | Attach\ Listener | process\ reaper.* | DestroyJavaVM | Keep-Alive-.* | CompilerThread.*
+    | InnocuousThread-[0-9]+                                  # only Java itself can make one
     | FinalizerThread | org\.apache\.hadoop\.fs\.FileSystem\$Statistics\$StatisticsDataReferenceCleaner
     | ForkJoinPool.* | (netty|Netty|threadDeathWatcher|globalEventExecutor).* | ObjectCleanerThread
     | dataflow-classes                                        # loads the classes of a first session

@@ -225,13 +225,14 @@ def test_threads_of_a_script_are_told_from_javas_and_sparks(text):
     assert unusual(thread_names(text)) == ["my, own [pool]"]
 
 
-def test_threads_that_a_stopped_context_ends_by_itself_are_no_scripts():
+def test_threads_that_end_by_themselves_are_no_scripts():
     assert unusual(
         [
             "rpc-server-14-2",
             "shuffle-boss-18-1",
             "files-client-3-1",
             "dataflow-classes",
+            "InnocuousThread-2",
             "rpc-server",
             "my-rpc-server-1-1",
         ]
