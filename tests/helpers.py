@@ -107,7 +107,7 @@ class ScriptedService(httpx.AsyncBaseTransport):
     """The real app, store and engine. The name of a run's job decides what the run does; tests switch faults on.
 
     ``daily_sales`` completes, ``broken`` fails with a log, ``divides`` with one that does not quote its line, ``mute`` fails without one, ``slow`` runs until
-    `finish` is set or it is canceled. Two jobs have the name ``twins``.
+    `finish` is set or it is canceled. Two jobs have the name ``twins``. `outcome_of` may decide by a run's parameters instead.
     """
 
     def __init__(self, folder: Path, contract: Contract = Contract.EXECUTE_JOB) -> None:
@@ -132,6 +132,7 @@ class ScriptedService(httpx.AsyncBaseTransport):
         self.list_answer: httpx.Response | None = None
         self.list_lags_seconds = 0.0
         self.before_answer: Callable[[Sent], None] = lambda _: None
+        self.outcome_of: Callable[[Mapping[str, str]], Outcome | None] = lambda _: None
         self._app: ASGIApp | None = None
         self._engine: Engine | None = None
         self._loop: asyncio.AbstractEventLoop | None = None
@@ -231,6 +232,9 @@ class ScriptedService(httpx.AsyncBaseTransport):
         started: Callable[[], Awaitable[None]],
     ) -> Outcome:
         await started()
+        if (decided := self.outcome_of(spec.parameters)) is not None:
+            await asyncio.sleep(0.02)
+            return decided
         match spec.job_name:
             case "broken":
                 self.write_log(spec.run_id, FAILED_LOG.encode())

@@ -16,10 +16,12 @@ from dataflow_magic.models.times import Span
 from dataflow_magic.models.view import NOT_STARTED, SUBMITTING, UNCLEAR
 from dataflow_magic.models.wire import RunState
 
-__all__ = ["ENGLISH", "LANGUAGES", "RETRIED", "UNSENT", "Words", "words_of"]
+__all__ = ["ENGLISH", "LANGUAGES", "RETRIED", "SKIPPED", "UNSENT", "Words", "words_of"]
 
 UNSENT: Final = "UNSENT"
 """The state of runs of a sweep whose request was not sent; ours."""
+SKIPPED: Final = "SKIPPED"
+"""The state of requests of a sweep that need no run, since an earlier one serves; ours."""
 RETRIED: Final = "RETRIED"
 """The state of failed runs of a sweep that were started once more; ours."""
 
@@ -130,7 +132,7 @@ class Words:
     silent: str = "no answer about {count} since {time}"
     stop_waiting_for_sweep: str = "interrupt the kernel to stop waiting; the runs continue"
     retry_starts: str = ".retry_failed() starts the {count} failed again"
-    rest_sends: str = ".send_rest() sends the {count} unsent"
+    rest_sends: str = ".resume() starts the {count} unsent"
     not_shown: str = "not shown: {counts}"
     list_all: str = "list all with"
     cancel_all: str = "Cancel all"
@@ -179,6 +181,7 @@ KOREAN: Final = Words(
         NOT_STARTED: "시작되지 않음",
         UNCLEAR: "확인 필요",
         UNSENT: "미전송",
+        SKIPPED: "건너뜀",
         RETRIED: "다시 실행됨",
     },
     hours="{h}시간 {m:02d}분",
@@ -261,7 +264,7 @@ KOREAN: Final = Words(
     silent="{count}개가 {time}부터 응답 없음",
     stop_waiting_for_sweep="커널을 중단하면 대기만 멈추고 실행은 계속됩니다",
     retry_starts=".retry_failed(): 실패한 {count}개 다시 실행",
-    rest_sends=".send_rest(): 전송하지 않은 {count}개 전송",
+    rest_sends=".resume(): 전송하지 않은 {count}개 시작",
     not_shown="표시하지 않은 실행: {counts}",
     list_all="전체 목록:",
     cancel_all="모두 취소",
@@ -282,6 +285,7 @@ JAPANESE: Final = Words(
         NOT_STARTED: "未開始",
         UNCLEAR: "要確認",
         UNSENT: "未送信",
+        SKIPPED: "スキップ",
         RETRIED: "再実行済み",
     },
     hours="{h}時間{m:02d}分",
@@ -364,7 +368,7 @@ JAPANESE: Final = Words(
     silent="{count} 件は {time} から応答なし",
     stop_waiting_for_sweep="カーネルを中断すると待機だけが終わり、実行は続きます",
     retry_starts=".retry_failed(): 失敗した {count} 件を再実行",
-    rest_sends=".send_rest(): 未送信の {count} 件を送信",
+    rest_sends=".resume(): 未送信の {count} 件を開始",
     not_shown="表示していない実行: {counts}",
     list_all="一覧:",
     cancel_all="すべてキャンセル",

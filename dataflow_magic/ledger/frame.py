@@ -54,6 +54,7 @@ COLUMNS: dict[str, str] = {
     "workflow_id": "string",
     "found_by": "string",
     "notebook": "string",
+    "sweep": "string",
     "key": "string",
 }
 """Column -> dtype; each is a field of `RunRecord`."""

@@ -1,4 +1,4 @@
-"""The record on disk of every run this machine started; the only place that knows its schema.
+"""The record on disk of every run this machine started.
 
 SQLite in WAL mode, so that several kernels write at once. A start is on disk when `Ledger.add` returns, and its request may
 leave only after that. Stores neither access keys nor values of secret parameters.
@@ -25,107 +25,13 @@ from dataflow_magic.config.folders import user_folder
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.files import is_locked, try_lock
 from dataflow_magic.ledger.record import RunRecord, parameters_of, record_of
+from dataflow_magic.ledger.schema import MIGRATIONS
 from dataflow_magic.models.attempt import Attempt
 from dataflow_magic.models.secret import secret_names
 from dataflow_magic.models.view import NOT_STARTED, UNCLEAR, Past, RunView
 from dataflow_magic.models.wire import RunState
 
 __all__ = ["Ledger", "Standing", "ledger_path", "new_key"]
-
-MIGRATIONS = (
-    """
-    CREATE TABLE runs (
-      key TEXT PRIMARY KEY,
-      run_id TEXT,
-      job TEXT NOT NULL,
-      status TEXT NOT NULL,
-      submitted INTEGER NOT NULL,
-      running INTEGER,
-      ended INTEGER,
-      workers INTEGER,
-      timeout_minutes INTEGER,
-      error TEXT,
-      target TEXT NOT NULL,
-      job_id TEXT NOT NULL,
-      worker_type TEXT,
-      nrn TEXT,
-      script_path TEXT,
-      log_path TEXT,
-      trigger_id TEXT,
-      workflow_id TEXT,
-      parameters TEXT NOT NULL,
-      notebook TEXT,
-      endpoint TEXT NOT NULL,
-      more_condition TEXT NOT NULL,
-      phase TEXT NOT NULL,
-      is_live INTEGER NOT NULL,
-      story TEXT NOT NULL,
-      kernel TEXT NOT NULL,
-      execution TEXT NOT NULL
-    ) WITHOUT ROWID;
-    CREATE UNIQUE INDEX runs_by_id ON runs (job_id, run_id);
-    CREATE INDEX runs_by_time ON runs (submitted);
-    CREATE INDEX live_runs ON runs (job_id) WHERE is_live;
-    """,
-    """
-    CREATE TABLE names (
-      job_id TEXT NOT NULL,
-      name TEXT NOT NULL,
-      job TEXT NOT NULL,
-      uses INTEGER NOT NULL,
-      is_secret INTEGER NOT NULL,
-      PRIMARY KEY (job_id, name)
-    ) WITHOUT ROWID;
-    INSERT INTO names
-      SELECT job_id, ltrim(each.key, '$') AS name, job, count(*), 0
-      FROM runs, json_each(coalesce(nullif(parameters, ''), '{}')) AS each GROUP BY job_id, name
-      UNION ALL SELECT job_id, '', job, count(*), 0 FROM runs GROUP BY job_id;
-    """,
-    """
-    ALTER TABLE runs ADD COLUMN marker TEXT;
-    ALTER TABLE runs ADD COLUMN found_by TEXT NOT NULL DEFAULT '';
-    ALTER TABLE runs ADD COLUMN keeps_attempts INTEGER NOT NULL DEFAULT 0;
-    CREATE TABLE attempts (
-      key TEXT NOT NULL,
-      number INTEGER NOT NULL,
-      signed_ms INTEGER NOT NULL,
-      sent_us INTEGER NOT NULL,
-      sent_steady_us INTEGER NOT NULL,
-      boot TEXT NOT NULL,
-      offset_us INTEGER,
-      uncertainty_us INTEGER,
-      ended_us INTEGER,
-      ended_steady_us INTEGER,
-      outcome TEXT NOT NULL,
-      PRIMARY KEY (key, number)
-    ) WITHOUT ROWID;
-    """,
-    """
-    CREATE TABLE scripts (
-      target TEXT NOT NULL,
-      key TEXT NOT NULL,
-      notebook TEXT NOT NULL,
-      digest TEXT NOT NULL,
-      PRIMARY KEY (target, key, notebook)
-    ) WITHOUT ROWID;
-    """,
-    """
-    ALTER TABLE runs ADD COLUMN waited INTEGER;
-    ALTER TABLE runs ADD COLUMN ran INTEGER;
-    ALTER TABLE runs ADD COLUMN total INTEGER;
-    ALTER TABLE runs ADD COLUMN timed_by TEXT;
-    UPDATE runs SET waited = running - submitted, timed_by = 'here' WHERE running >= submitted;
-    UPDATE runs SET total = 1000000 * (
-      strftime('%s', json_extract(execution, '$.endDate')) - strftime('%s', json_extract(execution, '$.createdDate'))
-    ) WHERE NOT is_live AND execution <> '';
-    UPDATE runs SET ran = total - waited WHERE total >= waited;
-    """,
-    """
-    ALTER TABLE runs ADD COLUMN error_class TEXT;
-    ALTER TABLE runs ADD COLUMN own_line TEXT NOT NULL DEFAULT '';
-    """,
-)
-"""Each brings a file from one version to the next; ``PRAGMA user_version`` is the version of a file."""
 
 OLDEST_SQLITE = (3, 24)
 """The first with ``ON CONFLICT DO UPDATE``, the newest syntax of this module."""
@@ -254,7 +160,7 @@ class Ledger:
 
     def add(self, view: RunView) -> None:
         """Insert a run that is about to be started; it is on disk when this returns."""
-        with self._writing() as db:
+        with self.writing() as db:
             self._insert(db, INSERT, view, ())
 
     def keep(self, key: str, attempts: Iterable[Attempt]) -> None:
@@ -265,14 +171,14 @@ class Ledger:
         ConfigError
             Also where the start is not in the ledger.
         """
-        with self._writing() as db:
+        with self.writing() as db:
             if not db.execute("SELECT 1 FROM runs WHERE key = ?", (key,)).fetchone():
                 raise sqlite3.IntegrityError("the start is no longer in it")
             _keep(db, {key: attempts})
 
     def attempts(self, keys: Iterable[str]) -> dict[str, tuple[Attempt, ...]]:
         """Return the attempts of starts by their keys, in the order of sending; none for a key without any."""
-        with self._reading() as db:
+        with self.reading() as db:
             return _attempts(db, keys)
 
     def update(
@@ -293,7 +199,7 @@ class Ledger:
             The keys of the views whose id another run has.
         """
         taken = set()
-        with self._writing() as db:
+        with self.writing() as db:
             for view in views:
                 try:
                     db.execute(UPDATE, record_of(view, self.kernel)._asdict())
@@ -304,7 +210,7 @@ class Ledger:
 
     def adopt(self, view: RunView) -> bool:
         """Record the run that was found for a lost start; False where the start or the run belongs to another by now."""
-        with self._writing() as db:
+        with self.writing() as db:
             try:
                 changed = db.execute(f"{UPDATE} AND run_id IS NULL", record_of(view)._asdict())
             except sqlite3.IntegrityError:
@@ -313,7 +219,7 @@ class Ledger:
 
     def remove(self, key: str) -> None:
         """Delete a run that was certainly not started."""
-        with self._writing() as db:
+        with self.writing() as db:
             gone = db.execute("SELECT job_id, parameters FROM runs WHERE key = ?", (key,)).fetchall()
             db.execute("DELETE FROM runs WHERE key = ?", (key,))
             db.execute("DELETE FROM attempts WHERE key = ?", (key,))
@@ -355,7 +261,7 @@ class Ledger:
     def _names(self, column: str, where: str, *values: str) -> list[str]:
         # Completion reads the names at each Tab key: reading all runs would be too slow.
         query = f"SELECT DISTINCT {column} FROM names WHERE {where} ORDER BY 1"  # noqa: S608 - fixed text
-        with self._reading() as db:
+        with self.reading() as db:
             return [name for (name,) in db.execute(query, values)]
 
     def records(self) -> list[RunRecord]:
@@ -378,7 +284,7 @@ class Ledger:
         """Return how long the newest completed runs of a run's job ran that had the same parameter names, at most 20."""
         names = {name.removeprefix("$") for name in view.parameters}
         seconds: list[float] = []
-        with self._reading() as db:
+        with self.reading() as db:
             rows = db.execute(
                 "SELECT ran, parameters FROM runs WHERE job_id = ? AND target = ? AND status = ? AND ran IS NOT NULL "
                 "ORDER BY submitted DESC LIMIT ?",
@@ -394,7 +300,7 @@ class Ledger:
 
     def standing(self, key: str, job_id: str, run_ids: Iterable[str]) -> Standing:
         """Return what the ledger knows of a job while the start with this key is reconciled against ``run_ids``."""
-        with self._reading() as db:
+        with self.reading() as db:
             rows = db.execute(
                 f"SELECT {FIELDS} FROM runs WHERE job_id = ? AND run_id IS NULL AND (is_live OR status IN (?, ?))",  # noqa: S608 - fixed text
                 (job_id, UNCLEAR, NOT_STARTED),
@@ -407,7 +313,11 @@ class Ledger:
             attempts = _attempts(db, [record.key for record in lost])
         kept = {record.key: attempts[record.key] if record.keeps_attempts else None for record in lost}
         sending = {record.kernel for record in lost if record.phase == "sending" and record.key != key}
-        return Standing(lost, {run_id for (run_id,) in owned}, any(map(self._lives, sending)), kept)
+        return Standing(lost, {run_id for (run_id,) in owned}, any(map(self.lives, sending)), kept)
+
+    def of_sweep(self, key: str) -> list[RunRecord]:
+        """Return every run of a sweep, oldest first."""
+        return self._read(f"SELECT {FIELDS} FROM runs WHERE sweep = ? ORDER BY submitted", key)  # noqa: S608 - fixed text
 
     def unsettled(self, since: int, most: int) -> list[RunRecord]:
         """Return the newest starts, submitted later than ``since``, whose search ended without a run; the newest first."""
@@ -419,15 +329,15 @@ class Ledger:
 
     def orphans(self) -> list[RunRecord]:
         """Return the active runs whose kernel is dead, oldest first."""
-        with self._reading() as db:
+        with self.reading() as db:
             kernels = db.execute("SELECT DISTINCT kernel FROM runs WHERE is_live").fetchall()
-        gone = [kernel for (kernel,) in kernels if not self._lives(kernel)]
+        gone = [kernel for (kernel,) in kernels if not self.lives(kernel)]
         where = "is_live AND kernel IN (SELECT value FROM json_each(?)) ORDER BY submitted"
         return self._read(f"SELECT {FIELDS} FROM runs WHERE {where}", json.dumps(gone)) if gone else []  # noqa: S608 - fixed text
 
     def claim(self, orphans: Iterable[RunRecord]) -> list[RunRecord]:
         """Make this kernel the owner of runs of dead kernels; return those that no other kernel claimed first."""
-        with self._writing() as db:
+        with self.writing() as db:
             return [
                 record
                 for record in orphans
@@ -440,25 +350,26 @@ class Ledger:
     def look_after(self, key: str) -> RunRecord | None:
         """Return a run, claimed by this kernel where its owner is dead; None where the ledger does not have it."""
         found = self._read(f"SELECT {FIELDS} FROM runs WHERE key = ?", key)  # noqa: S608 - fixed text
-        if found and not self._lives(found[0].kernel) and self.claim(found):
+        if found and not self.lives(found[0].kernel) and self.claim(found):
             return found[0]._replace(kernel=self.kernel)
         return found[0] if found else None
 
     def rename_notebook(self, before: str, now: str) -> None:
-        """Give the runs and scripts of a notebook its new path."""
-        with self._writing() as db:
+        """Give the runs, sweeps and scripts of a notebook its new path."""
+        with self.writing() as db:
             db.execute("UPDATE runs SET notebook = ? WHERE notebook = ?", (now, before))
+            db.execute("UPDATE sweeps SET notebook = ? WHERE notebook = ?", (now, before))
             db.execute("UPDATE OR REPLACE scripts SET notebook = ? WHERE notebook = ?", (now, before))
 
     def scripts(self, target: str, notebook: str) -> dict[str, str]:
         """Return, by key, the digest of each script of a target that a notebook last wrote or read."""
-        with self._reading() as db:
+        with self.reading() as db:
             query = "SELECT key, digest FROM scripts WHERE target = ? AND notebook = ?"
             return dict(db.execute(query, (target, notebook)).fetchall())
 
     def keep_scripts(self, target: str, notebook: str, digests: Mapping[str, str]) -> None:
         """Write, by key, the digests of scripts that a notebook wrote or read."""
-        with self._writing() as db:
+        with self.writing() as db:
             rows = [(target, key, notebook, digest) for key, digest in digests.items()]
             db.executemany("INSERT OR REPLACE INTO scripts VALUES (?, ?, ?, ?)", rows)
 
@@ -473,24 +384,26 @@ class Ledger:
                 os.close(self._alive)
                 self._alive = None
 
-    def _lives(self, kernel: str) -> bool:
+    def lives(self, kernel: str) -> bool:
+        """Whether the process of a kernel lives."""
         return kernel == self.kernel or is_locked(self._kernel_file(kernel))
 
     def _kernel_file(self, kernel: str) -> Path:
         return self.path.parent / "kernels" / kernel
 
     def _read(self, query: str, *values: str | int | None) -> list[RunRecord]:
-        with self._reading() as db:
+        with self.reading() as db:
             return [RunRecord._make(row) for row in db.execute(query, values)]
 
     @contextmanager
-    def _reading(self) -> Iterator[sqlite3.Connection]:
+    def reading(self) -> Iterator[sqlite3.Connection]:
         """Yield the database inside one snapshot of it."""
         with self._transaction("BEGIN", "read") as db:
             yield db
 
     @contextmanager
-    def _writing(self) -> Iterator[sqlite3.Connection]:
+    def writing(self) -> Iterator[sqlite3.Connection]:
+        """Yield the database inside a transaction that is on disk when it ends."""
         with self._transaction("BEGIN IMMEDIATE", "written") as db:
             yield db
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Mapping
 from dataclasses import astuple
 from datetime import UTC, datetime, timedelta
 from functools import lru_cache
@@ -10,14 +11,14 @@ from typing import Any, NamedTuple, cast
 
 from dataflow_magic.models.failure import Failure, Place
 from dataflow_magic.models.marker import Marker
-from dataflow_magic.models.request import JobRef, RunRequest
+from dataflow_magic.models.request import JobRef, RunRequest, SweepPlace
 from dataflow_magic.models.secret import Parameter, Secret
 from dataflow_magic.models.times import Span
 from dataflow_magic.models.view import FoundBy, RunView
 from dataflow_magic.models.wire import KST, JobCondition, JobExecution, RunState
 from dataflow_magic.reasons.advice import advised
 
-__all__ = ["RunRecord", "failure_of", "microseconds", "parameters_of", "record_of", "view_of"]
+__all__ = ["RunRecord", "failure_of", "json_of", "microseconds", "parameters_of", "record_of", "view_of"]
 
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MICROSECOND = timedelta(microseconds=1)
@@ -68,6 +69,8 @@ class RunRecord(NamedTuple):
     error, error_class, own_line
         Why the run did not complete, its class, and a JSON list of the user's own file, line, function and text; None and
         empty where unknown.
+    sweep, number
+        The key of the run's sweep, and the number of its request there; None for a run of no sweep.
     """
 
     key: str
@@ -106,6 +109,8 @@ class RunRecord(NamedTuple):
     keeps_attempts: int = 0
     error_class: str | None = None
     own_line: str = ""
+    sweep: str | None = None
+    number: int | None = None
 
 
 def record_of(view: RunView, kernel: str = "") -> RunRecord:
@@ -136,19 +141,21 @@ def record_of(view: RunView, kernel: str = "") -> RunRecord:
         target=view.target,
         job_id=view.job_id,
         **asked,
-        parameters=_json(dict(view.request.parameters)),
+        parameters=json_of(dict(view.request.parameters)),
         notebook=view.notebook or None,
         endpoint=view.endpoint,
-        more_condition=_json(condition),
+        more_condition=json_of(condition),
         phase=_phase(view),
         is_live=int(not (view.is_final or view.settled)),
         story=view.blind_reason,
         kernel=kernel,
-        execution=_json(view.execution.to_wire()) if view.execution else "",
+        execution=json_of(view.execution.to_wire()) if view.execution else "",
         marker=view.request.marker,
         found_by=view.found_by,
         error_class=(view.failure and view.failure.error_class) or None,
         own_line=_own_line(view.failure),
+        sweep=view.place and view.place.sweep,
+        number=view.place and view.place.number,
     )
     # JSON may contain half of a surrogate pair; neither SQLite nor Arrow can store one.
     return RunRecord._make(
@@ -174,6 +181,9 @@ def view_of(record: RunRecord) -> RunView:
         found_by=cast(FoundBy, record.found_by),
         settled=record.status if record.phase == "settled" else "",
         failure=failure_of(record),
+        place=None
+        if record.sweep is None or record.number is None
+        else SweepPlace(record.sweep, record.number),
     )
 
 
@@ -230,7 +240,8 @@ def _phase(view: RunView) -> str:
     return "lost" if view.is_lost else "sending"
 
 
-def _json(fields: dict[str, object]) -> str:
+def json_of(fields: Mapping[str, object]) -> str:
+    """Return fields as JSON, a secret as its mark; empty for none."""
     # ASCII, so that half of a surrogate pair survives.
     return json.dumps(fields, separators=(",", ":"), default=_marked) if fields else ""
 

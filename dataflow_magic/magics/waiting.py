@@ -53,7 +53,7 @@ def wait_for_run(run: Handle, minutes: float | None, log_hint: str = "", *, sile
         ) from None
     if isinstance(run, Sweep):
         if not run.is_completed:
-            raise run.failed()
+            raise run.failure()
     elif run.status != RunState.COMPLETED:
         raise run.failed(log_hint or _log_hint(run))
 
@@ -104,7 +104,7 @@ def _check(handles: list[Handle], runs: list[LiveRun], wait: Wait) -> None:
         )
     for handle in handles:
         if isinstance(handle, Sweep) and handle.is_over and not handle.is_completed:
-            raise handle.failed()  # some of its runs were not sent
+            raise handle.failure()  # some of its runs were not sent
     active = [handle for handle in handles if not handle.is_over]
     if active and not (wait.is_any and len(active) < len(handles)):
         raise errors.WaitTimeout(

@@ -12,7 +12,7 @@ from typing import Literal
 
 from dataflow_magic.models.failure import Failure
 from dataflow_magic.models.marker import marked
-from dataflow_magic.models.request import RunRequest
+from dataflow_magic.models.request import RunRequest, SweepPlace
 from dataflow_magic.models.secret import Parameter, masked, masked_text, secret_names
 from dataflow_magic.models.times import Times, times_of
 from dataflow_magic.models.wire import KST, JobCondition, JobExecution, RunState, is_final
@@ -146,6 +146,8 @@ class RunView:
         The last lines of the console log while a card shows them, oldest first; None otherwise.
     remark
         Why the last click on the card failed, in words; empty otherwise.
+    place
+        Where the run is in its sweep; None for a run of none.
     """
 
     request: RunRequest
@@ -169,6 +171,7 @@ class RunView:
     past: Past | None = None
     log_tail: tuple[str, ...] | None = None
     remark: str = ""
+    place: SweepPlace | None = None
 
     def __post_init__(self) -> None:
         asked = self.request.parameters

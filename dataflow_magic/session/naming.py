@@ -1,4 +1,4 @@
-"""What a name means: a run or a sweep of this process, or a run of the ledger. Starts and follows nothing."""
+"""What a name means: a run or a sweep of this process, or one of the ledger. Starts and follows nothing."""
 
 from __future__ import annotations
 
@@ -9,6 +9,7 @@ from typing import TypeAlias
 from dataflow_magic import errors
 from dataflow_magic.ledger.ledger import Ledger
 from dataflow_magic.ledger.record import RunRecord
+from dataflow_magic.ledger.sweeps import SweepRecord, SweepTable
 from dataflow_magic.session.handle import Run
 from dataflow_magic.session.run import LiveRun
 from dataflow_magic.session.sweep.handle import Sweep
@@ -27,6 +28,8 @@ __all__ = [
 
 Handle: TypeAlias = LiveRun | Sweep
 """What a name means to this package; a user has a `Run` for a `LiveRun`."""
+Stored: TypeAlias = RunRecord | SweepRecord
+"""What a name means to the ledger."""
 
 LAST = "@last"
 """Names the newest start: of this kernel, else of this notebook, else of this machine."""
@@ -46,8 +49,9 @@ def find_named(
     runs: Sequence[LiveRun],
     sweeps: Sequence[Sweep],
     ledger: Ledger,
+    table: SweepTable,
     notebook: str,
-) -> Handle | RunRecord:
+) -> Handle | Stored:
     """Return what a name means; the first of these that matches.
 
     The key or id of a run or sweep of this process, a variable that holds one, a beginning of such a key or id that no
@@ -59,8 +63,8 @@ def find_named(
         The names that the user's code sees.
     runs, sweeps
         Of this process, oldest first.
-    ledger
-        Read only where this process has nothing of that name.
+    ledger, table
+        Runs and sweeps of this machine; read only where this process has nothing of that name.
     notebook
         Of this process; empty where unknown.
 
@@ -74,18 +78,19 @@ def find_named(
         The ledger cannot be read.
     """
     if text == LAST:
-        return _last(runs, sweeps, ledger.last(notebook) if not runs else None)
+        return _last(runs, sweeps) if runs else _last_stored(ledger.last(notebook), table)
     here: list[Handle] = [*sweeps, *runs]
     known = [(name, handle) for handle in here for name in _names(handle) if text]
     bound = _bound(variables).get(text)
-    found: list[Handle | RunRecord] = [handle for name, handle in known if name == text]
+    found: list[Handle | Stored] = [handle for name, handle in known if name == text]
     if not found and bound is not None:
         found = [bound]
     if not found:
         found = [handle for name, handle in known if name.startswith(text)]
     if not found and text:
-        found = [*ledger.find(text)]
-    different = list(dict.fromkeys(found))
+        found = [*table.find(text), *ledger.find(text)]
+        found = [each for each in found if text in _names(each)] or found
+    different = list({_identity(each): each for each in found}.values())
     if len(different) == 1:
         return different[0]
     if different:
@@ -93,7 +98,11 @@ def find_named(
         more = ", ..." if len(different) > MOST_NAMED else ""
         raise errors.CellError(f"{len(different)} runs begin with {text!r}: {shown}{more}")
     raise errors.NoSuchRun(
-        _unknown(text, variables, [*sweeps, *reversed(runs), *ledger.newest(MOST_COMPARED)])
+        _unknown(
+            text,
+            variables,
+            [*sweeps, *reversed(runs), *table.newest(MOST_COMPARED), *ledger.newest(MOST_COMPARED)],
+        )
     )
 
 
@@ -152,12 +161,14 @@ def names_to_offer(
     }
 
 
-def _last(runs: Sequence[LiveRun], sweeps: Sequence[Sweep], stored: RunRecord | None) -> Handle | RunRecord:
-    if runs:
-        return next((sweep for sweep in reversed(sweeps) if runs[-1] in sweep.live), runs[-1])
-    if stored is None:
+def _last(runs: Sequence[LiveRun], sweeps: Sequence[Sweep]) -> Handle:
+    return next((sweep for sweep in reversed(sweeps) if runs[-1] in sweep.live), runs[-1])
+
+
+def _last_stored(newest: RunRecord | None, table: SweepTable) -> Stored:
+    if newest is None:
         raise errors.NoSuchRun("no run was started on this machine yet")
-    return stored
+    return next(iter(table.find(newest.sweep)), newest) if newest.sweep else newest
 
 
 def _bound(variables: Mapping[str, object]) -> dict[str, Handle]:
@@ -169,18 +180,22 @@ def _bound(variables: Mapping[str, object]) -> dict[str, Handle]:
     }
 
 
-def _names(found: Handle | RunRecord) -> list[str]:
+def _identity(found: Handle | Stored) -> object:
+    return found if isinstance(found, Handle) else found.key
+
+
+def _names(found: Handle | Stored) -> list[str]:
     """Return the names of a run or a sweep, the one to show first."""
     return [name for name in (getattr(found, "run_id", None), found.key) if name]
 
 
-def _unknown(text: str, variables: Mapping[str, object], known: Iterable[Handle | RunRecord]) -> str:
+def _unknown(text: str, variables: Mapping[str, object], known: Iterable[Handle | Stored]) -> str:
     bound = variables.get(text)
     if isinstance(bound, str):
         return f"no run {text!r} was started here; write ${text} for the text that the variable holds"
     if bound is not None:
         return f"the variable {text} holds {type(bound).__name__}, not a run or a sweep"
-    handles: dict[str, Handle | RunRecord] = {**_bound(variables)}
+    handles: dict[str, Handle | Stored] = {**_bound(variables)}
     for each in known:
         handles = dict.fromkeys(_names(each), each) | handles
     near = [f"{name} ({_described(handles[name])})" for name in _near(text, handles)]
@@ -194,5 +209,7 @@ def _near(text: str, known: Iterable[str]) -> list[str]:
     return [by_lower[name] for name in difflib.get_close_matches(text.lower(), by_lower, n=MOST_NEAR)]
 
 
-def _described(found: Handle | RunRecord) -> str:
-    return f"sweep of {found.job}" if isinstance(found, Sweep) else f"{found.job} {found.status}"
+def _described(found: Handle | Stored) -> str:
+    return (
+        f"sweep of {found.job}" if isinstance(found, Sweep | SweepRecord) else f"{found.job} {found.status}"
+    )

@@ -264,7 +264,7 @@ class Look:
         if not Start(self.run.view, kept[self.run.key]).was_never_sent:
             return False
         words = f"no request of it reached the service: it was not started; {_again(self.run)}"
-        self.run.give_up(errors.OutcomeUnknown(words), NOT_STARTED)
+        self.run.give_up(errors.OutcomeUnknown(words), NOT_STARTED, was_never_sent=True)
         return True
 
     async def _see(self) -> _Seen:

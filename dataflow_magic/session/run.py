@@ -68,7 +68,7 @@ class Tracking(Protocol):
     def past(self, view: RunView, /) -> Past | None:
         """Return how long earlier runs of the job ran; None where unknown. Blocks."""
 
-    async def start_again(self, view: RunView, /) -> LiveRun:
+    async def start_again(self, view: RunView) -> LiveRun:
         """Start the same once more."""
 
     def language(self) -> str:
@@ -94,6 +94,8 @@ class LiveRun:
         self._on_change = on_change
         self._waiters: tuple[concurrent.futures.Future[None], ...] = ()
         self._given_up: errors.DataflowError | None = None
+        self.was_never_sent = False
+        """Whether the start was given up, and no request of it has left."""
         self._painter: Painter[CardState] | None = None
         self._concluding: asyncio.Task[None] | None = None
         self._saw_waiting = False
@@ -246,6 +248,10 @@ class LiveRun:
         """Return the lines of a log as they come; ``on_note`` gets what a user should know meanwhile."""
         return LogLines(self._log(stream), options, on_note)
 
+    def on_change(self, call: Callable[[LiveRun], None]) -> None:
+        """Call back after each change of the view from now on; on the loop."""
+        self._on_change = call
+
     def poll_soon(self) -> None:
         """Poll the run soon, also where the service asked for a pause; any thread may call."""
 
@@ -301,14 +307,19 @@ class LiveRun:
         """Note by how much this machine's clock is off, in words."""
         self._set(replace(self._view, clock=words))
 
-    def give_up(self, error: errors.DataflowError, settled: str = "") -> None:
+    def give_up(
+        self, error: errors.DataflowError, settled: str = "", *, was_never_sent: bool = False
+    ) -> None:
         """Stop expecting news of the run; every wait for it raises the error.
 
         Parameters
         ----------
         settled
             ``NOT_STARTED`` or ``UNCLEAR`` where reconciling ended.
+        was_never_sent
+            Whether no request of the start has left.
         """
+        self.was_never_sent = was_never_sent
         self._given_up = error
         self._view = replace(self._view, settled=settled)
         self.blind(str(error))

@@ -27,7 +27,8 @@ from dataflow_magic.config.credentials import profiles
 from dataflow_magic.config.settings import FindLocal, Target, language, resolve_target
 from dataflow_magic.ledger.ledger import Ledger, ledger_path
 from dataflow_magic.ledger.record import RunRecord, record_of, view_of
-from dataflow_magic.models.request import JobRef, RunRequest, ScriptRequest, SweepRequest
+from dataflow_magic.ledger.sweeps import SweepRecord
+from dataflow_magic.models.request import JobRef, RunRequest, ScriptRequest, SweepPlace, SweepRequest
 from dataflow_magic.models.secret import Parameter, Secret
 from dataflow_magic.models.view import KST, RunView
 from dataflow_magic.models.wire import Job, JobCondition, JobExecution, RunState
@@ -40,6 +41,7 @@ from dataflow_magic.session.notebook import Notebook
 from dataflow_magic.session.run import CHANGED, LiveRun
 from dataflow_magic.session.scripts import Published, StoredScript, publish, read_script
 from dataflow_magic.session.service import Service, ServiceAddress, ServicePool
+from dataflow_magic.session.sweep.book import SweepBook
 from dataflow_magic.session.sweep.handle import Sweep
 from dataflow_magic.session.tracker import Tracker
 from dataflow_magic.session.watch import Pace, held_words
@@ -123,7 +125,16 @@ class Session:
             now=now,
             sleep=sleep,
         )
-        self._sweeps: list[Sweep] = []
+        self._book = SweepBook(
+            self._tracker,
+            self._services,
+            self._ledger,
+            first=self._start,
+            language=self._language,
+            notebook=lambda: self._notebook.path,
+            now=now,
+            sleep=sleep,
+        )
         self._jobs: dict[str, Job] = {}
         """By id: the jobs as this process last read them, for completion."""
 
@@ -183,22 +194,14 @@ class Session:
     def sweep(self, request: SweepRequest, target: Target) -> Sweep:
         """Start the first run of a sweep, and the others in the background; the job is read once.
 
-        A sweep without requests is over at once, and nothing is asked.
+        It is in the ledger before its first run is started. A sweep without requests is over at once, and nothing is asked.
 
         Raises
         ------
         DataflowError
             The first run was certainly not started, and so none is.
         """
-        if not request.requests:
-            sweep = Sweep(request, self._tracker.submit, language=self._language)
-            self._sweeps.append(sweep)
-            return sweep
-        service = self._connect(target)
-        sweep = Sweep(request, self._tracker.submit, self._sweeps.append, language=self._language)
-        first, job = self._start(request.requests[0], service, sweep.note)
-        sweep.begin(first, lambda each, note: self._tracker.start(each, job, service, note), service.hold)
-        return sweep
+        return self._book.start(request, self._connect(target) if request.order else None)
 
     def start_again(self, name: object, variables: Mapping[str, object] = MappingProxyType({})) -> Handle:
         """Start the same as a run or a sweep of this machine: its job, condition and parameters, at its target.
@@ -270,8 +273,8 @@ class Session:
     @property
     def handles(self) -> list[Handle]:
         """The sweeps of this process, and the runs that belong to none."""
-        of_sweeps = {run for sweep in self._sweeps for run in sweep.live}
-        return [*self._sweeps, *(run for run in self.runs if run not in of_sweeps)]
+        of_sweeps = {run for sweep in self._book.sweeps for run in sweep.live}
+        return [*self._book.sweeps, *(run for run in self.runs if run not in of_sweeps)]
 
     def find(self, name: object, variables: Mapping[str, object] = MappingProxyType({})) -> Handle:
         """Return the run or the sweep that a name means; every command and function that takes one uses it.
@@ -298,9 +301,13 @@ class Session:
             return handle
         if not isinstance(name, str):
             raise errors.CellError(f"{name!r:.40} names no run; give a run, a sweep, an id or a key")
-        found = find_named(name, variables, self.runs, self._sweeps, self._ledger, self._notebook.path)
+        found = find_named(
+            name, variables, self.runs, self._book.sweeps, self._ledger, self._book.table, self._notebook.path
+        )
         if isinstance(found, RunRecord):
             return self._follow_record(found)
+        if isinstance(found, SweepRecord):
+            return self._book.take_up(found)
         if isinstance(found, LiveRun):
             found.poll_soon()
         return found
@@ -314,6 +321,8 @@ class Session:
         job: str | None = None,
     ) -> Handle:
         """Return what `find` does, or the run that only the service knows by this id.
+
+        A sweep whose kernel has ended, or that an interrupt has paused, goes on here.
 
         Parameters
         ----------
@@ -330,11 +339,14 @@ class Session:
             As `find`.
         """
         try:
-            return self.find(name, variables)
+            found = self.find(name, variables)
         except errors.NoSuchRun:
             if not isinstance(name, str) or not RUN_ID.fullmatch(name):
                 raise
             return self.attach(name, target(), None if job is None else parse_job_ref(job))
+        if isinstance(found, Sweep):
+            found.carry_on()
+        return found
 
     def attach(self, run_id: str, target: Target, job: JobRef | None = None) -> LiveRun:
         """Return a run that the service knows and this machine does not, followed from now on.
@@ -458,7 +470,7 @@ class Session:
     def run_names(self, beginning: str, variables: Mapping[str, object]) -> dict[str, str]:
         """Return names of runs and sweeps of this process and this machine; see `naming.names_to_offer`."""
         stored = self._from_ledger(lambda: self._ledger.newest(MOST_OFFERED))
-        return names_to_offer(beginning, variables, [*self.runs, *self._sweeps], stored)
+        return names_to_offer(beginning, variables, [*self.runs, *self._book.sweeps], stored)
 
     def profile_names(self) -> list[str]:
         """Return the profiles of the configure file."""
@@ -501,39 +513,34 @@ class Session:
         return service
 
     def _start(
-        self, request: RunRequest, service: Service, on_change: Callable[[LiveRun], None] | None = None
+        self,
+        request: RunRequest,
+        service: Service,
+        on_change: Callable[[LiveRun], None] | None = None,
+        place: SweepPlace | None = None,
+        before: Callable[[Job], None] = lambda _: None,
     ) -> tuple[LiveRun, Job]:
-        """Return the started run and its job, which is read only where the request needs it."""
-        if _needs_no_job(request):
-            job = Job(job_id=request.job.text)
+        """Return the started run and its job, which is read only where the request needs it; call ``before`` with it first."""
+
+        def send(job: Job) -> tuple[LiveRun, Job]:
+            before(job)
+            # An interrupt does not cancel it: the request may have left, and the run must not be lost.
+            start = _answered(service, lambda: self._tracker.start(request, job, service, on_change, place))
             try:
-                return self._send(request, job, service, on_change), job
+                with in_one_line(INTERRUPTED_START):
+                    return self._loop.submit(start).result(), job
+            except errors.TooManyRequests as error:
+                raise _until(error) from error
+
+        if _needs_no_job(request):
+            try:
+                return send(Job(job_id=request.job.text))
             except errors.NotFound:
                 if request.job.kind == "id":
                     raise
         job = self._loop.call(find_job(service.client, request.job))
         self._remember([job])
-        return self._send(request, job, service, on_change), job
-
-    def _send(
-        self, request: RunRequest, job: Job, service: Service, on_change: Callable[[LiveRun], None] | None
-    ) -> LiveRun:
-        # An interrupt does not cancel it: the request may have left, and the run must not be lost.
-        start = _answered(service, lambda: self._tracker.start(request, job, service, on_change))
-        try:
-            with in_one_line(INTERRUPTED_START):
-                return self._loop.submit(start).result()
-        except errors.TooManyRequests as error:
-            if error.retry_after is None:
-                raise
-            words = held_words(error, error.retry_after, datetime.now(KST))
-            raise errors.TooManyRequests(
-                words,
-                status=error.status,
-                code=error.code,
-                detail=error.detail,
-                retry_after=error.retry_after,
-            ) from error
+        return send(job)
 
     def _with_scripts(self, target: Target, work: Callable[[Service, dict[str, str]], Awaitable[T]]) -> T:
         """Return what `work` returns for the scripts that this notebook wrote or read, which it updates; on the loop."""
@@ -579,6 +586,16 @@ class Session:
             return language(self.language_choice, self.environment)
         except errors.ConfigError:  # an English card is better than none
             return "en"
+
+
+def _until(error: errors.TooManyRequests) -> errors.TooManyRequests:
+    """Return the error with the time from which the service takes requests again, where it names one."""
+    if error.retry_after is None:
+        return error
+    words = held_words(error, error.retry_after, datetime.now(KST))
+    return errors.TooManyRequests(
+        words, status=error.status, code=error.code, detail=error.detail, retry_after=error.retry_after
+    )
 
 
 async def _answered(service: Service, ask: Callable[[], Awaitable[T]]) -> T:

@@ -23,7 +23,7 @@ from dataflow_magic.ledger.record import RunRecord, view_of
 from dataflow_magic.ledger.writer import LedgerWriter
 from dataflow_magic.models.attempt import Attempt
 from dataflow_magic.models.marker import marker_problem, unmarked
-from dataflow_magic.models.request import JobRef, RunRequest
+from dataflow_magic.models.request import JobRef, RunRequest, SweepPlace
 from dataflow_magic.models.secret import Secret
 from dataflow_magic.models.view import KST, UNCLEAR, Past, RunView
 from dataflow_magic.models.wire import Job, JobExecution
@@ -119,6 +119,7 @@ class Tracker:
         job: Job,
         service: Service,
         on_change: Callable[[LiveRun], None] | None = None,
+        place: SweepPlace | None = None,
     ) -> LiveRun:
         """Start a run of a job; return once the service answered or the response is lost.
 
@@ -126,15 +127,18 @@ class Tracker:
         ----------
         on_change
             Called with the run after each change of its view.
+        place
+            Where the run is in its sweep.
 
         Raises
         ------
         CellError
-            The request cannot carry the marker it asks for.
+            The request cannot carry the marker it asks for, or has a secret whose value this process does not know.
         DataflowError
             The run was certainly not started.
         """
-        view = self._view(request, job, service)
+        _check_secrets(request, f"run {place.number + 1} of sweep {place.sweep}" if place else "the run")
+        view = self._view(request, job, service, place)
         if problem := marker_problem(view.request):
             raise errors.CellError(problem)
         # Before the request leaves: a kernel that dies from here on leaves a trace of what it may have started.
@@ -172,7 +176,12 @@ class Tracker:
         runs = (*self._listed, *self._revived.values())
         return any(run.run_id == run_id and run.view.endpoint == service.endpoint for run in runs)
 
-    async def start_again(self, view: RunView) -> LiveRun:
+    async def start_again(
+        self,
+        view: RunView,
+        on_change: Callable[[LiveRun], None] | None = None,
+        place: SweepPlace | None = None,
+    ) -> LiveRun:
         """Start the same as another run: its job, condition, parameters and place of the marker, at its target.
 
         A run that counts as not started is looked for once more; where the service has it by now, it is returned instead.
@@ -184,22 +193,14 @@ class Tracker:
         DataflowError
             As `start`; or the job's runs could not be read.
         """
-        unknown = [
-            name
-            for name, value in view.parameters.items()
-            if isinstance(value, Secret) and not value.reveal()
-        ]
-        if unknown:
-            raise errors.CellError(
-                f"run {view.run_id or view.key} had the secret parameter {', '.join(unknown)}, whose value is stored "
-                "nowhere; run the cell that started it instead"
-            )
+        _check_secrets(view.request, f"run {view.run_id or view.key}")
         service = await asyncio.to_thread(self._services.reconnect, view.target)
         if view.execution is None and (found := await self._look_again(view, service)) is not None:
             return found
         # A run that only the service lists shows the marker of the kernel that started it.
         request = view.request if view.key else unmarked(view.request)
-        return await self.start(request, Job(job_id=view.job_id, name=view.job_name), service)
+        job = Job(job_id=view.job_id, name=view.job_name)
+        return await self.start(request, job, service, on_change, place)
 
     async def _look_again(self, view: RunView, service: Service) -> LiveRun | None:
         """Return the run of a start whose response was lost, where the service has it by now."""
@@ -223,7 +224,7 @@ class Tracker:
             )
         return None
 
-    def _view(self, request: RunRequest, job: Job, service: Service) -> RunView:
+    def _view(self, request: RunRequest, job: Job, service: Service, place: SweepPlace | None) -> RunView:
         whole = request.condition.over(job.condition)
         return RunView(
             replace(request, job=JobRef(job.job_id, "id"), condition=whole),
@@ -233,6 +234,7 @@ class Tracker:
             job_name=job.name or job.job_id,
             submitted_at=datetime.fromtimestamp(self._now(), KST),
             notebook=self._notebook(),
+            place=place,
         )
 
     # Runs that were started elsewhere
@@ -479,3 +481,15 @@ class Tracker:
         task = asyncio.get_running_loop().create_task(coroutine)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _check_secrets(request: RunRequest, name: str) -> None:
+    """Refuse a request with a secret whose value this process does not know."""
+    secrets = [
+        name for name, value in request.parameters.items() if isinstance(value, Secret) and not value.reveal()
+    ]
+    if secrets:
+        raise errors.CellError(
+            f"{name} had the secret parameter {', '.join(secrets)}, whose value is stored nowhere; run the cell that "
+            "started it instead"
+        )

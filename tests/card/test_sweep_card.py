@@ -326,7 +326,7 @@ class TestHtml:
     def test_unsent_runs_are_counted_with_the_method_that_sends_them(self):
         html = sweep_html(at(99, sweep_view(run(0, "COMPLETED"), total=3, stopped="no", is_over=True)))
 
-        assert ".send_rest() sends the 2 unsent" in Read(html).text
+        assert ".resume() starts the 2 unsent" in Read(html).text
 
     def test_the_card_of_a_waiting_cell_shows_how_to_stop_waiting(self):
         assert "interrupt the kernel to stop waiting; the runs continue" in summary_html(
@@ -418,7 +418,7 @@ class TestLanguages:
             "✕ FAILED 실패 daily_delays 스윕: 실행 3개 · local 1분 05초 1 FAILED 실패 1 COMPLETED 완료 1 UNSENT 미전송 "
             "1개 전송 안 함: no role "
             "요청 2026-11-01 12:00:00 KST · 종료 12:01:05 KST"
-            " · .retry_failed(): 실패한 1개 다시 실행 · .send_rest(): 전송하지 않은 1개 전송 "
+            " · .retry_failed(): 실패한 1개 다시 실행 · .resume(): 전송하지 않은 1개 시작 "
             "상태 month 실행 시간 "
             "실패 2 run000000001 1분 00초 ValueError: no flights "
             "완료 1 run000000000 1분 00초"

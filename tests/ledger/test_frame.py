@@ -42,6 +42,7 @@ DTYPES = {
     "workflow_id": "string",
     "found_by": "string",
     "notebook": "string",
+    "sweep": "string",
     "key": "string",
 }
 JOB_DTYPES = {
@@ -107,6 +108,7 @@ def test_a_row_has_the_request_and_the_known_state():
         "workflow_id",
         "found_by",
         "notebook",
+        "sweep",
     ]
 
 

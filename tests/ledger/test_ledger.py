@@ -14,8 +14,9 @@ from typing import Any
 import pytest
 
 from dataflow_magic.errors import ConfigError
-from dataflow_magic.ledger.ledger import MIGRATIONS, Ledger, check_sqlite, ledger_path, new_key
+from dataflow_magic.ledger.ledger import Ledger, check_sqlite, ledger_path, new_key
 from dataflow_magic.ledger.record import record_of, view_of
+from dataflow_magic.ledger.schema import MIGRATIONS
 from dataflow_magic.models.attempt import Attempt
 from dataflow_magic.models.request import JobRef, RunRequest
 from dataflow_magic.models.secret import Secret
@@ -264,7 +265,7 @@ def test_a_ledger_of_a_newer_version_is_left_alone(path):
         db.execute("PRAGMA user_version = 99")
     db.close()
 
-    with pytest.raises(ConfigError, match="its version is 99; this package knows 6"):
+    with pytest.raises(ConfigError, match="its version is 99; this package knows 7"):
         Ledger(path).records()
 
 

@@ -13,7 +13,6 @@ import pytest
 
 from dataflow_magic.card.sweep import SWEEP_CARD
 from dataflow_magic.card.sweep.html import sweep_html
-from dataflow_magic.card.sweep.state import SweepState
 from dataflow_magic.cell.run import make_request
 from dataflow_magic.errors import (
     BadParameter,
@@ -204,13 +203,9 @@ def test_a_sweep_that_waits_for_the_service_shows_why_and_until_when(scene):
     for text in (sweep_html(state), SWEEP_CARD.text(state), SWEEP_CARD.line(state)):
         assert note in text
     assert state.line_key != replace(state, held="").line_key
-    assert "요청을 보내지" in sweep_state_in(sweep, "ko").notes[0]
+    scene.session.language_choice = "ko"
+    assert "요청을 보내지" in sweep.card_state().notes[0]
     assert len(scene.service.starts) == 5
-
-
-def sweep_state_in(sweep: Sweep, language: str) -> SweepState:
-    sweep._language = lambda: language
-    return sweep.card_state()
 
 
 ACTIONS: dict[str, Callable[[Scene, Sweep], object]] = {
@@ -404,18 +399,18 @@ def test_unsent_runs_are_sent_as_a_new_sweep(scene):
     sweep.wait(60)
     scene.service.answers = []
     scene.service.before_answer = lambda _: None
-    rest = sweep.send_rest()
+    sweep.resume()
 
-    assert len(rest.result(60)) == 6
-    assert [run.parameters["$month"] for run in rest.runs] == ["1", "2", "3", "4", "5", "6"]
+    assert len(sweep.result(60)) == 7
+    assert [run.parameters["$month"] for run in sweep.runs] == ["0", "1", "2", "3", "4", "5", "6"]
 
 
-def test_without_unsent_runs_send_rest_is_refused(scene):
+def test_a_sweep_with_nothing_unsent_resumes_nothing(scene):
     sweep = sweep_of(scene, "daily_sales", 1)
     sweep.wait(60)
+    sweep.resume()
 
-    with pytest.raises(BadState, match="nothing of the sweep was left unsent; there is nothing to start"):
-        sweep.send_rest()
+    assert (len(scene.service.starts), sweep.is_over) == (1, True)
 
 
 def test_awaiting_a_sweep_of_a_closed_session_raises(scene):

@@ -11,7 +11,7 @@ from typing import Final
 
 from dataflow_magic.card import format as fmt
 from dataflow_magic.card.format import KINDS, Kind, tick_seconds
-from dataflow_magic.card.words import ENGLISH, RETRIED, UNSENT, Words
+from dataflow_magic.card.words import ENGLISH, RETRIED, SKIPPED, UNSENT, Words
 from dataflow_magic.models.view import KST, WAITS_FOR_START, RunView
 from dataflow_magic.models.wire import RunState
 
@@ -44,7 +44,7 @@ class SweepView:
     swept
         Names of the parameters that differ between the runs, with their ``$``.
     total
-        The number of runs, sent or not.
+        The number of runs, sent or not, without those that are skipped.
     runs
         The runs that were sent, by their number in the order of the block.
     retried
@@ -59,6 +59,8 @@ class SweepView:
         Whether nothing more will be known of any run.
     key
         The sweep's short id, which magics take; empty where it has none.
+    skipped
+        How many requests need no run, since an earlier one serves.
     """
 
     swept: tuple[str, ...]
@@ -70,6 +72,7 @@ class SweepView:
     held: str = ""
     is_over: bool = False
     key: str = ""
+    skipped: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -262,7 +265,7 @@ def sweep_state(
         refresh=f"%dataflow_status {sweep.key}" if sweep.key else "%dataflow_runs",
         submitted=fmt.day_and_clock(_began(sweep)),
         ended="",
-        counts=tuple(_counts(lines, unsent, words)),
+        counts=tuple(_counts(lines, unsent, words, sweep.skipped)),
         completed=len(table.groups[Group.COMPLETED]),
         over=len(sweep.runs) - len(table.live),
         canceled=len(table.groups[Group.CANCELED]),
@@ -393,13 +396,15 @@ def _note(view: RunView, words: Words, *, retried: bool) -> str:
     return "" if view.waiting_for == WAITS_FOR_START else fmt.waiting(view, words)
 
 
-def _counts(rows: list[SweepRow], unsent: int, words: Words) -> Iterator[Count]:
+def _counts(rows: list[SweepRow], unsent: int, words: Words, skipped: int = 0) -> Iterator[Count]:
     kinds = {row.state: row.kind for row in rows if row.group is not Group.RETRIED}
     numbers = Counter([RETRIED if row.group is Group.RETRIED else row.state for row in rows])
     for word, number in numbers.items():
         yield Count(word, kinds.get(word, Kind.CANCELED), number, words.gloss(word))
     if unsent:
         yield Count(UNSENT, Kind.WAITING, unsent, words.gloss(UNSENT))
+    if skipped:
+        yield Count(SKIPPED, Kind.CANCELED, skipped, words.gloss(SKIPPED))
 
 
 def _overall(sweep: SweepView, rows: list[SweepRow], live: list[RunView]) -> tuple[str, Kind]:

@@ -9,11 +9,20 @@ import logging
 import os
 import time
 from collections import Counter
-from collections.abc import AsyncIterator, Callable, Collection, Coroutine, Generator, Mapping
+from collections.abc import (
+    AsyncIterator,
+    Awaitable,
+    Callable,
+    Collection,
+    Coroutine,
+    Generator,
+    Mapping,
+    Sequence,
+)
 from dataclasses import replace
 from datetime import datetime
 from types import MappingProxyType
-from typing import TYPE_CHECKING, Any, Final
+from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from dataflow_magic import errors
 from dataflow_magic.card import format as fmt
@@ -23,10 +32,11 @@ from dataflow_magic.card.painter import PAINT_SECONDS, Painter, Submit
 from dataflow_magic.card.presenter import Presenter
 from dataflow_magic.card.sweep import SWEEP_CARD
 from dataflow_magic.card.sweep.state import Rows, SweepState, SweepView, sweep_state
-from dataflow_magic.card.words import UNSENT, words_of
-from dataflow_magic.ledger.ledger import new_key
-from dataflow_magic.models.request import SweepRequest
-from dataflow_magic.models.view import KST
+from dataflow_magic.card.words import SKIPPED, UNSENT, words_of
+from dataflow_magic.ledger.sweeps import SweepState as StoredState
+from dataflow_magic.models.request import SweepPlan, SweepRequest
+from dataflow_magic.models.secret import Parameter
+from dataflow_magic.models.view import KST, NOT_STARTED
 from dataflow_magic.models.wire import JobExecution, RunState
 from dataflow_magic.session.detached import (
     INTERRUPTED_START,
@@ -48,10 +58,36 @@ __all__ = ["Sweep"]
 
 logger = logging.getLogger(__name__)
 
+T = TypeVar("T")
+
 NOTICE_SECONDS: Final = 0.25
 """How often `async for` looks for runs that were sent meanwhile."""
 REASON_LENGTH: Final = 300
 """Characters of a reason in the one line of an error."""
+PAUSED: Final = "paused"
+CANCELED: Final = "the sweep was canceled"
+
+
+class Book(Protocol):
+    """What a sweep needs of its session."""
+
+    sleep: Callable[[float], Awaitable[None]]
+    """Sleeps some seconds before a run that failed is started again."""
+
+    def submit(self, coroutine: Coroutine[Any, Any, T], /) -> concurrent.futures.Future[T]:
+        """Run a coroutine on the loop, from any thread."""
+
+    def language(self) -> str:
+        """Return the language of cards."""
+
+    async def note(self, sweep: Sweep, state: StoredState, story: str, /) -> None:
+        """Write whether and how what is left of a sweep is started."""
+
+    async def claim(self, sweep: Sweep, /) -> bool:
+        """Make this kernel the one that starts the runs of a sweep; False where another one lives that does."""
+
+    def start_like(self, sweep: Sweep, request: SweepRequest, /) -> Sweep:
+        """Start runs of a sweep once more as a new sweep."""
 
 
 class Sweep:
@@ -62,22 +98,15 @@ class Sweep:
     all runs. Made by ``%%dataflow_run`` over a block with ``each``, ``zipped`` or ``rows``.
     """
 
-    def __init__(
-        self,
-        request: SweepRequest,
-        submit: Submit,
-        keep: Callable[[Sweep], None] = lambda _: None,
-        *,
-        language: Callable[[], str] = lambda: "en",
-    ) -> None:
-        self._key = new_key()
-        self._keep = keep
+    def __init__(self, request: SweepRequest, book: Book, key: str) -> None:
+        self._key = key
         self._request = request
-        self._total = len(request.requests)
-        self._submit = submit
+        self._total = len(request.order)
+        self._book = book
+        self._submit: Submit = book.submit
         self._pid = os.getpid()
-        self._language = language
-        self._sending = Sending(request.requests, submit, self._changed)
+        self._is_left = False
+        self._sending = Sending(request, book.submit, self._changed, sleep=book.sleep)
         self._painter: Painter[SweepState] | None = None
         self._rows = Rows(request.swept)
 
@@ -92,12 +121,12 @@ class Sweep:
 
     @property
     def key(self) -> str:
-        """The sweep's short id in this process."""
+        """The sweep's short id on this machine."""
         return self._key
 
     @property
     def total(self) -> int:
-        """The number of runs, also of those that are not sent."""
+        """The number of runs, also of those that are not sent, without those that are skipped."""
         return self._total
 
     @property
@@ -118,21 +147,58 @@ class Sweep:
 
     @property
     def counts(self) -> Mapping[str, int]:
-        """How many runs are in each state; ``UNSENT`` counts those whose request was not sent, or not yet."""
+        """How many runs are in each state; ``UNSENT`` counts requests that were not sent, or not yet, ``SKIPPED`` those that need not be."""
         counts = Counter(run.status for run in self.live)
-        if unsent := self._total - counts.total():
+        if unsent := len(self._sending.unsent):
             counts[UNSENT] = unsent
+        if skipped := len(self._request.skipped):
+            counts[SKIPPED] = skipped
         return MappingProxyType(dict(counts))
 
     @property
     def is_completed(self) -> bool:
-        """Whether every run of the sweep completed."""
-        return set(self.counts) <= {RunState.COMPLETED}
+        """Whether every run of the sweep completed, or was skipped since an earlier one had."""
+        return set(self.counts) <= {RunState.COMPLETED, SKIPPED}
 
     @property
     def error(self) -> str | None:
         """Why the rest was not sent; None where nothing stopped it."""
         return self._sending.stopped or None
+
+    @property
+    def plan(self) -> SweepPlan:
+        """How its runs are started."""
+        return replace(self._request.plan, max_parallel=self.max_parallel)
+
+    @property
+    def max_parallel(self) -> int | None:
+        """The most runs that are alive at once; None leaves the limit to the service. May be set while the sweep runs."""
+        return self._sending.max_parallel
+
+    @max_parallel.setter
+    def max_parallel(self, most: int | None) -> None:
+        if most is not None and (type(most) is not int or most < 1):
+            raise errors.CellError(
+                f"max_parallel={most!r} is no number of runs; give 1 or more, or None for no limit"
+            )
+        self._sending.max_parallel = most
+
+        async def tell() -> None:
+            self._sending.wake()
+            await self._book.note(self, self._state, self._sending.stopped)
+
+        if not self.is_over:
+            self._submit(tell()).result()
+
+    @property
+    def failed(self) -> tuple[Run, ...]:
+        """The runs that FAILED and were not started again, in the order of the block."""
+        return tuple(run.handle for _, run in self._failed())
+
+    @property
+    def skipped(self) -> tuple[Mapping[str, Parameter], ...]:
+        """The parameters of the requests that are not sent, since an earlier run makes them unnecessary."""
+        return tuple(self._request.requests[number].parameters for number in sorted(self._request.skipped))
 
     def reasons(self) -> dict[str, tuple[Run, ...]]:
         """Return the failed runs by cause, the most frequent first.
@@ -203,7 +269,16 @@ class Sweep:
         try:
             self._wait(timeout, watch)
         except KeyboardInterrupt:
-            raise Detached(f"stopped waiting; {sweep_way_back(self.key)}") from None
+            raise Detached(f"stopped waiting; {self._interrupted()}") from None
+
+    def _interrupted(self) -> str:
+        """Start no more runs after an interrupt of the user, and return what to do next, in words."""
+        if not self.is_sending:
+            return sweep_way_back(self.key)
+        with contextlib.suppress(errors.DataflowError):  # the session is closed: nothing is started any more
+            self.pause()
+        unsent = len(self._sending.unsent)
+        return f"{unsent} of {self._total} runs are not started, and wait for %dataflow_attach {self.key}"
 
     def _wait(self, timeout: float | None, watch: Callable[[], None] | None) -> None:
         deadline = None if timeout is None else time.monotonic() + timeout
@@ -231,7 +306,7 @@ class Sweep:
 
     def __await__(self) -> Generator[Any, None, tuple[JobExecution, ...]]:
         """Wait for all runs to end without blocking, on any loop; as `result`."""
-        return detachable(self._await(), lambda: sweep_way_back(self.key)).__await__()
+        return detachable(self._await(), self._interrupted).__await__()
 
     def cancel(self, *, sure: bool = False) -> None:
         """Start no more runs and cancel the active ones; returns once the service has answered for each.
@@ -271,18 +346,42 @@ class Sweep:
         """
         return self._sweep_of([number for number, _ in self._failed()], "no run of the sweep has failed")
 
-    def send_rest(self) -> Sweep:
-        """Start the runs that were not sent because an earlier start was refused, and return them as a new sweep.
+    def pause(self) -> None:
+        """Start no more runs until `resume`; those that were started continue."""
+
+        async def pause() -> None:
+            self._sending.pause(PAUSED)
+            if self._sending.is_paused:
+                await self._book.note(self, "paused", PAUSED)
+
+        self._submit(pause()).result()
+
+    def resume(self) -> None:
+        """Start what was not started: after `pause` or `cancel`, after a refusal, or of a kernel that has ended.
+
+        A start that counts as not started is looked for once more, and then sent again.
 
         Raises
         ------
         BadState
-            All runs were sent, or are being sent.
-        DataflowError
-            The first run was certainly not started, and so none was.
+            Another kernel starts the runs of the sweep.
         """
-        numbers = [] if self.is_sending else self._sending.unsent
-        return self._sweep_of(numbers, "nothing of the sweep was left unsent")
+        self._submit(self._resume()).result()
+
+    def carry_on(self) -> None:
+        """Resume a sweep that waits for its user: one that was paused, or that its kernel left; raises as `resume`."""
+        if self._is_left or self._sending.is_paused:
+            self.resume()
+
+    async def _resume(self) -> None:
+        if not await self._book.claim(self):
+            raise errors.BadState(
+                f"another kernel starts the runs of sweep {self.key}; it can be resumed here once that one has ended",
+                status=400,
+            )
+        self._is_left = False
+        self._sending.resume()
+        await self._book.note(self, "open", "")
 
     def frame(self) -> pd.DataFrame:
         """Return `runs` as a table; see `dataflow_magic.ledger.frame.records_frame`."""
@@ -293,14 +392,39 @@ class Sweep:
 
     # Starting
 
-    def begin(self, first: LiveRun, start: Start, hold: Hold) -> None:
+    def begin(self, start: Start, hold: Hold, first: LiveRun) -> None:
         """Take the first run, which the caller has started, and start the others; ``hold`` sleeps as the service asks."""
-        self._sending.begin(first, start, hold)
-        self._keep(self)
+        self._sending.begin(start, hold, first)
 
-    def note(self, _run: LiveRun) -> None:
-        """Record that a run has changed; on the loop."""
-        self._changed()
+    def take(
+        self,
+        start: Start,
+        hold: Hold,
+        runs: Mapping[int, LiveRun],
+        retried: Sequence[tuple[int, LiveRun]],
+        story: str,
+        *,
+        is_left: bool,
+    ) -> None:
+        """Take the runs of an earlier kernel; see `Sending.take`.
+
+        Parameters
+        ----------
+        is_left
+            Whether that kernel ended, or was paused, before it had started all.
+        """
+        self._is_left = is_left
+        self._sending.take(start, hold, runs, retried, story)
+
+    def heard(self, number: int, run: LiveRun) -> None:
+        """Take a change of the run of a request; on the loop."""
+        self._sending.heard(number, run)
+
+    @property
+    def _state(self) -> StoredState:
+        if self._sending.is_paused:
+            return "paused"
+        return "stopped" if self._sending.stopped else "open"
 
     def _changed(self) -> None:
         if self._painter is not None:
@@ -308,19 +432,10 @@ class Sweep:
 
     def _sweep_of(self, numbers: list[int], if_none: str) -> Sweep:
         requests = tuple(self._request.requests[number] for number in numbers)
-        start, hold = self._sending.start, self._sending.hold
-        if not requests or start is None or hold is None:
+        if not requests:
             raise errors.BadState(f"{if_none}; there is nothing to start", status=400)
-        sweep = Sweep(
-            replace(self._request, requests=requests), self._submit, self._keep, language=self._language
-        )
-
-        async def start_first() -> LiveRun:
-            return await start(requests[0], sweep.note)
-
         with in_one_line(INTERRUPTED_START):
-            sweep.begin(self._submit(start_first()).result(), start, hold)
-        return sweep
+            return self._book.start_like(self, replace(self._request, requests=requests, skipped={}))
 
     # Ending
 
@@ -347,11 +462,14 @@ class Sweep:
             await self._sending.join()
             for run in self.live:
                 await _settled(run)
+            if not self.is_over:  # a run that failed is started again after a while
+                await asyncio.sleep(NOTICE_SECONDS)
         return self._results()
 
     async def _cancel(self, *, sure: bool) -> None:
-        if self.is_sending:
-            self._sending.stop("the sweep was canceled")
+        if not self.is_over:
+            self._sending.stop(CANCELED)
+            await self._book.note(self, "stopped", CANCELED)
             await self._cancel_active(sure=sure)
             # Starts that were under way are over then, and their runs are known.
             await self._sending.join()
@@ -376,12 +494,14 @@ class Sweep:
 
     def _results(self) -> tuple[JobExecution, ...]:
         if not self.is_completed:
-            raise self.failed()
+            raise self.failure()
         return tuple(run.view.execution for run in self.live if run.view.execution)
 
-    def failed(self) -> errors.SweepFailed:
+    def failure(self) -> errors.SweepFailed:
         """Return the error of a sweep that is over and did not complete: one line, with the first reason."""
-        bad = {word: number for word, number in self.counts.items() if word != RunState.COMPLETED}
+        bad = {
+            word: number for word, number in self.counts.items() if word not in (RunState.COMPLETED, SKIPPED)
+        }
         failed = [run for _, run in self._failed()]
         first = next(iter(failed or [run for run in self.live if run.status != RunState.COMPLETED]), None)
         counts = ", ".join(f"{number} {word}" for word, number in bad.items())
@@ -392,8 +512,8 @@ class Sweep:
             parts.append(f"run {first.run_id or first.key}: {reason}" if first else f"not sent: {reason}")
         if failed:
             parts.append(f".retry_failed() starts the {len(failed)} failed again")
-        if UNSENT in bad:
-            parts.append(f".send_rest() sends the {bad[UNSENT]} unsent")
+        if unsent := bad.get(UNSENT, 0) + bad.get(NOT_STARTED, 0):
+            parts.append(f".resume() starts the {unsent} unsent")
         return errors.SweepFailed("; ".join(parts), run=first and first.handle, sweep=self)
 
     def _timed_out(self, timeout: float) -> errors.WaitTimeout:
@@ -411,7 +531,7 @@ class Sweep:
 
     def show(self) -> None:
         """Show the sweep below the running cell and keep it up to date there."""
-        if self._total:
+        if self.live:
             self._shown().show()
         else:
             print(self)  # noqa: T201 - a card of nothing would say less
@@ -424,11 +544,11 @@ class Sweep:
         WaitTimeout
             Some runs are still active.
         """
-        if self._total:
+        if self.live:
             self._shown().show_and_wait(lambda paint: self.wait(timeout, paint))
 
     def _ipython_display_(self) -> None:
-        if not self._total:
+        if not self.live:
             raise NotImplementedError  # IPython shows the repr then
         self._shown().show_value()
 
@@ -446,8 +566,9 @@ class Sweep:
             held=self._sending.held,
             is_over=is_over,
             key=self.key,
+            skipped=len(self._request.skipped),
         )
-        words = words_of(self._language())
+        words = words_of(self._book.language())
         return sweep_state(view, datetime.now(KST), rows=self._rows, kernel_waits=kernel_waits, words=words)
 
     def _shown(self) -> Painter[SweepState]:

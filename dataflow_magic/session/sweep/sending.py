@@ -1,19 +1,20 @@
-"""Starts the runs of a sweep, a few at a time, on the loop. Knows no card and no IPython."""
+"""Starts the runs of a sweep, as many at a time as may be alive, on the loop. Knows no card, no ledger and no IPython."""
 
 from __future__ import annotations
 
 import asyncio
 import concurrent.futures
 import logging
-from collections import deque
-from collections.abc import Awaitable, Callable, Sequence
+from collections import Counter, deque
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from datetime import datetime
 from typing import Final
 
 from dataflow_magic import errors
 from dataflow_magic.card.painter import Submit
-from dataflow_magic.models.request import RunRequest
-from dataflow_magic.models.wire import KST
+from dataflow_magic.models.request import SweepRequest
+from dataflow_magic.models.view import NOT_STARTED, UNCLEAR
+from dataflow_magic.models.wire import KST, RunState
 from dataflow_magic.session.run import CHANGED, LiveRun
 from dataflow_magic.session.watch import Hold, held_words
 
@@ -27,9 +28,19 @@ LEAST_REST: Final = 0.1
 LONGEST_REST: Final = 60.0
 REST: Final = 2.0
 """Seconds until a start that was refused as too many is retried; doubled each time."""
+RETRY_SECONDS: Final = 10.0
+LONGEST_RETRY: Final = 300.0
+"""Seconds until a run that failed is started again, doubled each time, and at most."""
+MOST_TRIES: Final = 3
+"""How often a start is sent that never left."""
 
-Start = Callable[[RunRequest, Callable[[LiveRun], None]], Awaitable[LiveRun]]
-"""Starts a run, on the loop; the second argument is called on each change of the run."""
+Start = Callable[[int, LiveRun | None, Callable[[LiveRun], None]], Awaitable[LiveRun]]
+"""Starts the run of a request by its number, on the loop; the second argument is the run in its place so far, the third is
+called on each change of the new one."""
+
+
+class _PutBack(Exception):
+    """The sending was paused before the start was accepted."""
 
 
 class Sending:
@@ -37,35 +48,52 @@ class Sending:
 
     Parameters
     ----------
-    requests
-        In the order of the block; the first is started by the caller.
+    request
+        What is to be started, and how.
     submit
         Runs a coroutine on the loop.
     changed
         Called on the loop when a run is started, has changed, or none is sent any more.
+    sleep
+        Sleeps some seconds before a run that failed is started again.
     """
 
-    def __init__(self, requests: Sequence[RunRequest], submit: Submit, changed: Callable[[], None]) -> None:
-        self._requests = requests
+    def __init__(
+        self,
+        request: SweepRequest,
+        submit: Submit,
+        changed: Callable[[], None],
+        *,
+        sleep: Callable[[float], Awaitable[None]] = asyncio.sleep,
+    ) -> None:
+        self._request = request
+        self._plan = request.plan
+        self.max_parallel = request.plan.max_parallel
         self._submit = submit
         self._changed = changed
+        self._sleep = sleep
         self._start: Start | None = None
         self._hold: Hold | None = None
         self._runs: dict[int, LiveRun] = {}
         self._retried: list[tuple[int, LiveRun]] = []
-        self._queue = deque(range(1, len(requests)))
+        self._queue = deque(request.order)
+        self._starting: set[int] = set()
+        self._alive: set[int] = set()
+        """Numbers of requests whose run may be alive, also while it is started."""
+        self._tries: Counter[int] = Counter()
+        self._failed: set[int] = set()
+        """Numbers of requests whose run failed and is not started again by itself."""
+        self._delayed: dict[int, asyncio.Task[None]] = {}
+        """By number: what starts a failed run again after a while."""
         self._retrying: set[int] = set()
         self._held: dict[int, str] = {}
         """By request that waits until the service accepts it: why and until when."""
         self._stopped = ""
+        self._paused = ""
         self._halt = asyncio.Event()
+        self._wake = asyncio.Event()
         self._is_active = False
         self._ended: concurrent.futures.Future[None] | None = None
-
-    @property
-    def start(self) -> Start | None:
-        """Starts one run; None before `begin`."""
-        return self._start
 
     @property
     def runs(self) -> list[tuple[int, LiveRun]]:
@@ -74,13 +102,13 @@ class Sending:
 
     @property
     def retried(self) -> tuple[tuple[int, LiveRun], ...]:
-        """The failed runs that another run has replaced."""
+        """The runs that another run has replaced."""
         return tuple(self._retried)
 
     @property
     def retrying(self) -> frozenset[int]:
-        """The numbers of failed runs that are queued to be started again."""
-        return frozenset(self._retrying)
+        """The numbers of failed runs that are to be started again."""
+        return frozenset((*tuple(self._retrying), *tuple(self._delayed)))
 
     @property
     def held(self) -> str:
@@ -88,50 +116,127 @@ class Sending:
         return next(iter(tuple(self._held.values())), "")
 
     @property
-    def hold(self) -> Hold | None:
-        """Sleeps as long as the service asks; None before `begin`."""
-        return self._hold
-
-    @property
     def unsent(self) -> list[int]:
-        """The numbers of requests that were not sent, or not yet."""
-        return [number for number in range(len(self._requests)) if number not in self._runs]
+        """The numbers of requests that are to be sent and were not, or not yet."""
+        return [number for number in self._request.order if number not in self._runs]
 
     @property
     def stopped(self) -> str:
         """Why the rest is not sent; empty while it is, or when all were sent."""
-        return self._stopped
+        return self._stopped or self._paused
+
+    @property
+    def is_paused(self) -> bool:
+        """Whether starts wait until somebody resumes them."""
+        return bool(self._paused)
 
     @property
     def is_active(self) -> bool:
-        """Whether runs are still being started."""
+        """Whether runs are still being started, or wait to be."""
         return self._is_active
 
     @property
     def is_over(self) -> bool:
         """Whether nothing more will be known of any run."""
-        return not self._is_active and all(run.is_over for run in list(self._runs.values()))
+        if self._is_active or self._delayed:
+            return False
+        # A run that fails is over a moment before it is queued again.
+        return all(run.is_over and not self._is_due(number, run) for number, run in self.runs)
 
-    def begin(self, first: LiveRun, start: Start, hold: Hold) -> None:
-        """Take the first run, which the caller has started, and start the others; ``hold`` sleeps as the service asks."""
+    def begin(self, start: Start, hold: Hold, first: LiveRun | None = None) -> None:
+        """Start the runs; ``hold`` sleeps as the service asks.
+
+        Parameters
+        ----------
+        first
+            The run of the first request of the order, where the caller has started it.
+        """
         self._start, self._hold = start, hold
-        self._runs[0] = first
+        if first is not None:
+            self._took(self._queue.popleft(), first)
         self._send_queue()
+
+    def take(
+        self,
+        start: Start,
+        hold: Hold,
+        runs: Mapping[int, LiveRun],
+        retried: Sequence[tuple[int, LiveRun]],
+        stopped: str,
+    ) -> None:
+        """Take what an earlier kernel has started, and start nothing until `resume`; on the loop.
+
+        Parameters
+        ----------
+        runs
+            The newest run of each request that has one.
+        retried
+            The older ones.
+        stopped
+            Why nothing is started.
+        """
+        self._start, self._hold = start, hold
+        self._queue.clear()
+        self._retried = list(retried)
+        self._tries.update(number for number, _ in retried)
+        self._stopped = stopped
+        for number, run in runs.items():
+            self._runs[number] = run
+            self._tries[number] += 1
+            if not run.is_over or run.status == UNCLEAR:
+                self._alive.add(number)
+
+    def heard(self, number: int, run: LiveRun) -> None:
+        """Take a change of a run; on the loop."""
+        if self._runs.get(number) is run:
+            if not run.is_over or run.status == UNCLEAR:
+                self._alive.add(number)
+            elif number in self._alive and number not in self._starting:
+                self._alive.discard(number)
+                self._judge(number, run)
+            self._wake.set()
+        self._changed()
 
     def retry(self, numbers: Sequence[int]) -> None:
         """Start failed runs again in their places; on the loop."""
         fresh = [number for number in numbers if number not in self._retrying]
         self._retrying.update(fresh)
-        self._queue.extend(fresh)
-        if fresh and not self._is_active:
-            self._send_queue()
+        self._failed.difference_update(fresh)
+        self._put(fresh)
+
+    def resume(self) -> None:
+        """Start what was not started, and what certainly was not although it was sent; on the loop."""
+        self._stopped = self._paused = ""
+        self._halt.clear()
+        waiting = {*self._queue, *self._starting, *self._delayed}
+        self._put(
+            [number for number in self._request.order if number not in waiting and self._is_left(number)]
+        )
+        self._wake.set()
+        self._changed()
+
+    def pause(self, reason: str) -> None:
+        """Start no more until `resume`; starts under way still end. On the loop."""
+        if self._queue or self._starting or self._delayed:
+            self._paused = reason
+            self._halt.set()
+            self._changed()
 
     def stop(self, reason: str) -> None:
         """Start no more; starts under way still end. On the loop."""
-        if not self._halt.is_set():
+        if not self._stopped:
             self._stopped = reason
+        self._paused = ""
         self._queue.clear()
+        for task in self._delayed.values():
+            task.cancel()
+        self._delayed.clear()
         self._halt.set()
+        self._wake.set()
+
+    def wake(self) -> None:
+        """Look again how many runs may be started; on the loop."""
+        self._wake.set()
 
     def wait(self) -> None:
         """Block until every run is started, or will not be."""
@@ -143,10 +248,62 @@ class Sending:
         if self._ended is not None:
             await asyncio.shield(asyncio.wrap_future(self._ended))
 
+    # Work
+
+    def _took(self, number: int, run: LiveRun) -> None:
+        before = self._runs.get(number)
+        if before is not None:
+            self._retried.append((number, before))
+        self._retrying.discard(number)
+        self._runs[number] = run
+        self._tries[number] += 1
+        self._alive.add(number)
+
+    def _is_left(self, number: int) -> bool:
+        run = self._runs.get(number)
+        if run is None or run.view.settled == NOT_STARTED:
+            return True
+        return self._is_due(number, run)
+
+    def _is_due(self, number: int, run: LiveRun) -> bool:
+        """Whether a run failed and is to be started again without being asked."""
+        return run.status == RunState.FAILED and self._tries[number] <= self._plan.retry and not self._stopped
+
+    def _judge(self, number: int, run: LiveRun) -> None:
+        """Send a start again that never left; start a failed run again after a while, or count it."""
+        if run.was_never_sent and not self._stopped and self._tries[number] < MOST_TRIES:
+            self._put([number])
+        if run.status != RunState.FAILED or self._stopped:
+            return
+        if self._is_due(number, run):
+            seconds = min(RETRY_SECONDS * 2 ** (self._tries[number] - 1), LONGEST_RETRY)
+            self._delayed[number] = asyncio.get_running_loop().create_task(self._retry_later(number, seconds))
+            return
+        self._failed.add(number)
+        most = self._plan.stop_on_failure
+        if (
+            most is not None
+            and len(self._failed) >= most
+            and (self._queue or self._delayed or self._starting)
+        ):
+            what = "a run has failed" if most == 1 else f"{len(self._failed)} runs have failed"
+            self.stop(f"{what}, and the sweep stops there")
+
+    async def _retry_later(self, number: int, seconds: float) -> None:
+        await self._sleep(seconds)
+        self._delayed.pop(number, None)
+        self.retry([number])
+
+    def _put(self, numbers: Sequence[int]) -> None:
+        self._queue.extend(numbers)
+        if self._queue and not self._is_active:
+            self._send_queue()
+        self._wake.set()
+
     def _send_queue(self) -> None:
-        task = self._submit(self._send_all())
         self._stopped = ""
         self._is_active = True
+        task = self._submit(self._send_all())
         # Not the task itself: waiting for a task that was canceled would raise as if the waiting were canceled.
         ended: concurrent.futures.Future[None] = concurrent.futures.Future()
         self._ended = ended
@@ -162,32 +319,73 @@ class Sending:
         ended.set_result(None)
 
     async def _send_all(self) -> None:
-        self._halt.clear()
+        if not self._paused:
+            self._halt.clear()
+        starts: set[asyncio.Task[None]] = set()
+        for number in tuple(self._alive):  # what ended before anybody listened
+            self.heard(number, self._runs[number])
         try:
-            async with asyncio.TaskGroup() as group:
-                for _ in range(min(AT_ONCE, len(self._queue))):
-                    group.create_task(self._send_some())
+            while self._queue or starts:
+                while self._has_room(len(starts)):
+                    number = self._queue.popleft()
+                    self._starting.add(number)
+                    self._alive.add(number)
+                    starts.add(asyncio.get_running_loop().create_task(self._start_one(number)))
+                if not starts and self._is_stuck():
+                    self.stop(
+                        "runs whose outcome is unclear take up the whole limit; raise it, or name their runs"
+                    )
+                    break
+                self._wake.clear()
+                woken = asyncio.get_running_loop().create_task(self._wake.wait())
+                try:
+                    done, _ = await asyncio.wait({woken, *starts}, return_when=asyncio.FIRST_COMPLETED)
+                finally:
+                    woken.cancel()
+                starts -= done
+                for each in done - {woken}:
+                    each.result()
         finally:
+            for task in starts:
+                task.cancel()
             self._queue.clear()
             self._retrying.clear()
+            if not self._delayed:
+                self._paused = ""
             self._is_active = False
             self._changed()
 
-    async def _send_some(self) -> None:
-        while self._queue:
-            number = self._queue.popleft()
-            try:
-                run = await self._send(number)
-            except errors.DataflowError as error:
-                # The requests differ in values alone, so a refusal of one is very likely one of all. Nor do further
-                # requests help a service that cannot be reached.
-                self.stop(str(error))
-                return
-            if number in self._retrying:
-                self._retrying.discard(number)
-                self._retried.append((number, self._runs[number]))
-            self._runs[number] = run
-            self._changed()
+    def _has_room(self, starts: int) -> bool:
+        if not self._queue or self._halt.is_set() or starts >= AT_ONCE:
+            return False
+        return self.max_parallel is None or len(self._alive) < self.max_parallel
+
+    def _is_stuck(self) -> bool:
+        """Whether all that may be alive are runs of which nothing more will be known."""
+        return (
+            not self._halt.is_set()
+            and self.max_parallel is not None
+            and len(self._alive) >= self.max_parallel
+            and all(self._runs[number].is_over for number in self._alive)
+        )
+
+    async def _start_one(self, number: int) -> None:
+        try:
+            run = await self._send(number)
+        except _PutBack:
+            self._queue.appendleft(number)
+            self._alive.discard(number)
+        except errors.DataflowError as error:
+            # The requests differ in values alone, so a refusal of one is very likely one of all. Nor do further
+            # requests help a service that cannot be reached.
+            self._alive.discard(number)
+            self.stop(str(error))
+        else:
+            self._took(number, run)
+            self._starting.discard(number)
+            self.heard(number, run)
+        finally:
+            self._starting.discard(number)
 
     async def _send(self, number: int) -> LiveRun:
         """Start one run; retry while the service refuses it as too many, until the sending is stopped."""
@@ -195,11 +393,13 @@ class Sending:
         rest = REST
         while True:
             try:
-                return await self._start(self._requests[number], lambda _: self._changed())
+                return await self._start(number, self._runs.get(number), lambda run: self.heard(number, run))
             except errors.TooManyRequests as error:
                 # There is room again once runs of this sweep, or of others, are over.
                 pause = rest if error.retry_after is None else max(error.retry_after, LEAST_REST)
                 await self._rest(number, error, pause)
+                if self._paused:
+                    raise _PutBack from None
                 if self._halt.is_set():
                     raise
                 rest = min(2 * rest, LONGEST_REST)

@@ -1,0 +1,174 @@
+"""The sweeps of the ledger: what each starts, in which order, how far it is, and which kernel drives it."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Callable
+from contextlib import AbstractContextManager
+from dataclasses import asdict, dataclass, replace
+from typing import TYPE_CHECKING, Any, Final, Literal, cast
+
+from dataflow_magic.ledger.ledger import Ledger
+from dataflow_magic.ledger.record import json_of, parameters_of
+from dataflow_magic.models.marker import Marker
+from dataflow_magic.models.request import JobRef, RunRequest, SweepPlan, SweepRequest
+from dataflow_magic.models.wire import Job, JobCondition
+
+if TYPE_CHECKING:
+    from sqlite3 import Connection
+
+__all__ = ["SweepRecord", "SweepState", "SweepTable"]
+
+SweepState = Literal["open", "paused", "stopped"]
+"""Whether what is left is started: yes; not until somebody resumes it; not, for a reason, until somebody resumes it."""
+
+FIELDS: Final = (
+    "key, job, job_id, target, endpoint, notebook, submitted, kernel, swept, plan, common, state, story"
+)
+
+
+@dataclass(frozen=True, slots=True)
+class SweepRecord:
+    """A sweep as the ledger knows it.
+
+    Parameters
+    ----------
+    request
+        The job by its id; each request with the whole job condition.
+    submitted
+        Microseconds since 1970, UTC.
+    kernel
+        Id of the process that drives it, or last did.
+    story
+        Why what is left is not started, in words; empty while it is.
+    sent
+        How many of its requests have a run.
+    """
+
+    key: str
+    request: SweepRequest
+    job: str
+    target: str
+    endpoint: str
+    notebook: str
+    submitted: int
+    kernel: str = ""
+    state: SweepState = "open"
+    story: str = ""
+    sent: int = 0
+
+    @property
+    def job_id(self) -> str:
+        """The service's id of the job."""
+        return self.request.requests[0].job.text
+
+    def of_job(self, job: Job) -> SweepRecord:
+        """Return the sweep with a job in place of its name, and the job's condition below that of each request."""
+        name = JobRef(job.job_id, "id")
+        requests = tuple(
+            replace(each, job=name, condition=each.condition.over(job.condition))
+            for each in self.request.requests
+        )
+        return replace(self, request=replace(self.request, requests=requests), job=job.name or job.job_id)
+
+
+class SweepTable:
+    """The table of sweeps. Any thread may call; each method raises ConfigError as those of `Ledger`."""
+
+    def __init__(self, ledger: Ledger) -> None:
+        self._ledger = ledger
+        self._reading: Callable[[], AbstractContextManager[Connection]] = ledger.reading
+        self._writing: Callable[[], AbstractContextManager[Connection]] = ledger.writing
+
+    def keep(self, record: SweepRecord) -> None:
+        """Write a sweep whole, driven by this kernel; it is on disk when this returns."""
+        request = record.request
+        first = request.requests[0]
+        common = {"condition": first.condition.to_wire(), "marker": first.marker, **first.query}
+        row = (
+            record.key, record.job, record.job_id, record.target, record.endpoint, record.notebook or None, record.submitted,
+            self._ledger.kernel, json.dumps(request.swept), json.dumps(asdict(request.plan)), json.dumps(common),
+            record.state, record.story,
+        )  # fmt: skip
+        with self._writing() as db:
+            db.execute(f"INSERT OR REPLACE INTO sweeps ({FIELDS}) VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608 - fixed text
+            db.executemany(
+                "INSERT OR REPLACE INTO sweep_requests VALUES (?, ?, ?, ?)",
+                [
+                    (record.key, number, json_of(dict(each.parameters)), request.skipped.get(number, ""))
+                    for number, each in enumerate(request.requests)
+                ],
+            )
+
+    def remove(self, key: str) -> None:
+        """Delete a sweep of which certainly nothing was started."""
+        with self._writing() as db:
+            db.execute("DELETE FROM sweeps WHERE key = ?", (key,))
+            db.execute("DELETE FROM sweep_requests WHERE sweep = ?", (key,))
+
+    def note(self, key: str, state: SweepState, story: str, plan: SweepPlan) -> None:
+        """Write whether and how what is left of a sweep is started."""
+        with self._writing() as db:
+            db.execute(
+                "UPDATE sweeps SET state = ?, story = ?, plan = ? WHERE key = ?",
+                (state, story, json.dumps(asdict(plan)), key),
+            )
+
+    def claim(self, key: str) -> bool:
+        """Make this kernel the one that drives a sweep; False where another one lives that does."""
+        with self._writing() as db:
+            found = db.execute("SELECT kernel FROM sweeps WHERE key = ?", (key,)).fetchone()
+            if found is None or not (found[0] == self._ledger.kernel or not self._ledger.lives(found[0])):
+                return False
+            db.execute("UPDATE sweeps SET kernel = ? WHERE key = ?", (self._ledger.kernel, key))
+        return True
+
+    def is_driven_elsewhere(self, kernel: str) -> bool:
+        """Whether another kernel than this one lives under this id."""
+        return kernel != self._ledger.kernel and self._ledger.lives(kernel)
+
+    def find(self, text: str) -> list[SweepRecord]:
+        """Return the sweep whose key is ``text``, or else those whose key begins with it, oldest first."""
+        exact = self._read("WHERE key = ?", text)
+        return exact or self._read("WHERE substr(key, 1, length(?1)) = ?1", text)
+
+    def newest(self, most: int) -> list[SweepRecord]:
+        """Return the newest sweeps, the newest first."""
+        with self._reading() as db:
+            rows = db.execute("SELECT key FROM sweeps ORDER BY submitted DESC LIMIT ?", (most,)).fetchall()
+        return [record for (key,) in rows for record in self._read("WHERE key = ?", key)]
+
+    def _read(self, where: str, text: str) -> list[SweepRecord]:
+        with self._reading() as db:
+            rows = db.execute(f"SELECT {FIELDS} FROM sweeps {where} ORDER BY submitted", (text,)).fetchall()  # noqa: S608 - fixed text
+            return [_record(db, row) for row in rows]
+
+
+def _record(db: Connection, row: tuple[Any, ...]) -> SweepRecord:
+    key, job, job_id, target, endpoint, notebook, submitted, kernel, swept, plan, common, state, story = row
+    shared = json.loads(common)
+    condition = JobCondition.model_validate(shared["condition"])
+    stored = db.execute(
+        "SELECT number, parameters, skipped FROM sweep_requests WHERE sweep = ? ORDER BY number", (key,)
+    ).fetchall()
+    (sent,) = db.execute("SELECT count(DISTINCT number) FROM runs WHERE sweep = ?", (key,)).fetchone()
+    requests = tuple(
+        RunRequest(
+            JobRef(job_id, "id"),
+            condition,
+            parameters_of(parameters),
+            shared["trigger_id"],
+            shared["workflow_id"],
+            cast(Marker, shared["marker"]),
+        )
+        for _, parameters, _ in stored
+    )
+    request = SweepRequest(
+        tuple(json.loads(swept)),
+        requests,
+        plan=SweepPlan(**json.loads(plan)),
+        skipped={number: skipped for number, _, skipped in stored if skipped},
+    )
+    return SweepRecord(
+        key, request, job, target, endpoint, notebook or "", submitted, kernel, state, story, sent
+    )
