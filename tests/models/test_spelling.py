@@ -12,6 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from dataflow_magic.models.secret import Secret, masked_text
+from dataflow_magic.models.spelling import in_every_spelling
 
 ENCODERS: list[Callable[[str], str]] = [
     lambda text: json.dumps(text)[1:-1],
@@ -111,3 +112,11 @@ def test_a_long_text_takes_linear_time(unit, value):
     masked(text, value)
 
     assert time.process_time() - started < 5
+
+
+@pytest.mark.parametrize(
+    ("text", "part"),
+    [("hunter2", "hunter2"), ("p@ss/word+1", "word"), ("a\\b-cd", "cd"), ("매출-2", "2"), ("!?", "")],
+)
+def test_letters_and_digits_are_in_every_spelling_of_a_text(text, part):
+    assert in_every_spelling(text) == part
