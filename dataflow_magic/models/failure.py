@@ -52,6 +52,9 @@ class Failure:
         The part of a query that failed, as Spark quotes it; empty where it does not.
     advice
         What to try, in one line; empty where nothing is known to help beyond the reason itself.
+    functions
+        Names of the Python functions that Spark's workers ran when one of them failed outside of their lines: it crashed, or
+        returned what Spark cannot take.
     """
 
     reason: str
@@ -60,6 +63,7 @@ class Failure:
     place: Place | None = None
     expression: str = ""
     advice: str = ""
+    functions: tuple[str, ...] = ()
 
     def __str__(self) -> str:
         return self.reason
@@ -85,4 +89,5 @@ class Failure:
             ),
             expression=change(self.expression),
             advice=change(self.advice),
+            functions=tuple(map(change, self.functions)),
         )

@@ -43,14 +43,34 @@ ADVICE: Final[tuple[tuple[re.Pattern[str], str], ...]] = tuple(
             "it ran out of memory or was killed; use more --workers or smaller partitions, and collect() less",
         ),
         (
-            r"AccessDenied|Access Denied|Forbidden|PermissionError|\b403\b",
+            r"AccessDenied|Access Denied|no folder can be made|Forbidden|PermissionError|\b403\b",
             "check that the role (nrn) may read and write what the script names",
         ),
         (
             r"SyntaxError|IndentationError|TabError",
             "correct the script at the line its log names; %%dataflow_script checks one before it is written",
         ),
-        (r"KeyError: '\$", "check that every name the script uses is among the parameters"),
+        (r"the parameter \$|KeyError: '\$", "check that every name the script uses is among the parameters"),
+        (
+            r"AMBIGUOUS_REFERENCE|COLUMN_ALREADY_EXISTS",
+            "rename or drop one of the columns before the join, or join with on='column'",
+        ),
+        (
+            r"CAST_INVALID_INPUT|DIVIDE_BY_ZERO|ARITHMETIC_OVERFLOW|CANNOT_PARSE_TIMESTAMP",
+            "correct the values, or make them null with a function such as try_cast",
+        ),
+        (
+            r"MALFORMED_RECORD",
+            "correct the file, or read it with mode PERMISSIVE, which makes null of what does not fit",
+        ),
+        (
+            r"a null is among|is not in the training data",
+            "handle such rows first, or set handleInvalid to 'skip' or 'keep'",
+        ),
+        (
+            r"no Java class|No suitable driver|DATA_SOURCE_NOT_(?:FOUND|ENABLED)",
+            "add its jar with spark.jars, or its package with spark.jars.packages",
+        ),
         (
             r"Spark did not start|JVM",
             "read jvm.log next to the console log; with little memory, start fewer runs at once",

@@ -10,8 +10,9 @@ from typing import Final
 from dataflow_magic.models.failure import Failure, Place
 from dataflow_magic.models.text import log_lines
 from dataflow_magic.reasons.advice import advised
-from dataflow_magic.reasons.errors_in_log import Frame, LoggedError, chains_in, error_of
-from dataflow_magic.reasons.folding import folded_tail, is_own
+from dataflow_magic.reasons.errors_in_log import Frame, LoggedError, chains_in, error_of, stack_in
+from dataflow_magic.reasons.event_log import SparkEnd
+from dataflow_magic.reasons.folding import folded_tail, is_own, own_lines
 from dataflow_magic.reasons.sentences import Explained, explain, is_wrapper
 
 __all__ = ["MOST_LOG", "TAIL_LINES", "diagnose", "reason_of_error", "with_source"]
@@ -24,23 +25,34 @@ _MOST_TRIED: Final = 8
 _NEAR_THE_END: Final = 20
 """Lines: what a script logged before it ended itself."""
 
+_LAST_LINES: Final = 3
+_LONGEST_QUOTE: Final = 150
+
 _LEAST_REPEATED: Final = 8
 """Characters of a message that one may find in another only because it is the same."""
 
 _EXIT_CODE: Final = re.compile(r"the script exited with code \d+$")
 """The local service's words for a script that ended without an uncaught error."""
-_TIMED_OUT: Final = "timed out after "
+_FROM_OUTSIDE: Final = ("timed out after ", "the script was killed by signal ")
+"""How the service's words begin for a script that ended at whatever line it was."""
 _LOST_EXECUTOR: Final = re.compile(r"Lost executor \S{1,20} on \S{1,200}: Command exited with code \d{1,3}\b")
+_UNCAUGHT: Final = re.compile(r"exited with code 5[01]\b")
+"""Spark's exit codes for an error that no one caught."""
 _END_OF_THE_JVM: Final = "Spark's JVM "
 """How the local service's words begin where the JVM ended before the script."""
 _ENDS_THE_JVM: Final = frozenset({"OutOfMemoryError", "StackOverflowError"})
+_OF_A_HANDLER: Final = ("NameError", "UnboundLocalError")
+"""Errors that nobody raises on purpose: what handles an error is itself wrong."""
+_WITH_ITS_ROOT: Final = ("MALFORMED_RECORD", "PySparkValueError")
+"""Classes whose sentence does not say what their root does."""
+_FILE_READ: Final = re.compile(r"Encountered error while reading file (\S+?)\.?(?:\s|$)")
 _WITH_CLASS: Final = re.compile(r"(.+) \[([A-Za-z_][\w.]{0,160})\]$", re.DOTALL)
 _LOOKS_LIKE_AN_ERROR: Final = re.compile(
     r"(?<!\w)(?:error|fatal|critical|failed|exception)(?!\w)", re.IGNORECASE
 )
 
 
-def diagnose(log: str, detail: str, status: str) -> Failure:
+def diagnose(log: str, detail: str, status: str, spark: SparkEnd | None = None) -> Failure:
     """Return why a run failed.
 
     Parameters
@@ -51,13 +63,22 @@ def diagnose(log: str, detail: str, status: str) -> Failure:
         The service's reason; empty where it gives none.
     status
         The run's state, named where nothing else is known.
+    spark
+        What Spark's event log says of the run's end; None where there is none.
     """
-    return advised(_diagnosed(log, detail, status))
-
-
-def _diagnosed(log: str, detail: str, status: str) -> Failure:
     lines = log_lines(log[-MOST_LOG:])
     chains = chains_in(lines)
+    failure = _diagnosed(lines, chains, detail, status)
+    if spark is None:
+        return advised(failure)
+    if spark.error and not (detail or chains):
+        failure = _failure([error_of(spark.error)], failure.log_tail)
+    return advised(_with_spark(failure, spark, chains))
+
+
+def _diagnosed(
+    lines: Sequence[str], chains: Sequence[tuple[LoggedError, ...]], detail: str, status: str
+) -> Failure:
     tail = folded_tail(lines, TAIL_LINES)
     if _EXIT_CODE.search(detail):
         return _ended_itself(detail, lines, chains, tail)
@@ -75,16 +96,47 @@ def _diagnosed(log: str, detail: str, status: str) -> Failure:
             return replace(failure, reason=failure.reason + detail.removeprefix(words))
     if detail.startswith(_END_OF_THE_JVM):
         return _without_jvm(detail, chains, tail)
-    if detail.startswith(_TIMED_OUT) and (lost := _LOST_EXECUTOR.search(log[-MOST_LOG:])):
-        # Spark starts new executors for the same work until the time is over.
-        return Failure(f"{detail}; {explain('ExecutorLostFailure', lost[0]).sentence}", tail)
+    if detail.startswith(_FROM_OUTSIDE):
+        return _ended_from_outside(detail, lines, tail)
     # The service knows better than the log, whose errors the script may have caught.
     return _as_the_service_says(detail, tail)
 
 
+def _with_spark(failure: Failure, spark: SparkEnd, chains: Sequence[tuple[LoggedError, ...]]) -> Failure:
+    """Return the failure with what only the event log tells: the job's line and functions, and lost executors."""
+    if failure.place is None and spark.called_from and is_own(spark.called_from[0]):
+        failure = replace(failure, place=Place(_file_name(spark.called_from[0]), spark.called_from[1]))
+    if spark.lost and ("executor" in failure.reason or not failure.error_class):
+        lost = explain("ExecutorLostFailure", spark.lost[-1]).sentence
+        known = failure.reason if lost in failure.reason else f"{failure.reason}; {lost}"
+        size = f", of {spark.executor_memory} MiB each" if spark.executor_memory else ""
+        failure = replace(failure, reason=f"{known}; executors lost: {len(spark.lost)}{size}")
+    if spark.functions and _is_of_a_worker(chains):
+        failure = replace(failure, functions=spark.functions)
+    return failure
+
+
+def _is_of_a_worker(chains: Sequence[tuple[LoggedError, ...]]) -> bool:
+    """Whether the last error that came from a Python worker names no line of the user."""
+    for error in (error for chain in reversed(chains) for error in chain):
+        if "Python worker exited" in error.message:
+            return not any(is_own(frame.file) for frame in stack_in(error.message.split("\n")))
+        if any(frame.file.endswith("pyspark/worker.py") for frame in error.frames):
+            return not any(is_own(frame.file) for frame in error.frames)
+    return False
+
+
 def with_source(failure: Failure, script: str) -> Failure:
-    """Return the failure with the text of the own line, taken from its file's text, where the log does not quote it."""
+    """Return the failure with the own line that only its file's text, the script, shows.
+
+    It is that of the one function in `functions`, else the text of the line that is known by its number alone.
+    """
     place = failure.place
+    if place is not None and len(failure.functions) == 1:
+        name = failure.functions[0]
+        if found := re.search(rf"^[ \t]*(?:async +)?def +{name}\b.*|^{name} *=.*", script, re.MULTILINE):
+            line = script.count("\n", 0, found.start()) + 1
+            return replace(failure, place=Place(place.file, line, name, found[0].strip()))
     if place is None or place.source:
         return failure
     lines = script.splitlines()
@@ -108,7 +160,8 @@ def reason_of_error(words: str, log: str) -> str:
         return " ".join(words.split())
     chains = chains_in(log_lines(log[-MOST_LOG:]))
     for last in _candidates(chains):
-        if chains[last][-1].text.split("\n", 1)[0] == chain[-1].text.split("\n", 1)[0]:
+        # The log may say more: "Did you mean: 'spark'?"
+        if chains[last][-1].text.startswith(chain[-1].text.split("\n", 1)[0]):
             return _in_words(_failure(chains[: last + 1], ()))
     return _in_words(_failure([*chains, chain], ()))
 
@@ -138,18 +191,31 @@ def _failure(chains: Sequence[tuple[LoggedError, ...]], tail: tuple[str, ...]) -
     sentence = explained.sentence
     if _adds(final, explained) and not chain[-1].is_java:
         sentence = f"{sentence}, which led to {final.sentence}"
-    elif explained.error_class.startswith("MALFORMED_RECORD") and means[0] is not explained:
+        if final.error_class in _OF_A_HANDLER:
+            explained, cause = final, len(chain) - 1
+    elif explained.error_class.startswith(_WITH_ITS_ROOT) and means[0] is not explained:
         sentence = f"{sentence}: {means[0].sentence}"
     elif not (explained.is_known or is_wrapper(final.error_class)) and _repeats(final, explained):
         sentence = max(sentence, final.sentence, key=len)
+        explained = final if final.is_known else explained
+    file = next((found[1] for each in chain if (found := _FILE_READ.search(each.message))), "")
+    if file and file not in sentence:
+        sentence = f"{sentence} (in {file})"
     site = next((each.called_from for each in means if each.called_from), None)
     return Failure(
         sentence,
         tail,
-        error_class="" if is_wrapper(explained.error_class) else explained.error_class,
+        error_class=_class_of(explained, means),
         place=_place(chain[cause:], chain, site),
         expression=explained.expression or final.expression,
     )
+
+
+def _class_of(explained: Explained, means: Sequence[Explained]) -> str:
+    """Return its class; where its type says nothing, the condition with which Spark passed it on."""
+    if not is_wrapper(explained.error_class):
+        return explained.error_class
+    return next((each.error_class for each in means if each.error_class.isupper()), "")
 
 
 def _cause(means: Sequence[Explained]) -> int:
@@ -213,7 +279,7 @@ def _ended_itself(
         caught = _failure(chains[: last + 1], tail)
         reason = f"{detail} after it caught {caught.reason}"
         return Failure(reason, tail, caught.error_class, caught.place, caught.expression)
-    said = [line.strip() for line in lines[-_NEAR_THE_END:] if line.strip()]
+    said = own_lines(lines[-_NEAR_THE_END:], _NEAR_THE_END)
     if error := next((line for line in reversed(said) if _LOOKS_LIKE_AN_ERROR.search(line)), ""):
         return Failure(f"{detail}: {error}", tail)
     if said:
@@ -221,10 +287,25 @@ def _ended_itself(
     return Failure(detail, tail)
 
 
+def _ended_from_outside(detail: str, lines: Sequence[str], tail: tuple[str, ...]) -> Failure:
+    """Return the failure of a run that took too long or was killed: with the line at which its script was."""
+    failure = Failure(detail, tail, place=_place([LoggedError("", "", stack_in(lines))], (), None))
+    if lost := _LOST_EXECUTOR.search("\n".join(lines)):
+        # Spark starts new executors for the same work until the time is over.
+        return replace(failure, reason=f"{detail}; {explain('ExecutorLostFailure', lost[0]).sentence}")
+    return failure
+
+
 def _unknown(lines: Sequence[str], status: str) -> str:
-    words = next((line.strip() for line in reversed(lines) if line.strip()), "")
     unknown = f"the run ended {status} without a reason"
-    return f"{unknown}; the last line of its log is {words!r}" if words else unknown
+    match own_lines(lines, _LAST_LINES):
+        case []:
+            return unknown
+        case [line]:
+            return f"{unknown}; the last line of its log is {line[:_LONGEST_QUOTE]!r}"
+        case several:
+            quoted = ", ".join(repr(line[:_LONGEST_QUOTE]) for line in several)
+            return f"{unknown}; the script's last lines are {quoted}"
 
 
 def _without_jvm(detail: str, chains: Sequence[tuple[LoggedError, ...]], tail: tuple[str, ...]) -> Failure:
@@ -237,6 +318,8 @@ def _without_jvm(detail: str, chains: Sequence[tuple[LoggedError, ...]], tail: t
     for error in errors:
         if error.error_class in _ENDS_THE_JVM:
             return Failure(f"{detail}: {error.sentence}", tail, error.error_class, place)
+    if _UNCAUGHT.search(detail):
+        detail += ": an uncaught error ended it, which its log does not show"
     return Failure(detail, tail, place=place)
 
 

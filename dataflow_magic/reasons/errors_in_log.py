@@ -5,15 +5,18 @@ from __future__ import annotations
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
-from itertools import count
+from itertools import count, takewhile
 from typing import Final
 
-__all__ = ["Frame", "LoggedError", "chains_in", "error_of"]
+__all__ = ["Frame", "LoggedError", "chains_in", "error_of", "stack_in"]
 
 # Python prints an exception group with a margin: "  + Exception Group Traceback", "    | ValueError: x".
 _MARGIN: Final = re.compile(r"(?:\s*[|+](?:-[-+ \d]*)?)+ ?")
 _HEAD: Final = re.compile(r"(.*?)(?:Exception Group )?Traceback \(most recent call last\):\s*$")
 _FRAME: Final = re.compile(r'\s+File "([^"]{1,500})", line (\d{1,9})(?:, in (.{1,200}))?\s*$')
+_STACK: Final = "(most recent call first):"
+"""Ends the line above the frames that Python's faulthandler prints, of a worker that crashed or a script that was ended."""
+_STACK_FRAME: Final = re.compile(r'\s+File "([^"]{1,500})", line (\d{1,9}) in (.{1,200})$')
 _PYTHON_ERROR: Final = re.compile(r"([A-Za-z_][\w.]{0,200})(?::(?: (.*))?)?$")
 _ERROR_NAME: Final = re.compile(r"(?:\w{1,100}\.){0,20}_*[A-Z]\w{0,200}(?::|$)")
 _JAVA_ERROR: Final = re.compile(
@@ -57,7 +60,7 @@ class LoggedError:
     message
         The text after the type; may have several lines.
     frames
-        Of Python's traceback, outermost first; empty for an error of Java.
+        Of Python's traceback, outermost first; of an error of Java those that it quotes of a worker that crashed.
     end
         The number of the last line that is certainly of this error.
     is_java
@@ -88,7 +91,7 @@ class _Open:
 
     def closed(self) -> LoggedError:
         message = "\n".join(self.message).strip("\n")
-        return LoggedError(self.name, message, self.frames, self.end, self.is_java)
+        return LoggedError(self.name, message, self.frames or stack_in(self.message), self.end, self.is_java)
 
 
 class _Reader:
@@ -222,6 +225,16 @@ def error_of(text: str) -> tuple[LoggedError, ...]:
         reader.read(number, line[:_LONGEST_LINE])
     chains = reader.end()
     return chains[0] if chains else ()
+
+
+def stack_in(lines: Sequence[str]) -> tuple[Frame, ...]:
+    """Return the frames of the last stack that Python's faulthandler printed, outermost first; empty where there is none."""
+    start = max((number for number, line in enumerate(lines) if line.endswith(_STACK)), default=len(lines))
+    found = takewhile(bool, map(_STACK_FRAME.match, lines[start + 1 :]))
+    frames = [
+        Frame(each[1], int(each[2]), "" if each[3] == "<module>" else each[3]) for each in found if each
+    ]
+    return tuple(reversed(frames))
 
 
 def _java_error(line: str) -> re.Match[str] | None:

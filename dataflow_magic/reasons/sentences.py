@@ -12,6 +12,7 @@ __all__ = ["SENTENCES", "Explained", "explain", "is_wrapper", "short_name"]
 LONGEST: Final = 600
 """Characters of a sentence; a longer one loses its middle, because a cause stands at the end."""
 _LONGEST_MESSAGE: Final = 8_000
+_LONGEST_EXPRESSION: Final = 200
 
 _CONDITION: Final = re.compile(r"\s*\[([A-Z][A-Z0-9_]{2,80}(?:\.[A-Z0-9_]{1,80})?)\]\s*(.*)", re.DOTALL)
 _SQLSTATE: Final = re.compile(r"\s*SQLSTATE: \w{5}")
@@ -27,7 +28,7 @@ _CALL_SITE: Final = re.compile(
 _SQL: Final = re.compile(r"== SQL [^=\n]{0,100}==\n(.{1,2000})", re.DOTALL)
 _HINTS: Final = re.compile(
     r"(?<=[.?;]) (?:Verify|Correct|Use |To tolerate|To bypass|If necessary|If you |Please |Set |Consider|You can |"
-    r"You may |To use |For more information|See |Make sure|Check |SQLSTATE).*",
+    r"You may |To use |For more information|For example|Instead, |See |Make sure|Check |Choose |SQLSTATE).*",
     re.DOTALL,
 )
 _WRAPPERS: Final = frozenset(
@@ -67,15 +68,72 @@ SENTENCES: Final = tuple(
             "the index {index} is out of bounds; the array has {n} elements",
         ),
         (
-            r"PARSE_SYNTAX_ERROR\b.*?Syntax error at or near (?P<word>end of input|'.+?')(?=[.: ]|$)",
-            "SQL that Spark cannot read, at {word}",
+            r"(?:PARSE_SYNTAX_ERROR\b.*?at or near '\$'.*|(?:Value|Key|Type|FileNotFound)Error: .*')\$(?P<name>[A-Za-z_]\w*)",
+            "the parameter ${name} has no value",
+        ),
+        (
+            r"PARSE_SYNTAX_ERROR\b.*?Syntax error at or near (?P<word>end of input|'.+?')(?=[.: \n]|$)[^\n]*\n(?P<sql>.+)",
+            "SQL that Spark cannot read, at {word}: {sql}",
+        ),
+        (
+            r"AMBIGUOUS_REFERENCE\b.*?Reference (?P<column>`.+?`) is ambiguous, could be: \[(?P<one>[^,\]]+)(?:, (?P=one))+\]",
+            "the column {column} is ambiguous; several inputs have a column of this name",
         ),
         (
             r"AMBIGUOUS_REFERENCE\b.*?Reference (?P<column>`.+?`) is ambiguous, could be: \[(?P<names>[^\]]+)\]",
             "the column {column} is ambiguous; it could be {names}",
         ),
         (r"UNRESOLVED_ROUTINE\b.*?routine (?P<name>`.+?`)", "no function {name}"),
-        (r"DATA_SOURCE_NOT_FOUND\b.*?data source: (?P<name>\S+?)\.? ", "no data source {name}"),
+        (r"DATA_SOURCE_NOT_(?:FOUND|ENABLED)\b.*?data source: (?P<name>[^\s.]+)", "no data source {name}"),
+        (r"FAILED_JDBC\b.*?Failed to connect", "the database cannot be reached"),
+        (r"COLUMN_ALREADY_EXISTS\b.*?column (?P<column>`.+?`) already", "several columns are named {column}"),
+        (
+            r"MISSING_AGGREGATION\b.*?expression (?P<expression>\".+?\") is based",
+            "{expression} is neither in GROUP BY nor aggregated",
+        ),
+        (r"ARITHMETIC_OVERFLOW\b", "a result is too large for its type"),
+        (
+            r"UNABLE_TO_INFER_SCHEMA\b.*?schema for (?P<format>\w+)",
+            "no schema can be inferred for {format}; the path has no file of this format with data",
+        ),
+        (
+            r"CANNOT_READ_FILE_FOOTER\b.*?reading file (?P<file>\S+?)\.? ",
+            "{file} is damaged or has another format than the one that is read",
+        ),
+        (
+            r"RESULT_ROWS_MISMATCH\b.*?output rows \((?P<out>\d+)\).*?input rows \((?P<n>\d+)\)",
+            "a pandas UDF returned {out} rows for {n}",
+        ),
+        (
+            r"value of the column '.*?' with type '(?P<old>\w+)' to Arrow type '(?P<new>\w+)'",
+            "a function returned {old} where its type is {new}",
+        ),
+        (
+            r"PicklingError: Could not serialize object: \w+: (?P<what>.+)",
+            "a function cannot be sent to Spark's workers; {what}",
+        ),
+        (r"Unseen label: (?P<label>.+?)\. To handle", "the label {label} is not in the training data"),
+        (
+            r"Encountered null while assembling a row",
+            "a null is among the columns that are assembled into a vector",
+        ),
+        (
+            r"Could not execute broadcast in (?P<n>\d+) secs",
+            "a broadcast took longer than spark.sql.broadcastTimeout ({n} s)",
+        ),
+        (
+            r"streaming sources must be executed with writeStream",
+            "a stream runs only with writeStream.start()",
+        ),
+        (r"SparkEnv\$\.get\(\)\" is null|stopped SparkContext", "the Spark context is stopped"),
+        (
+            r"'JavaPackage' object is not callable",
+            "no Java class of this name; its jar is not on the class path",
+        ),
+        (
+            r"Python worker exited unexpectedly \(crashed\): Fatal Python error: (?P<what>.+)",
+            "a Python worker of Spark crashed ({what})",
+        ),
         (
             r"PYTHON_WORKER_CRASHED\b|Python worker exited unexpectedly",
             "a Python worker of Spark crashed",
@@ -100,15 +158,15 @@ SENTENCES: Final = tuple(
         (r"RecursionError\b", "a function calls itself without end (RecursionError)"),
         (r"No space left on device", "the disk is full (No space left on device)"),
         (
-            r"(?:ClassNotFoundException|NoClassDefFoundError): (?P<name>[\w.$/]+)",
+            r"(?:ClassNotFoundException: |NoClassDefFoundError: |CANNOT_LOAD_FUNCTION_CLASS\b.*?class )(?P<name>[\w.$/]+)",
             "no Java class {name}; its jar is not on the class path",
         ),
         (
-            r"(?:ExecutorLostFailure|executor \w+ exited).*?(?:[Ee]xit(?:ed with)? code:? |code )(?P<n>52|137|143)\b",
+            r"(?:ExecutorLostFailure|executor \w+ exited).*?(?:[Ee]xit(?:ed with)? (?:code|status):? |code )(?P<n>52|137|143)\b",
             "an executor ran out of memory or was killed (exit code {n})",
         ),
         (
-            r"(?:ExecutorLostFailure|executor \w+ exited).*?(?:[Ee]xit(?:ed with)? code:? |code )(?P<n>\d+)",
+            r"(?:ExecutorLostFailure|executor \w+ exited).*?(?:[Ee]xit(?:ed with)? (?:code|status):? |code )(?P<n>\d+)",
             "an executor ended during the run (exit code {n})",
         ),
         (
@@ -168,11 +226,12 @@ def explain(name: str, message: str) -> Explained:
     head = (
         " ".join(re.split(r"\s*SQLSTATE: |\n== ", text, maxsplit=1)[0].split()) if condition else _line(text)
     )
-    sentence = _known(f"{condition or short}: {head}")
+    expression = _underlined(sql[1]) if sql else ""
+    sentence = _known(f"{condition or short}: {head}\n{_cut(expression, _LONGEST_EXPRESSION)}")
     return Explained(
         sentence=_cut(sentence or _as_spark_says(condition, short, head), LONGEST),
         error_class=condition or short,
-        expression=_underlined(sql[1]) if sql else "",
+        expression=expression,
         is_known=bool(sentence) or (bool(condition) and not is_wrapper(condition)),
         called_from=(site[2], int(site[3])) if site else None,
     )
@@ -214,10 +273,12 @@ def _line(text: str) -> str:
 
 
 def _underlined(text: str) -> str:
-    """Return the part of a query under which Spark drew a line."""
+    """Return the part of a query under which Spark drew a line; where it only points at a word, the word's whole line."""
     lines = text.split("\n")
     for above, below in pairwise(lines):
         marks = below.rstrip()
+        if re.fullmatch(r"-*\^{3}", marks) and marks != "^^^":
+            return above.strip()
         if marks and set(marks.strip()) == {"^"}:
             start = len(marks) - len(marks.lstrip())
             return above[start : len(marks)].strip() or above.strip()

@@ -26,15 +26,16 @@ from dataflow_magic.card.run.reader import Reader
 from dataflow_magic.card.run.state import CardState, card_state
 from dataflow_magic.card.words import ENGLISH, words_of
 from dataflow_magic.models.failure import Failure
+from dataflow_magic.models.marker import bare, is_marked
 from dataflow_magic.models.secret import Parameter, masked
 from dataflow_magic.models.text import log_lines
 from dataflow_magic.models.view import KST, FoundBy, Past, Progress, RunView
 from dataflow_magic.models.wire import JobCondition, JobExecution, RunState
-from dataflow_magic.reasons.diagnosis import diagnose, with_source
 from dataflow_magic.session.detached import INTERRUPTED_START, Detached, detachable, in_one_line, way_back
+from dataflow_magic.session.diagnosis import explain
 from dataflow_magic.session.handle import Run
 from dataflow_magic.session.logs.follow import LogLines, LogOptions
-from dataflow_magic.session.logs.run_log import LOG_SECONDS, RunLog
+from dataflow_magic.session.logs.run_log import RunLog
 from dataflow_magic.session.logs.search import Stream
 from dataflow_magic.session.loop import check_process
 from dataflow_magic.session.service import Service
@@ -486,22 +487,16 @@ class LiveRun:
         except Exception:  # a log that cannot be read must not delay the end of the run
             logger.debug("no log of %r", self, exc_info=True)
             log = ""
-        return await self._with_source(diagnose(log, detail, execution.status), execution)
-
-    async def _with_source(self, failure: Failure, execution: JobExecution) -> Failure:
-        """Read the text of the own line from the script, where Spark recorded only its number."""
-        script = (execution.job_condition or self._view.condition).script_path
-        if failure.place is None or failure.place.source or not script:
-            return failure
-        folder = script.rpartition("/")[0] if script.endswith(".py") else script.removesuffix("/")
-        try:
-            async with asyncio.timeout(LOG_SECONDS):
-                objects = await self._service.objects()
-                text = await objects.read(f"{folder}/{failure.place.file}")
-        except Exception:  # the number alone helps too
-            logger.debug("no script of %r", self, exc_info=True)
-            return failure
-        return with_source(failure, (text or b"").decode("utf-8", "replace"))
+        condition = execution.job_condition or self._view.condition
+        logs = bare(condition.log_path or "")
+        return await explain(
+            self._service.objects(),
+            log=log,
+            folder=logs if is_marked(logs) else logs and f"{logs}/{execution.job_execution_id}",
+            script_path=condition.script_path or "",
+            detail=detail,
+            status=execution.status,
+        )
 
     def _log(self, stream: Stream = "console") -> RunLog:
         if stream != "console":

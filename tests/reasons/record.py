@@ -1,7 +1,8 @@
 """``make reasons``: runs the broken scripts on Spark by the local service, and records what each left behind.
 
-A record has what the diagnosis of a run reads: the end of the console log, and either the uncaught error as the script's
-process reported it or the service's own words. Paths, times and ids of this machine are replaced, and the JVM's stacks are
+A record has what the diagnosis of a run reads: the end of the console log, what the event log says of the run's end (without
+the failed job's error, which the log has), and either the uncaught error as the script's process reported it or the service's
+own words. Paths, times and ids of this machine are replaced, and the JVM's stacks are
 shortened, so that a new record of an unchanged failure differs little.
 """
 
@@ -9,11 +10,13 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import json
 import os
 import re
 import sys
 import tempfile
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 
 import pyspark
@@ -24,6 +27,7 @@ from dataflow_magic.local.options import Options
 from dataflow_magic.local.run import RunSpec
 from dataflow_magic.local.spark.runner import SparkRunner
 from dataflow_magic.reasons.diagnosis import reason_of_error
+from dataflow_magic.reasons.event_log import how_it_ended, lines_of
 
 HERE = Path(__file__).parent
 SCRIPTS = HERE / "scripts"
@@ -67,9 +71,12 @@ async def _record(run: SparkRunner, folder: DataFolder, name: str, number: int) 
     words = _text(spec.work / "last_words")
     log = _text(folder.objects / "logs" / run_id / "console.log")
     is_of_the_script = bool(words) and outcome.reason.startswith(reason_of_error(words, log))
+    files = sorted((folder.objects / "logs" / run_id / "events").glob("eventlog_v2_*/events_*"))
+    spark = how_it_ended(lines_of(file.read_bytes() for file in files))
     parts = {
         "service": "" if is_of_the_script else outcome.reason or outcome.state,
         "words": words if is_of_the_script else "",
+        "spark": json.dumps({**asdict(spark), "error": ""}),
         "log": log,
     }
     places = {

@@ -7,6 +7,7 @@ from hypothesis import strategies as st
 
 from dataflow_magic.models.failure import Failure, Place
 from dataflow_magic.reasons.diagnosis import diagnose, reason_of_error, with_source
+from dataflow_magic.reasons.event_log import SparkEnd
 
 PLAIN = """\
 reading test.sales
@@ -140,7 +141,7 @@ CAUGHT_THEN_GOES_ON = PLAIN + "skipped that day\n| day | n |\n"
         ),
         (
             "Traceback (most recent call last):\n  File",
-            "the run ended FAILED without a reason; the last line of its log is 'File'",
+            "the run ended FAILED without a reason; the script's last lines are 'Traceback (most recent call last):', 'File'",
             "",
             None,
         ),
@@ -193,7 +194,17 @@ def test_a_log_without_words_of_the_service_gives_sentence_class_and_own_line(
         (
             "starting\nout of memory\n  \n",
             "",
-            "the run ended FAILED without a reason; the last line of its log is 'out of memory'",
+            "the run ended FAILED without a reason; the script's last lines are 'starting', 'out of memory'",
+        ),
+        (
+            "a\nb\nloading\n26/11/01 09:00:00 INFO SparkContext: done\n\tat a.b(C.scala:1)\n[Stage 0:>  (0 + 2) / 2]\nc\n",
+            "",
+            "the run ended FAILED without a reason; the script's last lines are 'b', 'loading', 'c'",
+        ),
+        (
+            "loaded 3 tables\n26/11/01 09:00:00 INFO ShutdownHookManager: Shutdown hook called\n",
+            "the script exited with code 3",
+            "the script exited with code 3; its last line is 'loaded 3 tables'",
         ),
         (" \n\n", "", "the run ended FAILED without a reason"),
         ("", "no table `a` [TABLE_OR_VIEW_NOT_FOUND]", "no table `a`"),
@@ -206,13 +217,61 @@ def test_a_log_without_words_of_the_service_gives_sentence_class_and_own_line(
         "an exit code with the error that the script logged right before",
         "an exit code with the last words, not an error of long before",
         "an exit code alone",
-        "the log's last words",
+        "the script's last lines",
+        "none of Spark's lines among them",
+        "none of Spark's lines as the last one",
         "blanks",
         "the service's sentence without its class",
     ],
 )
 def test_the_reason_is_the_best_known_one(log, detail, reason):
     assert diagnose(log, detail, "FAILED").reason == reason
+
+
+@pytest.mark.parametrize(
+    ("spark", "reason"),
+    [
+        (
+            SparkEnd(lost=("Command exited with code 52",) * 7, executor_memory=512),
+            "timed out after 5 min; an executor ran out of memory or was killed (exit code 52); "
+            "executors lost: 7, of 512 MiB each",
+        ),
+        (
+            SparkEnd(lost=("Container from a bad node. Exit status: 137. Diagnostics",)),
+            "timed out after 5 min; an executor ran out of memory or was killed (exit code 137); executors lost: 1",
+        ),
+        (SparkEnd(), "timed out after 5 min"),
+    ],
+)
+def test_a_timeout_names_the_executors_that_the_event_log_lost(spark, reason):
+    assert diagnose("", "timed out after 5 min", "FAILED", spark).reason == reason
+
+
+def test_lost_executors_are_no_part_of_an_error_that_they_did_not_cause():
+    spark = SparkEnd(lost=("Command exited with code 52",))
+
+    assert diagnose(PLAIN, "", "FAILED", spark).reason == "ZeroDivisionError: division by zero"
+
+
+def test_a_timeout_is_placed_where_the_script_was_ended():
+    stack = 'Stack (most recent call first):\n  File "/usr/lib/python3.11/x.py", line 9 in wait\n'
+    own = (
+        '  File "/run/script/daily.py", line 7 in load\n  File "/run/script/daily.py", line 30 in <module>\n'
+    )
+    spark = SparkEnd(called_from=("/run/script/daily.py", 12))
+
+    assert diagnose(stack + own, "timed out after 1 min", "FAILED", spark).place == Place(
+        "daily.py", 7, "load"
+    )
+    assert diagnose("", "timed out after 1 min", "FAILED", spark).place == Place("daily.py", 12)
+
+
+def test_an_uncaught_error_of_the_jvm_is_named_where_its_log_does_not_show_it():
+    detail = "Spark's JVM exited with code 50 during the run (see jvm.log)"
+
+    assert diagnose("", detail, "FAILED").reason == (
+        f"{detail}: an uncaught error ended it, which its log does not show"
+    )
 
 
 def test_the_service_and_the_reader_of_its_log_agree():

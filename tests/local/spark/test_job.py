@@ -215,6 +215,31 @@ def test_the_group_dies_when_the_lifeline_breaks(script):
     os.close(held)
 
 
+def test_a_script_that_the_service_ends_shows_where_it_was(tmp_path):
+    script = tmp_path / "script.py"
+    script.write_text("import time\ndef load():\n    print('up', flush=True)\n    time.sleep(600)\nload()\n")
+    held, lifeline = os.pipe()
+    with subprocess.Popen(
+        [sys.executable, "-P", str(JOB), str(script)],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        env={**os.environ, job.LIFELINE: str(held)},
+        pass_fds=(held,),
+        process_group=0,
+    ) as process:
+        assert process.stdout is not None
+        assert process.stderr is not None
+        assert process.stdout.readline() == b"up\n"
+
+        process.terminate()
+
+        shown = process.stderr.read().decode()
+        assert f'  File "{script}", line 4 in load\n  File "{script}", line 5 in <module>\n' in shown
+        assert process.wait(60) == -signal.SIGTERM
+    os.close(held)
+    os.close(lifeline)
+
+
 # Settings of a script
 
 

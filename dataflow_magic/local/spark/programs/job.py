@@ -6,6 +6,7 @@ those of the standard library and of the script.
 
 from __future__ import annotations
 
+import faulthandler
 import functools
 import importlib.machinery
 import marshal
@@ -56,6 +57,10 @@ def main(arguments: list[str]) -> int:
     """Run the script and return its exit code; its own ``SystemExit`` passes through."""
     if lifeline := os.environ.pop(LIFELINE, ""):
         _die_with_the_service(int(lifeline))
+        faulthandler.enable(all_threads=False)
+        faulthandler.register(
+            signal.SIGTERM, all_threads=False, chain=True
+        )  # shows where a timeout found the script
     last_words = os.environ.pop(LAST_WORDS, "")
     filled = os.environ.pop(CODE, "")
     script = arguments[0]
