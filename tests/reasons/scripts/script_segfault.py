@@ -1,0 +1,8 @@
+import ctypes
+
+
+def read(address):
+    return ctypes.string_at(address)
+
+
+print(read(0))

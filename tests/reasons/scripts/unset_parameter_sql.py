@@ -1,0 +1,5 @@
+from pyspark.sql import SparkSession
+
+spark = SparkSession.builder.getOrCreate()
+spark.range(3).createOrReplaceTempView("t")
+spark.sql("select * from t where id = $day").show()
