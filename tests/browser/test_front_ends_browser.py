@@ -1,9 +1,12 @@
-"""A run in each front end with a browser, from its cell to the saved file: JupyterLab 4, Notebook 7. No Spark."""
+"""A run in each front end with a browser, from its cell to the saved file: JupyterLab 4, Notebook 7. No Spark.
+
+At the end: what a person does with a cell while its run lives.
+"""
 
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -150,3 +153,96 @@ def test_the_run_gets_a_new_card_after_a_restart_of_the_kernel(notebook, service
     expect_shown(notebook, "COMPLETED", cell=6)
     expect_html(notebook.output(6))
     assert kinds_of(notebook.save(), 6) == [{"text/html", "text/plain"}]
+
+
+# While a run lives
+
+
+@pytest.fixture
+def start(
+    lab: Lab, browser: Browser, set_up: str, service: Service, request: pytest.FixtureRequest
+) -> Iterator[Callable[..., OpenNotebook]]:
+    """Open a notebook of its own and start a slow run in cell 1."""
+    service.finish.clear()
+    with open_page(browser) as page:
+
+        def started(line: str = "%dataflow_run slow -o run") -> OpenNotebook:
+            path = lab.root / f"{request.node.name}.ipynb"
+            write_notebook(path, set_up, line, "run.wait(60)")
+            notebook = lab.open(page, path.name)
+            page.on("dialog", lambda dialog: dialog.accept())
+            notebook.run_cell(0)
+            notebook.start_cell(1)
+            expect_shown(notebook, "RUNNING")
+            return notebook
+
+        yield started
+        service.finish.set()
+
+
+def test_an_output_that_is_cleared_while_its_run_lives_stays_cleared(start, service):
+    notebook = start()
+    notebook.select_cell(1)
+    notebook.command("notebook:clear-cell-output")
+    service.finish.set()
+    notebook.run_cell(2)
+
+    assert kinds_of(notebook.save()) == []
+
+
+def test_a_new_view_of_the_output_ends_as_its_cell_does(start, service):
+    notebook = start()
+    notebook.select_cell(1)
+    notebook.command("notebook:create-output-view")
+    view = notebook.page.locator(".jp-LinkedOutputView")
+    expect(view.get_by_role("button", name="Cancel", exact=True)).to_be_enabled(timeout=PATIENCE_MS)
+    service.finish.set()
+
+    expect(view).to_contain_text("COMPLETED", timeout=PATIENCE_MS)
+    expect_html(view)
+
+
+def test_a_second_window_says_that_its_file_is_stale_and_the_first_saves_the_end(start, service, lab):
+    notebook = start()
+    notebook.save()
+    with notebook.page.context.new_page() as page:
+        second = lab.open(page, notebook.path.name)
+        expect(second.output(1).get_by_role("button", name="Cancel", exact=True)).to_be_enabled(
+            timeout=PATIENCE_MS
+        )
+        service.finish.set()
+        expect_shown(second, "COMPLETED")
+        expect(second.output(1)).to_contain_text(
+            "keeps an earlier state of this card; show the end in a cell"
+        )
+        expect(second.output(1).locator(".dfm-stale")).to_contain_text("%dataflow_status ")
+
+    expect_shown(notebook, "COMPLETED")
+    expect_html(notebook.output(1))
+    expect(notebook.output(1).locator(".dfm-stale")).to_have_count(0)
+    assert kinds_of(notebook.save()) == [{"text/html", "text/plain"}]
+
+
+def test_a_page_that_is_reloaded_during_a_wait_shows_the_last_state_and_then_the_end(start, service):
+    notebook = start("%dataflow_run slow --wait")
+    notebook.save()
+    notebook.page.reload()
+    notebook.await_shown(kernel=False)
+    expect_shown(notebook, "RUNNING", "as of", "refresh with %dataflow_status ")
+    expect(notebook.output(1).get_by_text("Loading widget")).to_be_hidden()
+    service.finish.set()
+
+    expect_shown(notebook, "COMPLETED")
+    expect(notebook.output(1).locator(".dfm-stale")).to_contain_text("%dataflow_status ")
+
+
+def test_a_cell_that_runs_again_while_its_run_lives_names_that_run(start, service):
+    notebook = start()
+    first = card_of(notebook).locator(".dfm-run code").inner_text()
+    notebook.run_cell(1)
+    expect_shown(notebook, "RUNNING")
+
+    assert notebook.output_text(1) == (
+        f"Note: this cell has started run {first}, which continues; %dataflow_cancel {first} cancels it\n"
+    )
+    assert service.store.run(first).status == "RUNNING"
