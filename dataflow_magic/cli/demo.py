@@ -11,6 +11,7 @@ from datetime import datetime
 from pathlib import Path
 from typing import Any
 
+from dataflow_magic.cli.terminal import in_words
 from dataflow_magic.client.client import Client
 from dataflow_magic.errors import ConfigError, DataflowError
 from dataflow_magic.local.folder import Address
@@ -29,7 +30,7 @@ Say = Callable[[str], None]
 
 
 def _print(line: str) -> None:
-    print(line, flush=True)  # noqa: T201
+    print(in_words(line), flush=True)  # noqa: T201
 
 
 def run_demo(
@@ -87,9 +88,11 @@ def run_demo(
     executed, page = _write(document, out / notebook.name)
     for text in _tagged_text(document):
         say(f"\n{text}\n")
-    say(f"executed notebook  {executed}\nHTML page          {page}")
+    say(f"executed notebook  {executed}")
+    say(f"HTML page          {page}")
     if failure:
-        say(f"\nfailed: {failure}")
+        say("")
+        say(f"the notebook failed: {failure}")
     return 1 if failure else 0
 
 

@@ -8,8 +8,9 @@ import sys
 from collections.abc import Callable
 from ipaddress import IPv4Address, IPv6Address, ip_address
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, NoReturn
 
+from dataflow_magic.cli.terminal import in_words
 from dataflow_magic.errors import ConfigError
 from dataflow_magic.local.options import CONTRACT_VARIABLE, Contract, contract_of
 from dataflow_magic.models.text import clean, in_lines
@@ -18,13 +19,21 @@ if TYPE_CHECKING:
     from dataflow_magic.local.folder import DataFolder
     from dataflow_magic.local.options import Options
 
-__all__ = ["add_local"]
+__all__ = ["Parser", "add_local"]
 
 DEFAULT_PORT = 8970
 WAIT_SECONDS = 600.0
 HISTORY_PORT = 18080
 NOT_RUNNING = 3
 """Exit code of ``status`` when no service runs."""
+
+
+class Parser(argparse.ArgumentParser):
+    """A parser whose errors are in the user's language; the help is English."""
+
+    def error(self, message: str) -> NoReturn:
+        """Print the usage and the error, and exit with code 2."""
+        super().error(in_words(message))
 
 
 def add_local(commands: Any) -> None:
@@ -262,7 +271,7 @@ def _reset(options: argparse.Namespace) -> int:
             raise ConfigError(
                 f"standard input is no terminal, so nothing was deleted; --yes deletes {what} without asking"
             )
-        if not _confirmed(f"Delete {what}? [y/N] "):
+        if not _confirmed(f"{in_words(f'Delete {what}?')} [y/N] "):
             _say("nothing was deleted")
             return 1
     if found.is_served:
@@ -379,4 +388,4 @@ def _size(size: int) -> str:
 
 
 def _say(text: str) -> None:
-    print(text, flush=True)  # noqa: T201
+    print(in_words(text), flush=True)  # noqa: T201

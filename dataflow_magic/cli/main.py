@@ -72,6 +72,7 @@ def _complete(line: str) -> int:
 
 
 def _of_service(arguments: Sequence[str]) -> int:
+    from dataflow_magic.cli.terminal import in_words
     from dataflow_magic.errors import ConfigError
 
     options = _parser().parse_args(arguments)
@@ -80,7 +81,7 @@ def _of_service(arguments: Sequence[str]) -> int:
     except BrokenPipeError:
         raise
     except (ConfigError, OSError) as error:
-        print(f"dataflow-magic: {error}", file=sys.stderr)  # noqa: T201
+        print(f"dataflow-magic: {in_words(str(error))}", file=sys.stderr)  # noqa: T201
         return 3
 
 
@@ -93,13 +94,12 @@ def _close_output() -> None:
 
 
 def _parser() -> argparse.ArgumentParser:
-    import argparse
     from pathlib import Path
 
-    from dataflow_magic.cli.local import add_local
+    from dataflow_magic.cli.local import Parser, add_local
     from dataflow_magic.cli.parsers import COMMANDS
 
-    parser = argparse.ArgumentParser(
+    parser = Parser(
         prog="dataflow-magic",
         allow_abbrev=False,
         description="Start, watch and cancel runs, serve a local Data Flow service, or execute a notebook against it.",

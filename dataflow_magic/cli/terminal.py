@@ -6,6 +6,7 @@ Magics and commands have the same words and options, so texts that name a magic 
 from __future__ import annotations
 
 import json
+import os
 import re
 import shutil
 import sys
@@ -13,10 +14,12 @@ import unicodedata
 from collections.abc import Mapping
 from typing import TextIO
 
-from dataflow_magic.card.words import ENGLISH, Words
+from dataflow_magic.card.words import ENGLISH, Words, words_of
+from dataflow_magic.config.settings import language
+from dataflow_magic.errors import ConfigError
 from dataflow_magic.models.text import clean
 
-__all__ = ["Terminal", "as_commands"]
+__all__ = ["Terminal", "as_commands", "in_words"]
 
 COMMANDS = {
     "attach": "status",
@@ -32,6 +35,14 @@ NARROWEST = 20
 def as_commands(text: str) -> str:
     """Return a text with the command in place of each magic: ``dataflow-magic wait`` for ``%dataflow_wait``."""
     return MAGIC.sub(lambda found: f"dataflow-magic {COMMANDS[found[1]]}", text)
+
+
+def in_words(text: str, environment: Mapping[str, str] = os.environ) -> str:
+    """Return a message of this package in the language of the environment."""
+    try:
+        return words_of(language("auto", environment)).sentence(text)
+    except ConfigError:  # the language itself is wrong
+        return text
 
 
 class Terminal:

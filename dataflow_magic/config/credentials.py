@@ -192,8 +192,9 @@ def _check_both(
 ) -> None:
     if bool(access_key) != bool(secret_key):
         present, missing = (access_names, secret_names)[:: 1 if access_key else -1]
-        lacks = f"{missing[0]} is not" if len(missing) == 1 else f"neither {' nor '.join(missing)} is"
-        raise ConfigError(f"{present[0]} is set and {lacks}; set both or neither")
+        if len(missing) == 1:
+            raise ConfigError(f"{present[0]} is set and {missing[0]} is not; set both or neither")
+        raise ConfigError(f"{present[0]} is set and neither {' nor '.join(missing)} is; set both or neither")
 
 
 def _check_key(key: str, name: str) -> None:

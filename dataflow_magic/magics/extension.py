@@ -87,8 +87,10 @@ def _answering(magic: Callable[P, T]) -> Callable[P, T | None]:
             from dataflow_magic.card.front_end import is_script
             from dataflow_magic.session.detached import Detached
 
-            detached = interrupt if isinstance(interrupt, Detached) else Detached("interrupted")
-            if is_script(cast("DataflowMagic", args[0]).shell):
+            magics = cast("DataflowMagic", args[0])
+            said = str(interrupt) if isinstance(interrupt, Detached) else "interrupted"
+            detached = Detached(magics.in_words(said))
+            if is_script(magics.shell):
                 # IPython would report a fault of its own, with a long traceback.
                 print(detached, file=sys.stderr)  # noqa: T201
                 raise SystemExit(INTERRUPTED) from None
@@ -254,11 +256,11 @@ class DataflowMagic(Magics):
         published = self._session().publish(asked.write, target)
         summary = published.in_words(target.name)
         if asked.run:
-            print(summary)  # noqa: T201
+            self._say(summary)
             job = JobRef(published.job.job_id, "id")
             options = replace(asked.run.at_job(job), marker=asked.run.marker or by_default)
             return self._run(options, silent=False)
-        print(f"{summary}; run it: {shlex.join(['%dataflow_run', asked.job.text, *place])}")  # noqa: T201
+        self._say(f"{summary}; run it: {shlex.join(['%dataflow_run', asked.job.text, *place])}")
         return None
 
     @line_magic
@@ -444,13 +446,7 @@ class DataflowMagic(Magics):
 
     def in_words(self, text: str) -> str:
         """Return a message of this package in the language of the cards."""
-        from dataflow_magic.card.words import words_of
-        from dataflow_magic.config.settings import language
-
-        try:
-            return words_of(language(self.language, self._session().environment)).sentence(text)
-        except errors.ConfigError:  # the language itself is wrong
-            return text
+        return self._session().words.sentence(text)
 
     def _print_dry_run(self, options: CellOptions, target: Target) -> None:
         from dataflow_magic.describe import dry_run

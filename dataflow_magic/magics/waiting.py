@@ -76,20 +76,21 @@ def wait_for_runs(session: Session, wait: Wait, variables: Mapping[str, object])
     named = [session.find(run, variables) for run in wait.runs]
     handles = list(dict.fromkeys(named)) or [handle for handle in session.handles if not handle.is_over]
     if not handles:
-        print("No run of this kernel is active.")  # noqa: T201
+        print(session.words.sentence("No run of this kernel is active."))  # noqa: T201
         return
     if len(handles) == 1:
         wait_for_run(handles[0], wait.timeout)
         return
     number = sum(handle.total if isinstance(handle, Sweep) else 1 for handle in handles)
-    print(f"Waiting for {number} runs. Interrupt the kernel to stop waiting; the runs continue.")  # noqa: T201
+    said = f"Waiting for {number} runs. Interrupt the kernel to stop waiting; the runs continue."
+    print(session.words.sentence(said))  # noqa: T201
     try:
         session.wait_for(handles, None if wait.timeout is None else 60 * wait.timeout, is_any=wait.is_any)
     except KeyboardInterrupt:
         active = [name_of(handle) for handle in handles if not handle.is_over]
         raise Detached(f"stopped waiting; {way_back(active) if active else 'all runs have ended'}") from None
     runs = runs_of(handles)
-    print(to_rows([run.view for run in runs], datetime.now(KST)))  # noqa: T201
+    print(to_rows([run.view for run in runs], datetime.now(KST), session.words))  # noqa: T201
     _check(handles, runs, wait)
 
 

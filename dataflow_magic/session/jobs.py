@@ -79,10 +79,12 @@ async def find_run_on(client: RunFinder, run_id: str, ref: JobRef | None = None)
             return await client.get_execution(job.job_id, run_id), job
         except (NotFound, BadParameter):  # the pages do not say how a service refuses a malformed id
             continue
-    where = (
-        f"job {ref.text!r}" if ref else f"any of {len(jobs)} jobs; %dataflow_attach {run_id} JOB asks one job"
+    if ref:
+        raise NotFound(f"no run {run_id!r} in job {ref.text!r}", status=404)
+    raise NotFound(
+        f"no run {run_id!r} in any of {len(jobs)} jobs; %dataflow_attach {run_id} JOB asks one job",
+        status=404,
     )
-    raise NotFound(f"no run {run_id!r} in {where}", status=404)
 
 
 async def _named(client: JobReader, name: str) -> list[Job]:

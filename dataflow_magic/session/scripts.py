@@ -60,8 +60,12 @@ class Published:
 
     def in_words(self, target: str) -> str:
         """Return it as one line."""
-        place, size = f"s3a://{self.key}", f"{self.size:,} bytes"
-        script = f"wrote {size} to {place}" if self.is_written else f"{place} is unchanged ({size})"
+        place = f"s3a://{self.key}"
+        script = (
+            f"wrote {self.size:,} bytes to {place}"
+            if self.is_written
+            else f"{place} is unchanged ({self.size:,} bytes)"
+        )
         return f"{script}; job {self.job.name} ({self.job.job_id}) {self.change} on {target}"
 
 

@@ -17,6 +17,7 @@ from typing import TypeVar
 
 from dataflow_magic import errors
 from dataflow_magic.card.run.reader import Reader
+from dataflow_magic.card.words import Words, words_of
 from dataflow_magic.cell.line import parse_job_ref
 from dataflow_magic.cell.script import LOCAL_DEFAULTS
 from dataflow_magic.cell.table import Listing
@@ -254,6 +255,11 @@ class Session:
         published = self._with_scripts(target, write)
         self._remember([published.job])
         return published
+
+    @property
+    def words(self) -> Words:
+        """The labels and sentences of this session's language."""
+        return words_of(self._language())
 
     def read_script(self, job: JobRef, target: Target) -> StoredScript:
         """Return the script of a job; raises as `scripts.read_script`."""

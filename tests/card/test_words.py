@@ -15,6 +15,7 @@ from string import Formatter
 import pytest
 
 import dataflow_magic
+from dataflow_magic import errors
 from dataflow_magic.card.run.html import line_html, log_html, to_html, to_text
 from dataflow_magic.card.run.state import card_state
 from dataflow_magic.card.sentences import sentences, translated
@@ -316,8 +317,10 @@ def test_every_reason_in_the_code_is_translated(folder, language):
     assert not english, f"card/sentences.txt lacks {english}"
 
 
-MESSAGES = {"CellError", "mistake", "error", "ArgumentTypeError", "say", "_say", "Detached", "WaitTimeout"}
-"""What is called with a message of a magic or a command; those of values begin with a name."""
+MESSAGES = {"mistake", "error", "ArgumentTypeError", "say", "_say", "_note", "warn", "Detached"} | {
+    name for name in errors.__all__ if name[0].isupper()
+}
+"""What is called with a message of a magic, a command or the local service; those of values begin with a name."""
 PIECES = (
     "7; see 7 --help",
     "7 7, or escape it to send it",
@@ -327,13 +330,26 @@ PIECES = (
     "the secret 7",
     "7; run it: 7",
     "7; each line of a parameter block is name = value",
+    "7: do not start it again; %dataflow_wait 7 waits until that is clear",
+    "dataflow-magic: ",
+    "7 is set and 7; set both or neither",
+    "7 has no 7",
+    "s3a://7 cannot be 77 (7)7",
+    'DATAFLOW_JAVA=7 7; set it to the home of Java 7 or newer, to "wheel", or unset it',
+    "run 7 of 7 was 7: somebody else's identical run could be it; if it is yours, %dataflow_cancel 7 --yes or "
+    "cancel(sure=True) ends it",
+    "7; there is nothing to start",
+    "standard input is no terminal, so nothing was deleted; --yes deletes 7 without asking",
+    "Data Flow service at 7, data in 7, 7",
 )
 """Messages whose words are those of their parts, or names of Python's arguments."""
 
 
 @each_language
-@pytest.mark.parametrize("folder", ["cell", "cli", "magics"])
-def test_every_message_of_a_magic_and_a_command_is_translated(folder, language):
+@pytest.mark.parametrize(
+    "folder", ["card", "cell", "cli", "client", "config", "ledger", "local", "magics", "session"]
+)
+def test_every_message_that_a_user_reads_is_translated(folder, language):
     english = [
         text
         for name, text in messages(folder)
@@ -347,20 +363,65 @@ def test_every_message_of_a_magic_and_a_command_is_translated(folder, language):
 
     assert messages(folder)
     assert not english, f"card/sentences.txt lacks {english}"
-    assert [text for text in of_values if not text.startswith("7")] == []
+    assert folder != "cell" or [text for text in of_values if not text.startswith("7")] == []
 
 
 def messages(folder: str) -> list[tuple[str, str]]:
     """Return what is called and its text, for each message of a folder; values are 7."""
     return [
         (name_of(call), re.sub(rf"(?<=[a-z]){VALUE}$", "", text).replace(VALUE, "7"))
-        for file in (PACKAGE / folder).glob("*.py")
-        if file.name not in {"local.py", "demo.py"}  # they say what a service and a demo do, in English
-        for call in ast.walk(ast.parse(file.read_text("utf-8")))
+        for tree in trees(PACKAGE / folder)
+        for call in ast.walk(tree)
         if isinstance(call, ast.Call) and name_of(call) in {*MESSAGES, "ValueError"}
+        if not ast.unparse(call.func).startswith("logger.")
         for argument in [*call.args, *(each.value for each in call.keywords)]
         if len(re.findall("[a-z]{2,}", text := text_of(argument))) > 1
     ]
+
+
+@pytest.mark.parametrize(
+    ("text", "korean"),
+    [
+        (
+            "NCLOUD_ACCESS_KEY is set and NCLOUD_SECRET_KEY is not; set both or neither",
+            "NCLOUD_ACCESS_KEY만 설정되어 있고 NCLOUD_SECRET_KEY은(는) 없습니다. 둘 다 설정하거나 둘 다 해제하세요",
+        ),
+        (
+            "profile 'prod' of ~/.ncloud/configure has no ncloud_secret_access_key",
+            "~/.ncloud/configure의 프로필 'prod'에 ncloud_secret_access_key이(가) 없습니다",
+        ),
+        (
+            "no run 'x' in any of 3 jobs; %dataflow_attach x JOB asks one job",
+            "작업 3개에 실행 'x'이(가) 없습니다. 작업 하나만 조회하려면 %dataflow_attach x JOB",
+        ),
+        (
+            "stopped the service at http://127.0.0.1:1, process 7; 2 RUNNING runs ended FAILED",
+            "서비스 http://127.0.0.1:1을(를) 중지했습니다 (프로세스 7). FAILED로 끝남: 2 RUNNING runs",
+        ),
+        (
+            "wrote 12 bytes to s3a://b/x.py; job daily (a1) updated on local; run it: %dataflow_run daily",
+            "s3a://b/x.py에 12바이트를 썼습니다. local의 작업 daily (a1): 변경함. 실행하려면: %dataflow_run daily",
+        ),
+        (
+            "Data Flow service at http://127.0.0.1:1, data in /d, keys in /d/keys.env",
+            "Data Flow 서비스: http://127.0.0.1:1, 데이터: /d, 키 파일: /d/keys.env",
+        ),
+        (
+            "standard input is no terminal, so nothing was deleted; --yes deletes 1 job, 2 runs and 3 objects (4 kB) of /d "
+            "without asking",
+            "표준 입력이 터미널이 아니어서 아무것도 삭제하지 않았습니다. --yes를 붙이면 /d의 1 job, 2 runs and 3 objects (4 kB)을(를) "
+            "묻지 않고 삭제합니다",
+        ),
+        (
+            "run a1 of daily was found by its parameters: somebody else's identical run could be it; if it is yours, "
+            "%dataflow_cancel a1 --yes or cancel(sure=True) ends it",
+            "작업 daily의 실행 a1은(는) 파라미터로 찾았으므로 다른 사람의 같은 실행일 수 있습니다. 본인의 실행이면 "
+            "%dataflow_cancel a1 --yes 또는 cancel(sure=True)로 끝내세요",
+        ),
+    ],
+)
+def test_a_message_of_several_parts_is_translated_whole(text, korean):
+    assert translated(text, "ko") == korean
 
 
 def test_every_sentence_is_one_that_the_package_writes():

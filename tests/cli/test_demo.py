@@ -174,7 +174,7 @@ def test_a_notebook_that_fails_is_reported_and_still_written(notebook, tmp_path,
     code = run_demo(file, tmp_path / "out", said.append, cell_seconds=2)
 
     assert code == 1
-    assert said[-1].startswith("\nfailed: ")
+    assert said[-1].startswith("the notebook failed: ")
     assert reason in said[-1]
     cells = json.loads((tmp_path / "out" / "some.ipynb").read_text())["cells"]
     assert cells[0]["outputs"][0]["data"] == {"text/plain": ["'before'"]}
