@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dataflow_magic.api import connect, get, local_path, run, runs, start
+    from dataflow_magic.api import connect, get, local_path, run, runs, start, sweep
     from dataflow_magic.cell.values import secret
     from dataflow_magic.client.client import Client
     from dataflow_magic.errors import DataflowError, RunFailed, SweepFailed, WaitTimeout
@@ -41,6 +41,7 @@ __all__ = [
     "runs",
     "secret",
     "start",
+    "sweep",
     "unload_ipython_extension",
 ]
 
@@ -65,6 +66,7 @@ _HOMES = {
     "runs": "api",
     "secret": "cell.values",
     "start": "api",
+    "sweep": "api",
     "unload_ipython_extension": "magics.extension",
 }
 

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 from pydantic import SecretStr
 
+from dataflow_magic.cell.backfill import grid_rows, make_plan
 from dataflow_magic.cell.run import make_request
 from dataflow_magic.cell.table import make_listing
 from dataflow_magic.config.folders import configure_file
@@ -22,7 +23,7 @@ from dataflow_magic.errors import CellError, ConfigError
 from dataflow_magic.local.launch import attach, default_folder, peek_at
 from dataflow_magic.local.objects.paths import find
 from dataflow_magic.models.marker import Marker
-from dataflow_magic.models.request import RunRequest
+from dataflow_magic.models.request import RunRequest, SweepRequest
 from dataflow_magic.models.view import KST
 from dataflow_magic.session.detached import INTERRUPTED_START, detachable, in_one_line
 from dataflow_magic.session.handle import Run
@@ -37,7 +38,7 @@ if TYPE_CHECKING:
     from dataflow_magic.client.client import Client
     from dataflow_magic.ledger.record import RunRecord
 
-__all__ = ["connect", "get", "get_session", "local_path", "run", "runs", "start"]
+__all__ = ["connect", "get", "get_session", "local_path", "run", "runs", "start", "sweep"]
 
 START_CONTINUES = "the start continues: %dataflow_runs lists the run if the service received it"
 
@@ -180,6 +181,82 @@ async def start(job: str, parameters: Mapping[str, Any] | None = None, **options
     >>> started = await asyncio.gather(*(start("daily_delays", {"month": m}) for m in (1, 7)))  # doctest: +SKIP
     """
     return await detachable(asyncio.to_thread(run, job, parameters, **options), lambda: START_CONTINUES)
+
+
+def sweep(
+    job: str,
+    grid: Mapping[str, Any] | Sequence[Mapping[str, Any]] | pd.DataFrame,
+    *,
+    max_parallel: int | None = None,
+    order: str = "block",
+    stop_on_failure: int | None = None,
+    retry: int = 0,
+    reprocess: str = "all",
+    remote: bool = False,
+    marker: Marker | None = None,
+    target: str | None = None,
+    profile: str | None = None,
+    **options: Any,
+) -> Sweep:
+    """Start a run per combination of values, as a cell with ``each`` does, and return the sweep once its first run is answered.
+
+    ``await sweep(...)`` waits for all of them. Shows nothing, and asks nothing of more than 100 runs.
+
+    Parameters
+    ----------
+    job
+        As in `run`.
+    grid
+        Name -> value, where a list or any other iterable that is no text has one run per item, and several make every
+        combination; or a DataFrame or a list of mappings, with one run per row. Values become strings as in `run`; days of a
+        pandas index, column or array become ``2026-11-01``.
+    max_parallel
+        The most runs alive at once; None leaves the limit to the service. `Sweep.max_parallel` changes it.
+    order
+        ``"block"``, or ``"reverse"`` to start the last first.
+    stop_on_failure
+        How many runs may fail until no more is started; None starts all.
+    retry
+        How often a run that FAILED is started again, with growing rests between.
+    reprocess
+        Of what was run before with the same job, path of the script and parameters: ``"none"`` that completed or is alive is
+        started, only what ``"failed"``, or ``"all"``.
+    remote
+        Whether runs that only the service knows count too for ``reprocess``.
+    marker, target, profile, options
+        As in `run`.
+
+    Returns
+    -------
+    Sweep
+        With nothing to start it is over at once.
+
+    Raises
+    ------
+    CellError
+        A value cannot be sent, or there are more than 1,000 runs.
+    DataflowError
+        As `run`, for the first run; then none is started.
+
+    Examples
+    --------
+    >>> days = pd.date_range("2026-11-01", "2026-11-30")  # doctest: +SKIP
+    >>> backfill = sweep("daily_delays", {"run_date": days}, max_parallel=4, retry=1)  # doctest: +SKIP
+    """
+    plan = make_plan(
+        max_parallel=max_parallel,
+        order=order,
+        stop_on_failure=stop_on_failure,
+        retry=retry,
+        reprocess=reprocess,
+    )
+    swept, rows = grid_rows(grid)
+    session = get_session()
+    request, place = request_for(session, job, {}, target=target, profile=profile, marker=marker, **options)
+    requests = tuple(replace(request, parameters=each) for each in rows)
+    with in_one_line(INTERRUPTED_START):
+        planned, _ = session.planned(SweepRequest(swept, requests, job, plan), place, asks_service=remote)
+        return session.sweep(planned, place)
 
 
 def get(

@@ -271,3 +271,23 @@ def test_the_marker_of_a_run_is_that_of_the_call_or_else_of_the_environment(tmp_
     assert named.parameters == {"$dataflow_run": f"dataflow-run-{named.key}"}
     assert (off._live.condition.log_path, dict(off.parameters)) == ("bucket/logs/", {})
     assert list(dataflow_magic.runs()["key"]) == [off.key, named.key, by_default.key]
+
+
+def test_a_sweep_of_a_grid_starts_a_run_per_combination(address):
+    sweep = dataflow_magic.sweep(
+        "daily_sales", {"day": [1, 2], "origin": ("JFK", "EWR"), "table": "t"}, max_parallel=2, target=address
+    )
+
+    assert [each.status for each in sweep.result(60)] == ["COMPLETED"] * 4
+    assert [list(run.parameters.values()) for run in sweep.runs] == [
+        ["1", "JFK", "t"], ["1", "EWR", "t"], ["2", "JFK", "t"], ["2", "EWR", "t"]
+    ]  # fmt: skip
+    assert sweep.max_parallel == 2
+
+
+def test_a_sweep_leaves_out_what_completed(address):
+    dataflow_magic.sweep("daily_sales", {"day": [1, 2]}, target=address).result(60)
+    sweep = dataflow_magic.sweep("daily_sales", [{"day": 2}, {"day": 3}], reprocess="none", target=address)
+
+    assert len(sweep.result(60)) == 1
+    assert sweep.counts == {"COMPLETED": 1, "SKIPPED": 1}

@@ -31,6 +31,7 @@ PUBLIC = [
     "runs",
     "secret",
     "start",
+    "sweep",
     "unload_ipython_extension",
 ]
 HEAVY = [

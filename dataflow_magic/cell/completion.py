@@ -5,11 +5,13 @@ from __future__ import annotations
 import re
 from collections.abc import Iterable, Mapping, Sequence
 from types import MappingProxyType
-from typing import Protocol
+from typing import Protocol, get_args
 
+from dataflow_magic.cell.backfill import ORDERS
 from dataflow_magic.cell.line import LineParser
 from dataflow_magic.cell.parsers import MAGICS
 from dataflow_magic.models.marker import MARKERS
+from dataflow_magic.models.request import Reprocess
 from dataflow_magic.models.wire import RunState
 
 __all__ = ["Known", "complete", "complete_block", "complete_words"]
@@ -132,6 +134,10 @@ def _values(metavar: str, word: str, known: Known, variables: Mapping[str, objec
             return dict.fromkeys(map(str, RunState), "")
         case "MARKER":
             return dict.fromkeys(MARKERS, "")
+        case "ORDER":
+            return dict.fromkeys(ORDERS, "")
+        case "WHICH":
+            return dict.fromkeys(get_args(Reprocess), "")
         case "TYPE":
             return dict.fromkeys(["DEFAULT", "DATAFLOW"], "")
     return {}

@@ -180,8 +180,8 @@ class LineParser(argparse.ArgumentParser):
         return [flag for action in self._actions for flag in action.option_strings if flag.startswith("--")]
 
     def takes_value(self, flag: str) -> bool:
-        """Return whether a flag is one of an option that takes a value."""
-        return any(flag in action.option_strings and action.nargs != 0 for action in self._actions)
+        """Return whether a flag is one of an option that must have a value."""
+        return any(flag in action.option_strings and action.nargs not in (0, "?") for action in self._actions)
 
     def value_of(self, flag: str) -> str:
         """Return the metavar of an option's value."""

@@ -8,6 +8,7 @@ from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, replace
 from typing import Any
 
+from dataflow_magic.cell.backfill import add_sweep, plan_of
 from dataflow_magic.cell.block import Block, parse_block, parse_mapping
 from dataflow_magic.cell.line import (
     CONDITION_FIELDS,
@@ -25,7 +26,7 @@ from dataflow_magic.cell.line import (
 )
 from dataflow_magic.errors import CellError
 from dataflow_magic.models.marker import MARKERS, Marker
-from dataflow_magic.models.request import JobRef, RunRequest, SweepRequest
+from dataflow_magic.models.request import JobRef, RunRequest, SweepPlan, SweepRequest
 
 __all__ = [
     "CellOptions",
@@ -65,6 +66,10 @@ class CellOptions:
         Where the marker is sent; None leaves the choice to the settings.
     sweep
         All runs to start when the block has a word of a sweep; ``request`` is the first. Else None.
+    asks_service
+        Whether the service is asked too which runs there were.
+    is_meant
+        Whether a sweep of more than 100 runs is started.
     """
 
     request: RunRequest
@@ -78,6 +83,8 @@ class CellOptions:
     warnings: tuple[str, ...] = ()
     marker: Marker | None = None
     sweep: SweepRequest | None = None
+    asks_service: bool = False
+    is_meant: bool = False
 
     def with_marker(self, by_default: Marker) -> CellOptions:
         """Return the options with the marker in each request: that of the line, else that of the settings."""
@@ -143,7 +150,7 @@ def parse_cell(line: str, body: str, namespace: Mapping[str, Any]) -> CellOption
 
 
 def start_options(options: argparse.Namespace, request: RunRequest, block: Block) -> CellOptions:
-    """Return what the options of `add_start` and `line.add_target` ask for."""
+    """Return what the options of `add_start`, `backfill.add_sweep` and `line.add_target` ask for."""
     return CellOptions(
         request,
         wait=options.wait,
@@ -153,7 +160,9 @@ def start_options(options: argparse.Namespace, request: RunRequest, block: Block
         profile=options.profile,
         warnings=(*options.notes, *block.warnings),
         marker=options.marker,
-        sweep=_sweep_of(request, block),
+        sweep=_sweep_of(request, block, plan_of(options, is_sweep=bool(block.swept))),
+        asks_service=getattr(options, "remote", False),
+        is_meant=options.yes,
     )
 
 
@@ -217,6 +226,8 @@ def add_options(parser: LineParser, *, in_cell: bool) -> None:
     add = parser.add_argument_group("provenance, sent in the query").add_argument
     add("--trigger-id", metavar="ID", help="trigger that the run belongs to")
     add("--workflow-id", metavar="ID", help="workflow that the run belongs to")
+    if in_cell:
+        add_sweep(parser.add_argument_group("a sweep").add_argument)
     add = parser.add_argument_group("behavior").add_argument
     add(
         "--again",
@@ -299,7 +310,7 @@ def _as_line(word: str, namespace: Mapping[str, Any]) -> str:
     return f"{name.removeprefix('$')} = {value!r}" if is_text else f"{name.removeprefix('$')} = {value}"
 
 
-def _sweep_of(request: RunRequest, block: Block) -> SweepRequest | None:
+def _sweep_of(request: RunRequest, block: Block, plan: SweepPlan) -> SweepRequest | None:
     requests = tuple(replace(request, parameters=each) for each in block.combinations)
     job = "" if requests else request.job.text
-    return SweepRequest(block.swept, requests, job) if block.swept else None
+    return SweepRequest(block.swept, requests, job, plan) if block.swept else None

@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from dataflow_magic.cell.backfill import OPTIONS, add_sweep
 from dataflow_magic.cell.block import parse_block
 from dataflow_magic.cell.line import (
     LineParser,
@@ -41,7 +42,7 @@ OF_IPYTHON = re.compile(r"\s*[%!?]|.*=\s*[%!]|.*\?\s*$")
 
 WITH_READING = frozenset({"job", "show", "edit", "target", "profile", "notes"})
 """Options that may stand beside ``--show`` and ``--edit``."""
-OF_A_RUN = ("wait", "wait_timeout", "marker", "out")
+OF_A_RUN = ("wait", "wait_timeout", "marker", "out", *OPTIONS)
 """Options that only a line with ``--run`` may have."""
 
 
@@ -144,6 +145,7 @@ def parser() -> LineParser:
     add = parser.add_argument_group("a run of the new script").add_argument
     add("--run", action="store_true", help="then start a run, or a sweep, with the parameters of the line")
     add_start(add)
+    add_sweep(parser.add_argument_group("a sweep of the new script").add_argument, is_new_script=True)
     add = parser.add_argument_group("the stored script, without a cell").add_argument
     add("--show", action="store_true", help="print it")
     add("--edit", action="store_true", help="put it into the next cell")
@@ -166,6 +168,11 @@ def _check_reads_only(options: Namespace, assignments: list[str], body: str) -> 
         raise CellError(f"{word} only reads the stored script; remove {', '.join(extra)}", line=1)
 
 
+def _is_given(options: Namespace, name: str) -> bool:
+    value = getattr(options, name, None)
+    return bool(value) if name in OPTIONS else value is not None
+
+
 def _run_of(
     options: Namespace, job: JobRef, assignments: list[str], namespace: Mapping[str, Any]
 ) -> CellOptions | None:
@@ -173,7 +180,7 @@ def _run_of(
     if options.run:
         block = parse_block("; ".join(assignments), namespace, first_line=1)
         return start_options(options, RunRequest(job, parameters=block.parameters), block)
-    given = [f"--{name.replace('_', '-')}" for name in OF_A_RUN if getattr(options, name) is not None]
+    given = [f"--{name.replace('_', '-')}" for name in OF_A_RUN if _is_given(options, name)]
     if extra := [*given, *assignments]:
         raise CellError(f"{', '.join(extra)}: this is for a run; add --run to start one", line=1)
     return None

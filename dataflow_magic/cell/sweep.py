@@ -11,7 +11,17 @@ from datetime import date
 from itertools import islice
 from typing import Any, Final
 
-__all__ = ["CALLS", "EACH", "MOST_RUNS", "TUPLES", "WORDS", "sweep_rows", "sweep_word", "values_of"]
+__all__ = [
+    "CALLS",
+    "EACH",
+    "MOST_RUNS",
+    "TUPLES",
+    "WORDS",
+    "column_values",
+    "sweep_rows",
+    "sweep_word",
+    "values_of",
+]
 
 EACH: Final = "each"
 ZIPPED: Final = "zipped"
@@ -74,7 +84,7 @@ def _each_values(given: Sequence[Any]) -> list[Any]:
     """Return the values of ``each``: its arguments, or the items of its only argument, which may have none."""
     if not given:
         raise ValueError(f"has nothing in {EACH}(); give values, or a list of them, which may be empty")
-    return _held(given[0]) if len(given) == 1 else list(given)
+    return column_values(given[0]) if len(given) == 1 else list(given)
 
 
 def _zipped_rows(given: Sequence[Any], names: Sequence[str]) -> list[tuple[Any, ...]]:
@@ -83,7 +93,7 @@ def _zipped_rows(given: Sequence[Any], names: Sequence[str]) -> list[tuple[Any, 
         raise ValueError(
             f"cannot take {what}; {ZIPPED}(...) needs one list per name: a, b = {ZIPPED}([1, 2], [3, 4])"
         )
-    columns = [_held(column) for column in given]
+    columns = [column_values(column) for column in given]
     lengths = [len(column) for column in columns]
     if len(set(lengths)) > 1:
         raise ValueError(
@@ -101,7 +111,7 @@ def _table_rows(given: Sequence[Any], names: Sequence[str]) -> list[tuple[Any, .
     table = given[0]
     if (columns := getattr(table, "columns", None)) is not None:
         return _zipped_rows([_column(table, columns, name) for name in names], names)
-    return [_of_row(row, names, number) for number, row in enumerate(_held(table), 1)]
+    return [_of_row(row, names, number) for number, row in enumerate(column_values(table), 1)]
 
 
 def _column(table: Any, columns: Iterable[Any], name: str) -> Any:
@@ -126,8 +136,14 @@ def _of_row(row: Any, names: Sequence[str], number: int) -> tuple[Any, ...]:
     return values
 
 
-def _held(value: Any) -> list[Any]:
-    """Return the items of an iterable, at most one more than the limit; text and scalars count as one item."""
+def column_values(value: Any) -> list[Any]:
+    """Return the items of an iterable, at most one more than the limit; text and scalars count as one item.
+
+    Raises
+    ------
+    ValueError
+        Completing "the name ...", for a table, a mapping or an iterable that raises.
+    """
     if isinstance(value, str | bytes):
         return [value]
     if isinstance(value, Mapping) or getattr(value, "ndim", 1) > 1:

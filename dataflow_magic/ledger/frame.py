@@ -11,13 +11,14 @@ import pandas as pd
 
 from dataflow_magic.ledger.record import RunRecord, parameters_of, record_of
 from dataflow_magic.models.marker import log_path_of
+from dataflow_magic.models.request import SweepRequest
 from dataflow_magic.models.view import RunView
 from dataflow_magic.models.wire import KST, Job
 
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["COLUMNS", "JOB_COLUMNS", "jobs_frame", "records_frame", "runs_frame"]
+__all__ = ["COLUMNS", "JOB_COLUMNS", "jobs_frame", "plan_frame", "records_frame", "runs_frame"]
 
 TIME = "datetime64[us, Asia/Seoul]"
 LENGTH = "timedelta64[us]"
@@ -220,3 +221,24 @@ def _spell(value: Any) -> str:
     if isinstance(value, str):
         return value.encode(errors="replace").decode()
     return str(value).lower() if isinstance(value, bool) else str(value)
+
+
+def plan_frame(request: SweepRequest) -> pd.DataFrame:
+    """Return what a sweep would do, in the order of the block.
+
+    Returns
+    -------
+    DataFrame
+        One row per request: its swept parameters, ``action`` (``start`` or ``skip``), ``order`` (Int64, from 1; NA for one
+        that is skipped) and ``why`` (empty for one that is started).
+    """
+    numbers = range(len(request.requests))
+    places = {number: place for place, number in enumerate(request.order, 1)}
+    columns: dict[str, tuple[str, list[Any]]] = {
+        name.removeprefix("$"): ("string", [str(each.parameters[name]) for each in request.requests])
+        for name in request.swept
+    }
+    columns["action"] = "string", ["skip" if number in request.skipped else "start" for number in numbers]
+    columns["order"] = "Int64", [places.get(number) for number in numbers]
+    columns["why"] = "string", [request.skipped.get(number, "") for number in numbers]
+    return pd.DataFrame({name: _column(dtype, values) for name, (dtype, values) in columns.items()})

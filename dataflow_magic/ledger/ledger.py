@@ -315,6 +315,11 @@ class Ledger:
         sending = {record.kernel for record in lost if record.phase == "sending" and record.key != key}
         return Standing(lost, {run_id for (run_id,) in owned}, any(map(self.lives, sending)), kept)
 
+    def of_job(self, job_id: str, target: str) -> list[RunRecord]:
+        """Return every run of a job at a target, oldest first, without its snapshot."""
+        query = f"SELECT {TABLE_FIELDS} FROM runs WHERE job_id = ? AND target = ? ORDER BY submitted"  # noqa: S608 - fixed text
+        return self._read(query, job_id, target)
+
     def of_sweep(self, key: str) -> list[RunRecord]:
         """Return every run of a sweep, oldest first."""
         return self._read(f"SELECT {FIELDS} FROM runs WHERE sweep = ? ORDER BY submitted", key)  # noqa: S608 - fixed text

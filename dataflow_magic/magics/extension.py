@@ -193,7 +193,7 @@ class DataflowMagic(Magics):
     @no_var_expand
     @line_cell_magic
     @_answering
-    def dataflow_run(self, line: str, cell: str | None = None) -> Run | Sweep | None:
+    def dataflow_run(self, line: str, cell: str | None = None) -> Run | Sweep | pd.DataFrame | None:
         """Start a run of a Data Flow job and return its live handle at once.
 
         ::
@@ -207,6 +207,7 @@ class DataflowMagic(Magics):
         start one run per combination of values and return a `Sweep`. A word ``$name`` or ``{expression}`` of the line is replaced by
         its value.
 
+        ``--max-parallel 4`` keeps at most four runs of a sweep alive; ``--dry-run`` returns which runs it would start.
         ``run.result()`` and ``%dataflow_wait`` wait for the run, ``%dataflow_cancel`` cancels it, ``%dataflow_runs``
         lists all runs. ``%dataflow_run --help`` lists the options.
         """
@@ -226,7 +227,7 @@ class DataflowMagic(Magics):
     @no_var_expand
     @line_cell_magic
     @_answering
-    def dataflow_script(self, line: str, cell: str | None = None) -> Run | Sweep | None:
+    def dataflow_script(self, line: str, cell: str | None = None) -> Run | Sweep | pd.DataFrame | None:
         """Write the cell as the script of a job, and create the job or change its condition.
 
         ``%dataflow_script JOB --show`` prints the script that is stored.
@@ -394,11 +395,11 @@ class DataflowMagic(Magics):
         )
         show_log(self._session().find(options.run, names), lines, self._say)
 
-    def _run(self, options: CellOptions, *, silent: bool) -> Run | Sweep | None:
+    def _run(self, options: CellOptions, *, silent: bool) -> Run | Sweep | pd.DataFrame | None:
         """Start what a cell asks for, and wait for it where the cell, the settings or the place ask for that."""
         from dataflow_magic.card.front_end import is_headless
-        from dataflow_magic.cell.run import no_runs
         from dataflow_magic.config.settings import language, waits
+        from dataflow_magic.magics.backfill import planned
         from dataflow_magic.session.naming import handle_of
         from dataflow_magic.session.sweep.handle import Sweep
 
@@ -408,11 +409,10 @@ class DataflowMagic(Magics):
         language(self.language, session.environment)
         target = self._target(options.target, options.profile)
         options = options.with_marker(self._marker_of(options.request.job, target))
-        if options.sweep and not options.sweep.requests:
-            self._note(no_runs(options.sweep))
+        if options.sweep:
+            options = planned(options, session, target, self._note)
         if options.dry_run:
-            self._print_dry_run(options, target)
-            return None
+            return self._dry_run(options, target)
         headless = is_headless(self.shell)
         if headless:
             self._note_local(target)
@@ -448,13 +448,19 @@ class DataflowMagic(Magics):
         """Return a message of this package in the language of the cards."""
         return self._session().words.sentence(text)
 
-    def _print_dry_run(self, options: CellOptions, target: Target) -> None:
+    def _dry_run(self, options: CellOptions, target: Target) -> pd.DataFrame | None:
+        """Print the first request as curl, and return what a sweep would start."""
         from dataflow_magic.describe import dry_run
 
-        runs = len(options.sweep.requests) if options.sweep else 1
-        if not runs:
-            return
-        print(dry_run(options.request, target, self._session().environment, runs))  # noqa: T201
+        order = options.sweep.order if options.sweep else []
+        if order or not options.sweep:
+            request = options.sweep.requests[order[0]] if options.sweep else options.request
+            print(dry_run(request, target, self._session().environment, max(1, len(order))))  # noqa: T201
+        if not options.sweep or not options.sweep.requests:
+            return None
+        from dataflow_magic.ledger.frame import plan_frame
+
+        return plan_frame(options.sweep)
 
     def _note_local(self, target: Target) -> None:
         if target.source == "no credentials found" and not self._is_local_noted:

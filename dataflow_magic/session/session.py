@@ -44,6 +44,7 @@ from dataflow_magic.session.scripts import Published, StoredScript, publish, rea
 from dataflow_magic.session.service import Service, ServiceAddress, ServicePool
 from dataflow_magic.session.sweep.book import SweepBook
 from dataflow_magic.session.sweep.handle import Sweep
+from dataflow_magic.session.sweep.plan import skipped
 from dataflow_magic.session.tracker import Tracker
 from dataflow_magic.session.watch import Pace, held_words
 
@@ -203,6 +204,40 @@ class Session:
             The first run was certainly not started, and so none is.
         """
         return self._book.start(request, self._connect(target) if request.order else None)
+
+    def planned(
+        self, request: SweepRequest, target: Target, *, asks_service: bool = False
+    ) -> tuple[SweepRequest, JobCondition]:
+        """Return a sweep without what earlier runs make unnecessary, and the job condition of its runs as far as it is known.
+
+        The job is read only where its plan leaves something out.
+
+        Parameters
+        ----------
+        asks_service
+            Whether runs that only the service knows count too.
+
+        Raises
+        ------
+        DataflowError
+            The ledger, or the service, cannot be read.
+        """
+        if not request.requests:
+            return request, JobCondition()
+        first = request.requests[0]
+        if request.plan.reprocess == "all":
+            known = next(
+                (job for job in self._jobs.values() if first.job.text in (job.job_id, job.name)), None
+            )
+            return request, first.condition.over(known.condition) if known else first.condition
+        service = self._connect(target)
+        job = self._loop.call(_answered(service, lambda: find_job(service.client, first.job)))
+        self._remember([job])
+        records = self._with_known(self._ledger.of_job(job.job_id, target.name))
+        if asks_service:
+            records += self.executions(JobRef(job.job_id, "id"), target)
+        left_out = skipped(request, job.condition.script_path, records)
+        return replace(request, skipped=left_out), first.condition.over(job.condition)
 
     def start_again(self, name: object, variables: Mapping[str, object] = MappingProxyType({})) -> Handle:
         """Start the same as a run or a sweep of this machine: its job, condition and parameters, at its target.
@@ -436,10 +471,13 @@ class Session:
 
     def records(self) -> list[RunRecord]:
         """Return every run of this machine's ledger, oldest first, with what this kernel knows of it since."""
+        return self._with_known(self._ledger.records())
+
+    def _with_known(self, records: Iterable[RunRecord]) -> list[RunRecord]:
         known = self._tracker.known
         return [
             record_of(known[record.key].view, record.kernel) if record.key in known else record
-            for record in self._ledger.records()
+            for record in records
         ]
 
     def executions(self, job: JobRef, target: Target) -> list[RunRecord]:

@@ -326,6 +326,7 @@ PIECES = (
     "7 7, or escape it to send it",
     "jobCondition.7: 7",
     "7=7 is 7, not 7",
+    "the grid 7",
     "the parameter 7 7",
     "the secret 7",
     "7; run it: 7",

@@ -39,7 +39,7 @@ class Known:
         ("%%dataflow_run daily_sales --target l", ["local"]),
         ("%%dataflow_run daily_sales ", []),
         ("%%dataflow_script sl", ["slow_count"]),
-        ("%%dataflow_script slow_count --r", ["--run"]),
+        ("%%dataflow_script slow_count --r", ["--run", "--retry"]),
         ("%%dataflow_script slow_count --target ", ["cloud", "local", "DEFAULT", "prod"]),
         ("%dataflow_cancel ", ["@last", "p4Y5PkAAAAAA", "k2345678", "mY3275GiRXkm"]),
         ("%dataflow_cancel @", ["@last"]),
@@ -53,6 +53,8 @@ class Known:
         ("%dataflow_run --again k", ["k2345678"]),
         ("%dataflow_run daily_sales --worker-type D", ["DEFAULT", "DATAFLOW"]),
         ("%%dataflow_run daily_sales --marker ", ["off", "log-path", "parameter"]),
+        ("%%dataflow_run daily_sales --order ", ["block", "reverse"]),
+        ("%%dataflow_run daily_sales --reprocess ", ["none", "failed", "all"]),
         ("%dataflow_run --workers 3 daily_s", ["daily_sales"]),
         ("%dataflow_run daily_sales --out c", []),
         ("%dataflow_wait k", ["k2345678"]),
@@ -93,6 +95,8 @@ class Known:
         "a run to start again",
         "kinds of workers",
         "places of the marker",
+        "orders of a sweep",
+        "what a sweep starts again",
         "a job behind an option with its value",
         "nothing for a new name",
         "keys",
@@ -157,7 +161,7 @@ def test_every_option_but_the_switches_takes_a_value():
     parsers = [parser() for parser in MAGICS.values()]
 
     assert {flag for parser in parsers for flag in parser.flags() if not parser.takes_value(flag)} == {
-        "--all", "--any", "--dry-run", "--edit", "--follow", "--force", "--help", "--no-wait", "--run",
-        "--show", "--stderr", "--wait", "--yes",
+        "--all", "--any", "--dry-run", "--edit", "--follow", "--force", "--help", "--no-wait", "--remote",
+        "--run", "--show", "--stderr", "--stop-on-failure", "--wait", "--yes",
     }  # fmt: skip
     assert MAGICS["run"]().takes_value("-o")
