@@ -106,9 +106,10 @@ def _with_spark(failure: Failure, spark: SparkEnd, chains: Sequence[tuple[Logged
     """Return the failure with what only the event log tells: the job's line and functions, and lost executors."""
     if failure.place is None and spark.called_from and is_own(spark.called_from[0]):
         failure = replace(failure, place=Place(_file_name(spark.called_from[0]), spark.called_from[1]))
-    if spark.lost and ("executor" in failure.reason or not failure.error_class):
+    if spark.lost and ("executor" in failure.reason or failure.error_class in {"", *_ENDS_THE_JVM}):
         lost = explain("ExecutorLostFailure", spark.lost[-1]).sentence
-        known = failure.reason if lost in failure.reason else f"{failure.reason}; {lost}"
+        is_told = failure.error_class or lost in failure.reason
+        known = failure.reason if is_told else f"{failure.reason}; {lost}"
         size = f", of {spark.executor_memory} MiB each" if spark.executor_memory else ""
         failure = replace(failure, reason=f"{known}; executors lost: {len(spark.lost)}{size}")
     if spark.functions and _is_of_a_worker(chains):
