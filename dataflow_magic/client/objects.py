@@ -7,11 +7,13 @@ key pair (the vendor's Cloud Functions object-storage samples, read 2026-11).
 from __future__ import annotations
 
 import asyncio
+import atexit
 import io
 import json
 import os
 import re
 import stat
+import time
 from collections.abc import AsyncIterator, Callable, Iterator
 from contextlib import asynccontextmanager
 from functools import partial
@@ -42,6 +44,7 @@ MOST_SECONDS = 60.0
 """Of one call, with its second tries and all of an object's bytes."""
 TOO_LARGE = f"it is larger than {MOST_BYTES // 2**20} MiB, the limit"
 CHUNK_BYTES = 1 << 20
+FINISH_SECONDS = 0.1
 PART_CHUNK_BYTES = 1 << 18
 """Of a part: as many may be lost where a connection ends."""
 _MOST_WALKED = 100_000
@@ -354,6 +357,8 @@ class CloudObjects:
         if not key or not re.fullmatch(r"[A-Za-z0-9._-]+", bucket):
             raise InvalidKey(f"{path!r} is not a path in object storage: write bucket/key")
         if bucket not in self._stores:
+            atexit.unregister(_finish)  # once, for however many buckets
+            atexit.register(_finish)
             self._stores[bucket] = S3Store(
                 bucket,
                 endpoint=self._endpoint,
@@ -365,6 +370,11 @@ class CloudObjects:
                 retry_config={"max_retries": 2},
             )
         return self._stores[bucket], key
+
+
+def _finish() -> None:
+    """Let obstore's threads drop the result that Python has already: one that does so while Python ends aborts the process."""
+    time.sleep(FINISH_SECONDS)
 
 
 def _is_same(endpoint: str, published: str) -> bool:

@@ -461,6 +461,32 @@ def test_no_text_of_a_storage_holds_the_secret():
     assert SECRET not in f"{objects!r} {vars(objects)}"
 
 
+THEN_ENDS = """
+import asyncio, threading, obstore
+from obstore.store import MemoryStore
+from pydantic import SecretStr
+from dataflow_magic.client.objects import CloudObjects
+
+loop = asyncio.new_event_loop()
+threading.Thread(target=loop.run_forever, daemon=True).start()
+objects = CloudObjects("key", SecretStr("secret"))
+objects._locate("bucket/key")
+objects._stores["bucket"] = MemoryStore()  # answers so fast that the process ends right then
+obstore.put(objects._stores["bucket"], "log", b"0123456789")
+asyncio.run_coroutine_threadsafe(objects.size("bucket/log"), loop).result()
+"""
+
+
+def test_a_process_that_ends_right_after_a_read_ends_well():
+    """Without the pause every second one is aborted, by a thread of obstore."""
+    ends = [
+        subprocess.run([sys.executable, "-c", THEN_ENDS], capture_output=True, text=True, timeout=60)
+        for _ in range(8)
+    ]
+
+    assert [(each.returncode, each.stderr) for each in ends] == [(0, "")] * 8
+
+
 # Whole objects
 
 
