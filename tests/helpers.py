@@ -30,6 +30,7 @@ from starlette.types import ASGIApp, Receive, Scope, Send
 from traitlets import Type
 from traitlets.config import Config
 
+from dataflow_magic.card.output import ENDED
 from dataflow_magic.cell.run import make_request
 from dataflow_magic.config.settings import Target
 from dataflow_magic.errors import ConfigError
@@ -443,6 +444,8 @@ def open_notebook(folder: Path, *, stdin: bool | None = None) -> Iterator[Notebo
     try:
         yield Notebook(shell)
     finally:
+        while ENDED:  # the end of a later card would change outputs of this shell
+            ENDED.popleft().close()
         shell.restore_sys_module_state()
         _Shell.clear_instance()
 

@@ -75,5 +75,7 @@ def seen_in_boxes(made: list[ipywidgets.Widget]) -> list[ipywidgets.Widget]:
     boxes = [
         each for each in made if isinstance(each, ipywidgets.HBox) and set(each._dom_classes) & set(classes)
     ]
-    boxes.sort(key=lambda box: "dfm-ask" in box._dom_classes)
+    heads = [each.children for each in made if "dfm-head" in getattr(each, "_dom_classes", ())]
+    in_heads = [each for children in heads for each in children]
+    boxes.sort(key=lambda box: in_heads.index(box) if box in in_heads else len(in_heads))
     return [each for box in boxes if is_seen(box) for each in box.children if is_seen(each)]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
@@ -32,6 +33,7 @@ __all__ = [
     "clock",
     "cut",
     "day_and_clock",
+    "end_of_log",
     "ended",
     "line",
     "log_line",
@@ -180,6 +182,17 @@ def log_line(text: str) -> str:
     # Progress bars write a line again after a carriage return; a terminal shows what was written last.
     shown = without_colours(text).rstrip("\r\n").rpartition("\r")[2]
     return clean(cut(shown.expandtabs(4), FULL_LENGTH))
+
+
+def end_of_log(lines: Sequence[str], most: int, length: int) -> tuple[str, ...]:
+    """Return the last lines of a log as a terminal shows them: at most so many, and so many characters together."""
+    shown: list[str] = []
+    for text in reversed(lines[-most:]):
+        if length <= 0:
+            break
+        shown.append(cut(log_line(text), length))
+        length -= len(shown[-1])
+    return tuple(reversed(shown))
 
 
 def cut(text: str, length: int) -> str:

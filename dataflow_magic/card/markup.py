@@ -7,6 +7,7 @@ untrusted notebooks strip the style sheet.
 from __future__ import annotations
 
 import re
+from collections.abc import Sequence
 from functools import cache
 from html import escape
 from importlib.resources import files
@@ -17,17 +18,22 @@ from dataflow_magic.card.look import State
 
 __all__ = [
     "COLOURS",
+    "KEYS",
     "TEXT_LINES",
     "Markup",
     "badge",
+    "command",
     "element",
+    "folded",
     "glossed",
     "joined",
     "left_behind",
+    "log_box",
+    "scroll_handle",
+    "stale_note",
     "style_sheet",
     "whole",
     "with_snapshot_style",
-    "with_stale_note",
 ]
 
 TEXT_LINES: Final = 30
@@ -54,6 +60,10 @@ COLOURS: Final[dict[Kind, str]] = {
     Kind.UNKNOWN: "#8250df",
     Kind.BLIND: "#9a6700",
 }
+
+
+KEYS: Final = {"data_lm_suppress_shortcuts": "true"}
+"""Of an element that takes keys itself: JupyterLab would move between cells, or edit one."""
 
 
 class Markup(str):
@@ -91,6 +101,26 @@ def whole(text: str) -> Markup:
     return element("code", text, style="user-select:all;-webkit-user-select:all")
 
 
+def log_box(lines: Sequence[str], label: str) -> Markup:
+    """Return lines of a log in a box that scrolls and so can be reached by keyboard."""
+    return scroll_handle(label, element("pre", "\n".join(lines)), class_="dfm-log")
+
+
+def folded(summary: str, *inside: str) -> Markup:
+    """Return parts that a reader opens, also by keyboard, below a summary of them."""
+    return element("details", element("summary", summary, **KEYS), *inside)
+
+
+def scroll_handle(label: str, *inside: str, class_: str = "") -> Markup:
+    """Return what takes the keyboard's focus, to scroll it or the widget it is in, which takes none."""
+    return element("div", *inside, class_=class_, tabindex="0", role="region", aria_label=label, **KEYS)
+
+
+def command(label: str, text: str) -> Markup:
+    """Return a quiet line with a command and what it does."""
+    return element("p", f"{label} ", whole(text), class_="dfm-none")
+
+
 def badge(kind: Kind, state: str, gloss: str) -> Markup:
     """Return a state on its colour, with its sign and its meaning in the card's language."""
     return element(
@@ -117,17 +147,18 @@ def left_behind(state: State) -> Markup:
     return element("p", f"{state.words.left} ", whole(state.later), class_="dfm-left")
 
 
-def with_snapshot_style(page: str) -> Markup:
+def with_snapshot_style(page: str, *, is_final: bool) -> Markup:
     """Return a static card that is hidden while the output below it shows it live; that output is hidden where it cannot."""
-    return element("div", style_sheet("snapshot.css"), Markup(page), class_="dfm-snapshot")
+    kind = "dfm-snapshot dfm-final" if is_final else "dfm-snapshot"
+    return element("div", style_sheet("snapshot.css"), Markup(page), class_=kind)
 
 
-def with_stale_note(page: str, state: State) -> Markup:
-    """Return the card of an end that a page shows and its notebook does not have, with the command that corrects it."""
-    return joined(
-        Markup(page),
-        element("p", f"{state.words.stale} ", whole(state.refresh), class_="dfm-stale"),
-    )
+def stale_note(state: State) -> Markup:
+    """Return that a notebook has no end of a card that its page shows, with the command that corrects it.
+
+    The style sheet shows it where the output above it is of an earlier state.
+    """
+    return element("p", f"{state.words.stale} ", whole(state.refresh))
 
 
 @cache

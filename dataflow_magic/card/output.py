@@ -17,29 +17,29 @@ from IPython.display import display as ipython_display
 
 from dataflow_magic.card.actions import Actions
 from dataflow_magic.card.look import Look, S
-from dataflow_magic.card.markup import with_snapshot_style, with_stale_note
+from dataflow_magic.card.markup import stale_note, with_snapshot_style
 
 if TYPE_CHECKING:
     from ipywidgets import HTML, VBox
 
     from dataflow_magic.card.widgets import Widgets
 
-__all__ = ["Display", "LiveCard"]
+__all__ = ["ENDED", "Display", "LiveCard"]
 
 logger = logging.getLogger(__name__)
 
-MOST_RETIRED: Final = 20
-"""Finished cards that keep a widget, the newest; each holds four models in the kernel and in every open page."""
+MOST_ENDED: Final = 20
+"""Outputs of ended cards that keep their widgets, the newest; a card has some 25 models in the kernel and in every open page."""
 
 Display = Callable[..., object]
 """`IPython.display.display`; called with the bundle and the keywords raw, metadata, display_id and update."""
 
 
 class LiveCard(Generic[S]):
-    """One card, in as many outputs as it was shown in: core widgets while it lives, plain HTML and text after that.
+    """One card, in as many outputs as it was shown in: core widgets, and plain HTML and text.
 
     Beside the widgets stands the card as HTML, hidden while they are seen: JupyterLab never falls back from a widget whose
-    model is gone to another layer of the same output.
+    model is gone to another layer of the same output. The saved notebook shows it.
 
     Where ipywidgets is missing or raises, or where the front end closes the widgets' connection because it has no
     widgets, the card falls back to HTML and text, also in the outputs it is shown in already.
@@ -75,17 +75,21 @@ class LiveCard(Generic[S]):
         self._lock = self._outputs.lock
         self._widgets: Widgets[S] | None = None
         self._state: S | None = None
-        self._is_settled = self._is_finished = False
+        self._is_over = self._is_finished = False
 
     def show(self, state: S) -> None:
         """Show the card below the running cell, and keep that output up to date from now on."""
         with self._lock:
-            self._outputs.attempt(lambda: self._show_state(state), self._outputs.show)
+            self._outputs.attempt(lambda: self._show_state(state), self._outputs.refresh, self._outputs.show)
+            self._outputs.end()
+        _make_room()
 
     def show_below(self, state: S) -> None:
         """Show the card below the other one, in its outputs."""
         with self._lock:
             self._outputs.attempt(lambda: self._show_state(state), self._outputs.refresh)
+            self._outputs.end()
+        _make_room()
 
     def update(self, state: S, *, whole: bool = True) -> None:
         """Repaint what has changed, all of it or the small parts only; nothing where `finish` got a final state."""
@@ -94,20 +98,23 @@ class LiveCard(Generic[S]):
                 self._outputs.attempt(lambda: self._update(state, whole=whole))
 
     def finish(self, state: S) -> None:
-        """Replace every output by HTML and text that need no kernel, then close the widgets.
+        """Show the end of the card, also in the saved notebook; a second call changes only what shows another state.
 
-        A second call changes only outputs that show another state, such as one without the log. Where cards share an
-        output, it is replaced once all of them are finished. A state that is not final is one that nobody follows any
-        more; a later `update` repaints it.
-
-        One widget with the whole card stays open for pages that were loaded from a file with the live card: no update of
-        an output reaches those, and they would stay blank. Only the newest finished cards keep it.
+        The widgets stay, and with them the buttons of an ended run, and what the user opened, selected and scrolled. Those
+        of the oldest ended cards make room for newer ones: HTML and text take their place. A state that is not final is
+        one that nobody follows any more; a later `update` repaints it.
         """
         with self._lock:
-            self._is_settled = True
+            self._is_over = True
             self._is_finished = state.is_final
-            self._state = state
             self._outputs.attempt(lambda: self._finish(state))
+            self._outputs.end()
+        _make_room()
+
+    def reopen(self) -> None:
+        """Take updates again, after a final state."""
+        with self._lock:
+            self._is_finished = False
 
     def offer(self) -> None:
         """Enable the buttons again, after their work is done or has failed."""
@@ -121,7 +128,7 @@ class LiveCard(Generic[S]):
 
     @property
     def is_interactive(self) -> bool:
-        """Whether the card has widgets while it lives."""
+        """Whether the card has widgets."""
         return self._outputs.interactive
 
     # For `_Outputs`
@@ -142,9 +149,16 @@ class LiveCard(Generic[S]):
         return self._widgets
 
     @property
-    def is_live(self) -> bool:
-        """Whether its widgets are still painted."""
-        return self._widgets is not None and not self._is_settled
+    def is_over(self) -> bool:
+        """Whether it shows its end, or a state that nobody follows any more."""
+        return self._is_over
+
+    def make_widgets(self) -> None:
+        """Make its widgets, unless it has them."""
+        if self._widgets is None and self._state is not None:
+            self._widgets = self._look.widgets(self._state, self._actions, self._click)
+            self._widgets.on_refused(self._outputs.refused)
+            self._widgets.paint(self._state, whole=True)
 
     def close(self) -> None:
         """Close its widgets; continue without."""
@@ -157,38 +171,40 @@ class LiveCard(Generic[S]):
         return (self._look.html(self._state), self._look.text(self._state)) if self._state else ("", "")
 
     def _show_state(self, state: S) -> None:
-        self._is_settled = self._is_settled or state.is_final
+        self._is_over = self._is_over or state.is_final
         self._is_finished = self._is_finished or state.is_final
-        if self._outputs.interactive and not self._is_settled and self._widgets is None:
-            self._widgets = self._look.widgets(state, self._actions, self._click)
-            self._widgets.on_refused(self._outputs.refused)
-        if self.is_live:
-            self._paint(state, whole=True)
         self._state = state
+        if self._widgets is None and self._outputs.interactive:
+            self._outputs.make_widgets()
+        else:
+            self._paint(state, whole=True)
 
     def _update(self, state: S, *, whole: bool) -> None:
-        if self.is_live:
-            before = self._state
+        before = self._state
+        if self._widgets is not None:
+            if self._is_over:
+                self._is_over = False
+                self._outputs.refresh()
             self._paint(state, whole=whole)
             if before is not None and before.save_key != state.save_key:
                 self._outputs.save_again()
-        elif whole and self._state is not None and self._state.timeless() != state.timeless():
+        elif whole and before is not None and before.timeless() != state.timeless():
             self._state = state
             self._outputs.refresh()
 
     def _finish(self, state: S) -> None:
-        if self._widgets is not None and self._outputs.is_live:
-            self._widgets.retire(state)
+        self._paint(state, whole=True)
         self._outputs.refresh()
+        self._outputs.save_again()
 
     def _offer(self) -> None:
-        if self._widgets is not None and self._state is not None and self.is_live:
+        if self._widgets is not None and self._state is not None:
             self._widgets.offer()
             self._paint(self._state, whole=False)
 
     def _click(self, button: str) -> None:
         with self._lock:
-            if self._widgets is None or self._state is None or not self.is_live:
+            if self._widgets is None or self._state is None:
                 return
             act = self._widgets.click(button)
             self._paint(self._state, whole=False)
@@ -214,18 +230,18 @@ class _Outputs:
         self.lock = threading.RLock()
         self.cards: list[LiveCard[Any]] = []
         self._display = display
-        # What each output shows now, None for the widgets.
+        # What each output shows without widgets, None where it has them.
         self._shown: dict[str, tuple[object, ...] | None] = {}
-        self._halves: set[str] = set()
+        self._saved: dict[str, dict[str, Any]] = {}
         """Outputs that consist of two: what a saved notebook keeps, and below it the widgets, which hide that."""
         self._frame: VBox | None = None
-        self._past: HTML | None = None
-        """What the frame shows of finished cards whose widgets are closed."""
+        self._note: HTML | None = None
+        """Below ended cards: that the saved notebook does not have their end, for pages where that is so."""
 
     @property
-    def is_live(self) -> bool:
-        """Whether the widgets of a card are still painted."""
-        return any(card.is_live for card in self.cards)
+    def has_widgets(self) -> bool:
+        """Whether the cards are shown as widgets."""
+        return any(card.widgets is not None for card in self.cards)
 
     def attempt(self, *steps: Callable[[], None]) -> None:
         """Do the steps; if one fails with widgets, do all again without."""
@@ -243,51 +259,76 @@ class _Outputs:
     def refused(self) -> None:
         """Continue without widgets: the front end has closed their connection."""
         with self.lock:
-            if self.interactive and self.is_live:
+            if self.interactive and self.has_widgets:
                 self._drop_widgets()
+
+    def make_widgets(self) -> None:
+        """Make the widgets of every card, also of one that had ended and lost them."""
+        for card in self.cards:
+            card.make_widgets()
 
     def show(self) -> None:
         """Show the cards in one more output."""
-        self._publish(uuid4().hex, self._live_frame(), update=False)
+        self._publish(uuid4().hex, self._framed(), update=False)
 
     def refresh(self) -> None:
-        """Add a new card to the frame, also where the outputs were frozen; after the last card, freeze and retire them."""
-        frame = self._live_frame()
+        """Add a new card to the frame, also in outputs without one; bring outputs without widgets up to date."""
+        frame = self._framed()
         for display_id, shown in self._shown.items():
             if shown != (None if frame else self._states()):
                 self._publish(display_id, frame, update=True)
-        if frame is None:
-            self._retire()
 
     def save_again(self) -> None:
-        """Bring what a saved notebook keeps of a live card up to date."""
-        for display_id in self._halves:
-            if self._shown[display_id] is None:
+        """Bring what a saved notebook keeps of cards with widgets up to date."""
+        for display_id, saved in self._saved.items():
+            if self._shown[display_id] is None and saved != self._static_bundle():
                 self._publish_static(display_id, update=True)
 
+    def end(self) -> None:
+        """After the end of the last card, keep the widgets until enough newer cards have ended."""
+        if self._frame is not None and self._is_over and self not in ENDED:
+            ENDED.append(self)
+
+    def freeze(self) -> None:
+        """Replace the widgets of every output by HTML and text that need no kernel, unless a card lives again."""
+        with self.lock, contextlib.suppress(Exception):  # another card's end must not fail for this one
+            if self._is_over:
+                self.close()
+                self.refresh()
+
+    @property
+    def _is_over(self) -> bool:
+        return all(card.is_over for card in self.cards)
+
     def close(self) -> None:
-        """Remove what `refresh` has left after the last card from the kernel and the browser."""
-        frame, past, self._frame, self._past = self._frame, self._past, None, None
-        if past is not None:
-            for widget in (past, past.layout, past.style):
-                widget.close()
-        if frame is not None:
-            frame.close()
+        """Remove the widgets from the kernel and the browser."""
+        frame, note, self._frame, self._note = self._frame, self._note, None, None
+        closes = [card.close for card in self.cards]
+        for widget in (note, note and note.layout, note and note.style, frame):
+            closes += [widget.close] if widget is not None else []
+        for close in closes:
+            with contextlib.suppress(Exception):  # ipywidgets may have failed half-way
+                close()
 
     def _states(self) -> tuple[object, ...]:
         return tuple(card.state for card in self.cards if card.state is not None)
 
-    def _live_frame(self) -> VBox | None:
+    def _framed(self) -> VBox | None:
         """Return the widget that holds all cards; None where they are shown without widgets."""
-        if not self.is_live:
+        boxes = [card.widgets.box for card in self.cards if card.widgets is not None]
+        if not boxes:
             return None
         with contextlib.suppress(ValueError):
-            _RETIRED.remove(self)
-        boxes = [card.widgets.box for card in self.cards if card.widgets is not None]
-        shown = (*([self._past] if self._past is not None else ()), *boxes)
-        if self._frame is None:
-            from ipywidgets import VBox  # late: a card without widgets does without the package
+            ENDED.remove(self)
+        from ipywidgets import HTML, VBox  # late: a card without widgets does without the package
 
+        if self._is_over:
+            last = next(card.state for card in reversed(self.cards) if card.state is not None)
+            self._note = self._note or HTML().add_class("dfm-stale")
+            self._note.value = stale_note(last)
+            boxes.append(self._note)
+        shown = tuple(boxes)
+        if self._frame is None:
             self._frame = VBox(shown, layout=boxes[0].layout).add_class("dfm-pile")
         elif self._frame.children != shown:
             self._frame.children = shown
@@ -296,9 +337,7 @@ class _Outputs:
     def _drop_widgets(self) -> None:
         logger.debug("cards continue without widgets", exc_info=self.fault)
         self.interactive = False
-        for close in (*(card.close for card in self.cards), self.close):
-            with contextlib.suppress(Exception):  # ipywidgets may have failed half-way
-                close()
+        self.close()
         self.refresh()
 
     def _publish(self, display_id: str, frame: VBox | None, *, update: bool) -> None:
@@ -307,9 +346,9 @@ class _Outputs:
             # Before it is displayed: an interrupt just then leaves an output that is kept up to date.
             self._shown[display_id] = shown
             if frame is not None:
-                self._halves.add(display_id)
+                self._saved[display_id] = {}
         self._publish_static(display_id, update=update, is_hidden=frame is not None)
-        if display_id in self._halves:
+        if display_id in self._saved:
             view, metadata = ({}, {}) if frame is None else _bundle_of(frame)
             view.pop("text/plain", None)  # its repr
             live_id = f"{display_id}-live"
@@ -317,39 +356,29 @@ class _Outputs:
         self._shown[display_id] = shown
 
     def _publish_static(self, display_id: str, *, update: bool, is_hidden: bool = True) -> None:
-        bundle = self._static_bundle()
-        if is_hidden and display_id in self._halves:
-            bundle["text/html"] = with_snapshot_style(bundle["text/html"])
-        self._display(bundle, raw=True, metadata={}, display_id=display_id, update=update)
+        saved = shown = self._static_bundle()
+        is_half = display_id in self._saved
+        if is_half and is_hidden:
+            is_final = all(card.state.is_final for card in self.cards if card.state is not None)
+            shown = {**saved, "text/html": with_snapshot_style(saved["text/html"], is_final=is_final)}
+        self._display(shown, raw=True, metadata={}, display_id=display_id, update=update)
+        if is_half:
+            self._saved[display_id] = saved
 
     def _static_bundle(self) -> dict[str, Any]:
         pages, texts = zip(*(card.bundle() for card in self.cards if card.state is not None), strict=True)
         return {"text/html": "".join(pages), "text/plain": "\n".join(texts)}
 
-    def _retire(self) -> None:
-        """Close the cards' widgets; leave one in the frame for pages that were reloaded, of the newest outputs only."""
-        if self._frame is None:
-            return
-        from ipywidgets import HTML
 
-        last = next(card.state for card in reversed(self.cards) if card.state is not None)
-        page = with_stale_note(self._static_bundle()["text/html"], last)
-        if self._past is None:
-            self._past = HTML(page)
-        elif self._past.value != page:
-            self._past.value = page
-        if self._frame.children != (self._past,):
-            self._frame.layout = self._past.layout
-            self._frame.children = (self._past,)
-        for card in self.cards:
-            card.close()
-        if self not in _RETIRED:
-            _RETIRED.append(self)
-        if len(_RETIRED) > MOST_RETIRED:
-            _RETIRED.popleft().close()
+ENDED: Final[deque[_Outputs]] = deque()
+"""Outputs of ended cards that keep their widgets, oldest first."""
 
 
-_RETIRED: Final[deque[_Outputs]] = deque()
+def _make_room() -> None:
+    """Freeze the oldest ended cards beyond `MOST_ENDED`; called without the lock of any."""
+    while len(ENDED) > MOST_ENDED:
+        with contextlib.suppress(IndexError):  # another thread was faster
+            ENDED.popleft().freeze()
 
 
 def _bundle_of(widget: VBox) -> tuple[dict[str, Any], dict[str, Any]]:

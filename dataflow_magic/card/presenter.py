@@ -153,6 +153,11 @@ class Presenter(Generic[S]):
         if self._card is not None:
             self._card.offer()
 
+    def reopen(self) -> None:
+        """Take updates again, after a final state."""
+        if self._card is not None:
+            self._card.reopen()
+
     def _note_fault(self) -> None:
         fault = self._card.fault if self._card is not None else None
         if fault is None:

@@ -20,7 +20,8 @@ CONFIRM: Final = "confirm"
 KEEP: Final = "keep"
 
 OFF: Final = "dfm-off"
-"""The class of what is not seen now. It stays in the page: a view that is made again would lose the keyboard's focus."""
+"""The class of what is not seen now. It stays in the page, since a view that is made again would lose the keyboard's focus,
+and it stays visible as long as it has that focus."""
 
 TICKS_PER_REPEAT: Final = 10
 """A page that is reloading misses the changes of that moment, so changed widgets are sent again every tenth tick."""
@@ -34,14 +35,11 @@ class Widgets(ABC, Generic[S]):
 
     Parameters
     ----------
-    html
-        Returns the whole card, for the one widget that stays at the end.
     on_click
         Called with the name of a clicked button.
     """
 
-    def __init__(self, html: Callable[[S], str], actions: Actions, on_click: Callable[[str], None]) -> None:
-        self._html = html
+    def __init__(self, actions: Actions, on_click: Callable[[str], None]) -> None:
         self._actions = actions
         self._on_click = on_click
         self._last = HTML()
@@ -62,7 +60,6 @@ class Widgets(ABC, Generic[S]):
         self._ticks = 0
         self._changed: set[Widget] = set()
         """Widgets that were set since the last repeat."""
-        self._is_retired = False
 
     @abstractmethod
     def paint(self, state: S, *, whole: bool) -> None:
@@ -80,18 +77,6 @@ class Widgets(ABC, Generic[S]):
         """Call `work` when a front end closes the connection of the card, as one does that knows no widgets."""
         if self.box.comm is not None:
             self.box.comm.on_close(lambda _: work())
-
-    def retire(self, state: S) -> None:
-        """Show the whole card in one widget and close the others, for a card that shares its outputs with a live one."""
-        self._set(self._last, "value", self._html(state))
-        if self._is_retired:
-            return
-        self._is_retired = True
-        self._set(self.box, "children", (self._last,))
-        # The HTML brings its own frame.
-        self.box.remove_class("dfm-live").remove_class("dfm-card")
-        for widget in self._others:
-            widget.close()
 
     def close(self) -> None:
         """Remove all from the kernel and the browser."""
@@ -111,12 +96,13 @@ class Widgets(ABC, Generic[S]):
         return None
 
     def _paint_cancel(
-        self, words: Words, label: str, question: str, *, can_cancel: bool, is_sent: bool
+        self, words: Words, label: str, question: str, *, can_cancel: bool, is_sent: bool, is_over: bool
     ) -> None:
-        """Show Cancel, and its question while it is asked."""
-        is_sent = is_sent or self._is_confirmed
+        """Show Cancel, and its question while it is asked; nothing of an ended card but a button that has the focus."""
+        is_sent = (is_sent or self._is_confirmed) and not is_over
         self._set(self._cancel, "description", words.cancelling if is_sent else label)
-        self._set(self._cancel, "disabled", not (can_cancel or is_sent))
+        self._set(self._cancel, "disabled", not (can_cancel or is_sent or is_over))
+        self._show(self._cancel, not is_over)
         self._is_asking = self._is_asking and can_cancel and not is_sent
         if self._is_asking:
             self._set(self._question, "value", element("span", question, role="alert"))

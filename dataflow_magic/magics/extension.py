@@ -289,14 +289,14 @@ class DataflowMagic(Magics):
         The service is asked for a run that this machine has not seen, by its id, among the runs of JOB if given.
         """
         from dataflow_magic.magics.caller import names_of_caller
-        from dataflow_magic.session.naming import handle_of
+        from dataflow_magic.session.naming import bind, handle_of
 
         names = names_of_caller(self.shell)
         options = _parser("attach").read(line, names)
         place = partial(self._target, options.target, options.profile)
         handle = handle_of(self._session().get(options.run, names, target=place, job=options.job))
         if options.out:
-            self.shell.user_ns[options.out] = handle
+            bind(self.shell.user_ns, options.out, handle)
         return handle
 
     @line_magic
@@ -400,7 +400,7 @@ class DataflowMagic(Magics):
         from dataflow_magic.card.front_end import is_headless
         from dataflow_magic.config.settings import language, waits
         from dataflow_magic.magics.backfill import planned
-        from dataflow_magic.session.naming import handle_of
+        from dataflow_magic.session.naming import bind, handle_of
         from dataflow_magic.session.sweep.handle import Sweep
 
         session = self._session()
@@ -424,7 +424,7 @@ class DataflowMagic(Magics):
         self._earlier.add(self.shell, run)
         handle = handle_of(run)
         if options.out:
-            self.shell.user_ns[options.out] = handle
+            bind(self.shell.user_ns, options.out, handle)
         # --wait-timeout implies --wait.
         asked = True if options.wait is None and options.wait_timeout is not None else options.wait
         choices = [asked, waits_by_default, headless]

@@ -11,6 +11,7 @@ from datetime import datetime
 from typing import Literal
 
 from dataflow_magic.models.failure import Failure
+from dataflow_magic.models.log import LogTail
 from dataflow_magic.models.marker import marked
 from dataflow_magic.models.request import RunRequest, SweepPlace
 from dataflow_magic.models.secret import Parameter, masked, masked_text, secret_names
@@ -143,7 +144,9 @@ class RunView:
     past
         How long earlier runs of the job took; None where unknown, or not read.
     log_tail
-        The last lines of the console log while a card shows them, oldest first; None otherwise.
+        What was read of the console log since a card shows it; None while none does.
+    last_lines
+        The last lines of an ended run's console log, oldest first, at most 20, where a card shows them.
     remark
         Why the last click on the card failed, in words; empty otherwise.
     place
@@ -169,7 +172,8 @@ class RunView:
     failure: Failure | None = None
     progress: Progress | None = None
     past: Past | None = None
-    log_tail: tuple[str, ...] | None = None
+    log_tail: LogTail | None = None
+    last_lines: tuple[str, ...] = ()
     remark: str = ""
     place: SweepPlace | None = None
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import difflib
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Mapping, MutableMapping, Sequence
 from typing import TypeAlias
 
 from dataflow_magic import errors
@@ -18,6 +18,7 @@ __all__ = [
     "LAST",
     "MOST_OFFERED",
     "Handle",
+    "bind",
     "find_named",
     "handle_of",
     "live_of",
@@ -116,6 +117,13 @@ def live_of(value: object) -> Handle | None:
 def handle_of(found: Handle) -> Run | Sweep:
     """Return what a user gets for a run or a sweep."""
     return found if isinstance(found, Sweep) else found.handle
+
+
+def bind(variables: MutableMapping[str, object], name: str, handle: Run | Sweep) -> None:
+    """Bind a run or a sweep to a variable; the card of a sweep then names it."""
+    variables[name] = handle
+    if isinstance(handle, Sweep):
+        handle._variable = name  # noqa: SLF001 - of this folder
 
 
 def name_of(handle: Handle) -> str:

@@ -48,6 +48,8 @@ T = TypeVar("T")
 
 TAIL_BYTES = 1 << 14
 TAIL_LINES = 20
+LAST_SECONDS = 3.0
+"""How long the end of a run waits for the last lines of its log, which only its card shows."""
 REASON_LENGTH = 300
 """Characters of a reason in an error's one line; the card and `Run.reason` have the whole reason."""
 
@@ -381,6 +383,8 @@ class LiveRun:
         view = replace(self._view, **changes)
         if view != self._view:
             self._take(view)
+            if self.is_over and self._painter is not None:
+                self._painter.resume()
 
     def read_past(self) -> Past | None:
         """Return how long earlier runs of the job ran; None where unknown. Blocks."""
@@ -393,9 +397,18 @@ class LiveRun:
         return await self._service.progress(self._view.job_id, self._view.run_id)
 
     async def read_log_tail(self) -> tuple[str, ...]:
-        """Return the last lines of the console log, oldest first, at most 20."""
+        """Return the last whole lines of the console log, oldest first: at most 16 KiB."""
+        is_over = self.is_over
         text = await self._log().tail(self._view.execution, TAIL_BYTES)
-        return tuple(log_lines(text)[-TAIL_LINES:])
+        # A line that is not whole yet may change, and may hold the half of a secret.
+        return tuple(log_lines(text if is_over else text[: text.rfind("\n") + 1]))
+
+    async def read_last_lines(self) -> None:
+        """Read the end of an ended run's log for its card, unless that is known."""
+        view = self._view
+        if view.is_final and not (view.last_lines or (view.failure and view.failure.log_tail)):
+            with contextlib.suppress(errors.DataflowError):
+                self.set_card_fields(last_lines=(await self.read_log_tail())[-TAIL_LINES:])
 
     # Buttons
 
@@ -453,19 +466,30 @@ class LiveRun:
     async def _conclude(self, execution: JobExecution) -> None:
         failure = await self._diagnose(execution)
         progress = await self._last_progress()
+        last_lines = () if failure and failure.log_tail else await self._last_lines(execution)
         self._set(
             replace(
                 self._view,
                 execution=execution,
                 failure=failure,
                 progress=progress,
-                log_tail=None,
+                last_lines=last_lines,
                 blind_since=None,
                 blind_reason="",
                 cancel_requested=False,
             )
         )
         self._concluding = None  # a task that has ended keeps its coroutine and its context
+
+    async def _last_lines(self, execution: JobExecution) -> tuple[str, ...]:
+        # Only where a card shows them, and now: a cell that waits ends with the run, and its output with the cell.
+        if self._painter is None or not self._painter.presenter.is_shown:
+            return ()
+        try:
+            async with asyncio.timeout(LAST_SECONDS):
+                return tuple(log_lines(await self._log().tail(execution, TAIL_BYTES))[-TAIL_LINES:])
+        except (errors.DataflowError, TimeoutError):
+            return ()
 
     async def _last_progress(self) -> Progress | None:
         # Only where a card shows it; what the card read last may be a second old.

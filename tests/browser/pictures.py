@@ -74,9 +74,9 @@ class Photographer:
         card = self._notebook.output(cell).locator(".dfm-card:visible").first
         expect(card.locator(".dfm-word").first).to_have_text(state, timeout=SPARK_MS)
 
-    def until_static(self, cell: int) -> None:
-        """Wait until plain HTML has taken the place of a finished card's widgets."""
-        expect(self._notebook.output(cell).locator(".jupyter-widgets")).to_have_count(0, timeout=SPARK_MS)
+    def until_over(self, cell: int) -> None:
+        """Wait until a finished card is what a saved notebook keeps."""
+        expect(self._notebook.output(cell).locator(".dfm-final")).to_have_count(1, timeout=SPARK_MS)
 
     def _cell(self, cell: int) -> Locator:
         return self._notebook.page.locator(".jp-NotebookPanel .jp-Notebook .jp-Cell").nth(cell)
@@ -122,7 +122,7 @@ def _take_all(lab: Lab, browser: Browser, folder: Path) -> None:
 
     photographer.run(COMPLETED)
     photographer.until_state(COMPLETED, "COMPLETED")
-    photographer.until_static(COMPLETED)
+    photographer.until_over(COMPLETED)
     photographer.take("completed", COMPLETED)
 
     photographer.run(RUNNING)
@@ -134,7 +134,7 @@ def _take_all(lab: Lab, browser: Browser, folder: Path) -> None:
 
     photographer.run(FAILED)
     photographer.until_state(FAILED, "FAILED")
-    photographer.until_static(FAILED)
+    photographer.until_over(FAILED)
     photographer.take("failed", FAILED)
 
     photographer.run(SWEEP)

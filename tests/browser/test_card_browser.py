@@ -80,6 +80,14 @@ def card_of(notebook: OpenNotebook, cell: int = 1) -> Locator:
     return notebook.output(cell).locator(".dfm-card:visible")
 
 
+def in_kernel(notebook: OpenNotebook, code: str) -> None:
+    """Run code in the kernel, as a watch does: no cell, and no change of the focus."""
+    notebook.page.evaluate(
+        "code => jupyterapp.shell.currentWidget.sessionContext.session.kernel.requestExecute({code}).done",
+        code,
+    )
+
+
 def size_of(shown: Locator) -> tuple[float, float]:
     box = shown.bounding_box()
     assert box is not None
@@ -146,7 +154,7 @@ def test_a_finished_card_is_as_wide_as_the_live_card_below_it(run_cells):
 
 
 def test_the_buttons_reach_python_by_mouse_and_by_keyboard(run_cells):
-    notebook = run_cells(SHOW, "print(clicks)", "card.finish(at(190, COMPLETED))")
+    notebook = run_cells(SHOW, "print(clicks)")
     card = notebook.output(1)
     card.get_by_role("button", name="Cancel", exact=True).dblclick()
     card.get_by_role("button", name="Keep running").click()
@@ -169,9 +177,19 @@ def test_the_buttons_reach_python_by_mouse_and_by_keyboard(run_cells):
     expect(card.get_by_role("button", name="Cancelling…")).to_be_focused()
     notebook.run_cell(2)
     assert notebook.output_text(2) == "['again', True, 'cancel']\n"
-    notebook.run_cell(3)
+    card.get_by_role("button", name="Cancelling…").focus()
+    in_kernel(notebook, "card.finish(at(190, COMPLETED))")
     expect(card_of(notebook)).to_contain_text("COMPLETED")
-    expect(card.get_by_role("button")).to_have_count(0)
+    expect(card.get_by_role("button", name="Cancel", exact=True)).to_be_focused()
+    notebook.page.keyboard.press("Tab")
+    expect(card.get_by_role("button", name="Cancel", exact=True)).to_be_hidden()
+    expect(card.get_by_role("button", name="Copy id")).to_be_focused()
+    notebook.page.keyboard.press("Enter")
+    expect(card.get_by_role("button", name="Copied")).to_be_focused()
+    assert notebook.page.evaluate("getSelection().toString()") == "7Hk2mQx9LpZa"
+    card.get_by_role("button", name="Run again").click()
+    in_kernel(notebook, "card.finish(at(190, replace(COMPLETED, remark=' '.join(map(str, clicks)))))")
+    expect(card_of(notebook)).to_contain_text("again True cancel again")
 
 
 def test_progress_is_a_bar_for_screen_readers(run_cells):
@@ -202,7 +220,10 @@ def test_a_reloaded_page_shows_the_run_to_its_end(run_cells):
     notebook.run_cell(3)
 
     expect(card_of(notebook)).to_contain_text("ValueError: <no> flights")
-    expect(notebook.output(1).get_by_role("button")).to_have_count(0)
+    expect(notebook.output(1).get_by_role("button", name="Run again")).to_be_enabled()
+    expect(notebook.output(1)).to_contain_text(
+        "keeps an earlier state of this card; show the end in a cell with"
+    )
 
 
 def test_a_page_that_is_loaded_after_the_end_from_a_file_with_the_live_card_shows_the_end(run_cells):
@@ -214,7 +235,10 @@ def test_a_page_that_is_loaded_after_the_end_from_a_file_with_the_live_card_show
     notebook.reload()
 
     expect(card_of(notebook)).to_contain_text("ValueError: <no> flights")
-    expect(notebook.output(1).get_by_role("button")).to_have_count(0)
+    expect(notebook.output(1).get_by_role("button", name="Run again")).to_be_enabled()
+    expect(notebook.output(1)).to_contain_text(
+        "keeps an earlier state of this card; show the end in a cell with"
+    )
 
 
 def test_after_a_restart_the_card_keeps_its_last_state_and_has_the_command_to_continue(run_cells):
@@ -257,13 +281,80 @@ def test_a_card_whose_cell_was_moved_says_that_its_file_is_stale(run_cells):
     expect(notebook.output(0)).to_contain_text("%dataflow_status 7Hk2mQx9LpZa")
 
 
-def test_a_log_is_folded_and_scrolled_to_its_end(run_cells):
-    notebook = run_cells("card.show(at(190, FAILED))")
+GROWING = """
+from dataflow_magic.models.log import LogTail
+log = LogTail()
+def with_log(lines, view):
+    global log
+    log = log.after([f"row {n}: reading" for n in range(lines)])
+    return at(190, replace(view, log_tail=log))
+"""
+# Where the log is scrolled to, what is selected, and whether the log has the keyboard's focus.
+PLACE = """() => {
+    const box = document.querySelector('.dfm-live .dfm-log'), first = box.querySelector('pre');
+    const top = first.getBoundingClientRect().top - box.getBoundingClientRect().top;
+    return [Math.round(top), getSelection().toString(), box.contains(document.activeElement)];
+}"""
 
-    expect(card_of(notebook).locator("pre")).not_to_be_visible()
-    card_of(notebook).get_by_text("Last 20 lines of the log").click()
-    expect(card_of(notebook).locator("pre")).to_contain_text("line 19 of <the log>")
-    box, text = card_of(notebook).locator(".dfm-log"), card_of(notebook).locator("pre")
+
+def test_an_open_log_that_grows_and_ends_keeps_scroll_selection_and_focus(run_cells):
+    notebook = run_cells(f"{GROWING}\n{SHOW}")
+    card = card_of(notebook)
+    card.get_by_role("button", name="Logs").click()
+    in_kernel(notebook, "card.update(with_log(40, RUNNING))")
+    expect(card).to_contain_text("row 39: reading")
+    box = card.locator(".dfm-log")
+    assert bottom_of(box) == pytest.approx(bottom_of(box.locator("pre").last), abs=2)
+
+    card.get_by_role("button", name="Hide logs").focus()
+    notebook.page.keyboard.press("Tab")
+    for _ in range(3):
+        notebook.page.keyboard.press("ArrowUp")
+    # Scrolling is smooth: it is over once two looks see the same place.
+    notebook.page.wait_for_function(
+        """() => {
+            const {scrollTop} = document.querySelector('.dfm-live .dfm-log'), isOver = scrollTop === window.seen;
+            window.seen = scrollTop;
+            return scrollTop < -100 && isOver;
+        }""",
+        polling=300,
+    )
+    box.locator("pre").evaluate(
+        """pre => {
+            const range = document.createRange();
+            range.setStart(pre.firstChild, 0);
+            range.setEnd(pre.firstChild, 14);
+            getSelection().removeAllRanges();
+            getSelection().addRange(range);
+        }"""
+    )
+    before = notebook.page.evaluate(PLACE)
+    assert before[1:] == ["row 0: reading", True]
+    in_kernel(notebook, "card.update(with_log(60, RUNNING))")
+    expect(card).to_contain_text("row 59: reading")
+    assert notebook.page.evaluate(PLACE) == before
+    in_kernel(notebook, "card.finish(with_log(80, COMPLETED))")
+    expect(card).to_contain_text("COMPLETED")
+    expect(card).to_contain_text("row 79: reading")
+    assert notebook.page.evaluate(PLACE) == before
+
+
+def test_after_a_restart_an_ended_card_has_its_log_folded_and_the_commands(run_cells):
+    notebook = run_cells(SHOW, "card.finish(at(190, replace(COMPLETED, last_lines=FAILED.failure.log_tail)))")
+    notebook.run_cell(2)
+    expect(card_of(notebook)).to_contain_text("COMPLETED")
+    notebook.restart()
+
+    card = card_of(notebook)
+    expect(card).to_have_count(1)
+    expect(card.get_by_text("%dataflow_run --again 7Hk2mQx9LpZa")).to_be_visible()
+    expect(card.get_by_role("button")).to_have_count(0)
+    expect(card.locator("pre")).not_to_be_visible()
+    card.get_by_text("Last 20 lines of the log").focus()
+    notebook.page.keyboard.press("Enter")
+    expect(card.locator("pre")).to_contain_text("line 19 of <the log>")
+    expect(card.get_by_text("%dataflow_logs 7Hk2mQx9LpZa --all")).to_be_visible()
+    box, text = card.locator(".dfm-log"), card.locator("pre")
     assert size_of(box)[1] < size_of(text)[1]
     assert bottom_of(box) == pytest.approx(bottom_of(text), abs=2)
 
@@ -287,7 +378,7 @@ def test_a_saved_card_is_html_and_text_with_the_reason(saved):
     cells = json.loads(saved.read_text())["cells"]
     bundles = [output["data"] for cell in cells[1:3] for output in cell["outputs"] if output["data"]]
 
-    assert [set(bundle) for bundle in bundles] == [{"text/html", "text/plain"}] * 2
+    assert [set(bundle) for bundle in bundles] == [{"text/html", "text/plain"}, {WIDGET}] * 2
     assert bundles[0]["text/plain"][0] == "FAILED  daily_delays  run 7Hk2mQx9LpZa  3 min 07 s in all  local\n"
 
 
@@ -307,7 +398,7 @@ def test_a_saved_card_is_still_there_when_the_notebook_is_opened_again(saved, la
     expect(card_of(again).locator(".dfm-word")).to_have_text("FAILED")
     badge = card_of(again).locator(".dfm-badge")
     expect(badge).to_have_css("background-color", "rgb(207, 34, 46)")
-    expect(again.output(1)).not_to_contain_text("widget")
+    assert "widget" not in again.output(1).inner_text()
 
 
 def test_nbconvert_shows_the_card_and_fetches_nothing_for_it(saved, page):

@@ -220,7 +220,7 @@ def test_a_terminal_gets_a_line_per_change_of_a_sweep_and_the_whole_at_the_end()
     assert stage.cards == []
     assert stage.lines[1:] == [
         "0 of 2 runs over  daily  1 RUNNING, 1 READY  7 s",
-        "FAILED  daily  2 of 2 runs over  9 s  local\n  1 FAILED, 1 COMPLETED\n  FAILED  month=0  run000000000",
+        "FAILED  daily  2 of 2 runs over  9 s  local\n  1 FAILED, 1 COMPLETED\n  .retry_failed() starts the 1 failed again\n  FAILED  month=0  run000000000",
     ]
 
 

@@ -19,12 +19,13 @@ from dataflow_magic.card.actions import Actions
 from dataflow_magic.card.format import Kind, Row, tick_seconds
 from dataflow_magic.card.look import Look
 from dataflow_magic.card.markup import style_sheet
-from dataflow_magic.card.output import MOST_RETIRED, LiveCard
+from dataflow_magic.card.output import MOST_ENDED, LiveCard
 from dataflow_magic.card.run import RUN_CARD
-from dataflow_magic.card.run.html import to_html, to_line, to_text
+from dataflow_magic.card.run.html import COPY, to_html, to_line, to_text
 from dataflow_magic.card.run.state import CardState, card_state
 from dataflow_magic.card.words import words_of
 from dataflow_magic.models.failure import Failure, Place
+from dataflow_magic.models.log import LogTail
 from dataflow_magic.models.view import KST, Past, Progress, RunView
 from dataflow_magic.models.wire import JobCondition, JobExecution
 from tests.views import asking, run_view
@@ -482,7 +483,7 @@ class Read(HTMLParser):
     def handle_starttag(self, tag: str, attrs: list[tuple[str, str | None]]) -> None:
         self.tags.append(tag)
         self.open.append(tag)
-        assert not [name for name, _ in attrs if name.startswith("on")]
+        assert [value for name, value in attrs if name.startswith("on")] in ([], [COPY])
         if tag in ("td", "pre"):
             self.cells.append("")
 
@@ -712,7 +713,9 @@ def cancel(made: list[ipywidgets.Widget]) -> None:
 
 
 def shown_text(made: list[ipywidgets.Widget]) -> str:
-    return " ".join(Read(widget.value).text for widget in made if isinstance(widget, ipywidgets.HTML))
+    return " ".join(
+        Read(widget.value).text for widget in made if isinstance(widget, ipywidgets.HTML) and widget.comm
+    )
 
 
 def changes_during(made: list[ipywidgets.Widget], act: Callable[[], None]) -> list[str]:
@@ -839,9 +842,9 @@ class TestLiveCard:
         button(made, LOGS).click()
         assert (offered(made)[2], clicks) == ("Hide logs", ["logs True"])
 
-        card.update(at(13, replace(RUNNING, log_tail=())))
+        card.update(at(13, replace(RUNNING, log_tail=LogTail())))
         assert "the log is empty so far" in shown_text(made)
-        card.update(at(13, replace(RUNNING, log_tail=("reading", "writing"))))
+        card.update(at(13, replace(RUNNING, log_tail=LogTail(("reading", "writing")))))
         assert "reading\nwriting" in shown_text(made)
 
         button(made, LOGS).click()
@@ -862,26 +865,56 @@ class TestLiveCard:
         card.update(at(13, RUNNING))
         assert offered(made) == ["Cancel", "Run again", "Logs"]
 
-    def test_an_ended_run_has_no_buttons(self, card, made):
+    def test_an_ended_run_can_be_run_again_and_its_id_copied(self, card, made, clicks):
         card.show(at(12, RUNNING))
-        card.update(at(190, COMPLETED))
+        card.finish(at(190, COMPLETED))
 
-        assert offered(made) == []
+        assert offered(made) == ["Copy id", "Run again", "Logs"]
+        button(made, AGAIN).click()
+        button(made, CANCEL).click()
+        assert clicks == ["again"]
+        assert offered(made) == ["Copy id", "Run again", "Logs"]
 
-    def test_every_output_ends_as_plain_html_and_text(self, card, outputs):
+    def test_the_button_that_copies_has_no_text_of_the_run_in_its_code(self, card, made):
+        card.show(at(190, COMPLETED))
+
+        (copy,) = [each.value for each in made if "Copy id" in getattr(each, "value", "")]
+        assert "7Hk2mQx9LpZa" not in copy
+        assert " onclick=" not in to_html(at(190, COMPLETED))
+
+    def test_a_log_that_is_open_at_the_end_stays_as_it_is(self, card, made):
+        card.show(at(12, RUNNING))
+        button(made, LOGS).click()
+        card.update(at(13, replace(RUNNING, log_tail=LogTail(("reading",)))))
+        before = [each.value for each in made if "<pre>" in getattr(each, "value", "")]
+
+        ended = replace(COMPLETED, log_tail=LogTail(("reading", "done")))
+        (added, *_) = [changes_during(made, lambda: card.finish(at(190, ended)))]
+        after = [each.value for each in made if "<pre>" in getattr(each, "value", "")]
+        assert (before, after) == (["<pre>reading</pre>"], ["<pre>reading</pre>", "<pre>done</pre>"])
+        assert offered(made)[2:] == ["Hide logs"]
+        assert "VBox.children" in added
+
+    def test_every_output_ends_with_html_and_text_that_need_no_kernel(self, card, outputs):
         card.show(at(4, READY))
         card.show(at(12, RUNNING))
+        assert not any(
+            "dfm-final" in bundle["text/html"].split("<style>")[0] for bundle in outputs.saved.values()
+        )
         card.finish(at(190, FAILED))
 
-        assert outputs.kinds == [{"text/html", "text/plain"}] * 2
+        assert outputs.kinds == [{WIDGET, "text/html", "text/plain"}] * 2
         assert all("ValueError: no flights" in text for text in read_outputs(outputs))
+        assert all(
+            "dfm-final" in bundle["text/html"].split("<style>")[0] for bundle in outputs.saved.values()
+        )
 
     def test_a_second_finish_with_the_same_state_sends_nothing(self, card, outputs):
         card.show(at(4, READY))
         card.finish(at(190, FAILED))
         card.finish(at(190, FAILED))
 
-        assert outputs.calls == 2 * 2, "the card and its widgets, shown and ended"
+        assert outputs.calls == 2 + 1, "the card and its widgets, and what a saved notebook keeps of the end"
 
     def test_the_saved_card_follows_the_state_of_the_run(self, card, outputs):
         card.show(at(4, READY))
@@ -902,37 +935,34 @@ class TestLiveCard:
 
         assert "Traceback" in read_outputs(outputs)[0]
 
-    def test_after_the_end_updates_send_nothing_and_new_outputs_are_static(self, card, outputs):
+    def test_after_the_end_updates_send_nothing_and_new_outputs_have_buttons_too(self, card, made, outputs):
         card.show(at(4, READY))
         card.finish(at(190, COMPLETED))
         card.update(at(191, RUNNING))
         card.show(at(192, COMPLETED))
 
-        assert outputs.kinds == [{"text/html", "text/plain"}] * 2
+        assert outputs.kinds == [{WIDGET, "text/html", "text/plain"}] * 2
         assert all(text.startswith("✓ COMPLETED") for text in read_outputs(outputs))
+        assert "RUNNING" not in shown_text(made)
 
-    def test_an_ended_run_is_shown_without_a_widget(self, card, made, outputs):
+    def test_an_ended_run_is_shown_with_its_buttons(self, card, made, outputs):
         card.show(at(190, COMPLETED))
 
-        assert made == []
-        assert outputs.kinds == [{"text/html", "text/plain"}]
+        assert outputs.kinds == [{WIDGET, "text/html", "text/plain"}]
+        assert offered(made) == ["Copy id", "Run again", "Logs"]
 
-    def test_the_end_leaves_one_widget_for_reloaded_pages(self, card, made, outputs):
+    def test_the_page_of_an_earlier_state_gets_the_command_that_corrects_its_notebook(self, card, made):
         card.show(at(4, READY))
-        (model_id,) = (bundle[WIDGET]["model_id"] for bundle in outputs.bundles.values())
+        assert "the saved notebook" not in shown_text(made)
         card.finish(at(190, FAILED))
 
-        alive = ipywidgets.Widget.get_manager_state()["state"]
-        (child,) = alive[model_id]["state"]["children"]
-        assert alive[child.removeprefix("IPY_MODEL_")]["state"]["value"].startswith(to_html(at(190, FAILED)))
         assert (
             "the saved notebook keeps an earlier state of this card; show the end in a cell with"
-            in shown_text(made)
+            " %dataflow_status 7Hk2mQx9LpZa" in shown_text(made)
         )
-        assert sum(widget.model_id in alive for widget in made if widget.comm) == 4
 
-    def test_the_oldest_of_many_finished_cards_keeps_no_widget(self, outputs):
-        cards = [LiveCard(RUN_CARD, Actions(), display=outputs) for _ in range(MOST_RETIRED + 1)]
+    def test_the_oldest_of_many_ended_cards_becomes_html_and_text(self, outputs):
+        cards = [LiveCard(RUN_CARD, Actions(), display=outputs) for _ in range(MOST_ENDED + 1)]
         for card in cards:
             card.show(at(4, READY))
         first, *_, last = (bundle[WIDGET]["model_id"] for bundle in outputs.bundles.values())
@@ -942,21 +972,23 @@ class TestLiveCard:
         alive = ipywidgets.Widget.get_manager_state()["state"]
         assert first not in alive
         assert last in alive
+        assert outputs.kinds[:2] == [{"text/html", "text/plain"}, {WIDGET, "text/html", "text/plain"}]
+        assert "dfm-snapshot" not in next(iter(outputs.saved.values()))["text/html"]
+        cards[0].show(at(191, COMPLETED))
+        assert outputs.kinds[0] == {WIDGET, "text/html", "text/plain"}, "it has its buttons again"
+        assert outputs.kinds[1] == {"text/html", "text/plain"}, "and the oldest has none"
 
-    def test_a_run_that_is_given_up_is_shown_without_widgets_and_still_corrected(self, card, made, outputs):
+    def test_a_run_that_is_given_up_keeps_its_card_and_is_still_corrected(self, card, made, outputs):
         card.show(at(4, READY))
         card.finish(at(60, BLIND))
-        assert outputs.kinds == [{"text/html", "text/plain"}]
-        assert sum(widget.comm is not None for widget in made) == 4
+        assert "connection refused" in read_outputs(outputs)[0]
 
-        card.show(at(61, BLIND))
         card.update(at(70, RUNNING))
+        assert offered(made) == ["Cancel", "Run again", "Logs"]
         card.finish(at(190, COMPLETED))
         card.update(at(191, RUNNING))
 
-        assert outputs.kinds == [{"text/html", "text/plain"}] * 2
         assert all(text.startswith("✓ COMPLETED") for text in read_outputs(outputs))
-        assert sum(widget.comm is not None for widget in made) == 4
 
     def test_an_update_after_all_widgets_are_closed_is_harmless(self, card, outputs):
         card.show(at(4, READY))
@@ -985,36 +1017,28 @@ class TestCardsInOneOutput:
         assert len(alive[bundle[WIDGET]["model_id"]]["state"]["children"]) == 2
         assert "secondRun001" in shown_text(made)
 
-    def test_the_output_stays_live_until_both_are_over_and_then_has_both(self, card, second, outputs):
+    def test_the_saved_notebook_has_both_ends_once_both_are_over(self, card, second, outputs):
         card.finish(at(190, FAILED))
-        assert outputs.kinds == [{WIDGET, "text/html", "text/plain"}]
+        (saved,) = outputs.saved.values()
+        assert "dfm-final" not in saved["text/html"].split("<style>")[0]
 
         second.finish(at(200, replace(SECOND, execution=COMPLETED.execution)))
-        assert outputs.kinds == [{"text/html", "text/plain"}]
+        (saved,) = outputs.saved.values()
+        assert "dfm-final" in saved["text/html"].split("<style>")[0]
         assert re.findall("FAILED|COMPLETED", read_outputs(outputs)[0]) == ["FAILED", "COMPLETED"]
-
-    def test_a_finished_card_above_a_live_one_keeps_one_widget(self, card, second, made):
-        card.finish(at(190, FAILED))
-
-        assert [type(widget).__name__ for widget in made if widget.comm].count("HTML") == 1 + 7
-        second.finish(at(200, replace(SECOND, execution=COMPLETED.execution)))
-        assert sum(widget.comm is not None for widget in made) == 4
 
     def test_a_card_that_is_added_after_the_first_has_ended_is_live(self, card, outputs, made):
         card.show(at(4, RUNNING))
         card.finish(at(190, FAILED))
         late = LiveCard(RUN_CARD, Actions(), display=outputs, above=card)
         late.show_below(at(191, SECOND))
-        assert outputs.kinds == [{WIDGET, "text/html", "text/plain"}]
         assert "secondRun001" in shown_text(made)
         (bundle,) = outputs.bundles.values()
         alive = ipywidgets.Widget.get_manager_state()["state"]
         assert len(alive[bundle[WIDGET]["model_id"]]["state"]["children"]) == 2
 
         late.finish(at(200, replace(SECOND, execution=COMPLETED.execution)))
-        assert outputs.kinds == [{"text/html", "text/plain"}]
         assert re.findall("FAILED|COMPLETED", read_outputs(outputs)[0]) == ["FAILED", "COMPLETED"]
-        assert sum(widget.comm is not None for widget in made) == 4
 
     def test_another_output_of_either_has_both(self, second, outputs):
         second.show(at(6, SECOND))
@@ -1092,7 +1116,8 @@ class TestWidgetsThatFail:
                     card.finish(at(190, COMPLETED))
         card.finish(at(190, COMPLETED))
 
-        assert outputs.kinds == [{"text/html", "text/plain"}] * (1 + steps.count("show"))
+        widgets = {WIDGET} if card.fault is None else set()
+        assert outputs.kinds == [{"text/html", "text/plain"} | widgets] * (1 + steps.count("show"))
         assert all(text.startswith("✓ COMPLETED") for text in read_outputs(outputs))
         assert card.fault is (fault if left[0] < 0 else None)
         assert card.is_interactive is (card.fault is None)

@@ -16,7 +16,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from dataflow_magic.card.actions import Actions
-from dataflow_magic.card.output import MOST_RETIRED, LiveCard
+from dataflow_magic.card.output import MOST_ENDED, LiveCard
 from dataflow_magic.card.sweep import SWEEP_CARD
 from dataflow_magic.card.sweep.html import (
     columns_html,
@@ -277,7 +277,7 @@ class Read(HTMLParser):
 
 TAGS = {
     "section", "style", "header", "span", "strong", "bdi", "p", "b", "div", "i", "small", "table", "colgroup", "col",
-    "thead", "tbody", "tr", "th", "td", "code",
+    "thead", "tbody", "tr", "th", "td", "code", "details", "summary", "pre",
 }  # fmt: skip
 
 
@@ -286,10 +286,11 @@ class TestHtml:
         assert Read(sweep_html(at(70, BROKEN))).text == (
             "✕ FAILED daily_delays sweep of 2 runs on local 1 min 05 s 1 FAILED 1 COMPLETED "
             "submitted 2026-11-01 12:00:00 KST · ended 12:01:05 KST"
-            " · .retry_failed() starts the 1 failed again "
+            ' · dataflow_magic.get("k2345678").retry_failed() starts the 1 failed again '
             "state month run time "
             "FAILED 2 run000000001 1 min 00 s ValueError: no flights "
-            "COMPLETED 1 run000000000 1 min 00 s"
+            "Parameters: month=2 table=flights the whole log: %dataflow_logs run000000001 --all "
+            "COMPLETED 1 run000000000 1 min 00 s the log of one run: %dataflow_logs ID"
         )
 
     def test_one_bar_shows_the_ended_runs_also_in_words(self):
@@ -320,8 +321,33 @@ class TestHtml:
         views = [run(number, "COMPLETED") for number in range(300)]
 
         assert Read(sweep_html(at(99, sweep_view(*views, is_over=True)))).text.endswith(
-            "not shown: 100 COMPLETED; list all with %dataflow_runs --job daily_delays"
+            "the log of one run: %dataflow_logs ID"
+            " not shown: 100 COMPLETED; list all with %dataflow_runs --job daily_delays"
         )
+
+    def test_the_variable_of_a_sweep_is_named(self):
+        html = sweep_html(at(70, replace(BROKEN, variable="sales")))
+
+        assert "sales.retry_failed()</code> starts the 1 failed again" in html
+
+    def test_a_run_that_did_not_complete_shows_its_whole_reason_its_log_and_its_parameters_on_demand(self):
+        reason = "no path s3a://sales/" + "x" * 400
+        view = replace(run(1, "FAILED"), failure=Failure(reason, ("reading", "stopped")))
+        html = sweep_html(at(70, sweep_view(run(0, "COMPLETED"), view, is_over=True)))
+
+        (details,) = re.findall("<details>.*?</details>", html, re.DOTALL)
+        assert Read(details).text == (
+            f"{reason} Parameters: month=2 table=flightsreading stopped"
+            " the whole log: %dataflow_logs run000000001 --all"
+        )
+
+    def test_a_saved_card_has_the_logs_of_some_runs_and_the_commands_of_all(self):
+        views = [replace(run(n, "FAILED"), failure=Failure("x", ("y" * 900,) * 9)) for n in range(60)]
+        html = sweep_html(at(70, sweep_view(*views, is_over=True)))
+
+        assert html.count("<pre>") == 20
+        assert html.count(" --all</code>") == 60
+        assert len(re.findall("<pre>(.*?)</pre>", html, re.DOTALL)[0]) == 2_000 + 2, "two line ends"
 
     def test_unsent_runs_are_counted_with_the_method_that_sends_them(self):
         html = sweep_html(at(99, sweep_view(run(0, "COMPLETED"), total=3, stopped="no", is_over=True)))
@@ -387,7 +413,7 @@ class TestText:
         lines = sweep_text(at(99, sweep_view(*views, is_over=True))).splitlines()
 
         assert len(lines) == 30
-        assert lines[-1] == "  and 474 more; list all with %dataflow_runs --job daily_delays"
+        assert lines[-1] == "  and 475 more; list all with %dataflow_runs --job daily_delays"
 
 
 class TestLanguages:
@@ -418,10 +444,12 @@ class TestLanguages:
             "✕ FAILED 실패 daily_delays 스윕: 실행 3개 · local 1분 05초 1 FAILED 실패 1 COMPLETED 완료 1 UNSENT 미전송 "
             "1개 전송 안 함: no role "
             "요청 2026-11-01 12:00:00 KST · 종료 12:01:05 KST"
-            " · .retry_failed(): 실패한 1개 다시 실행 · .resume(): 전송하지 않은 1개 시작 "
+            ' · dataflow_magic.get("k2345678").retry_failed(): 실패한 1개 다시 실행'
+            ' · dataflow_magic.get("k2345678").resume(): 전송하지 않은 1개 시작 '
             "상태 month 실행 시간 "
             "실패 2 run000000001 1분 00초 ValueError: no flights "
-            "완료 1 run000000000 1분 00초"
+            "파라미터: month=2 table=flights 전체 로그: %dataflow_logs run000000001 --all "
+            "완료 1 run000000000 1분 00초 실행 하나의 로그: %dataflow_logs ID"
         )
         assert 'lang="ko"' in html
 
@@ -596,7 +624,7 @@ class TestSweepCard:
 
         assert len(made) == before, "the parts that were left are used again"
         rows = next(each for each in made if "dfm-rows" in getattr(each, "_dom_classes", ()))
-        assert [Read(part.value).tags.count("tr") for part in rows.children] == [1, 40, 40], (
+        assert [Read(part.value).tags.count("tr") for part in rows.children] == [1, 40, 40, 0], (
             "the reason of each is a row"
         )
 
@@ -716,13 +744,31 @@ class TestSweepCard:
         assert buttons(made)[1:] == ["취소 중…"]
         assert clicks == ["cancel"]
 
-    def test_every_output_ends_as_plain_html_and_text(self, card, outputs):
+    def test_every_output_ends_with_html_that_needs_no_kernel(self, card, outputs):
         card.show(at(4, MIXED))
         card.show(at(5, MIXED))
         card.finish(at(99, BROKEN))
 
-        assert [set(bundle) for bundle in outputs.bundles.values()] == [{"text/html", "text/plain"}] * 2
-        assert all("ValueError: no flights" in bundle["text/html"] for bundle in outputs.bundles.values())
+        assert all("ValueError: no flights" in bundle["text/html"] for bundle in outputs.saved.values())
+        assert all(
+            "dfm-final" in bundle["text/html"].split("<style>")[0] for bundle in outputs.saved.values()
+        )
+
+    def test_an_ended_sweep_can_be_retried_and_then_lives_on(self, card, made, outputs, clicks):
+        card.show(at(4, MIXED))
+        card.finish(at(99, BROKEN))
+        assert buttons(made) == ["Retry failed (1)"]
+        button(made, "Retry").click()
+        assert clicks == ["retry"]
+
+        card.reopen()
+        card.offer()
+        card.update(at(100, replace(BROKEN, runs=MIXED.runs[:2], is_over=False)))
+        assert buttons(made) == ["Retry failed (0)", "Cancel all"]
+        card.finish(at(120, DONE))
+        assert buttons(made) == ["Retry failed (0)"]
+        (saved,) = outputs.saved.values()
+        assert saved["text/plain"].startswith("COMPLETED")
 
     def test_after_the_end_nothing_is_sent(self, card, made, outputs, clicks):
         card.show(at(4, MIXED))
@@ -737,20 +783,16 @@ class TestSweepCard:
         assert outputs.calls == calls
         assert clicks == []
 
-    def test_the_end_leaves_four_models_and_only_for_the_newest_cards(self, outputs, made):
-        for _ in range(MOST_RETIRED + 3):
+    def test_only_the_newest_ended_cards_keep_their_widgets(self, outputs, made):
+        for _ in range(MOST_ENDED + 3):
             card = LiveCard(SWEEP_CARD, Actions(), display=outputs)
             card.show(at(4, MIXED))
             card.finish(at(99, DONE))
 
+        kinds = [set(bundle) for bundle in outputs.bundles.values()]
+        assert kinds == [{"text/html", "text/plain"}] * 3 + [{WIDGET, "text/html", "text/plain"}] * MOST_ENDED
         alive = ipywidgets.Widget.get_manager_state()["state"]
-        assert sum(widget.model_id in alive for widget in made if widget.comm) == 4 * MOST_RETIRED
-
-    def test_an_ended_sweep_is_shown_without_a_widget(self, card, made, outputs):
-        card.show(at(99, DONE))
-
-        assert made == []
-        assert [set(bundle) for bundle in outputs.bundles.values()] == [{"text/html", "text/plain"}]
+        assert sum(widget.model_id in alive for widget in made if widget.comm) <= 30 * MOST_ENDED
 
     def test_changed_widgets_are_sent_again_for_pages_that_missed_them(self, card, made):
         card.show(at(0, MIXED))

@@ -16,13 +16,14 @@ import pytest
 
 import dataflow_magic
 from dataflow_magic import errors
-from dataflow_magic.card.run.html import line_html, log_html, to_html, to_text
+from dataflow_magic.card.run.html import fault_html, line_html, to_html, to_text
 from dataflow_magic.card.run.state import card_state
 from dataflow_magic.card.sentences import sentences, translated
 from dataflow_magic.card.sweep.html import sweep_html, sweep_text
 from dataflow_magic.card.sweep.state import SweepView, sweep_state
 from dataflow_magic.card.words import ENGLISH, words_of
 from dataflow_magic.models.failure import Failure
+from dataflow_magic.models.log import LogTail
 from dataflow_magic.models.view import Past, RunView
 from dataflow_magic.reasons.advice import ADVICE, READ_THE_LOG
 from dataflow_magic.reasons.sentences import SENTENCES
@@ -154,8 +155,10 @@ def views() -> Iterator[RunView]:
     running, failed = STATES["RUNNING"], STATES["FAILED"]
     for past in (Past(60, 50, 70, 3), Past(600, 500, 700, 3), Past(60, 60, 60, 1), Past(0, 0, 0, 0)):
         yield replace(running, past=past)
-    yield replace(running, log_tail=())
-    yield replace(running, log_tail=("the log of run 7Hk2mQx9LpZa was not read within 10 s; try again",))
+    yield replace(running, log_tail=LogTail())
+    yield replace(
+        running, log_tail=LogTail(fault="the log of run 7Hk2mQx9LpZa was not read within 10 s; try again")
+    )
     yield replace(
         running,
         clock="this machine's clock is 9 minutes behind the service's; requests are signed with its time",
@@ -183,7 +186,7 @@ def test_no_sentence_of_a_run_s_card_is_left_in_english(language):
             state = card_state(
                 view, NOON + timedelta(seconds=95), kernel_waits=kernel_waits, words=words_of(language)
             )
-            page = to_html(state) + line_html(state, live=True) + log_html(state)
+            page = to_html(state) + line_html(state, live=True) + fault_html(state)
             for text in [to_text(state), *Texts(page).texts]:
                 assert left_in_english(text) == [], text
 

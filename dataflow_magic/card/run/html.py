@@ -5,9 +5,22 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from datetime import datetime
 from itertools import islice
+from typing import Final
 
-from dataflow_magic.card.format import Row
-from dataflow_magic.card.markup import TEXT_LINES, badge, element, joined, left_behind, style_sheet, whole
+from dataflow_magic.card.format import Kind, Row
+from dataflow_magic.card.markup import (
+    KEYS,
+    TEXT_LINES,
+    badge,
+    command,
+    element,
+    folded,
+    joined,
+    left_behind,
+    log_box,
+    style_sheet,
+    whole,
+)
 from dataflow_magic.card.run.state import CardState, card_state
 from dataflow_magic.card.words import ENGLISH, Words
 from dataflow_magic.models.text import in_columns
@@ -16,8 +29,10 @@ from dataflow_magic.models.view import RunView
 __all__ = [
     "body_html",
     "clock_html",
+    "copy_html",
+    "fault_html",
     "line_html",
-    "log_html",
+    "lines_html",
     "progress_html",
     "title_html",
     "to_html",
@@ -25,6 +40,12 @@ __all__ = [
     "to_rows",
     "to_text",
 ]
+
+COPY: Final = (
+    "getSelection().selectAllChildren(this.closest('.dfm-card').querySelector('.dfm-run code'));"
+    "if(document.execCommand('copy'))this.textContent=this.dataset.done"
+)
+"""Copies also on pages without https, where `navigator.clipboard` is missing. A constant: no text of a run is in it."""
 
 
 def to_html(state: CardState) -> str:
@@ -36,6 +57,7 @@ def to_html(state: CardState) -> str:
         progress_html(state),
         line_html(state),
         _failure(state),
+        _folded_log(state),
         _pairs(state),
         class_="dfm-card",
         aria_label=state.words.card,
@@ -125,17 +147,33 @@ def line_html(state: CardState, *, live: bool = False) -> str:
 
 
 def body_html(state: CardState) -> str:
-    """Return the parameters and the job condition, with the style sheets of the whole live card."""
-    return joined(style_sheet("card.css"), style_sheet("live.css"), left_behind(state), _pairs(state))
+    """Return what is below the line, but for the log, with the style sheets of the whole live card."""
+    sheets = style_sheet("card.css"), style_sheet("live.css")
+    return joined(*sheets, left_behind(state), _failure(state), _pairs(state))
 
 
-def log_html(state: CardState) -> str:
-    """Return the end of a live run's log; empty unless the user has opened it."""
-    if not state.shows_log:
-        return joined()
-    if not state.log_tail:
-        return element("p", state.words.no_log, class_="dfm-none")
-    return _log_lines(state)
+def lines_html(lines: Sequence[str]) -> str:
+    """Return lines of a log."""
+    return element("pre", "\n".join(lines))
+
+
+def fault_html(state: CardState) -> str:
+    """Return why the open log has no lines, or no new ones."""
+    return element("p", state.log_fault, class_="dfm-none") if state.log_fault else joined()
+
+
+def copy_html(state: CardState) -> str:
+    """Return a button that selects and copies the run's id, for the page alone: no saved card has code."""
+    words = state.words
+    return element(
+        "button",
+        words.copy_id,
+        type="button",
+        class_="jupyter-button dfm-button",
+        onclick=COPY,
+        data_done=words.copied,
+        **KEYS,
+    )
 
 
 def to_text(state: CardState) -> str:
@@ -144,7 +182,9 @@ def to_text(state: CardState) -> str:
     word = f"{state.state} ({state.gloss})" if state.gloss else state.state
     head = "  ".join(part for part in (word, state.job, run, state.elapsed, state.target) if part)
     lines = [head, *islice(_text_lines(state), TEXT_LINES - 1)]
-    log = state.log_tail[-(TEXT_LINES - len(lines)) :] if len(lines) < TEXT_LINES else ()
+    # Of a run that completed the page has it, folded; text cannot fold.
+    is_wanted = len(lines) < TEXT_LINES and state.kind is Kind.BAD
+    log = state.log_tail[-(TEXT_LINES - len(lines)) :] if is_wanted else ()
     return "\n".join([*lines, *(f"  | {_shortened(line)}" for line in log)])
 
 
@@ -247,11 +287,19 @@ def _failure(state: CardState) -> str:
         if state.advice
         else ""
     )
-    if not (state.log_tail and state.is_final):
-        return joined(reason, advice)
-    # Folded: the reason repeats its last line, and twenty lines in each of many cards would hide the others.
-    summary = element("summary", state.words.last_lines.format(count=len(state.log_tail)))
-    return joined(reason, advice, element("details", summary, _log_lines(state)))
+    return joined(reason, advice)
+
+
+def _folded_log(state: CardState) -> str:
+    """Return the end of an ended run's log: folded, since twenty lines in each of many cards would hide the others."""
+    if not state.log_tail:
+        return joined()
+    words = state.words
+    return folded(
+        words.last_lines.format(count=len(state.log_tail)),
+        log_box(state.log_tail, words.log),
+        command(words.whole_log, state.whole_log),
+    )
 
 
 def _own_lines(state: CardState) -> Iterator[str]:
@@ -262,10 +310,6 @@ def _own_lines(state: CardState) -> Iterator[str]:
         yield f"  {state.source}"
     if state.expression:
         yield state.expression
-
-
-def _log_lines(state: CardState) -> str:
-    return element("div", element("pre", "\n".join(state.log_tail)), class_="dfm-log")
 
 
 def _pairs(state: CardState) -> str:

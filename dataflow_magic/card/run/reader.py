@@ -7,10 +7,13 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from dataclasses import replace
 from typing import Any, Final, Protocol
 
 from dataflow_magic import errors
+from dataflow_magic.card import format as fmt
 from dataflow_magic.card.painter import Submit
+from dataflow_magic.models.log import LogTail
 from dataflow_magic.models.view import Past, Progress, RunView
 from dataflow_magic.models.wire import RunState
 
@@ -41,7 +44,10 @@ class Readable(Protocol):
         """Return its progress, None where the service reports none."""
 
     async def read_log_tail(self) -> tuple[str, ...]:
-        """Return the last lines of its log."""
+        """Return the last whole lines of its log, oldest first."""
+
+    async def read_last_lines(self) -> None:
+        """Read the end of an ended run's log for its card, unless that is known."""
 
 
 class Reader:
@@ -63,9 +69,8 @@ class Reader:
         self._wants_log = False
 
     def start(self) -> None:
-        """Begin reading the past and the progress, unless the run is over or that has begun; from any thread."""
-        if not self._run.is_over:
-            self._submit(self._read())
+        """Begin reading the past and the progress, or the end of the log of a run that is over; from any thread."""
+        self._submit(self._run.read_last_lines() if self._run.is_over else self._read())
 
     def read_log(self, wanted: bool) -> None:
         """Begin or end reading the log; from any thread."""
@@ -97,17 +102,25 @@ class Reader:
         return progress is not None
 
     async def _read_log(self) -> None:
-        if self._is_reading_log:
-            return
-        self._is_reading_log = True
-        try:
-            while self._wants_log and not self._run.is_over:
-                try:
-                    tail = await self._run.read_log_tail()
-                except errors.DataflowError as error:
-                    tail = (str(error),)
-                self._run.set_card_fields(log_tail=tail)
-                await asyncio.sleep(LOG_SECONDS)
-        finally:
-            self._is_reading_log = False
+        if not self._wants_log:
             self._run.set_card_fields(log_tail=None)
+        elif not self._is_reading_log:
+            self._is_reading_log = True
+            try:
+                await self._keep_reading_log()
+            finally:
+                self._is_reading_log = False
+
+    async def _keep_reading_log(self) -> None:
+        log = LogTail()
+        while self._wants_log:
+            is_over = self._run.is_over  # before the read, so that the last one has the end of the log
+            try:
+                log = log.after([fmt.log_line(line) for line in await self._run.read_log_tail()])
+            except errors.DataflowError as error:
+                log = replace(log, fault=str(error))
+            if self._wants_log:
+                self._run.set_card_fields(log_tail=log)
+            if is_over:
+                return
+            await asyncio.sleep(LOG_SECONDS)

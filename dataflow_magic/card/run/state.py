@@ -15,6 +15,7 @@ from dataflow_magic.card import format as fmt
 from dataflow_magic.card.format import KINDS, Kind, Row, tick_seconds
 from dataflow_magic.card.words import ENGLISH, Words
 from dataflow_magic.models.failure import Failure
+from dataflow_magic.models.log import LogTail
 from dataflow_magic.models.view import KST, RunView
 from dataflow_magic.models.wire import RunState
 
@@ -22,6 +23,8 @@ __all__ = ["Bar", "CardState", "card_state"]
 
 MOST_PARAMETERS: Final = 12
 LOG_LINES: Final = 20
+LOG_LENGTH: Final = 8_000
+"""Characters of the end of a log in a saved card."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -82,17 +85,19 @@ class CardState:
     advice
         What to try after a failure.
     log_tail
-        The last lines of the console log, oldest first, at most 20.
-    shows_log
-        Whether the user has opened the log of a live run; an empty log is shown as such.
+        The last lines of an ended run's console log, oldest first, at most 20 and 8,000 characters.
+    open_log
+        What was read of the console log since the user opened it; None while it is closed.
+    log_fault
+        Why the open log has no lines, or no new ones; empty where it has.
     can_cancel
         Whether a cancel can be sent now.
     kernel_waits
         Whether a cell blocks until the run is over, so that no button can work.
     as_of, submitted, ended
         In Korean time; ``as_of`` has no day, and ``ended`` has one only if it is not the day of the submission.
-    refresh, again
-        The commands that show the run again, and that start an ended run once more.
+    refresh, again, whole_log
+        The commands that show the run again, that start an ended run once more, and that print its whole log.
     tick
         Seconds from one elapsed time to the next.
     words
@@ -129,12 +134,14 @@ class CardState:
     expression: str = ""
     advice: str = ""
     log_tail: tuple[str, ...] = ()
-    shows_log: bool = False
+    open_log: LogTail | None = None
+    log_fault: str = ""
     is_final: bool = False
     can_cancel: bool = False
     kernel_waits: bool = False
     refresh: str = ""
     again: str = ""
+    whole_log: str = ""
     tick: float = 1.0
     words: Words = ENGLISH
 
@@ -201,7 +208,8 @@ def card_state(
         bar=_bar(view, words),
         past=_past(view, now, words),
         is_late=_is_late(view, now),
-        log_tail=_log_tail(view, words),
+        open_log=view.log_tail,
+        log_fault=_log_fault(view.log_tail, words),
         tick=tick_seconds(view.elapsed_seconds(now)),
         refresh=f"%dataflow_status {name}"
         if (name := fmt.short(view.run_id or view.key))
@@ -224,6 +232,10 @@ def _ended(state: CardState, view: RunView) -> CardState:
         ended=fmt.ended(view.submitted_at, end) if end else "",
         reason=state.words.sentence(reason),
         again=f"%dataflow_run --again {name}" if name else "",
+        log_tail=fmt.end_of_log(
+            (view.failure.log_tail if view.failure else ()) or view.last_lines, LOG_LINES, LOG_LENGTH
+        ),
+        whole_log=f"%dataflow_logs {name} --all" if name else "",
     )
 
 
@@ -236,7 +248,6 @@ def _live(state: CardState, view: RunView, now: datetime, *, kernel_waits: bool)
         blind=_blind(view, now, words),
         clock=words.sentence(fmt.line(view.clock)),
         cancel=words.cancel_sent if view.cancel_requested else "",
-        shows_log=view.log_tail is not None,
         can_cancel=bool(state.run_id) and not view.cancel_requested,
         kernel_waits=kernel_waits,
     )
@@ -361,11 +372,7 @@ def _with_failure(state: CardState, failure: Failure) -> CardState:
     return replace(state, place=shown, source=fmt.line(place.source))
 
 
-def _log_tail(view: RunView, words: Words) -> tuple[str, ...]:
-    if view.is_final:
-        return (
-            tuple(fmt.log_line(line) for line in view.failure.log_tail[-LOG_LINES:]) if view.failure else ()
-        )
-    lines = tuple(fmt.log_line(line) for line in (view.log_tail or ())[-LOG_LINES:])
-    # A single line may be the error of reading the log.
-    return (words.sentence(lines[0]),) if len(lines) == 1 else lines
+def _log_fault(log: LogTail | None, words: Words) -> str:
+    if log is None or (log.lines and not log.fault):
+        return ""
+    return words.sentence(fmt.line(log.fault)) if log.fault else words.no_log

@@ -11,10 +11,14 @@ from dataflow_magic.card.markup import (
     COLOURS,
     TEXT_LINES,
     badge,
+    command,
     element,
+    folded,
     glossed,
     joined,
     left_behind,
+    log_box,
+    scroll_handle,
     style_sheet,
     whole,
 )
@@ -23,6 +27,7 @@ from dataflow_magic.models.wire import RunState
 
 __all__ = [
     "columns_html",
+    "log_hint_html",
     "parts",
     "rows_html",
     "summary_html",
@@ -36,6 +41,8 @@ __all__ = [
 
 PART: Final = 20
 """Rows in one part of the table; a part is sent whole."""
+MOST_LOGS: Final = 20
+"""Rows of a saved card that have the end of their run's log."""
 
 
 def sweep_html(state: SweepState) -> str:
@@ -44,7 +51,7 @@ def sweep_html(state: SweepState) -> str:
         "table",
         _columns(state),
         _head(state),
-        element("tbody", *_rows(state, state.rows)),
+        element("tbody", *_rows(state, state.rows, logs=MOST_LOGS)),
         class_="dfm-runs",
         aria_label=state.words.table,
     )
@@ -53,8 +60,7 @@ def sweep_html(state: SweepState) -> str:
         _styles(),
         element("header", sweep_title_html(state), " ", sweep_clock_html(state), class_="dfm-head"),
         summary_html(state),
-        # It scrolls, so it must be reachable by keyboard.
-        element("div", table, class_="dfm-rows", tabindex="0", role="region", aria_label=state.words.table),
+        scroll_handle(state.words.table, table, log_hint_html(state), class_="dfm-rows"),
         sweep_rest_html(state),
         class_="dfm-card dfm-sweep",
         aria_label=state.words.sweep_card,
@@ -99,9 +105,8 @@ def summary_html(state: SweepState, *, live: bool = False) -> str:
 
 def columns_html(state: SweepState) -> str:
     """Return the column names as a separate table, with the style sheets of the whole live card."""
-    return joined(
-        _styles(), style_sheet("live.css"), element("table", _columns(state), _head(state), class_="dfm-runs")
-    )
+    table = element("table", _columns(state), _head(state), class_="dfm-runs")
+    return joined(_styles(), style_sheet("live.css"), scroll_handle(state.words.table, table))
 
 
 def parts(state: SweepState) -> dict[tuple[Group, int], tuple[SweepRow, ...]]:
@@ -119,7 +124,7 @@ def rows_html(state: SweepState, rows: tuple[SweepRow, ...]) -> str:
     return element(
         "table",
         _columns(state),
-        element("tbody", *_rows(state, rows)),
+        element("tbody", *_rows(state, rows, logs=PART)),
         class_="dfm-runs",
         aria_label=state.words.group.format(what=what),
     )
@@ -127,9 +132,12 @@ def rows_html(state: SweepState, rows: tuple[SweepRow, ...]) -> str:
 
 def sweep_rest_html(state: SweepState) -> str:
     """Return how many runs have no row, and the command that lists all; empty where every run has one."""
-    if not state.more:
-        return joined()
-    return element("p", joined(*_rest(state)), class_="dfm-rest")
+    return element("p", joined(*_rest(state)), class_="dfm-rest") if state.more else joined()
+
+
+def log_hint_html(state: SweepState) -> str:
+    """Return the command that prints the log of any run, for the end of the rows of an ended sweep."""
+    return command(state.words.log_of_run, "%dataflow_logs ID") if state.is_final else joined()
 
 
 def sweep_text(state: SweepState) -> str:
@@ -140,6 +148,11 @@ def sweep_text(state: SweepState) -> str:
     lines = [head, f"  {_in_words(state.counts)}", *(f"  {note}" for note in state.notes)]
     if not state.is_final:
         lines.append(f"  {words.as_of.format(time=state.as_of)}{words.then}{words.refresh} {state.refresh}")
+    else:
+        lines += [
+            f"  {template.format(count=count, call=f'{state.handle}.{method}()')}"
+            for template, method, count in _methods(state)
+        ]
     if state.kernel_waits:
         lines.append(f"  Ctrl-C: {words.stop_waiting_for_sweep}")
     failed = [row for row in state.rows if row.group in (Group.FAILED, Group.CANCELED)]
@@ -236,15 +249,24 @@ def _when(state: SweepState, *, live: bool) -> Iterator[str]:
     if state.is_final:
         if state.ended:
             yield f" · {words.ended.format(time=state.ended)}"
-        if state.can_retry:
-            yield f" · {words.retry_starts.format(count=state.can_retry)}"
-        if state.unsent:
-            yield f" · {words.rest_sends.format(count=state.unsent)}"
+        for template, method, count in _methods(state):
+            before, _, after = template.format(count=count, call="\0").partition("\0")
+            yield f" · {before}"
+            yield whole(f"{state.handle}.{method}()")
+            yield after
     elif not live:
         yield f" · {words.as_of.format(time=state.as_of)} · {words.refresh} "
         yield whole(state.refresh)
     if state.kernel_waits:
         yield f" · {words.stop_waiting_for_sweep}"
+
+
+def _methods(state: SweepState) -> Iterator[tuple[str, str, int]]:
+    """Yield what an ended sweep can still do: the words, the method, and for how many runs."""
+    if state.can_retry:
+        yield state.words.retry_starts, "retry_failed", state.can_retry
+    if state.unsent:
+        yield state.words.rest_sends, "resume", state.unsent
 
 
 def _columns(state: SweepState) -> str:
@@ -259,15 +281,26 @@ def _head(state: SweepState) -> str:
     return element("thead", element("tr", *(element("th", name, scope="col", title=name) for name in names)))
 
 
-def _rows(state: SweepState, rows: Iterable[SweepRow]) -> Iterator[str]:
+def _rows(state: SweepState, rows: Iterable[SweepRow], *, logs: int) -> Iterator[str]:
     for row in rows:
         yield _row(row, state.names)
         if row.note:
             # In a row of its own, as wide as the table: a reason is longer than any column.
-            note = element(
-                "td", element("bdi", row.note), class_="dfm-why", colspan=str(len(state.names) + 3)
-            )
+            why = element("bdi", row.note)
+            if row.parameters and row.run_id:
+                why = folded(why, *_details(state, row, has_log=logs > 0))
+                logs -= 1
+            note = element("td", why, class_="dfm-why", colspan=str(len(state.names) + 3))
             yield element("tr", note, class_=f"dfm-{row.kind}")
+
+
+def _details(state: SweepState, row: SweepRow, *, has_log: bool) -> Iterator[str]:
+    words = state.words
+    values = (element("code", f"{each.name}={each.value}", title=each.full) for each in row.parameters)
+    yield element("p", f"{words.parameters}: ", *_spaced(values), class_="dfm-none")
+    if row.log and has_log:
+        yield log_box(row.log, f"{words.log} {row.run_id}")
+    yield command(words.whole_log, f"%dataflow_logs {row.run_id} --all")
 
 
 def _row(row: SweepRow, names: tuple[str, ...]) -> str:

@@ -10,7 +10,7 @@ from enum import IntEnum
 from typing import Final
 
 from dataflow_magic.card import format as fmt
-from dataflow_magic.card.format import KINDS, Kind, tick_seconds
+from dataflow_magic.card.format import KINDS, Kind, Row, tick_seconds
 from dataflow_magic.card.words import ENGLISH, RETRIED, SKIPPED, UNSENT, Words
 from dataflow_magic.models.view import KST, WAITS_FOR_START, RunView
 from dataflow_magic.models.wire import RunState
@@ -19,7 +19,10 @@ __all__ = ["Count", "Group", "Rows", "SweepRow", "SweepState", "SweepView", "swe
 
 MOST_ROWS: Final = 200
 MOST_NAMES: Final = 8
-NOTE_LENGTH: Final = 160
+MOST_PARAMETERS: Final = 12
+LOG_LINES: Final = 20
+LOG_LENGTH: Final = 2_000
+"""Characters of the end of one run's log."""
 MOST_CAUSES: Final = 4
 CAUSE_LENGTH: Final = 60
 
@@ -61,6 +64,8 @@ class SweepView:
         The sweep's short id, which magics take; empty where it has none.
     skipped
         How many requests need no run, since an earlier one serves.
+    variable
+        The variable that holds it; empty where that is unknown.
     """
 
     swept: tuple[str, ...]
@@ -73,6 +78,7 @@ class SweepView:
     is_over: bool = False
     key: str = ""
     skipped: int = 0
+    variable: str = ""
 
 
 @dataclass(frozen=True, slots=True)
@@ -89,6 +95,9 @@ class SweepRow:
         Why the run did not complete, or what it waits for; one line.
     gloss
         The meaning of its state in the card's language, where the word is of another one.
+    parameters, log
+        Of a run that did not complete: its parameters, also those that do not differ, at most 12, and the last lines of its
+        console log, at most 20 and 2,000 characters.
     """
 
     number: int
@@ -100,6 +109,8 @@ class SweepRow:
     time: str
     note: str
     gloss: str = ""
+    parameters: tuple[Row, ...] = ()
+    log: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -146,6 +157,8 @@ class SweepState:
         Seconds from one elapsed time to the next.
     refresh
         The command that shows the sweep again.
+    handle
+        The variable or the expression that has the sweep in its kernel.
     words
         The card's labels.
     """
@@ -178,6 +191,7 @@ class SweepState:
     kernel_waits: bool = False
     held: str = ""
     refresh: str = ""
+    handle: str = ""
     words: Words = ENGLISH
 
     @property
@@ -263,6 +277,7 @@ def sweep_state(
         elapsed="",
         as_of=fmt.clock(now),
         refresh=f"%dataflow_status {sweep.key}" if sweep.key else "%dataflow_runs",
+        handle=sweep.variable or (f'dataflow_magic.get("{sweep.key}")' if sweep.key else ""),
         submitted=fmt.day_and_clock(_began(sweep)),
         ended="",
         counts=tuple(_counts(lines, unsent, words, sweep.skipped)),
@@ -344,6 +359,9 @@ def _sweep_row(
     number: int, view: RunView, swept: tuple[str, ...], words: Words, *, retried: bool
 ) -> SweepRow:
     group = Group.RETRIED if retried else _group(view)
+    is_open = view.is_final and group is not Group.COMPLETED
+    parameters = list(view.parameters.items())[:MOST_PARAMETERS] if is_open else []
+    log = view.failure.log_tail if is_open and view.failure else ()
     return SweepRow(
         number=number,
         group=group,
@@ -352,8 +370,10 @@ def _sweep_row(
         values=tuple(fmt.row(name, fmt.spell(view.parameters.get(name, ""))).value for name in swept),
         run_id=fmt.short(view.run_id or ""),
         time=_time(view, words),
-        note=fmt.cut(" · ".join(filter(None, _notes_of_run(view, words, retried=retried))), NOTE_LENGTH),
+        note=" · ".join(filter(None, _notes_of_run(view, words, retried=retried))),
         gloss=words.gloss(view.status),
+        parameters=tuple(fmt.row(name.removeprefix("$"), fmt.spell(value)) for name, value in parameters),
+        log=fmt.end_of_log(log, LOG_LINES, LOG_LENGTH),
     )
 
 

@@ -5,16 +5,16 @@ from __future__ import annotations
 from collections.abc import Callable
 from typing import Final
 
-from ipywidgets import HTML, Layout, VBox
+from ipywidgets import HTML, HBox, Layout, VBox
 
 from dataflow_magic.card.actions import Actions
 from dataflow_magic.card.sweep.html import (
     columns_html,
+    log_hint_html,
     parts,
     rows_html,
     summary_html,
     sweep_clock_html,
-    sweep_html,
     sweep_rest_html,
     sweep_title_html,
 )
@@ -33,16 +33,19 @@ class SweepWidgets(Widgets[SweepState]):
     """The widgets of one sweep's card."""
 
     def __init__(self, state: SweepState, actions: Actions, on_click: Callable[[str], None]) -> None:
-        super().__init__(sweep_html, actions, on_click)
+        super().__init__(actions, on_click)
         self._title, self._clock = self._text("dfm-fills"), self._text("dfm-time")
-        self._columns, self._rest = self._text("dfm-columns"), self._text()
+        self._columns, self._rest, self._hint = self._text("dfm-columns"), self._text(), self._text()
         self._retry = self._button(RETRY, "dfm-button")
         # The height of a line per run from the beginning, so that little below it moves.
         height = min(MOST_HEIGHT, ROW_HEIGHT * (state.total + 1) + 1)
         self._rows = VBox(layout=Layout(min_height=f"{height}px", overflow="auto")).add_class("dfm-rows")
         self._others += [self._rows, self._rows.layout]
-        self._buttons.children = [self._retry, self._cancel]
-        self._head.children = [self._title, self._clock, self._buttons]
+        # Neither that Retry appears nor that Cancel goes puts the one where the other was.
+        self._retries = HBox((self._retry,), layout=self._last.layout).add_class("dfm-buttons")
+        self._others.append(self._retries)
+        self._buttons.children = [self._cancel]
+        self._head.children = [self._title, self._retries, self._clock, self._buttons]
         self.box.children = [self._head, self._ask, self._last, self._rows, self._rest]
         self.box.add_class("dfm-sweep")
         self._parts: dict[tuple[Group, int], tuple[tuple[SweepRow, ...], HTML]] = {}
@@ -86,12 +89,13 @@ class SweepWidgets(Widgets[SweepState]):
             question.format(runs=words.runs(state.can_cancel), found=state.found),
             can_cancel=state.can_cancel > 0,
             is_sent=state.canceling > 0 and not state.can_cancel,
+            is_over=state.is_final,
         )
         self._can_retry = state.can_retry > 0
         self._has_retry = self._has_retry or self._can_retry
         self._set(self._retry, "description", words.retry.format(count=state.can_retry))
-        self._show(self._retry, self._has_retry)
-        self._show(self._buttons, not (state.is_final or state.kernel_waits))
+        self._show(self._retries, self._has_retry and not state.kernel_waits)
+        self._show(self._buttons, not state.kernel_waits)
 
     def _paint_rows(self, state: SweepState) -> None:
         wanted = parts(state)
@@ -107,4 +111,6 @@ class SweepWidgets(Widgets[SweepState]):
             if before != rows or is_reworded:
                 self._set(widget, "value", rows_html(state, rows))
                 self._parts[key] = rows, widget
-        self._set(self._rows, "children", (self._columns, *(self._parts[key][1] for key in wanted)))
+        self._set(self._hint, "value", log_hint_html(state))
+        shown = (self._columns, *(self._parts[key][1] for key in wanted), self._hint)
+        self._set(self._rows, "children", shown)

@@ -100,6 +100,8 @@ class Sweep:
 
     def __init__(self, request: SweepRequest, book: Book, key: str) -> None:
         self._key = key
+        self._variable = ""
+        """The variable that ``-o`` bound it to; its card names it."""
         self._request = request
         self._total = len(request.order)
         self._book = book
@@ -567,6 +569,7 @@ class Sweep:
             is_over=is_over,
             key=self.key,
             skipped=len(self._request.skipped),
+            variable=self._variable,
         )
         words = words_of(self._book.language())
         return sweep_state(view, datetime.now(KST), rows=self._rows, kernel_waits=kernel_waits, words=words)
@@ -582,9 +585,11 @@ class Sweep:
         return self._painter
 
     async def _retry(self) -> None:
-        """Start the failed runs again in their places, unless all runs are over: the card has ended then."""
-        if not self.is_over:
-            self._sending.retry([number for number, _ in self._failed()])
+        """Start the failed runs again in their places; a card that has ended lives on."""
+        self._sending.retry([number for number, _ in self._failed()])
+        painter = self._shown()
+        painter.presenter.reopen()
+        painter.resume()
 
     def _clicked(self, work: Coroutine[Any, Any, None]) -> None:
         self._submit(work).add_done_callback(self._after_click)
