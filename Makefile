@@ -47,6 +47,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/sweep.py
 	$(BIN)/python benchmarks/card.py
 	$(BIN)/python benchmarks/local.py
+	$(BIN)/python benchmarks/logs.py
 
 # The classes that make s3a:// a folder. After a change of their sources; needs a JDK of 17 or newer.
 s3a: $(VENV)/.develop

@@ -307,7 +307,8 @@ class CloudObjects:
         except (_OverBound, obstore.exceptions.BaseError, OSError, ValueError) as error:
             if not content:
                 raise _not_read(path, error, self._endpoint) from None
-        return bytes(content[: stop - start])
+        del content[stop - start :]
+        return bytes(content)
 
     async def names(self, folder: str, most: int, *, after: str = "") -> list[str]:
         """Return the paths of objects; see `RangedObjects.names`."""
