@@ -134,8 +134,9 @@ def choose(names: Sequence[str], stream: Stream = "console") -> str | None:
         rank = next((rank for rank, word in enumerate(words) if word in file), None)
         if rank is None:
             continue
-        is_other = stream == "console" and any(word in file for word in _STDERR)
-        ranked.append((is_other, "executor" in bare, rank, name))
+        # The console log may come later: another log must not be followed in its place.
+        if stream == "stderr" or not any(word in file for word in _STDERR):
+            ranked.append(("executor" in bare, rank, name))
     return min(ranked)[-1] if ranked else None
 
 

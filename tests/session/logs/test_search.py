@@ -29,7 +29,7 @@ def objects(folder: Path, *names: str) -> FolderObjects:
         (["l/r/container_02/stdout", "l/r/container_01/stdout"], "l/r/container_01/stdout", None),
         (["l/r/executor-1/stdout", "l/r/zdriver/stdout"], "l/r/zdriver/stdout", None),
         (["l/r/spark-7.log", "l/r/driver.log"], "l/r/driver.log", None),
-        (["l/r/stderr.log"], "l/r/stderr.log", "l/r/stderr.log"),
+        (["l/r/stderr.log", "l/r/jvm.log"], None, "l/r/stderr.log"),
         (["l/r/application_1"], "l/r/application_1", None),
         (["l/r/events_1_local-1", "l/r/events/console.log", "l/r/appstatus_local-1", "l/r/local-1.inprogress"], None, None),
         (["l/r/eventlog_v2_local-1/events_1_local-1.zstd", "l/r/.console.log.crc", "l/r/console.log.gz"], None, None),
