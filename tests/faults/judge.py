@@ -161,7 +161,7 @@ class _Judged:
         if other.may_be_forgotten and not other.has_handle:
             return True  # neither a ledger nor a kernel has that start any more
         is_equal = other.may_be_forgotten or _request(other) == _request(start)
-        return is_equal and other.answered != run.run_id
+        return is_equal and (other.answered != run.run_id or self._is_unknown_to(start, run))
 
     def _is_shared(self, run: FakeRun) -> bool:
         """Whether the run of a start is, labelled, that of an identical one of the same machine: either is the outcome of either."""
