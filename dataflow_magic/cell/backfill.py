@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 from collections.abc import Callable, Iterable, Mapping
+from datetime import date, timedelta
 from typing import Any, Final, cast, get_args
 
 from dataflow_magic.cell.block import parse_mapping
@@ -148,6 +149,41 @@ def worst_case(runs: int, condition: JobCondition) -> str:
     if workers is None or not minutes:
         return "each with the job's workers until its timeout"
     return f"at most {runs * workers * minutes:,} worker-minutes ({runs:,} runs x {workers} workers x {minutes} min)"
+
+
+def listed(text: str) -> list[str]:
+    r"""Return the values that a word of a command line gives a parameter.
+
+    ``2026-11-01..2026-11-30`` are days and ``1..12`` whole numbers, both with their last; else commas part values, and
+    ``\,`` is a comma of a value.
+
+    Raises
+    ------
+    CellError
+        The range ends before it begins, or has more than 1,000 values.
+    """
+    begin, dots, end = text.partition("..")
+    for read in (int, date.fromisoformat) if dots else ():
+        try:
+            first, last = read(begin), read(end)
+        except ValueError:
+            continue
+        return _span(text, first, last)
+    return [part.replace("\0", ",") for part in text.replace("\\,", "\0").split(",")]
+
+
+def _span(text: str, first: Any, last: Any) -> list[str]:
+    step = timedelta(days=1) if isinstance(first, date) else 1
+    steps = last - first
+    count = (steps.days if isinstance(steps, timedelta) else steps) + 1
+    if not 0 < count <= MOST_RUNS:
+        what = (
+            "ends before it begins"
+            if count < 1
+            else f"has {count:,} values, and a sweep has at most {MOST_RUNS:,} runs"
+        )
+        raise CellError(f"the range {text} {what}")
+    return [str(first + number * step) for number in range(count)]
 
 
 def grid_rows(grid: Any) -> tuple[tuple[str, ...], list[dict[str, Parameter]]]:

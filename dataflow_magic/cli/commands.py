@@ -23,8 +23,9 @@ from dataflow_magic.cell.run import check_again
 from dataflow_magic.cell.table import listing_of
 from dataflow_magic.cli.completion import SCRIPTS
 from dataflow_magic.cli.logs import FIRST_LINES, print_log
-from dataflow_magic.cli.parsers import COMMANDS, take_parameters
+from dataflow_magic.cli.parsers import COMMANDS, STARTS, take_parameters
 from dataflow_magic.cli.shapes import job_shape, row_of, run_shape
+from dataflow_magic.cli.sweeping import begin, follow, print_sweep
 from dataflow_magic.cli.terminal import Terminal
 from dataflow_magic.cli.values import read_parameters
 from dataflow_magic.cli.waiting import Progress, wait
@@ -86,7 +87,7 @@ def execute(
         labels = words_of(language("auto", environment))
         terminal = Terminal(out, err, environment=environment, words=labels)
         parser = COMMANDS[command][1]()
-        words, given = take_parameters(parser, arguments) if command == "run" else (arguments, [])
+        words, given = take_parameters(parser, arguments) if command in STARTS else (arguments, [])
         options = parser.read_words(words)
         options.given = given
         terminal = Terminal(
@@ -158,6 +159,28 @@ def _run(context: Context, options: argparse.Namespace) -> int:
     name = name_of(run)
     terminal.say(f"run {name} of {run.job} started on {run.view.target}; %dataflow_wait {name} waits for it")
     return 0
+
+
+def _sweep(context: Context, options: argparse.Namespace) -> int:
+    terminal = context.terminal
+    waits_by_default = waits("auto", context.environment)
+    if options.again is not None:
+        raise errors.CellError("--again is for a run; the same command continues a sweep")
+    sweep = begin(context.session, terminal, options)
+    if sweep is None:
+        return 0
+    if not options.json:
+        terminal.result(sweep.key)
+    asked = True if options.wait is None and options.wait_timeout is not None else options.wait
+    is_waited = bool(waits_by_default if asked is None else asked)
+    try:
+        follow(context.session, terminal, sweep, options.wait_timeout, waits=is_waited)
+    finally:
+        print_sweep(terminal, sweep, is_json=options.json)
+    if sweep.error:
+        terminal.warn(sweep.error, begin="dataflow-magic: ")
+        return SERVICE if not sweep.failed else FAILED
+    return _code_of_runs(sweep.live) if is_waited else 0
 
 
 def _start_again(context: Context, options: argparse.Namespace) -> LiveRun:
@@ -296,6 +319,7 @@ def _completion(context: Context, options: argparse.Namespace) -> int:
 
 ACTIONS: dict[str, Callable[[Context, argparse.Namespace], int]] = {
     "run": _run,
+    "sweep": _sweep,
     "runs": _runs,
     "status": _status,
     "logs": _logs,

@@ -10,7 +10,7 @@ import shlex
 from collections.abc import Callable, Sequence
 
 from dataflow_magic.cell.completion import Known, complete_words
-from dataflow_magic.cli.parsers import COMMANDS, take_parameters
+from dataflow_magic.cli.parsers import COMMANDS, STARTS, take_parameters
 
 __all__ = ["ASK", "SCRIPTS", "offered"]
 
@@ -94,7 +94,7 @@ def offered(line: str, top: argparse.ArgumentParser, known: Callable[[], Known])
     if command == "completion":
         return [shell for shell in SCRIPTS if shell.startswith(word) and not before]
     found = [*complete_words(parser, before, word, known())]
-    if command == "run":
+    if command in STARTS:
         rest, given = take_parameters(parser, before)
         jobs = [each for each in rest if not each.startswith("-")]
         if jobs and not word.startswith("-") and not (before and parser.takes_value(before[-1])):

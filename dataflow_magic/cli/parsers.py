@@ -4,10 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from dataflow_magic.cell import parsers, run, table, wait
+from dataflow_magic.cell import backfill, parsers, run, table, wait
 from dataflow_magic.cell.line import JOB_HELP, LineParser, add_target
 
-__all__ = ["COMMANDS", "take_parameters"]
+__all__ = ["COMMANDS", "STARTS", "take_parameters"]
+
+STARTS = ("run", "sweep")
+"""The commands that take words ``NAME=VALUE``."""
 
 RUN = "run id or its beginning, key, or @last"
 SHELLS = ("bash", "zsh", "fish")
@@ -31,6 +34,20 @@ def _run() -> LineParser:
     )
     parser.add_argument("job", metavar="JOB", nargs="?", help=JOB_HELP)
     run.add_options(parser, in_cell=False)
+    return _add_json(parser)
+
+
+def _sweep() -> LineParser:
+    parser = _command(
+        "sweep",
+        "JOB NAME=VALUES ... [options]",
+        "Start a run per combination of values and print the key of the sweep. NAME=2026-11-01..2026-11-30 are days, "
+        "NAME=1..12 whole numbers, NAME=a,b these values; one value is that of every run. The same command continues a sweep "
+        "that did not start all of its runs.",
+    )
+    parser.add_argument("job", metavar="JOB", nargs="?", help=JOB_HELP)
+    run.add_options(parser, in_cell=False)
+    backfill.add_sweep(parser.add_argument_group("the sweep").add_argument)
     return _add_json(parser)
 
 
@@ -102,6 +119,7 @@ def _completion() -> LineParser:
 
 COMMANDS: dict[str, tuple[str, Callable[[], LineParser]]] = {
     "run": ("start a run of a job", _run),
+    "sweep": ("start a run per combination of values", _sweep),
     "runs": ("list runs", _runs),
     "status": ("show a run, or the target of new runs", _status),
     "logs": ("print the log of a run", _logs),

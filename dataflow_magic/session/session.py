@@ -205,6 +205,16 @@ class Session:
         """
         return self._book.start(request, self._connect(target) if request.order else None)
 
+    def unfinished(self, request: SweepRequest, target: Target) -> Sweep | None:
+        """Return the newest sweep of the ledger that asks the same and did not start all of its runs; None where none did.
+
+        Sweeps that another kernel drives are left to it.
+        """
+        if not request.requests:
+            return None
+        service = self._connect(target)
+        return self._book.unfinished(request, service)
+
     def planned(
         self, request: SweepRequest, target: Target, *, asks_service: bool = False
     ) -> tuple[SweepRequest, JobCondition]:

@@ -10,6 +10,7 @@ from datetime import datetime
 from typing import Any, TypeVar
 
 from dataflow_magic import errors
+from dataflow_magic.card.words import UNSENT
 from dataflow_magic.ledger.ledger import Ledger, new_key
 from dataflow_magic.ledger.record import microseconds
 from dataflow_magic.ledger.sweeps import SweepRecord, SweepState, SweepTable
@@ -27,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 T = TypeVar("T")
 
+MOST_COMPARED = 50
+"""Sweeps of which one may be continued by the same command."""
 ELSEWHERE = "another kernel starts its runs"
 LEFT = "its kernel has ended; %dataflow_attach {key} starts the rest"
 
@@ -194,6 +197,22 @@ class SweepBook:
         self.submit(self._take_up(sweep, record, service, story, is_left=is_left)).result()
         self._sweeps.append(sweep)
         return sweep
+
+    def unfinished(self, request: SweepRequest, service: Service) -> Sweep | None:
+        """Return the newest sweep at a service that asks the same and did not start all of its runs; None where none did."""
+        wanted = [each.parameters for each in request.requests]
+        job = request.requests[0].job.text
+        for record in self.table.newest(MOST_COMPARED):
+            if (
+                record.endpoint == service.endpoint
+                and job in (record.job, record.job_id)
+                and [each.parameters for each in record.request.requests] == wanted
+                and not self.table.is_driven_elsewhere(record.kernel)
+            ):
+                known = next((sweep for sweep in self._sweeps if sweep.key == record.key), None)
+                sweep = known or self.take_up(record)
+                return sweep if UNSENT in sweep.counts else None
+        return None
 
     async def _take_up(
         self, sweep: Sweep, record: SweepRecord, service: Service, story: str, *, is_left: bool
