@@ -176,13 +176,10 @@ def _span(text: str, first: Any, last: Any) -> list[str]:
     step = timedelta(days=1) if isinstance(first, date) else 1
     steps = last - first
     count = (steps.days if isinstance(steps, timedelta) else steps) + 1
-    if not 0 < count <= MOST_RUNS:
-        what = (
-            "ends before it begins"
-            if count < 1
-            else f"has {count:,} values, and a sweep has at most {MOST_RUNS:,} runs"
-        )
-        raise CellError(f"the range {text} {what}")
+    if count < 1:
+        raise CellError(f"the range {text} ends before it begins")
+    if count > MOST_RUNS:
+        raise CellError(f"the range {text} has {count:,} values, and a sweep has at most {MOST_RUNS:,} runs")
     return [str(first + number * step) for number in range(count)]
 
 

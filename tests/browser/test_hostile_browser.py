@@ -22,7 +22,8 @@ MOST_PIXELS = 1_400
 ALIVE = 3
 """The card that is shown with widgets: the live one with the most text."""
 
-# What is looked at in one card: attributes that run scripts, elements that fetch or lead somewhere, formulas.
+# What is looked at in one card: attributes that run scripts, elements that fetch or lead somewhere, formulas, and what is laid
+# over the page, but for the heads of our own tables and logs.
 LOOK = """cards => cards.map(card => {
     const all = [card, ...card.querySelectorAll('*')];
     return {
@@ -33,7 +34,8 @@ LOOK = """cards => cards.map(card => {
             'mjx-container', 'math',
         ].includes(name)),
         links: all.filter(e => e.localName === 'a').map(e => e.href),
-        placed: all.filter(e => ['fixed', 'sticky'].includes(getComputedStyle(e).position)).length,
+        placed: all.filter(e => ['fixed', 'sticky'].includes(getComputedStyle(e).position))
+            .filter(e => !e.matches('.dfm-columns, .dfm-handle, thead th')).length,
         text: card.textContent,
     };
 })"""

@@ -135,7 +135,7 @@ def test_a_narrow_sweep_names_each_value_of_its_rows(sweeps, width, columns):
         "width => document.documentElement.style.setProperty('--width', `${width}px`)", width
     )
     sweeps.page.evaluate("document.documentElement.style.setProperty('--zoom', 1)")
-    value = sweeps.output(2).locator("td[data-name=month]").first
+    value = sweeps.output(2).locator("td[data-name=month]").filter(visible=True).first
     value.scroll_into_view_if_needed()
 
     expect(sweeps.output(2).locator("thead").filter(visible=True)).to_have_count(columns)
