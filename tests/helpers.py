@@ -254,6 +254,13 @@ class ScriptedService(httpx.AsyncBaseTransport):
         return Outcome("COMPLETED")
 
 
+def _is_ready(reader: int) -> bool:
+    # Not `select.select`, which takes no descriptor above 1,023.
+    poll = select.poll()
+    poll.register(reader, select.POLLIN)
+    return bool(poll.poll(0))
+
+
 @contextlib.contextmanager
 def at_a_port(service: ASGIApp) -> Iterator[str]:
     """Serve at a real port and give its address; clients close their connections before this exits."""
@@ -329,7 +336,7 @@ class Scene:
     @property
     def holds(self) -> list[bool]:
         """For each time a session attached to the local service, whether it still holds it."""
-        return [not select.select([reader], [], [], 0)[0] for reader in self._holds]
+        return [not _is_ready(reader) for reader in self._holds]
 
     def _attach(self) -> ServiceAddress:
         service = self.service

@@ -154,7 +154,10 @@ def test_a_semicolon_mutes(lab):
 def test_a_dry_run_shows_the_first_request_and_how_many_there_are(scene, lab):
     ran = lab.run(f"%%dataflow_run daily_sales --dry-run\n{BLOCK}")
 
-    assert ran.out.splitlines()[0] == "# the first of 2 requests of a sweep"
+    assert ran.out.splitlines()[:2] == [
+        "Note: the sweep starts 2 runs, each with the job's workers until its timeout",
+        "# the first of 2 requests of a sweep",
+    ]
     assert '"$month": "1"' in ran.out
     assert '"$month": "7"' not in ran.out
     assert scene.service.sent == []

@@ -10,14 +10,15 @@ from dataflow_magic.cell.run import make_request
 from dataflow_magic.config.settings import Target
 from dataflow_magic.errors import BadState, CellError, RequestRejected
 from dataflow_magic.local.run import Outcome
+from dataflow_magic.local.store import StoredRun
 from dataflow_magic.models.request import SweepPlan, SweepRequest
 from dataflow_magic.models.secret import Secret
-from dataflow_magic.models.wire import RunState
+from dataflow_magic.models.wire import LIVE_STATES
 from dataflow_magic.session.detached import Detached
 from dataflow_magic.session.session import Session
 from dataflow_magic.session.sweep.handle import Sweep
 from dataflow_magic.session.watch import Pace
-from tests.helpers import ACCESS_KEY, SECRET_KEY, Scene, Sent, at_a_port, eventually
+from tests.helpers import ACCESS_KEY, SECRET_KEY, Scene, ScriptedService, Sent, at_a_port, eventually
 
 
 def request_of(
@@ -35,8 +36,18 @@ def sent_days(scene: Scene) -> list[int]:
     return [int(sent.body["parameters"]["$day"]) for sent in scene.service.starts]
 
 
-def alive(scene: Scene) -> int:
-    return sum(scene.service.store.count_in(state) for state in (RunState.READY, RunState.RUNNING))
+def runs_of(service: ScriptedService) -> list[StoredRun]:
+    """Return the runs that the service has, oldest first, as they are at one moment each job."""
+    jobs = service.store.jobs(name=None, page=0, limit=100)[0]
+    return [
+        run
+        for job in reversed(jobs)
+        for run in reversed(service.store.runs(job.job_id, page=0, limit=1000)[0])
+    ]
+
+
+def alive(service: ScriptedService) -> int:
+    return sum(run.status in LIVE_STATES for run in runs_of(service))
 
 
 class Most:
@@ -47,7 +58,7 @@ class Most:
 
         def count(sent: Sent) -> None:
             if sent.is_start:
-                self.seen.append(alive(scene))
+                self.seen.append(alive(scene.service))
 
         scene.service.before_answer = count
 
@@ -227,13 +238,7 @@ class Kernels:
     @property
     def days(self) -> list[int]:
         """The days of the runs that the service has, in the order of their starts."""
-        store = self.service.store
-        jobs = store.jobs(name=None, page=0, limit=100)[0]
-        runs = [run for job in reversed(jobs) for run in store.runs(job.job_id, page=0, limit=1000)[0]]
-        return [int(run.parameters["$day"]) for run in reversed(runs)]
-
-    def alive(self) -> int:
-        return sum(self.service.store.count_in(state) for state in (RunState.READY, RunState.RUNNING))
+        return [int(run.parameters["$day"]) for run in runs_of(self.service)]
 
 
 def test_the_next_kernel_continues_a_sweep_and_repeats_nothing(kernels):
@@ -248,7 +253,7 @@ def test_the_next_kernel_continues_a_sweep_and_repeats_nothing(kernels):
 
     sweep = kernels.attach(first.key)
     assert sweep is found
-    assert kernels.alive() == 2
+    assert alive(kernels.service) == 2
     kernels.service.finish.set()
     assert len(sweep.result(60)) == 7
     assert kernels.days[:2] == [6, 5]

@@ -82,9 +82,6 @@ def spark_settings(spec: RunSpec, *, logs: Path, cores: int) -> dict[str, str]:
         "java.io.tmpdir": str(spec.work / "scratch"),
         # A folder has no block locations worth a request per file.
         "spark.sql.sources.ignoreDataLocality": "true",
-        # A Python worker that crashes names the line of the function that it ran.
-        "spark.python.worker.faulthandler.enabled": "true",
-        "spark.sql.execution.pyspark.udf.faulthandler.enabled": "true",
     }
     if spec.master:
         settings["spark.jars"] = ",".join(map(str, (OBJECT_STORAGE, *spec.jars)))  # the executors' copies
