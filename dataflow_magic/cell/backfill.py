@@ -27,7 +27,7 @@ __all__ = [
 ]
 
 MOST_UNASKED: Final = 100
-"""Runs that a sweep starts without being told that so many are meant."""
+"""The most runs that a sweep starts without ``--yes``."""
 ORDERS: Final = ("block", "reverse")
 OPTIONS: Final = ("max_parallel", "order", "stop_on_failure", "retry", "reprocess", "remote", "yes")
 

@@ -38,7 +38,7 @@ _dataflow_magic() {{
 complete -o nosort -o default -F _dataflow_magic dataflow-magic 2>/dev/null ||
     complete -o default -F _dataflow_magic dataflow-magic
 """,
-    # Zsh has the words of this command alone, and adds a space unless told not to.
+    # Zsh has the words of this command alone, and adds a space unless an option forbids it.
     "zsh": f"""\
 #compdef dataflow-magic
 _dataflow_magic() {{

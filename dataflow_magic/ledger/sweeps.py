@@ -20,7 +20,7 @@ if TYPE_CHECKING:
 __all__ = ["SweepRecord", "SweepState", "SweepTable"]
 
 SweepState = Literal["open", "paused", "stopped"]
-"""Whether what is left is started: yes; not until somebody resumes it; not, for a reason, until somebody resumes it."""
+"""Whether what is left is started: yes; not before the user resumes it; not, for a reason, before the user resumes it."""
 
 FIELDS: Final = (
     "key, job, job_id, target, endpoint, notebook, submitted, kernel, swept, plan, common, state, story"

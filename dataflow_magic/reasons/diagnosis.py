@@ -103,7 +103,7 @@ def _diagnosed(
 
 
 def _with_spark(failure: Failure, spark: SparkEnd, chains: Sequence[tuple[LoggedError, ...]]) -> Failure:
-    """Return the failure with what only the event log tells: the job's line and functions, and lost executors."""
+    """Return the failure with what only the event log has: the job's line and functions, and lost executors."""
     if failure.place is None and spark.called_from and is_own(spark.called_from[0]):
         failure = replace(failure, place=Place(_file_name(spark.called_from[0]), spark.called_from[1]))
     if spark.lost and ("executor" in failure.reason or failure.error_class in {"", *_ENDS_THE_JVM}):

@@ -93,6 +93,6 @@ def test_forced_colours_keep_bars_and_buttons(notebook):
             .evaluate("e => getComputedStyle(e).backgroundColor")
             for kind in ("good", "bad")
         ]
-        assert len(set(grounds)) == 2, "completed and failed runs are told apart"
+        assert len(set(grounds)) == 2, "completed and failed runs look different"
     finally:
         notebook.page.emulate_media(forced_colors="none")

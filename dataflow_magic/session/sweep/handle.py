@@ -185,12 +185,12 @@ class Sweep:
             )
         self._sending.max_parallel = most
 
-        async def tell() -> None:
+        async def note() -> None:
             self._sending.wake()
             await self._book.note(self, self._state, self._sending.stopped)
 
         if not self.is_over:
-            self._submit(tell()).result()
+            self._submit(note()).result()
 
     @property
     def failed(self) -> tuple[Run, ...]:

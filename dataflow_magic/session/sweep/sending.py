@@ -127,7 +127,7 @@ class Sending:
 
     @property
     def is_paused(self) -> bool:
-        """Whether starts wait until somebody resumes them."""
+        """Whether starts wait until the user resumes them."""
         return bool(self._paused)
 
     @property
@@ -143,17 +143,16 @@ class Sending:
         # A run that fails is over a moment before it is queued again.
         return all(run.is_over and not self._is_due(number, run) for number, run in self.runs)
 
-    def begin(self, start: Start, hold: Hold, first: LiveRun | None = None) -> None:
+    def begin(self, start: Start, hold: Hold, first: LiveRun) -> None:
         """Start the runs; ``hold`` sleeps as the service asks.
 
         Parameters
         ----------
         first
-            The run of the first request of the order, where the caller has started it.
+            The run of the first request of the order, which the caller has started.
         """
         self._start, self._hold = start, hold
-        if first is not None:
-            self._took(self._queue.popleft(), first)
+        self._took(self._queue.popleft(), first)
         self._send_queue()
 
     def take(
