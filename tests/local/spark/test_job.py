@@ -217,7 +217,7 @@ def test_the_group_dies_when_the_lifeline_breaks(script):
 
 def test_a_script_that_the_service_ends_shows_where_it_was(tmp_path):
     script = tmp_path / "script.py"
-    script.write_text("import time\ndef load():\n    print('up', flush=True)\n    time.sleep(600)\nload()\n")
+    script.write_text("import time\n\ndef load():\n    print('up', flush=True); time.sleep(600)\nload()\n")
     held, lifeline = os.pipe()
     with subprocess.Popen(
         [sys.executable, "-P", str(JOB), str(script)],
