@@ -22,6 +22,7 @@ import pytest
 
 from dataflow_magic.cli.parsers import COMMANDS
 from dataflow_magic.ledger.frame import COLUMNS
+from dataflow_magic.ledger.stages import STAGE_COLUMNS
 from dataflow_magic.local.http.app import Keys
 from tests.helpers import CONDITION, ScriptedService, at_a_port
 from tests.kernel import Kernel, kernel_environment, open_kernel
@@ -193,6 +194,12 @@ def test_a_page_has_every_option_of_what_it_describes(kernel, asked, page):
 
     assert options
     assert {option for option in options if f"`{option}" not in text} == set()
+
+
+def test_the_guide_to_the_stages_has_every_column():
+    text = (ROOT / "docs" / "stages.md").read_text()
+
+    assert [name for name in STAGE_COLUMNS if f"`{name}`" not in text] == []
 
 
 def test_the_guide_to_the_table_has_every_column():

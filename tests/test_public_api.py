@@ -61,7 +61,7 @@ def test_each_public_name_exists_and_is_listed(name):
 
 RUN = [
     "again", "cancel", "error", "id", "is_done", "job", "key", "logs", "parameters", "ran", "reason", "result", "show",
-    "status", "submitted", "total", "wait", "waited",
+    "stages", "status", "submitted", "total", "wait", "waited",
 ]  # fmt: skip
 
 

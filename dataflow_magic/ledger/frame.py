@@ -1,4 +1,4 @@
-"""Runs and jobs as DataFrames; the only module that imports pandas."""
+"""Runs and jobs as DataFrames."""
 
 from __future__ import annotations
 

@@ -11,7 +11,7 @@ from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-__all__ = ["SparkEnd", "events", "how_it_ended", "lines_of", "log_files"]
+__all__ = ["LineCutter", "SparkEnd", "event_logs", "events", "how_it_ended", "lines_of", "log_files"]
 
 LONGEST_LINE: Final = 4 << 20
 """Bytes. A longer line is skipped; Spark writes a query plan or a list of stages in one line."""
@@ -61,31 +61,55 @@ class SparkEnd:
 def log_files(names: Iterable[str]) -> list[tuple[str, str]]:
     """Return the files of the newest event log among the names of objects, in the order in which Spark wrote them.
 
-    Each is a name and its codec, ``""``, ``zstd``, ``lz4``, ``snappy`` or ``lzf``. Rolling logs have numbered files.
+    Each is a name and its codec, as `event_logs` returns them.
     """
-    found = [(match, name) for name in names if (match := _FILE.fullmatch(name))]
-    newest = max((match["app"] for match, _ in found), default="")
-    of_it = [
-        (int(match["number"] or 0), name, (match["codec"] or "").removeprefix("."))
-        for match, name in found
-        if match["app"] == newest
-    ]
-    return [(name, codec) for _, name, codec in sorted(of_it)]
+    return next(reversed(event_logs(names).values()), [])
+
+
+def event_logs(names: Iterable[str]) -> dict[str, list[tuple[str, str]]]:
+    """Return the files of each event log among the names of objects, by the id of its application, the oldest first.
+
+    Each file is a name and its codec, ``""``, ``zstd``, ``lz4``, ``snappy`` or ``lzf``, in the order in which Spark wrote
+    them: rolling logs have numbered files.
+    """
+    found: dict[str, list[tuple[int, str, str]]] = {}
+    for name in names:
+        if match := _FILE.fullmatch(name):
+            file = int(match["number"] or 0), name, (match["codec"] or "").removeprefix(".")
+            found.setdefault(match["app"], []).append(file)
+    return {app: [(name, codec) for _, name, codec in sorted(found[app])] for app in sorted(found)}
 
 
 def lines_of(chunks: Iterable[bytes], longest: int = LONGEST_LINE) -> Iterator[bytes]:
     """Yield the whole lines of a stream; a line of more than `longest` bytes is left out, and never kept whole."""
-    rest, is_skipping = b"", False
+    cutter = LineCutter(longest)
     for chunk in chunks:
-        *lines, rest = (rest + chunk).split(b"\n")
-        if lines and is_skipping:
+        yield from cutter.feed(chunk)
+    yield from cutter.end()
+
+
+class LineCutter:
+    """Cuts a stream into lines. Keeps less than one line, of at most `longest` bytes; longer ones are left out."""
+
+    def __init__(self, longest: int = LONGEST_LINE) -> None:
+        self._longest = longest
+        self._rest = b""
+        self._is_skipping = False
+
+    def feed(self, chunk: bytes) -> list[bytes]:
+        """Return the lines that end in the next bytes."""
+        *lines, self._rest = (self._rest + chunk).split(b"\n")
+        if lines and self._is_skipping:
             del lines[0]
-            is_skipping = False
-        yield from (line for line in lines if len(line) <= longest)
-        if len(rest) > longest:
-            rest, is_skipping = b"", True
-    if rest and not is_skipping:
-        yield rest
+            self._is_skipping = False
+        if len(self._rest) > self._longest:
+            self._rest, self._is_skipping = b"", True
+        return [line for line in lines if len(line) <= self._longest]
+
+    def end(self) -> list[bytes]:
+        """Return the last line, which has no end, in a list; an empty one where there is none."""
+        rest, self._rest = self._rest, b""
+        return [rest] if rest and not self._is_skipping else []
 
 
 def events(lines: Iterable[bytes], names: frozenset[str]) -> Iterator[tuple[str, Mapping[str, Any]]]:

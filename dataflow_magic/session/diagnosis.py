@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import asyncio
+import io
 import logging
-from collections.abc import Awaitable, Iterator
+from collections.abc import Awaitable
 
 from dataflow_magic.client.objects import RangedObjects
 from dataflow_magic.models.failure import Failure
 from dataflow_magic.reasons.diagnosis import diagnose, with_source
 from dataflow_magic.reasons.event_log import SparkEnd, how_it_ended, lines_of, log_files
+from dataflow_magic.session.event_log import unpacked
 
 __all__ = ["explain"]
 
@@ -21,7 +23,6 @@ EVENT_BYTES = 4 << 20
 """Of an event log's end; a compressed file is read whole, and not at all where it is larger."""
 MOST_UNPACKED = 64 << 20
 MOST_NAMES = 1000
-CHUNK = 1 << 20
 
 
 async def explain(
@@ -69,28 +70,8 @@ async def _spark_end(objects: RangedObjects, folder: str) -> SparkEnd:
 
 
 def _plain(data: bytes, codec: str) -> bytes:
-    """Return a file's bytes unpacked. Only Spark's default, zstd, is known, and only where pyarrow is installed."""
-    if not codec:
-        return data
-    if codec != "zstd":
-        raise ValueError(f"event logs in {codec} are not read")
-    return b"".join(_unpacked(data))
-
-
-def _unpacked(data: bytes) -> Iterator[bytes]:
-    import pyarrow as pa
-
-    left = MOST_UNPACKED
-    with pa.CompressedInputStream(pa.BufferReader(data), "zstd") as stream:
-        while left > 0:
-            try:
-                chunk = stream.read(CHUNK)
-            except OSError:  # Spark was killed while it wrote
-                return
-            if not chunk:
-                return
-            left -= len(chunk)
-            yield chunk
+    """Return a file's bytes unpacked."""
+    return b"".join(unpacked(io.BytesIO(data), codec, MOST_UNPACKED)) if codec else data
 
 
 async def _with_source(objects: RangedObjects, failure: Failure, script_path: str) -> Failure:

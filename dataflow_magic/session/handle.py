@@ -12,8 +12,11 @@ from dataflow_magic.models.wire import JobExecution
 from dataflow_magic.session.detached import in_one_line
 from dataflow_magic.session.logs.follow import LogLines, log_options
 from dataflow_magic.session.logs.run_log import text_of
+from dataflow_magic.session.stages import StageFrames, frame_of
 
 if TYPE_CHECKING:
+    import pandas as pd
+
     from dataflow_magic.session.run import LiveRun
 
 __all__ = ["Run"]
@@ -224,6 +227,66 @@ class Run:
             options = log_options(follow=follow, grep=grep, tail=tail)
             lines = self._live.log_lines(options, "stderr" if stderr else "console")
             return lines if follow else text_of(lines)
+
+    @overload
+    def stages(self, *, follow: Literal[False] = False) -> pd.DataFrame: ...
+
+    @overload
+    def stages(self, *, follow: Literal[True]) -> StageFrames: ...
+
+    def stages(self, *, follow: bool = False) -> pd.DataFrame | StageFrames:
+        """Return the stages of the run as its event log has them, in the order of their submission; also while it is active.
+
+        Parameters
+        ----------
+        follow
+            Return what ``async for`` and ``for`` take tables from, one after each change until the run is over.
+
+        Returns
+        -------
+        DataFrame
+            One row per attempt of a stage; the columns and dtypes are the same for none:
+
+            ============================== ========================== ==============================================
+            column                         dtype                      meaning
+            ============================== ========================== ==============================================
+            stage, attempt                 int64                      Spark's numbers, from 0
+            state                          string                     ``RUNNING``, ``COMPLETED`` or ``FAILED``
+            name                           string                     the operation, such as ``count``
+            file, line                     string, Int64              the call in the script; missing where Spark
+                                                                      names a line of Java
+            submitted, completed           datetime64[us, Asia/Seoul] ``completed`` is missing while it runs
+            took                           timedelta64[us]            from the one to the other
+            tasks, tasks_done,             int64                      in all, completed, attempts that failed
+            tasks_failed
+            task_median, task_slowest      timedelta64[us]            of completed tasks; above a second the median
+                                                                      has three digits
+            skew                           Float64                    slowest over median task
+            task_time, gc_time             timedelta64[us]            of all completed tasks; while Java collected
+                                                                      garbage in them
+            rows_in, rows_out              int64                      records read and written, shuffles included
+            bytes_read, bytes_written      int64                      bytes of sources and results
+            shuffle_read, shuffle_written, int64                      bytes; ``spilled`` on disk
+            spilled
+            query                          Int64                      Spark's number of the SQL query
+            application                    string                     Spark's id of the application
+            finding                        string                     what is out of line; missing where nothing is
+            ============================== ========================== ==============================================
+        StageFrames
+            With ``follow``.
+
+        Raises
+        ------
+        DataflowError
+            The run is over and has no event log, the log is compressed and cannot be unpacked here, or the key pair may not read it.
+        ServiceError
+            The storage does not answer.
+        """
+        stages = self._live.stages
+        if follow:
+            return StageFrames(stages)
+        with in_one_line("interrupted; the stages were not read"):
+            return frame_of(stages.submit(stages.read()).result())
 
     def again(self) -> Run:
         """Start the same once more: the job, condition, parameters and place of the marker, at the same target.

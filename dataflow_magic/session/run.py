@@ -26,19 +26,20 @@ from dataflow_magic.card.run.reader import Reader
 from dataflow_magic.card.run.state import CardState, card_state
 from dataflow_magic.card.words import ENGLISH, words_of
 from dataflow_magic.models.failure import Failure
-from dataflow_magic.models.marker import bare, is_marked
 from dataflow_magic.models.secret import Parameter, masked
 from dataflow_magic.models.text import log_lines
 from dataflow_magic.models.view import KST, FoundBy, Past, Progress, RunView
 from dataflow_magic.models.wire import JobCondition, JobExecution, RunState
 from dataflow_magic.session.detached import INTERRUPTED_START, Detached, detachable, in_one_line, way_back
 from dataflow_magic.session.diagnosis import explain
+from dataflow_magic.session.event_log import folder_of
 from dataflow_magic.session.handle import Run
 from dataflow_magic.session.logs.follow import LogLines, LogOptions
 from dataflow_magic.session.logs.run_log import RunLog
 from dataflow_magic.session.logs.search import Stream
 from dataflow_magic.session.loop import check_process
 from dataflow_magic.session.service import Service
+from dataflow_magic.session.stages import RunStages
 
 __all__ = ["LiveRun", "Tracking"]
 
@@ -105,6 +106,7 @@ class LiveRun:
         """Whether the run was READY when this kernel last heard of it."""
         self._is_heard = False
         self._console: RunLog | None = None
+        self._stages: RunStages | None = None
 
     def __repr__(self) -> str:
         view = self._view
@@ -250,6 +252,13 @@ class LiveRun:
     ) -> LogLines:
         """Return the lines of a log as they come; ``on_note`` gets what a user should know meanwhile."""
         return LogLines(self._log(stream), options, on_note)
+
+    @property
+    def stages(self) -> RunStages:
+        """Its stages; what was read of them is kept."""
+        if self._stages is None:
+            self._stages = RunStages(self, self._service, self._tracker.submit)
+        return self._stages
 
     def on_change(self, call: Callable[[LiveRun], None]) -> None:
         """Call back after each change of the view from now on; on the loop."""
@@ -512,11 +521,10 @@ class LiveRun:
             logger.debug("no log of %r", self, exc_info=True)
             log = ""
         condition = execution.job_condition or self._view.condition
-        logs = bare(condition.log_path or "")
         return await explain(
             self._service.objects(),
             log=log,
-            folder=logs if is_marked(logs) else logs and f"{logs}/{execution.job_execution_id}",
+            folder=folder_of(condition.log_path, execution.job_execution_id),
             script_path=condition.script_path or "",
             detail=detail,
             status=execution.status,
