@@ -26,6 +26,7 @@ test: $(VENV)/.develop
 soak: $(VENV)/.develop
 	nice $(BIN)/python -m tests.faults.malformed $(SEED) $(REQUESTS)
 	nice $(BIN)/python -m tests.faults.schedules $(SEED) $(SCHEDULES)
+	nice $(BIN)/python -m tests.faults.sweeps $(SEED) $(SCHEDULES)
 
 lab: $(VENV)/.run
 	DATAFLOW_MAGIC_HOME=$(CURDIR)/.demo/home $(BIN)/jupyter lab --ServerApp.root_dir=$(CURDIR)/notebooks

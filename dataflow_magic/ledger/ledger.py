@@ -320,9 +320,10 @@ class Ledger:
         query = f"SELECT {TABLE_FIELDS} FROM runs WHERE job_id = ? AND target = ? ORDER BY submitted"  # noqa: S608 - fixed text
         return self._read(query, job_id, target)
 
-    def of_sweep(self, key: str) -> list[RunRecord]:
-        """Return every run of a sweep, oldest first."""
-        return self._read(f"SELECT {FIELDS} FROM runs WHERE sweep = ? ORDER BY submitted", key)  # noqa: S608 - fixed text
+    def of_sweep(self, key: str, known: Iterable[str] = ()) -> list[RunRecord]:
+        """Return the runs of a sweep but for those of the keys ``known``, oldest first."""
+        where = "sweep = ? AND key NOT IN (SELECT value FROM json_each(?)) ORDER BY submitted"
+        return self._read(f"SELECT {FIELDS} FROM runs WHERE {where}", key, json.dumps(list(known)))  # noqa: S608 - fixed text
 
     def unsettled(self, since: int, most: int) -> list[RunRecord]:
         """Return the newest starts, submitted later than ``since``, whose search ended without a run; the newest first."""

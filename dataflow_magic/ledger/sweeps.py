@@ -6,7 +6,7 @@ import json
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
-from typing import TYPE_CHECKING, Any, Final, Literal, cast
+from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
 
 from dataflow_magic.ledger.ledger import Ledger
 from dataflow_magic.ledger.record import json_of, parameters_of
@@ -17,7 +17,7 @@ from dataflow_magic.models.wire import Job, JobCondition
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
-__all__ = ["SweepRecord", "SweepState", "SweepTable"]
+__all__ = ["Standing", "SweepRecord", "SweepState", "SweepTable"]
 
 SweepState = Literal["open", "paused", "stopped"]
 """Whether what is left is started: yes; not before the user resumes it; not, for a reason, before the user resumes it."""
@@ -25,6 +25,16 @@ SweepState = Literal["open", "paused", "stopped"]
 FIELDS: Final = (
     "key, job, job_id, target, endpoint, notebook, submitted, kernel, swept, plan, common, state, story"
 )
+
+
+class Standing(NamedTuple):
+    """What may change of a sweep: which kernel drives it, of which notebook, and whether what is left is started."""
+
+    kernel: str
+    notebook: str
+    state: SweepState
+    story: str
+    plan: SweepPlan
 
 
 @dataclass(frozen=True, slots=True)
@@ -114,13 +124,28 @@ class SweepTable:
                 (state, story, json.dumps(asdict(plan)), key),
             )
 
-    def claim(self, key: str) -> bool:
-        """Make this kernel the one that drives a sweep; False where another one lives that does."""
+    def standing(self, key: str) -> Standing | None:
+        """Return who drives a sweep, and whether what is left of it is started; None where the ledger does not have it."""
+        with self._reading() as db:
+            found = db.execute(
+                "SELECT kernel, notebook, state, story, plan FROM sweeps WHERE key = ?", (key,)
+            ).fetchone()
+        if found is None:
+            return None
+        kernel, notebook, state, story, plan = found
+        return Standing(kernel, notebook or "", state, story, SweepPlan(**json.loads(plan)))
+
+    def claim(self, key: str, notebook: str) -> bool:
+        """Make this kernel the one that drives a sweep, for a notebook; False where another one lives that does."""
         with self._writing() as db:
             found = db.execute("SELECT kernel FROM sweeps WHERE key = ?", (key,)).fetchone()
             if found is None or not (found[0] == self._ledger.kernel or not self._ledger.lives(found[0])):
                 return False
-            db.execute("UPDATE sweeps SET kernel = ? WHERE key = ?", (self._ledger.kernel, key))
+            if found[0] != self._ledger.kernel:
+                db.execute(
+                    "UPDATE sweeps SET kernel = ?, notebook = ? WHERE key = ?",
+                    (self._ledger.kernel, notebook or None, key),
+                )
         return True
 
     def is_driven_elsewhere(self, kernel: str) -> bool:

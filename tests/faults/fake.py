@@ -118,6 +118,10 @@ class FakeRun:
     happened: float
     type: str = "JOB"
     canceled: float | None = None
+    end: str = "COMPLETED"
+    """The state it ends in, once its time has passed."""
+    is_broken: bool = False
+    """Whether it has failed before its time, since the service was restarted."""
 
 
 @dataclass
@@ -151,6 +155,10 @@ class FakeService:
     refused_signatures: int = 0
     collisions: set[str] = field(default_factory=set)
     """Starts that were answered with the id of another."""
+    new_end: Callable[[], str] = lambda: "COMPLETED"
+    """Draws the state that a new run ends in."""
+    on_start: Callable[[FakeRun], None] = lambda _: None
+    """Called with each run that a request has started."""
     returned: set[str] = field(default_factory=set)
     """Ids of runs that a cell knows: those of others could not be told from a new one."""
     _jobs: dict[str, str] = field(default_factory=dict)
@@ -186,9 +194,25 @@ class FakeService:
             self.clock(),
             self.time(),
             type,
+            end=self.new_end(),
         )
         self.runs.append(run)
         return run
+
+    def state(self, run: FakeRun) -> str:
+        """Return the state a run is in now."""
+        age = self.time() - run.happened
+        if run.canceled is not None:
+            return "CANCELED"
+        if run.is_broken:
+            return "FAILED"
+        if age < self.rules.ready_seconds:
+            return "READY"
+        return "RUNNING" if age < self.rules.ready_seconds + self.rules.running_seconds else run.end
+
+    def is_alive(self, run: FakeRun) -> bool:
+        """Whether a run has not ended."""
+        return self.state(run) in {"READY", "RUNNING"}
 
     def of(self, job_id: str) -> list[FakeRun]:
         """Return the runs of a job, oldest first."""
@@ -228,7 +252,7 @@ class FakeService:
 
     def shown(self, run: FakeRun) -> dict[str, Any]:
         """Return a run as the service shows it now."""
-        state = self._state(run)
+        state = self.state(run)
         fields: dict[str, Any] = {
             "jobExecutionId": run.run_id,
             "jobId": run.job_id,
@@ -256,6 +280,7 @@ class FakeService:
             return self._respond(400, {"detail": "jobCondition", "errorType": "bad-parameter"})
         others = [run for run in self.of(job_id) if run.run_id in self.returned]
         run = self.add_run(job_id, source, {**DEFAULTS, **condition}, parameters, query)
+        self.on_start(run)
         fields = self.shown(run)
         if others and self.random.random() < self.collides:
             self.collisions.add(source)
@@ -288,14 +313,6 @@ class FakeService:
                 "wrong": random.choice((0, 1, len(items), len(runs) + 7, 10_000)),
             }[rules.count]
         return page
-
-    def _state(self, run: FakeRun) -> str:
-        age = self.time() - run.happened
-        if run.canceled is not None:
-            return "CANCELED"
-        if age < self.rules.ready_seconds:
-            return "READY"
-        return "RUNNING" if age < self.rules.ready_seconds + self.rules.running_seconds else "COMPLETED"
 
     def _echo(self, run: FakeRun, state: str) -> Any:
         rules = self.rules

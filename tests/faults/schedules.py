@@ -7,13 +7,11 @@ from __future__ import annotations
 
 import contextlib
 import json
-import multiprocessing
 import os
 import re
 import shutil
 import sys
 import tempfile
-import time
 import traceback
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -44,14 +42,12 @@ from tests.faults.drawing import (
 )
 from tests.faults.fake import CONDITION, Rules
 from tests.faults.judge import Said, Start, judge, said_by
-from tests.faults.outcome import Outcome, table
+from tests.faults.outcome import COLUMNS, Outcome, run_many
 from tests.faults.proxy import CALM, NOT_SENT, SENT, SLOW, UNHEARD, Fault, Seen
 from tests.faults.simulation import Killed
 from tests.faults.world import Kernel, World, a_simulated_world, records_of
 
 __all__ = ["run_schedule"]
-
-say = partial(print, flush=True)
 
 CLEAR = (
     *(Rules(),) * 4,
@@ -489,22 +485,5 @@ def _differ(said: list[Said]) -> bool:
     return NOT_STARTED in statuses and len(statuses) > 1
 
 
-def main(first: int, count: int) -> int:
-    """Run schedules, one process a core; print what was seen, and return the exit code."""
-    begun = time.monotonic()
-    seeds = range(first, first + count)
-    say(f"{count:,} schedules, seeds {first} to {seeds[-1]}")
-    with multiprocessing.Pool() as pool:
-        outcomes = []
-        for outcome in pool.imap_unordered(run_schedule, seeds, chunksize=8):
-            outcomes.append(outcome)
-            if outcome.is_wrong:
-                say(outcome, f"\n  python -m tests.faults.schedules {outcome.seed} 1 repeats it")
-    say(table(outcomes))
-    wrong = sum(outcome.is_wrong for outcome in outcomes)
-    say(f"{wrong} of {count:,} schedules are wrong; {time.monotonic() - begun:.0f} s")
-    return int(wrong > 0)
-
-
 if __name__ == "__main__":
-    sys.exit(main(*map(int, sys.argv[1:])))
+    sys.exit(run_many(run_schedule, COLUMNS, "tests.faults.schedules", sys.argv[1:]))

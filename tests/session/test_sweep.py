@@ -441,8 +441,8 @@ def test_the_button_retries_failed_runs_in_their_places(scene):
     sweep = sweep_of(scene, "mute", *range(5))
     first = sweep.runs[0]
     eventually(lambda: first.status == "FAILED" and not scene.service.answers, "one failed, and four wait")
-    sweep._clicked(sweep._retry())
-    sweep._clicked(sweep._retry())
+    sweep._showing._clicked(sweep._showing._retry())
+    sweep._showing._clicked(sweep._showing._retry())
     sweep.wait(60)
 
     assert sweep.runs[0] is not first
@@ -459,7 +459,7 @@ def test_the_button_retries_a_failed_run_while_others_are_active(scene):
     assert first.id is not None
     scene.service.store.move(first.id, RunState.FAILED, "lost a worker")
     eventually(lambda: first.status == "FAILED", "one failed")
-    sweep._clicked(sweep._retry())
+    sweep._showing._clicked(sweep._showing._retry())
     eventually(lambda: sweep.runs[0] is not first, "it was replaced")
     scene.service.finish.set()
     sweep.result(60)
@@ -471,8 +471,8 @@ def test_the_button_retries_a_failed_run_while_others_are_active(scene):
 def test_after_the_end_of_all_runs_the_buttons_do_nothing(scene):
     sweep = sweep_of(scene, "mute", 1)
     sweep.wait(60)
-    sweep._clicked(sweep._retry())
-    sweep._clicked(sweep._cancel(sure=True))
+    sweep._showing._clicked(sweep._showing._retry())
+    sweep._showing._clicked(sweep.click_cancel())
     sweep.wait(60)
 
     assert len(scene.service.starts) == 1

@@ -13,7 +13,7 @@ from dataflow_magic import errors
 from dataflow_magic.card.words import UNSENT
 from dataflow_magic.ledger.ledger import Ledger, new_key
 from dataflow_magic.ledger.record import microseconds
-from dataflow_magic.ledger.sweeps import SweepRecord, SweepState, SweepTable
+from dataflow_magic.ledger.sweeps import Standing, SweepRecord, SweepState, SweepTable
 from dataflow_magic.models.request import RunRequest, SweepPlace, SweepRequest
 from dataflow_magic.models.wire import KST, Job
 from dataflow_magic.session.run import LiveRun
@@ -30,7 +30,10 @@ T = TypeVar("T")
 
 MOST_COMPARED = 50
 """Sweeps of which one may be continued by the same command."""
+WATCH_SECONDS = 2.0
+"""Between two looks for what another kernel has started meanwhile."""
 ELSEWHERE = "another kernel starts its runs"
+OF_NOTEBOOK = "the kernel of {notebook} starts its runs"
 LEFT = "its kernel has ended; %dataflow_attach {key} starts the rest"
 
 FirstStart = Callable[
@@ -79,6 +82,7 @@ class SweepBook:
         self.sleep = sleep
         self._sweeps: list[Sweep] = []
         self._records: dict[str, tuple[SweepRecord, Service]] = {}
+        self._watches: set[asyncio.Task[None]] = set()
 
     @property
     def sweeps(self) -> list[Sweep]:
@@ -104,7 +108,7 @@ class SweepBook:
 
     async def claim(self, sweep: Sweep) -> bool:
         """Make this kernel the one that starts the runs of a sweep; False where another one lives that does."""
-        return await asyncio.to_thread(self.table.claim, sweep.key)
+        return await asyncio.to_thread(self.table.claim, sweep.key, self._notebook())
 
     def start_like(self, sweep: Sweep, request: SweepRequest) -> Sweep:
         """Start runs of a sweep once more as a new sweep; raises as `start`."""
@@ -189,12 +193,9 @@ class SweepBook:
         """
         service = self._services.reconnect(record.target)
         self._tracker.recover_soon(service)
-        is_elsewhere = self.table.is_driven_elsewhere(record.kernel)
-        story = ELSEWHERE if is_elsewhere else record.story
         sweep = Sweep(record.request, self, record.key)
         self._records[record.key] = record, service
-        is_left = record.state != "stopped" and not is_elsewhere
-        self.submit(self._take_up(sweep, record, service, story, is_left=is_left)).result()
+        self.submit(self._take_up(sweep, record, service)).result()
         self._sweeps.append(sweep)
         return sweep
 
@@ -214,21 +215,55 @@ class SweepBook:
                 return sweep if UNSENT in sweep.counts else None
         return None
 
-    async def _take_up(
-        self, sweep: Sweep, record: SweepRecord, service: Service, story: str, *, is_left: bool
-    ) -> None:
-        newest: dict[int, LiveRun] = {}
-        replaced: list[tuple[int, LiveRun]] = []
-        rows = await asyncio.to_thread(self._ledger.of_sweep, record.key)
-        dead = [row for row in rows if not self._ledger.lives(row.kernel)]
-        await asyncio.to_thread(self._ledger.claim, dead)
+    async def look(self, sweep: Sweep) -> None:
+        """Take from the ledger which runs other kernels have started of a sweep, and who starts the rest. On the loop.
+
+        Raises
+        ------
+        ConfigError
+            The ledger cannot be read.
+        """
+        _, service = self._records[sweep.key]
+        standing = await asyncio.to_thread(self.table.standing, sweep.key)
+        rows = await asyncio.to_thread(self._ledger.of_sweep, sweep.key, sweep.keys)
+        lives = {kernel: self._ledger.lives(kernel) for kernel in {row.kernel for row in rows}}
+        await asyncio.to_thread(self._ledger.claim, [row for row in rows if not lives[row.kernel]])
         for row in rows:
-            run = await self._tracker.follow_record(row, service)
-            number = row.number or 0
-            run.on_change(lambda run, number=number: sweep.heard(number, run))  # type: ignore[misc]
-            if number in newest:
-                replaced.append((number, newest[number]))
-            newest[number] = run
-        if not story and len(record.request.order) > len(newest):
-            story = LEFT.format(key=record.key)
-        sweep.take(self._starter(record, service), service.hold, newest, replaced, story, is_left=is_left)
+            is_on_its_way = row.phase == "sending" and lives[row.kernel] and row.kernel != self._ledger.kernel
+            if not is_on_its_way:
+                run = await self._tracker.follow_record(row, service)
+                number = row.number or 0
+                run.on_change(lambda run, number=number: sweep.heard(number, run))  # type: ignore[misc]
+                sweep.learn(number, run)
+        if standing is not None:
+            self._stand(sweep, standing)
+
+    def _stand(self, sweep: Sweep, standing: Standing) -> None:
+        is_stopped = standing.state == "stopped"
+        if self.table.is_driven_elsewhere(standing.kernel):
+            words = OF_NOTEBOOK.format(notebook=standing.notebook) if standing.notebook else ELSEWHERE
+            sweep.stand(standing.story if is_stopped else words, standing.plan, is_elsewhere=not is_stopped)
+            return
+        story = standing.story
+        if not story and sweep.is_unsent:
+            story = LEFT.format(key=sweep.key)
+        sweep.stand(story, standing.plan, is_left=not is_stopped)
+
+    async def _take_up(self, sweep: Sweep, record: SweepRecord, service: Service) -> None:
+        sweep.take(self._starter(record, service), service.hold)
+        await self.look(sweep)
+        if sweep.is_elsewhere:
+            watch = asyncio.get_running_loop().create_task(self._watch(sweep))
+            self._watches.add(watch)
+            watch.add_done_callback(self._watches.discard)
+
+    async def _watch(self, sweep: Sweep) -> None:
+        """Follow what another kernel starts of a sweep, until that is over, or that kernel."""
+        while sweep.is_elsewhere and not sweep.is_over:
+            await self.sleep(WATCH_SECONDS)
+            if not sweep.is_elsewhere:  # it was resumed here meanwhile
+                return
+            try:
+                await self.look(sweep)
+            except errors.DataflowError:  # the next look may read it
+                logger.debug("%r could not be read again", sweep, exc_info=True)

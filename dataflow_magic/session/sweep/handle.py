@@ -17,26 +17,19 @@ from collections.abc import (
     Coroutine,
     Generator,
     Mapping,
-    Sequence,
 )
 from dataclasses import replace
-from datetime import datetime
 from types import MappingProxyType
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from dataflow_magic import errors
 from dataflow_magic.card import format as fmt
-from dataflow_magic.card.actions import Actions
-from dataflow_magic.card.front_end import current_shell, front_end
-from dataflow_magic.card.painter import PAINT_SECONDS, Painter, Submit
-from dataflow_magic.card.presenter import Presenter
-from dataflow_magic.card.sweep import SWEEP_CARD
-from dataflow_magic.card.sweep.state import Rows, SweepState, SweepView, sweep_state
-from dataflow_magic.card.words import SKIPPED, UNSENT, words_of
+from dataflow_magic.card.painter import PAINT_SECONDS
+from dataflow_magic.card.sweep.state import SweepState, SweepView
+from dataflow_magic.card.words import SKIPPED, UNSENT
 from dataflow_magic.ledger.sweeps import SweepState as StoredState
 from dataflow_magic.models.request import SweepPlan, SweepRequest
 from dataflow_magic.models.secret import Parameter
-from dataflow_magic.models.view import KST, NOT_STARTED
 from dataflow_magic.models.wire import JobExecution, RunState
 from dataflow_magic.session.detached import (
     INTERRUPTED_START,
@@ -48,7 +41,9 @@ from dataflow_magic.session.detached import (
 from dataflow_magic.session.handle import Run
 from dataflow_magic.session.loop import check_process
 from dataflow_magic.session.run import CHANGED, LiveRun
+from dataflow_magic.session.sweep.outcome import failure, timed_out
 from dataflow_magic.session.sweep.sending import AT_ONCE, Sending, Start
+from dataflow_magic.session.sweep.showing import Showing
 from dataflow_magic.session.watch import Hold
 
 if TYPE_CHECKING:
@@ -62,8 +57,6 @@ T = TypeVar("T")
 
 NOTICE_SECONDS: Final = 0.25
 """How often `async for` looks for runs that were sent meanwhile."""
-REASON_LENGTH: Final = 300
-"""Characters of a reason in the one line of an error."""
 PAUSED: Final = "paused"
 CANCELED: Final = "the sweep was canceled"
 
@@ -82,6 +75,9 @@ class Book(Protocol):
 
     async def note(self, sweep: Sweep, state: StoredState, story: str, /) -> None:
         """Write whether and how what is left of a sweep is started."""
+
+    async def look(self, sweep: Sweep, /) -> None:
+        """Take from the ledger which runs other kernels have started of a sweep, and who starts the rest."""
 
     async def claim(self, sweep: Sweep, /) -> bool:
         """Make this kernel the one that starts the runs of a sweep; False where another one lives that does."""
@@ -105,12 +101,13 @@ class Sweep:
         self._request = request
         self._total = len(request.order)
         self._book = book
-        self._submit: Submit = book.submit
+        self._submit = book.submit
         self._pid = os.getpid()
         self._is_left = False
+        self._drives = False
+        """Whether this kernel has started runs of it."""
         self._sending = Sending(request, book.submit, self._changed, sleep=book.sleep)
-        self._painter: Painter[SweepState] | None = None
-        self._rows = Rows(request.swept)
+        self._showing = Showing(self, request.swept, book.submit, book.language)
 
     def __repr__(self) -> str:
         words = ", ".join(f"{number} {fmt.short(word)}" for word, number in self.counts.items())
@@ -193,9 +190,14 @@ class Sweep:
             self._submit(note()).result()
 
     @property
+    def failed_runs(self) -> list[tuple[int, LiveRun]]:
+        """The same as this package follows them, with the numbers of their requests."""
+        return [(number, run) for number, run in self._sending.runs if run.status == RunState.FAILED]
+
+    @property
     def failed(self) -> tuple[Run, ...]:
         """The runs that FAILED and were not started again, in the order of the block."""
-        return tuple(run.handle for _, run in self._failed())
+        return tuple(run.handle for _, run in self.failed_runs)
 
     @property
     def skipped(self) -> tuple[Mapping[str, Parameter], ...]:
@@ -212,7 +214,7 @@ class Sweep:
             of the block; empty where no run failed.
         """
         runs: dict[str, list[Run]] = {}
-        for _, run in self._failed():
+        for _, run in self.failed_runs:
             runs.setdefault(run.view.cause, []).append(run.handle)
         return {cause: tuple(runs[cause]) for cause in sorted(runs, key=lambda cause: -len(runs[cause]))}
 
@@ -220,6 +222,21 @@ class Sweep:
     def is_sending(self) -> bool:
         """Whether runs are still being started."""
         return self._sending.is_active
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether another kernel starts its runs; this one follows them."""
+        return self._sending.is_elsewhere
+
+    @property
+    def is_unsent(self) -> bool:
+        """Whether a request has no run, or a failed one that is to be started again."""
+        return self._sending.is_left
+
+    @property
+    def keys(self) -> frozenset[str]:
+        """The keys of all its runs, also of those that another has replaced."""
+        return frozenset(self._sending.keys)
 
     @property
     def is_over(self) -> bool:
@@ -295,7 +312,7 @@ class Sweep:
             if deadline is not None:
                 left = deadline - time.monotonic()
                 if left <= 0:
-                    raise self._timed_out(timeout or 0.0)
+                    raise timed_out(self, timeout or 0.0)
                 pause = left if pause is None else min(pause, left)
             with CHANGED:
                 CHANGED.wait_for(lambda: self.is_over, pause)
@@ -346,7 +363,7 @@ class Sweep:
         DataflowError
             The first run was certainly not started, and so none was.
         """
-        return self._sweep_of([number for number, _ in self._failed()], "no run of the sweep has failed")
+        return self._sweep_of([number for number, _ in self.failed_runs], "no run of the sweep has failed")
 
     def pause(self) -> None:
         """Start no more runs until `resume`; those that were started continue."""
@@ -372,6 +389,12 @@ class Sweep:
 
     def carry_on(self) -> None:
         """Resume a sweep that waits for its user: one that was paused, or that its kernel left; raises as `resume`."""
+
+        async def look() -> None:
+            await self._book.look(self)
+
+        if self.is_elsewhere:  # that kernel may have ended meanwhile
+            self._submit(look()).result()
         if self._is_left or self._sending.is_paused:
             self.resume()
 
@@ -381,6 +404,10 @@ class Sweep:
                 f"another kernel starts the runs of sweep {self.key}; it can be resumed here once that one has ended",
                 status=400,
             )
+        if not self._drives:
+            # What its kernel has started since the ledger was read.
+            await self._book.look(self)
+            self._drives = True
         self._is_left = False
         self._sending.resume()
         await self._book.note(self, "open", "")
@@ -396,27 +423,34 @@ class Sweep:
 
     def begin(self, start: Start, hold: Hold, first: LiveRun) -> None:
         """Take the first run, which the caller has started, and start the others; ``hold`` sleeps as the service asks."""
+        self._drives = True
         self._sending.begin(start, hold, first)
 
-    def take(
-        self,
-        start: Start,
-        hold: Hold,
-        runs: Mapping[int, LiveRun],
-        retried: Sequence[tuple[int, LiveRun]],
-        story: str,
-        *,
-        is_left: bool,
+    def take(self, start: Start, hold: Hold) -> None:
+        """Take how the runs of a sweep of the ledger are started; nothing is before `resume`. On the loop."""
+        self._sending.take(start, hold)
+
+    def learn(self, number: int, run: LiveRun) -> None:
+        """Take a run that another kernel has started; on the loop."""
+        self._sending.learn(number, run)
+
+    def stand(
+        self, story: str, plan: SweepPlan, *, is_left: bool = False, is_elsewhere: bool = False
     ) -> None:
-        """Take the runs of an earlier kernel; see `Sending.take`.
+        """Take what the ledger says of a sweep that this kernel does not drive; on the loop.
 
         Parameters
         ----------
+        story
+            Why nothing is started from here.
         is_left
-            Whether that kernel ended, or was paused, before it had started all.
+            Whether the kernel that drove it has ended, or was paused, before it had started all.
+        is_elsewhere
+            Whether another kernel may still start runs of it.
         """
         self._is_left = is_left
-        self._sending.take(start, hold, runs, retried, story)
+        self._sending.max_parallel = plan.max_parallel
+        self._sending.stand(story, is_elsewhere=is_elsewhere)
 
     def heard(self, number: int, run: LiveRun) -> None:
         """Take a change of the run of a request; on the loop."""
@@ -429,8 +463,7 @@ class Sweep:
         return "stopped" if self._sending.stopped else "open"
 
     def _changed(self) -> None:
-        if self._painter is not None:
-            self._painter.changed()
+        self._showing.changed()
 
     def _sweep_of(self, numbers: list[int], if_none: str) -> Sweep:
         requests = tuple(self._request.requests[number] for number in numbers)
@@ -501,40 +534,14 @@ class Sweep:
 
     def failure(self) -> errors.SweepFailed:
         """Return the error of a sweep that is over and did not complete: one line, with the first reason."""
-        bad = {
-            word: number for word, number in self.counts.items() if word not in (RunState.COMPLETED, SKIPPED)
-        }
-        failed = [run for _, run in self._failed()]
-        first = next(iter(failed or [run for run in self.live if run.status != RunState.COMPLETED]), None)
-        counts = ", ".join(f"{number} {word}" for word, number in bad.items())
-        parts = [
-            f"{sum(bad.values())} of {self._total} runs of {fmt.short(self.job)} did not complete ({counts})"
-        ]
-        if reason := " ".join(((first.reason if first else self.error) or "").split())[:REASON_LENGTH]:
-            parts.append(f"run {first.run_id or first.key}: {reason}" if first else f"not sent: {reason}")
-        if failed:
-            parts.append(f".retry_failed() starts the {len(failed)} failed again")
-        if unsent := bad.get(UNSENT, 0) + bad.get(NOT_STARTED, 0):
-            parts.append(f".resume() starts the {unsent} unsent")
-        return errors.SweepFailed("; ".join(parts), run=first and first.handle, sweep=self)
-
-    def _timed_out(self, timeout: float) -> errors.WaitTimeout:
-        active = self._total - sum(run.is_over for run in self.live)
-        return errors.WaitTimeout(
-            f"{active} of {self._total} runs of {fmt.short(self.job)} are still active after {timeout:g} s; "
-            f"wait again, or %dataflow_cancel {self.key} ends them",
-            run=self,
-        )
-
-    def _failed(self) -> list[tuple[int, LiveRun]]:
-        return [(number, run) for number, run in self._sending.runs if run.status == RunState.FAILED]
+        return failure(self)
 
     # Showing
 
     def show(self) -> None:
         """Show the sweep below the running cell and keep it up to date there."""
         if self.live:
-            self._shown().show()
+            self._showing.painter.show()
         else:
             print(self)  # noqa: T201 - a card of nothing would say less
 
@@ -547,12 +554,12 @@ class Sweep:
             Some runs are still active.
         """
         if self.live:
-            self._shown().show_and_wait(lambda paint: self.wait(timeout, paint))
+            self._showing.painter.show_and_wait(lambda paint: self.wait(timeout, paint))
 
     def _ipython_display_(self) -> None:
         if not self.live:
             raise NotImplementedError  # IPython shows the repr then
-        self._shown().show_value()
+        self._showing.painter.show_value()
 
     def card_state(self, *, kernel_waits: bool = False) -> SweepState:
         """Return what the card of the sweep shows now."""
@@ -571,33 +578,17 @@ class Sweep:
             skipped=len(self._request.skipped),
             variable=self._variable,
         )
-        words = words_of(self._book.language())
-        return sweep_state(view, datetime.now(KST), rows=self._rows, kernel_waits=kernel_waits, words=words)
+        return self._showing.state(view, kernel_waits=kernel_waits)
 
-    def _shown(self) -> Painter[SweepState]:
-        if self._painter is None:
-            actions = Actions(
-                cancel=lambda: self._clicked(self._cancel(sure=True)),
-                again=lambda: self._clicked(self._retry()),
-            )
-            presenter = Presenter(SWEEP_CARD, actions, front_end(current_shell()))
-            self._painter = Painter(self, presenter, self._submit)
-        return self._painter
+    # What the card's buttons do; on the loop
 
-    async def _retry(self) -> None:
-        """Start the failed runs again in their places; a card that has ended lives on."""
-        self._sending.retry([number for number, _ in self._failed()])
-        painter = self._shown()
-        painter.presenter.reopen()
-        painter.resume()
+    async def click_cancel(self) -> None:
+        """Start no more runs and cancel the active ones; the card's question said how they were found."""
+        await self._cancel(sure=True)
 
-    def _clicked(self, work: Coroutine[Any, Any, None]) -> None:
-        self._submit(work).add_done_callback(self._after_click)
-
-    def _after_click(self, done: concurrent.futures.Future[None]) -> None:
-        if done.cancelled() or done.exception():
-            logger.warning("a button of %r: %s", self, "stopped" if done.cancelled() else done.exception())
-        self._shown().presenter.offer()
+    async def click_retry(self) -> None:
+        """Start the failed runs again in their places."""
+        self._sending.retry([number for number, _ in self.failed_runs])
 
 
 async def _first_done(tasks: Collection[asyncio.Task[None]]) -> set[asyncio.Task[None]]:

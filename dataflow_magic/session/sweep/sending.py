@@ -6,7 +6,7 @@ import asyncio
 import concurrent.futures
 import logging
 from collections import Counter, deque
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from datetime import datetime
 from typing import Final
 
@@ -40,7 +40,7 @@ called on each change of the new one."""
 
 
 class _PutBack(Exception):
-    """The sending was paused before the start was accepted."""
+    """The sending was paused, or its limit lowered, before the start was accepted."""
 
 
 class Sending:
@@ -80,7 +80,12 @@ class Sending:
         self._starting: set[int] = set()
         self._alive: set[int] = set()
         """Numbers of requests whose run may be alive, also while it is started."""
+        self.keys: set[str] = set()
+        """Of the runs that were started, also of those that have been replaced."""
         self._tries: Counter[int] = Counter()
+        """By number, the runs that were started and have been replaced."""
+        self._unsent_tries: Counter[int] = Counter()
+        """By number, the starts that never left and were sent again."""
         self._failed: set[int] = set()
         """Numbers of requests whose run failed and is not started again by itself."""
         self._delayed: dict[int, asyncio.Task[None]] = {}
@@ -90,6 +95,7 @@ class Sending:
         """By request that waits until the service accepts it: why and until when."""
         self._stopped = ""
         self._paused = ""
+        self._is_elsewhere = False
         self._halt = asyncio.Event()
         self._wake = asyncio.Event()
         self._is_active = False
@@ -121,6 +127,16 @@ class Sending:
         return [number for number in self._request.order if number not in self._runs]
 
     @property
+    def is_left(self) -> bool:
+        """Whether some request has no run yet, or a failed one that is to be started again."""
+        return any(self._may_start(number) for number in self._request.order)
+
+    @property
+    def is_elsewhere(self) -> bool:
+        """Whether another kernel may start its runs."""
+        return self._is_elsewhere
+
+    @property
     def stopped(self) -> str:
         """Why the rest is not sent; empty while it is, or when all were sent."""
         return self._stopped or self._paused
@@ -140,8 +156,13 @@ class Sending:
         """Whether nothing more will be known of any run."""
         if self._is_active or self._delayed:
             return False
+        if self._is_elsewhere and self.is_left:
+            return False
         # A run that fails is over a moment before it is queued again.
-        return all(run.is_over and not self._is_due(number, run) for number, run in self.runs)
+        return all(
+            run.is_over and (bool(self._stopped) or not self._is_due(number, run))
+            for number, run in self.runs
+        )
 
     def begin(self, start: Start, hold: Hold, first: LiveRun) -> None:
         """Start the runs; ``hold`` sleeps as the service asks.
@@ -155,35 +176,35 @@ class Sending:
         self._took(self._queue.popleft(), first)
         self._send_queue()
 
-    def take(
-        self,
-        start: Start,
-        hold: Hold,
-        runs: Mapping[int, LiveRun],
-        retried: Sequence[tuple[int, LiveRun]],
-        stopped: str,
-    ) -> None:
-        """Take what an earlier kernel has started, and start nothing until `resume`; on the loop.
+    def take(self, start: Start, hold: Hold) -> None:
+        """Take how the runs of a sweep of the ledger are started; nothing is before `resume`. On the loop."""
+        self._start, self._hold = start, hold
+        self._queue.clear()
+
+    def learn(self, number: int, run: LiveRun) -> None:
+        """Take a run that another kernel has started; those of one request from the oldest on. On the loop."""
+        if run.key in self.keys:
+            return
+        self._took(number, run)
+        if run.is_over and run.status != UNCLEAR:
+            self._alive.discard(number)
+        self._changed()
+
+    def stand(self, stopped: str, *, is_elsewhere: bool) -> None:
+        """Take what the ledger says of a sweep that is not started from here; on the loop.
 
         Parameters
         ----------
-        runs
-            The newest run of each request that has one.
-        retried
-            The older ones.
         stopped
-            Why nothing is started.
+            Why nothing is started from here.
+        is_elsewhere
+            Whether another kernel may still start runs of it.
         """
-        self._start, self._hold = start, hold
-        self._queue.clear()
-        self._retried = list(retried)
-        self._tries.update(number for number, _ in retried)
-        self._stopped = stopped
-        for number, run in runs.items():
-            self._runs[number] = run
-            self._tries[number] += 1
-            if not run.is_over or run.status == UNCLEAR:
-                self._alive.add(number)
+        if (stopped, is_elsewhere) != (self._stopped, self._is_elsewhere):
+            with CHANGED:
+                self._stopped, self._is_elsewhere = stopped, is_elsewhere
+                CHANGED.notify_all()
+            self._changed()
 
     def heard(self, number: int, run: LiveRun) -> None:
         """Take a change of a run; on the loop."""
@@ -206,10 +227,11 @@ class Sending:
     def resume(self) -> None:
         """Start what was not started, and what certainly was not although it was sent; on the loop."""
         self._stopped = self._paused = ""
+        self._is_elsewhere = False
         self._halt.clear()
         waiting = {*self._queue, *self._starting, *self._delayed}
         self._put(
-            [number for number in self._request.order if number not in waiting and self._is_left(number)]
+            [number for number in self._request.order if number not in waiting and self._may_start(number)]
         )
         self._wake.set()
         self._changed()
@@ -251,14 +273,15 @@ class Sending:
 
     def _took(self, number: int, run: LiveRun) -> None:
         before = self._runs.get(number)
-        if before is not None:
+        if before is not None and before is not run:
             self._retried.append((number, before))
+            self._tries[number] += before.run_id is not None
         self._retrying.discard(number)
         self._runs[number] = run
-        self._tries[number] += 1
+        self.keys.add(run.key)
         self._alive.add(number)
 
-    def _is_left(self, number: int) -> bool:
+    def _may_start(self, number: int) -> bool:
         run = self._runs.get(number)
         if run is None or run.view.settled == NOT_STARTED:
             return True
@@ -266,16 +289,17 @@ class Sending:
 
     def _is_due(self, number: int, run: LiveRun) -> bool:
         """Whether a run failed and is to be started again without being asked."""
-        return run.status == RunState.FAILED and self._tries[number] <= self._plan.retry and not self._stopped
+        return run.status == RunState.FAILED and self._tries[number] < self._plan.retry
 
     def _judge(self, number: int, run: LiveRun) -> None:
         """Send a start again that never left; start a failed run again after a while, or count it."""
-        if run.was_never_sent and not self._stopped and self._tries[number] < MOST_TRIES:
+        if run.was_never_sent and not self._stopped and self._unsent_tries[number] < MOST_TRIES:
+            self._unsent_tries[number] += 1
             self._put([number])
         if run.status != RunState.FAILED or self._stopped:
             return
         if self._is_due(number, run):
-            seconds = min(RETRY_SECONDS * 2 ** (self._tries[number] - 1), LONGEST_RETRY)
+            seconds = min(RETRY_SECONDS * 2 ** self._tries[number], LONGEST_RETRY)
             self._delayed[number] = asyncio.get_running_loop().create_task(self._retry_later(number, seconds))
             return
         self._failed.add(number)
@@ -359,6 +383,10 @@ class Sending:
             return False
         return self.max_parallel is None or len(self._alive) < self.max_parallel
 
+    def _is_over_limit(self) -> bool:
+        """Whether the limit was lowered since the start began."""
+        return self.max_parallel is not None and len(self._alive) > self.max_parallel
+
     def _is_stuck(self) -> bool:
         """Whether all that may be alive are runs of which nothing more will be known."""
         return (
@@ -397,7 +425,7 @@ class Sending:
                 # There is room again once runs of this sweep, or of others, are over.
                 pause = rest if error.retry_after is None else max(error.retry_after, LEAST_REST)
                 await self._rest(number, error, pause)
-                if self._paused:
+                if self._paused or self._is_over_limit():
                     raise _PutBack from None
                 if self._halt.is_set():
                     raise
