@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dataflow_magic.api import connect, get, local_path, run, runs, start, sweep
+    from dataflow_magic.api import compare, connect, get, local_path, run, runs, start, sweep
     from dataflow_magic.cell.values import secret
     from dataflow_magic.client.client import Client
     from dataflow_magic.errors import DataflowError, RunFailed, SweepFailed, WaitTimeout
@@ -33,6 +33,7 @@ __all__ = [
     "Sweep",
     "SweepFailed",
     "WaitTimeout",
+    "compare",
     "connect",
     "get",
     "load_ipython_extension",
@@ -58,6 +59,7 @@ _HOMES = {
     "Sweep": "session.sweep.handle",
     "SweepFailed": "errors",
     "WaitTimeout": "errors",
+    "compare": "api",
     "connect": "api",
     "get": "api",
     "load_ipython_extension": "magics.extension",

@@ -37,8 +37,9 @@ if TYPE_CHECKING:
 
     from dataflow_magic.client.client import Client
     from dataflow_magic.ledger.record import RunRecord
+    from dataflow_magic.models.comparison import Comparison
 
-__all__ = ["connect", "get", "get_session", "local_path", "run", "runs", "start", "sweep"]
+__all__ = ["compare", "connect", "get", "get_session", "local_path", "run", "runs", "start", "sweep"]
 
 START_CONTINUES = "the start continues: %dataflow_runs lists the run if the service received it"
 
@@ -292,6 +293,44 @@ def get(
     with in_one_line("interrupted; nothing was changed"):
         found = session.get(name, target=lambda: session.target(target, profile), job=job)
     return handle_of(found)
+
+
+def compare(first: str | Run, second: str | Run) -> pd.DataFrame:
+    """Return what differs between two runs: parameters, condition, script, how they ended, and times.
+
+    Parameters
+    ----------
+    first, second
+        As in `get`, of this machine.
+
+    Returns
+    -------
+    DataFrame
+        One row per fact, those that differ first; see `dataflow_magic.ledger.frame.comparison_frame`. A notebook and a
+        terminal show what differs.
+
+    Raises
+    ------
+    NoSuchRun
+        No run has a name; the message has the nearest names.
+    CellError
+        A name means a sweep, or both mean the same run.
+
+    Examples
+    --------
+    >>> compare("lE9fjUqW2ICe", "@last")  # doctest: +SKIP
+    """
+    with in_one_line("interrupted; nothing was changed"):
+        return comparison_table(get_session().compare([first, second]))
+
+
+def comparison_table(comparison: Comparison) -> pd.DataFrame:
+    """Return a comparison as a table that is shown in few readable columns."""
+    # Imported late: pandas takes longer to import than all the rest.
+    from dataflow_magic.card.comparison import to_html, to_text
+    from dataflow_magic.ledger.frame import comparison_frame
+
+    return comparison_frame(comparison, (to_html, to_text))
 
 
 def request_for(

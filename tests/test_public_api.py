@@ -23,6 +23,7 @@ PUBLIC = [
     "Sweep",
     "SweepFailed",
     "WaitTimeout",
+    "compare",
     "connect",
     "get",
     "load_ipython_extension",

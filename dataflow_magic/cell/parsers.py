@@ -44,6 +44,16 @@ def add_sure(parser: LineParser) -> None:
     )
 
 
+def _compare() -> LineParser:
+    parser = LineParser(
+        "%dataflow_compare",
+        "RUN RUN",
+        "Return what differs between two runs: parameters, condition, script, how they ended, and times.",
+    )
+    parser.add_argument("runs", metavar="RUN", nargs=2, type=not_empty, help=RUN_HELP)
+    return parser
+
+
 def _config() -> LineParser:
     return LineParser(
         "%dataflow_config",
@@ -127,6 +137,7 @@ def not_empty(text: str) -> str:
 MAGICS: dict[str, Callable[[], LineParser]] = {
     "attach": _attach,
     "cancel": _cancel,
+    "compare": _compare,
     "config": _config,
     "jobs": _jobs,
     "logs": _logs,

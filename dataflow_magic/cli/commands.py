@@ -14,6 +14,7 @@ from typing import TextIO
 
 from dataflow_magic import errors
 from dataflow_magic.api import get_session, request_for
+from dataflow_magic.card.comparison import to_text as comparison_text
 from dataflow_magic.card.run.html import to_rows, to_text
 from dataflow_magic.card.table import to_text as table_text
 from dataflow_magic.card.words import Words, words_of
@@ -24,7 +25,7 @@ from dataflow_magic.cell.table import listing_of
 from dataflow_magic.cli.completion import SCRIPTS
 from dataflow_magic.cli.logs import FIRST_LINES, print_log
 from dataflow_magic.cli.parsers import COMMANDS, STARTS, take_parameters
-from dataflow_magic.cli.shapes import job_shape, row_of, run_shape
+from dataflow_magic.cli.shapes import difference_shape, job_shape, row_of, run_shape
 from dataflow_magic.cli.sweeping import begin, follow, print_sweep
 from dataflow_magic.cli.terminal import Terminal
 from dataflow_magic.cli.values import read_parameters
@@ -298,6 +299,17 @@ def _cancel(context: Context, options: argparse.Namespace) -> int:
     return 0
 
 
+def _compare(context: Context, options: argparse.Namespace) -> int:
+    for name in options.runs:
+        context.find(name, options)
+    comparison = context.session.compare(options.runs)
+    if options.json:
+        context.terminal.json([difference_shape(fact) for fact in comparison.facts])
+    else:
+        context.terminal.result(comparison_text(comparison))
+    return 0
+
+
 def _jobs(context: Context, options: argparse.Namespace) -> int:
     session, terminal = context.session, context.terminal
     target = session.target(options.target, options.profile)
@@ -325,6 +337,7 @@ ACTIONS: dict[str, Callable[[Context, argparse.Namespace], int]] = {
     "logs": _logs,
     "wait": _wait,
     "cancel": _cancel,
+    "compare": _compare,
     "jobs": _jobs,
     "completion": _completion,
 }

@@ -102,6 +102,16 @@ def _cancel() -> LineParser:
     return _add_json(parser)
 
 
+def _compare() -> LineParser:
+    parser = _command(
+        "compare",
+        "RUN RUN [options]",
+        "Show what differs between two runs: parameters, condition, script, how they ended, and times.",
+    )
+    parser.add_argument("runs", metavar="RUN", nargs=2, type=parsers.not_empty, help=RUN)
+    return _add_json(parser)
+
+
 def _jobs() -> LineParser:
     parser = _command("jobs", "[JOB] [options]", "List the jobs of a target, or one job.")
     parser.add_argument("job", metavar="JOB", nargs="?", help=JOB_HELP)
@@ -125,6 +135,7 @@ COMMANDS: dict[str, tuple[str, Callable[[], LineParser]]] = {
     "logs": ("print the log of a run", _logs),
     "wait": ("wait until runs end", _wait),
     "cancel": ("cancel a run", _cancel),
+    "compare": ("show what differs between two runs", _compare),
     "jobs": ("list jobs", _jobs),
     "completion": ("print the completion script of a shell", _completion),
 }

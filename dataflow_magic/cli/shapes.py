@@ -8,10 +8,11 @@ from typing import Any
 
 from dataflow_magic.card import format as fmt
 from dataflow_magic.ledger.record import RunRecord, failure_of, parameters_of
+from dataflow_magic.models.comparison import Difference
 from dataflow_magic.models.secret import Secret
 from dataflow_magic.models.wire import KST, Job
 
-__all__ = ["job_shape", "row_of", "run_shape"]
+__all__ = ["difference_shape", "job_shape", "row_of", "run_shape"]
 
 SECOND = 1_000_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -45,6 +46,14 @@ def run_shape(record: RunRecord) -> dict[str, Any]:
         "own_line": asdict(failure.place) if failure and failure.place else None,
         "advice": (failure and failure.advice) or None,
         "notebook": record.notebook,
+    }
+
+
+def difference_shape(fact: Difference) -> dict[str, Any]:
+    """Return one fact of two runs: times in seconds, null for what a run does not have or is unknown."""
+    return {
+        name: value.total_seconds() if isinstance(value, timedelta) else value
+        for name, value in (fact._asdict() | {"ratio": fact.ratio}).items()
     }
 
 

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dataflow_magic.ledger.record import RunRecord, parameters_of, record_of
+from dataflow_magic.models.comparison import Comparison
 from dataflow_magic.models.marker import log_path_of
 from dataflow_magic.models.request import SweepRequest
 from dataflow_magic.models.view import RunView
@@ -18,7 +19,16 @@ from dataflow_magic.models.wire import KST, Job
 if TYPE_CHECKING:
     import numpy.typing as npt
 
-__all__ = ["COLUMNS", "JOB_COLUMNS", "jobs_frame", "plan_frame", "records_frame", "runs_frame"]
+__all__ = [
+    "COLUMNS",
+    "COMPARISON_COLUMNS",
+    "JOB_COLUMNS",
+    "comparison_frame",
+    "jobs_frame",
+    "plan_frame",
+    "records_frame",
+    "runs_frame",
+]
 
 TIME = "datetime64[us, Asia/Seoul]"
 LENGTH = "timedelta64[us]"
@@ -74,6 +84,39 @@ JOB_COLUMNS: dict[str, tuple[str, Callable[[Job], Any]]] = {
     "updated": (TIME, lambda j: j.updated_date),
 }
 """Column -> (dtype, value for a job)."""
+
+
+COMPARISON_COLUMNS: dict[str, str] = {
+    "part": "string",
+    "name": "string",
+    "first": "object",
+    "second": "object",
+    "differs": "boolean",
+    "ratio": "Float64",
+}
+"""Column -> dtype."""
+
+
+class ComparisonFrame(pd.DataFrame):
+    """Two runs side by side, shown short. What is made of it is a plain DataFrame."""
+
+    _metadata: ClassVar[list[str]] = ["comparison", "renderers"]
+    comparison: Comparison | None = None
+    renderers: tuple[Callable[[Comparison], str], Callable[[Comparison], str]] | None = None
+    """For HTML and for text."""
+
+    @property
+    def _constructor(self) -> type[pd.DataFrame]:
+        return pd.DataFrame
+
+    def _repr_html_(self) -> str | None:
+        return self._shown(0) or super()._repr_html_()  # type: ignore[misc]
+
+    def __repr__(self) -> str:
+        return self._shown(1) or super().__repr__()
+
+    def _shown(self, form: int) -> str:
+        return self.renderers[form](self.comparison) if self.renderers and self.comparison else ""
 
 
 class RunsFrame(pd.DataFrame):
@@ -159,6 +202,42 @@ def records_frame(
     frame = {name: _column(dtype, fields.get(name, ())) for name, dtype in COLUMNS.items()}
     table = RunsFrame(frame | _parameters(fields.get("parameters", ())))
     table.renderers = renderers
+    return table
+
+
+def comparison_frame(
+    comparison: Comparison, renderers: tuple[Callable[[Comparison], str], Callable[[Comparison], str]]
+) -> pd.DataFrame:
+    """Return two runs as a table.
+
+    Parameters
+    ----------
+    renderers
+        Show the table in a notebook and in a terminal.
+
+    Returns
+    -------
+    DataFrame
+        One row per fact, those that differ first, then those of which that is unknown, then the others:
+
+        =========== ======== ==============================================================================
+        column      dtype    meaning
+        =========== ======== ==============================================================================
+        part        string   ``parameter``, ``condition``, ``script``, ``outcome`` or ``time``
+        name        string   of the parameter or field; of a script its line; ``status``, ``reason``, ``ran``
+        first,      object   the fact of each run, text or a timedelta; None where a run has none
+        second
+        differs     boolean  missing where it is unknown. Times differ from 1 s and from a quarter on
+        ratio       Float64  the second time over the first; missing for what is no time
+        =========== ======== ==============================================================================
+    """
+    facts = comparison.facts
+    columns = {
+        name: _series(dtype, [getattr(fact, name) for fact in facts])
+        for name, dtype in COMPARISON_COLUMNS.items()
+    }
+    table = ComparisonFrame(columns)
+    table.comparison, table.renderers = comparison, renderers
     return table
 
 

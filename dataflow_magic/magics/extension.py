@@ -379,6 +379,18 @@ class DataflowMagic(Magics):
     @no_var_expand
     @line_magic
     @_answering
+    def dataflow_compare(self, line: str) -> pd.DataFrame:
+        """Return what differs between two runs: parameters, condition, script, how they ended, and times."""
+        from dataflow_magic.api import comparison_table
+        from dataflow_magic.magics.caller import names_of_caller
+
+        names = names_of_caller(self.shell)
+        runs = _parser("compare").read(line, names).runs
+        return comparison_table(self._session().compare(runs, names))
+
+    @no_var_expand
+    @line_magic
+    @_answering
     def dataflow_logs(self, line: str) -> None:
         """Print the end of a run's log, search or follow it, or save it to a file; also of a run of an earlier kernel."""
         from dataflow_magic.magics.caller import names_of_caller

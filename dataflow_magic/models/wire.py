@@ -38,6 +38,7 @@ from pydantic.alias_generators import to_camel
 
 __all__ = [
     "KST",
+    "RAN_SCRIPT",
     "ExactDates",
     "ExecutionDelta",
     "Job",
@@ -51,6 +52,9 @@ __all__ = [
 
 KST = ZoneInfo("Asia/Seoul")
 """The zone of the service's dates."""
+
+RAN_SCRIPT = "script.py"
+"""The name of the script that a run had, beside its logs; a local service keeps it there, the vendor's pages name none."""
 
 Scalar = str | int | float | bool
 """A parameter value on the wire: the page's example has strings; JSON blocks are sent as written."""

@@ -16,6 +16,7 @@ from dataflow_magic.session.sweep.handle import Sweep
 
 __all__ = [
     "LAST",
+    "MOST_NAMED",
     "MOST_OFFERED",
     "Handle",
     "bind",

@@ -25,11 +25,13 @@ from dataflow_magic.card.run import RUN_CARD
 from dataflow_magic.card.run.reader import Reader
 from dataflow_magic.card.run.state import CardState, card_state
 from dataflow_magic.card.words import ENGLISH, words_of
+from dataflow_magic.models.comparison import Side
 from dataflow_magic.models.failure import Failure
 from dataflow_magic.models.secret import Parameter, masked
 from dataflow_magic.models.text import log_lines
 from dataflow_magic.models.view import KST, FoundBy, Past, Progress, RunView
 from dataflow_magic.models.wire import JobCondition, JobExecution, RunState
+from dataflow_magic.session.comparing import ran_script
 from dataflow_magic.session.detached import INTERRUPTED_START, Detached, detachable, in_one_line, way_back
 from dataflow_magic.session.diagnosis import explain
 from dataflow_magic.session.event_log import folder_of
@@ -418,6 +420,10 @@ class LiveRun:
         if view.is_final and not (view.last_lines or (view.failure and view.failure.log_tail)):
             with contextlib.suppress(errors.DataflowError):
                 self.set_card_fields(last_lines=(await self.read_log_tail())[-TAIL_LINES:])
+
+    async def read_side(self) -> Side:
+        """Return the run and its script, to compare it with another."""
+        return Side(self._view, await ran_script(self._view, self._service))
 
     # Buttons
 

@@ -7,7 +7,7 @@ import contextlib
 import logging
 import re
 import time
-from collections.abc import Awaitable, Callable, Iterable, Mapping
+from collections.abc import Awaitable, Callable, Iterable, Mapping, Sequence
 from dataclasses import replace
 from datetime import datetime
 from functools import partial
@@ -29,6 +29,7 @@ from dataflow_magic.config.settings import FindLocal, Target, language, resolve_
 from dataflow_magic.ledger.ledger import Ledger, ledger_path
 from dataflow_magic.ledger.record import RunRecord, record_of, view_of
 from dataflow_magic.ledger.sweeps import SweepRecord
+from dataflow_magic.models.comparison import Comparison, Side, compared
 from dataflow_magic.models.request import JobRef, RunRequest, ScriptRequest, SweepPlace, SweepRequest
 from dataflow_magic.models.secret import Parameter, Secret
 from dataflow_magic.models.view import KST, RunView
@@ -37,7 +38,15 @@ from dataflow_magic.reasons.diagnosis import diagnose
 from dataflow_magic.session.detached import INTERRUPTED_START, in_one_line
 from dataflow_magic.session.jobs import find_job, find_run_on
 from dataflow_magic.session.loop import LoopThread
-from dataflow_magic.session.naming import MOST_OFFERED, Handle, find_named, live_of, names_to_offer
+from dataflow_magic.session.naming import (
+    MOST_NAMED,
+    MOST_OFFERED,
+    Handle,
+    find_named,
+    live_of,
+    name_of,
+    names_to_offer,
+)
 from dataflow_magic.session.notebook import Notebook
 from dataflow_magic.session.run import CHANGED, LiveRun
 from dataflow_magic.session.scripts import Published, StoredScript, publish, read_script
@@ -465,6 +474,35 @@ class Session:
     def read_progress(self, run: LiveRun) -> None:
         """Read Spark's progress of a run while it is active, for who shows it."""
         Reader(run, lambda: True, self._tracker.submit).start()
+
+    def compare(
+        self, names: Sequence[object], variables: Mapping[str, object] = MappingProxyType({})
+    ) -> Comparison:
+        """Return what differs between two runs, named as for `find`.
+
+        Raises
+        ------
+        CellError
+            A name means a sweep, or both mean the same run.
+        DataflowError
+            As `find`.
+        """
+        runs = [self._one_run(name, variables) for name in names]
+        if runs[0] is runs[1]:
+            raise errors.CellError(f"both are run {name_of(runs[0])}; name another one")
+
+        async def read() -> list[Side]:
+            return list(await asyncio.gather(*(run.read_side() for run in runs)))
+
+        first, second = self._loop.call(read())
+        return Comparison(name_of(runs[0]), name_of(runs[1]), tuple(compared(first, second)))
+
+    def _one_run(self, name: object, variables: Mapping[str, object]) -> LiveRun:
+        handle = self.find(name, variables)
+        if isinstance(handle, Sweep):
+            ids = ", ".join(name_of(run) for run in handle.live[:MOST_NAMED])
+            raise errors.CellError(f"{handle.key} is a sweep; name two runs, such as of its own: {ids}")
+        return handle
 
     # Tables
 

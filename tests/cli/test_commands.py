@@ -415,3 +415,24 @@ def test_a_start_whose_response_was_lost_is_code_4_and_found_later(scene):
     scene.service.finish.set()
     assert call(scene, "wait", key).code == 0
     assert len(scene.service.starts) == 1
+
+
+def test_compare_prints_what_differs_as_text_or_json(scene):
+    ids = [call(scene, "run", "daily_sales", f"month={month}", "--wait").out.strip() for month in (6, 7)]
+
+    text = call(scene, "compare", *ids)
+    said = call(scene, "compare", *ids, "--json")
+
+    assert text.out.splitlines()[:2] == [
+        f"                  {ids[0]}  {ids[1]}",
+        "parameter  month  6             7",
+    ]
+    assert json.loads(said.out)[0] == {
+        "part": "parameter",
+        "name": "month",
+        "first": "6",
+        "second": "7",
+        "differs": True,
+        "ratio": None,
+    }
+    assert (text.code, said.code) == (0, 0)

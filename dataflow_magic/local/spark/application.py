@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import shutil
 from asyncio.subprocess import Process
 from collections.abc import Awaitable, Callable, Sequence
 from contextlib import suppress
@@ -53,6 +54,7 @@ from dataflow_magic.local.spark.settings import (
 )
 from dataflow_magic.local.spark.workers import report_missing_workers
 from dataflow_magic.local.tasks import end_tasks
+from dataflow_magic.models.wire import RAN_SCRIPT
 from dataflow_magic.reasons.diagnosis import MOST_LOG, reason_of_error
 
 __all__ = ["Keep", "run_application"]
@@ -241,6 +243,8 @@ def _plan(spec: RunSpec, java: Java) -> _Plan:
     staged = stage_script(script, spec.parameters, spec.work / "script")
     python_path = _stage_modules(script, spec, settings)
     (logs / "events").mkdir(parents=True, exist_ok=True)
+    # The object may be written anew before anybody asks what this run did.
+    shutil.copyfile(staged.path, logs / RAN_SCRIPT)
     return _Plan(spec, java, staged, logs, home, settings, python_path)
 
 

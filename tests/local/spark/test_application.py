@@ -286,6 +286,8 @@ async def test_a_script_reads_and_writes_its_buckets_and_leaves_its_logs(stage, 
         "done",
     ]
     assert event_log_is_complete(run)
+    script, kept = run.spec.objects / "scripts" / "daily.py", run.events.parent / "script.py"
+    assert kept.read_bytes() == script.read_bytes()  # with its names of parameters, not their values
     await run.no_process_is_left()
     assert (run.spec.work / "warehouse" / "sales" / "_SUCCESS").exists()
     assert sorted(tmp_path.iterdir()) == sorted([run.spec.objects, run.spec.work])
