@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import shutil
 import time
 import uuid
-from contextlib import suppress
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from pathlib import Path
-from typing import BinaryIO
+from typing import BinaryIO, TextIO
 
 __all__ = [
     "InvalidKey",
@@ -17,6 +19,7 @@ __all__ = [
     "create_private",
     "is_inside",
     "is_locked",
+    "new_file",
     "object_path",
     "remove_checksums",
     "remove_folder",
@@ -103,6 +106,49 @@ def write_whole(path: Path, content: BinaryIO) -> int:
     finally:
         part.unlink(missing_ok=True)
     return size
+
+
+@contextmanager
+def new_file(path: Path, *, grows: bool = False) -> Iterator[TextIO]:
+    """Give a new text file to write to; one that exists is never replaced.
+
+    Parameters
+    ----------
+    grows
+        Readers see what is written at once, and what was written stays after an error. Otherwise they see the whole file
+        after the block, and none after an error.
+
+    Raises
+    ------
+    FileExistsError
+        The file exists: before the block, or made by another process meanwhile.
+    OSError
+        It cannot be written.
+    """
+    if grows:
+        with path.open("x", encoding="utf-8") as file:
+            yield file
+        return
+    if os.path.lexists(path):
+        raise FileExistsError(errno.EEXIST, os.strerror(errno.EEXIST), str(path))
+    part = path.with_name(f".{uuid.uuid4().hex}")
+    try:
+        with part.open("x", encoding="utf-8") as file:
+            yield file
+        _name_new(part, path)
+    finally:
+        part.unlink(missing_ok=True)
+
+
+def _name_new(part: Path, path: Path) -> None:
+    try:
+        path.hardlink_to(part)  # unlike a rename, it replaces nothing
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if os.path.lexists(path):
+            raise
+        part.rename(path)
 
 
 def create_private(path: Path, text: str) -> None:

@@ -78,20 +78,31 @@ def _logs() -> LineParser:
     parser = LineParser(
         "%dataflow_logs",
         "RUN [options]",
-        "Print the end of the console log of a run, also of an earlier kernel.",
+        "Print the last 50 lines of the console log of a run, also of an earlier kernel.",
     )
     parser.add_argument("run", metavar="RUN", type=not_empty, help=RUN_HELP)
-    parser.add_argument("--tail", type=_lines, default=50, metavar="N", help="lines to print (default: 50)")
-    parser.add_argument(
-        "--all", action="store_true", help="print all that run.logs() returns: the last 256 KiB"
-    )
-    parser.add_argument("--save", metavar="FILE", help="write that to a new file instead of printing it")
-    add_log_options(parser)
+    add_log_options(parser, _lines, "print the whole log; of more than 1 MiB the last 1 MiB")
     return parser
 
 
-def add_log_options(parser: LineParser) -> None:
-    """Add the options of which lines of a log to read."""
+def add_log_options(parser: LineParser, lines: Callable[[str], int], all_help: str) -> None:
+    """Add the options of which lines of a log to read, and where to write them.
+
+    Parameters
+    ----------
+    lines
+        Reads a number of lines.
+    all_help
+        What ``--all`` does.
+    """
+    parser.add_argument("--tail", type=lines, metavar="N", help="begin with the last N lines")
+    parser.add_argument("--all", action="store_true", help=all_help)
+    parser.add_argument(
+        "--save",
+        metavar="FILE",
+        type=not_empty_file,
+        help="write the whole log, or the lines that the other options select, to a new file",
+    )
     parser.add_argument("--follow", "-f", action="store_true", help="print new lines until the run ends")
     parser.add_argument(
         "--grep", metavar="RE", help="search the whole log, and print only lines that match; RE2's syntax"
@@ -131,6 +142,19 @@ def not_empty(text: str) -> str:
     """
     if not text:
         raise ArgumentTypeError("it is empty; give a run or @last")
+    return text
+
+
+def not_empty_file(text: str) -> str:
+    """Return the name of a file.
+
+    Raises
+    ------
+    argparse.ArgumentTypeError
+        It is empty.
+    """
+    if not text:
+        raise ArgumentTypeError("it is empty; give the name of a new file")
     return text
 
 

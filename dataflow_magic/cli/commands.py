@@ -23,7 +23,7 @@ from dataflow_magic.cell.line import CONDITION_FIELDS, HelpRequested
 from dataflow_magic.cell.run import check_again
 from dataflow_magic.cell.table import listing_of
 from dataflow_magic.cli.completion import SCRIPTS
-from dataflow_magic.cli.logs import FIRST_LINES, print_log
+from dataflow_magic.cli.logs import first_lines, print_log, save_log
 from dataflow_magic.cli.parsers import COMMANDS, STARTS, take_parameters
 from dataflow_magic.cli.shapes import difference_shape, job_shape, row_of, run_shape
 from dataflow_magic.cli.sweeping import begin, follow, print_sweep
@@ -38,6 +38,7 @@ from dataflow_magic.models.view import KST, UNCLEAR
 from dataflow_magic.models.wire import RunState
 from dataflow_magic.session.detached import Detached
 from dataflow_magic.session.logs.follow import log_options
+from dataflow_magic.session.logs.search import Stream
 from dataflow_magic.session.naming import name_of, runs_of
 from dataflow_magic.session.run import LiveRun
 from dataflow_magic.session.session import Session
@@ -282,10 +283,13 @@ def _status(context: Context, options: argparse.Namespace) -> int:
 
 def _logs(context: Context, options: argparse.Namespace) -> int:
     # Before anything is read.
-    begin = FIRST_LINES if options.follow and options.grep is None else None
-    tail = begin if options.tail is None else options.tail
-    asked = log_options(follow=options.follow, tail=tail, grep=options.grep)
-    print_log(context.find(options.run, options), context.terminal, asked, stderr=options.stderr)
+    lines = log_options(follow=options.follow, tail=options.tail, grep=options.grep, whole=options.all)
+    run = context.find(options.run, options)
+    stream: Stream = "stderr" if options.stderr else "console"
+    if options.save is None:
+        print_log(run, context.terminal, lines if options.all else first_lines(lines), stream)
+    else:
+        save_log(run, context.terminal, lines, options.save, stream)
     return 0
 
 

@@ -75,10 +75,13 @@ def _status() -> LineParser:
 
 
 def _logs() -> LineParser:
-    parser = _command("logs", "RUN [options]", "Print what the script of a run printed: the last 256 KiB.")
+    parser = _command(
+        "logs",
+        "RUN [options]",
+        "Print what the script of a run printed: the last 256 KiB, or with --all the whole log.",
+    )
     parser.add_argument("run", metavar="RUN", type=parsers.not_empty, help=RUN)
-    parser.add_argument("--tail", type=table.limit, metavar="N", help="begin with the last N lines")
-    parsers.add_log_options(parser)
+    parsers.add_log_options(parser, table.limit, "print the whole log")
     return parser
 
 

@@ -40,6 +40,7 @@ if TYPE_CHECKING:
     from dataflow_magic.models.marker import Marker
     from dataflow_magic.models.request import JobRef, RunRequest
     from dataflow_magic.session.handle import Run
+    from dataflow_magic.session.logs.search import Stream
     from dataflow_magic.session.naming import Handle
     from dataflow_magic.session.session import Session
     from dataflow_magic.session.sweep.handle import Sweep
@@ -399,13 +400,11 @@ class DataflowMagic(Magics):
 
         names = names_of_caller(self.shell)
         options = _parser("logs").read(line, names)
-        tail = None if options.all else options.tail
-        lines = LogRequest(
-            log_options(follow=options.follow, tail=tail, grep=options.grep),  # before anything is read
-            "stderr" if options.stderr else "console",
-            options.save,
-        )
-        show_log(self._session().find(options.run, names), lines, self._say)
+        # Before anything is read.
+        lines = log_options(follow=options.follow, tail=options.tail, grep=options.grep, whole=options.all)
+        stream: Stream = "stderr" if options.stderr else "console"
+        asked = LogRequest(lines, options.all, stream, options.save)
+        show_log(self._session().find(options.run, names), asked, self._say)
 
     def _run(self, options: CellOptions, *, silent: bool) -> Run | Sweep | pd.DataFrame | None:
         """Start what a cell asks for, and wait for it where the cell, the settings or the place ask for that."""

@@ -2,20 +2,26 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
-from dataclasses import dataclass, field
-from pathlib import Path
+from collections.abc import Callable
+from dataclasses import dataclass, field, replace
+from typing import Final
 
 from dataflow_magic.errors import CellError
-from dataflow_magic.models.text import log_lines, printable
+from dataflow_magic.models.text import printable
 from dataflow_magic.session.logs.follow import LogOptions
+from dataflow_magic.session.logs.output import save_lines, unbounded
 from dataflow_magic.session.logs.search import Stream
 from dataflow_magic.session.naming import name_of
 from dataflow_magic.session.run import LiveRun
 from dataflow_magic.session.sweep.handle import Sweep
 
 __all__ = ["LogRequest", "show_log"]
+
+FIRST_LINES: Final = 50
+"""Lines that are printed, unless the line says how many."""
+MOST_PRINTED: Final = 1 << 20
+"""Bytes that a cell prints of what is there: a Jupyter server drops output of more than 3 MB in 3 s, and a notebook keeps it."""
+REST: Final = "with --save FILE they are written to a file"
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,7 +31,9 @@ class LogRequest:
     Parameters
     ----------
     lines
-        Which lines of the log; those that are followed or searched are read as they come.
+        Which lines of the log.
+    whole
+        Print all of them, and not only the last ones.
     stream
         Which log.
     file
@@ -33,13 +41,15 @@ class LogRequest:
     """
 
     lines: LogOptions = field(default_factory=LogOptions)
+    whole: bool = False
     stream: Stream = "console"
     file: str | None = None
 
     @property
-    def is_of_the_end(self) -> bool:
-        """Whether the end of the console log, which `Run.logs` returns, has all of it."""
-        return not self.lines.follow and self.lines.grep is None and self.stream == "console"
+    def printed(self) -> LogOptions:
+        """The lines within the bounds of a cell."""
+        tail = FIRST_LINES if self.lines.tail is None and not self.whole else self.lines.tail
+        return replace(self.lines, tail=tail, most=MOST_PRINTED, rest=REST)
 
 
 def show_log(handle: LiveRun | Sweep, asked: LogRequest, say: Callable[[str], None]) -> None:
@@ -54,6 +64,8 @@ def show_log(handle: LiveRun | Sweep, asked: LogRequest, say: Callable[[str], No
     ------
     CellError
         ``handle`` is a sweep, or the file is there or cannot be written.
+    DataflowError
+        The log cannot be read.
     Detached
         The user interrupted it; the run continues.
     """
@@ -61,19 +73,13 @@ def show_log(handle: LiveRun | Sweep, asked: LogRequest, say: Callable[[str], No
     if isinstance(handle, Sweep):
         ids = ", ".join(run.id or run.key for run in handle.runs[:5])
         raise CellError(f"{name} is a sweep, which has no log of its own; name one of its runs: {ids}")
-    text = handle.logs() if asked.is_of_the_end else ""
     if asked.file is not None:
-        with _new_file(asked.file) as write:
-            write(text)
-            for batch in () if asked.is_of_the_end else _batches(handle, asked, say):
-                write("".join(f"{line}\n" for line in batch))
-        say(f"the log of run {name} is in {Path(asked.file).expanduser()}")
-        return
-    if shown := log_lines(text)[-(asked.lines.tail or 0) :]:
-        print("\n".join(shown))  # noqa: T201
+        lines = handle.log_lines(unbounded(asked.lines), asked.stream, say)
+        path = save_lines(lines, asked.file, grows=asked.lines.follow)
+        say(f"the log of run {name} is in {path}")
         return
     is_empty = True
-    for batch in _batches(handle, asked, say):
+    for batch in handle.log_lines(asked.printed, asked.stream, say).batches():
         print(printable("\n".join(batch)), flush=True)  # noqa: T201
         is_empty = False
     if is_empty:
@@ -82,19 +88,3 @@ def show_log(handle: LiveRun | Sweep, asked: LogRequest, say: Callable[[str], No
             if asked.lines.grep
             else f"the log of run {name} is empty"
         )
-
-
-def _batches(run: LiveRun, asked: LogRequest, say: Callable[[str], None]) -> Iterator[list[str]]:
-    return run.log_lines(asked.lines, asked.stream, say).batches()
-
-
-@contextmanager
-def _new_file(name: str) -> Iterator[Callable[[str], object]]:
-    """Give what writes to a new file."""
-    try:
-        with Path(name).expanduser().open("x", encoding="utf-8", buffering=1) as new:
-            yield new.write
-    except FileExistsError:
-        raise CellError(f"the file {name!r} exists; name a new one") from None
-    except OSError as error:
-        raise CellError(f"the log was not written to {name!r}: {error.strerror}; name another file") from None

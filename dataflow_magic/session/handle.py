@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Generator, Mapping
+from dataclasses import replace
 from datetime import datetime, timedelta
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, overload
 
 from dataflow_magic.models.failure import Failure
@@ -11,7 +14,9 @@ from dataflow_magic.models.secret import Parameter
 from dataflow_magic.models.wire import JobExecution
 from dataflow_magic.session.detached import in_one_line
 from dataflow_magic.session.logs.follow import LogLines, log_options
-from dataflow_magic.session.logs.run_log import text_of
+from dataflow_magic.session.logs.output import save_lines, text_of, unbounded
+from dataflow_magic.session.logs.run_log import LOG_BYTES
+from dataflow_magic.session.logs.search import Stream
 from dataflow_magic.session.stages import StageFrames, frame_of
 
 if TYPE_CHECKING:
@@ -182,16 +187,44 @@ class Run:
         grep: str | None = None,
         tail: int | None = None,
         stderr: bool = False,
+        all: bool = False,
+        save: None = None,
     ) -> str: ...
 
     @overload
     def logs(
-        self, *, follow: Literal[True], grep: str | None = None, tail: int | None = None, stderr: bool = False
+        self,
+        *,
+        follow: Literal[True],
+        grep: str | None = None,
+        tail: int | None = None,
+        stderr: bool = False,
+        all: bool = False,
+        save: None = None,
     ) -> LogLines: ...
 
+    @overload
     def logs(
-        self, *, follow: bool = False, grep: str | None = None, tail: int | None = None, stderr: bool = False
-    ) -> str | LogLines:
+        self,
+        *,
+        save: str | os.PathLike[str],
+        follow: bool = False,
+        grep: str | None = None,
+        tail: int | None = None,
+        stderr: bool = False,
+        all: bool = False,
+    ) -> Path: ...
+
+    def logs(
+        self,
+        *,
+        follow: bool = False,
+        grep: str | None = None,
+        tail: int | None = None,
+        stderr: bool = False,
+        all: bool = False,  # noqa: A002 - the magic's word
+        save: str | os.PathLike[str] | None = None,
+    ) -> str | LogLines | Path:
         """Return the end of the console log, at most 256 KiB, or its lines as they come; also while the run is active.
 
         Parameters
@@ -204,6 +237,12 @@ class Run:
             Begin with so many lines, the last ones.
         stderr
             Read the log of standard error instead; of a local service, what Spark's JVM printed.
+        all
+            Return the whole log, or all lines that match, whatever their length. A log that does not fit into memory is
+            read by ``follow``, or saved.
+        save
+            Write the whole log, or the lines that the other parameters select, to this new file, with ``follow`` until the
+            run is over. Memory stays bounded. Without ``follow`` the file appears whole or not at all.
 
         Returns
         -------
@@ -211,22 +250,29 @@ class Run:
             What the script printed; empty where there is no log yet.
         LogLines
             With ``follow``.
+        Path
+            The file, with ``save``.
 
         Raises
         ------
         CellError
-            The regular expression is not valid; nothing was read.
+            The regular expression is not valid, ``tail`` and ``all`` contradict each other, or the file exists or cannot be
+            written; no file was changed.
         ServiceError
             The service or the storage does not answer.
         DataflowError
             The key pair may not read the log.
         """
         with in_one_line("interrupted; the log was not read"):
-            if not (follow or stderr) and grep is None and tail is None:
-                return self._live.logs()
-            options = log_options(follow=follow, grep=grep, tail=tail)
-            lines = self._live.log_lines(options, "stderr" if stderr else "console")
-            return lines if follow else text_of(lines)
+            options = log_options(follow=follow, grep=grep, tail=tail, whole=all)
+            stream: Stream = "stderr" if stderr else "console"
+            if follow and save is None:
+                return self._live.log_lines(options, stream)
+            whole = unbounded(options)
+            if save is not None:
+                return save_lines(self._live.log_lines(whole, stream), save, grows=follow)
+            asked = whole if all else replace(whole, most=LOG_BYTES)
+            return text_of(self._live.log_lines(asked, stream))
 
     @overload
     def stages(self, *, follow: Literal[False] = False) -> pd.DataFrame: ...

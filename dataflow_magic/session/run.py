@@ -241,11 +241,6 @@ class LiveRun:
         with in_one_line(INTERRUPTED_START):
             return self._tracker.submit(self._tracker.start_again(self._view)).result()
 
-    def logs(self) -> str:
-        """See `Run.logs`."""
-        text: str = self._tracker.submit(self._log().tail(self._view.execution)).result()
-        return text
-
     def log_lines(
         self,
         options: LogOptions,

@@ -282,6 +282,28 @@ def test_the_log_is_printed_whole_or_its_end(scene):
     assert call(scene, "logs", "@last").out == FAILED_LOG
     assert call(scene, "logs", "@last", "--tail", "1").out == "ValueError: no such table: test.sales\n"
     assert call(scene, "logs", "@last", "--tail", "0").out == ""
+    both = call(scene, "logs", "@last", "--tail", "1", "--all")
+    assert (both.code, both.err) == (2, "dataflow-magic: tail and all contradict each other; keep one\n")
+
+
+def test_a_log_of_several_megabytes_is_printed_or_saved_whole_on_request(scene, tmp_path):
+    call(scene, "run", "slow")
+    run = scene.session.runs[0]
+    lines = [f"{number:07d} of the lines that the script printed\n" for number in range(100_000)]
+    scene.service.write_log(run.run_id, "".join(lines).encode())
+    scene.service.finish.set()
+    run.wait(PATIENCE)
+
+    end = call(scene, "logs", "@last")
+    assert end.err.startswith("earlier bytes of the log that are not shown: ")
+    assert end.err.endswith("; --all prints the whole log\n")
+    assert "".join(lines).endswith(end.out)
+    assert len(end.out) > 262_000
+    whole = call(scene, "logs", "@last", "--all")
+    assert (whole.out, whole.err) == ("".join(lines), "")
+    saved = call(scene, "logs", "@last", "--save", str(tmp_path / "run.log"))
+    assert (saved.out, saved.err) == ("", f"the log of run {run.run_id} is in {tmp_path / 'run.log'}\n")
+    assert (tmp_path / "run.log").read_text() == "".join(lines)
 
 
 def test_a_log_is_followed_to_the_end_of_its_run(scene):

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from pathlib import Path
-from types import SimpleNamespace
 from typing import Any
 
 import pytest
@@ -16,24 +16,54 @@ from dataflow_magic.session.logs.follow import LogOptions
 from tests.helpers import eventually
 
 
-def a_run(log: str) -> Any:
-    return SimpleNamespace(key="7Hk2mQx9LpZa", logs=lambda: log)
+class Lines:
+    """Lines that were read, in place of a run's log."""
+
+    def __init__(self, lines: list[str]) -> None:
+        self._lines = lines
+
+    def batches(self) -> Iterator[list[str]]:
+        yield self._lines
+
+
+class ARun:
+    """A run with a log; notes with which options it is read."""
+
+    key = "7Hk2mQx9LpZa"
+
+    def __init__(self, *lines: str) -> None:
+        self.lines = list(lines)
+        self.options = LogOptions()
+
+    def log_lines(self, options: LogOptions, *_: object) -> Lines:
+        self.options = options
+        return Lines(self.lines)
+
+
+def a_run(*lines: str) -> Any:
+    return ARun(*lines)
 
 
 def parser() -> LineParser:
     return MAGICS["logs"]()
 
 
-def test_the_last_lines_are_printed(capsys):
-    show_log(a_run("one\ntwo\nthree\n"), LogRequest(LogOptions(tail=2)), print)
+@pytest.mark.parametrize(
+    ("asked", "tail", "most"),
+    [
+        (LogRequest(), 50, 1_048_576),
+        (LogRequest(LogOptions(tail=2)), 2, 1_048_576),
+        (LogRequest(whole=True), None, 1_048_576),
+        (LogRequest(LogOptions(follow=True), whole=True), None, 1_048_576),
+    ],
+    ids=["default", "tail", "all", "follow and all"],
+)
+def test_a_cell_prints_a_bounded_number_of_lines(asked, tail, most, capsys):
+    run = a_run("two", "three\x1b")
+    show_log(run, asked, print)
 
-    assert capsys.readouterr().out == "two\nthree\n"
-
-
-def test_all_lines_are_printed_on_request(capsys):
-    show_log(a_run("one\ntwo\nthree\n"), LogRequest(), print)
-
-    assert capsys.readouterr().out == "one\ntwo\nthree\n"
+    assert capsys.readouterr().out == "two\nthree␛\n"
+    assert (run.options.tail, run.options.most) == (tail, most)
 
 
 def test_a_run_without_a_log_is_said_to_have_none_and_where_it_was_looked_for(lab):
@@ -49,7 +79,9 @@ def test_a_run_without_a_log_is_said_to_have_none_and_where_it_was_looked_for(la
 
 def test_a_log_is_saved_to_a_new_file_only(tmp_path: Path, capsys):
     file = tmp_path / "run.log"
-    show_log(a_run("one\ntwo\n"), LogRequest(LogOptions(tail=1), file=str(file)), print)
+    run = a_run("one", "two")
+    show_log(run, LogRequest(file=str(file)), print)
+    assert (run.options.tail, run.options.most) == (None, None)
     assert file.read_text("utf-8") == "one\ntwo\n"
     assert capsys.readouterr().out == f"the log of run 7Hk2mQx9LpZa is in {file}\n"
 
@@ -75,6 +107,35 @@ def test_the_log_of_a_failed_run_is_printed_by_its_name(lab):
 
     assert "ValueError: no such table: test.sales" in lab.run("%dataflow_logs run --tail 1").out
     assert "Traceback (most recent call last):" in lab.run("%dataflow_logs @last --all").out
+
+
+@pytest.mark.parametrize(
+    "line", ["%dataflow_logs run --tail 3 --all", "%dataflow_logs nosuchrun --all --tail 3"]
+)
+def test_the_last_lines_and_all_lines_contradict_each_other(lab, line):
+    lab.run("%%dataflow_run broken -o run\nday = 1\n")
+
+    assert str(lab.run(line).error) == "tail and all contradict each other; keep one"
+
+
+def test_of_a_log_of_several_megabytes_a_cell_prints_the_last_one_and_saves_all(lab, scene, tmp_path):
+    lab.run("%%dataflow_run slow -o run\nday = 1\n")
+    run = lab.shell.user_ns["run"]
+    lines = [f"{number:07d} of the lines that the script printed\n" for number in range(100_000)]
+    scene.service.write_log(run.id, "".join(lines).encode())
+    scene.service.finish.set()
+    eventually(lambda: run.is_done, "it ended")
+
+    printed = lab.run("%dataflow_logs run --all").out.splitlines(keepends=True)
+    assert printed[0] == (
+        "earlier bytes of the log that are not shown: 3,451,455; with --save FILE they are written to a file\n"
+    )
+    assert printed[1:] == lines[-len(printed) + 1 :]
+    assert 1_048_576 - len(lines[0]) < sum(map(len, printed[1:])) <= 1_048_576
+    lab.run(f"%dataflow_logs run --all --save {tmp_path / 'run.log'}")
+    assert (tmp_path / "run.log").read_text() == "".join(lines)
+    lab.run(f"%dataflow_logs run --save {tmp_path / 'end.log'} --tail 2")
+    assert (tmp_path / "end.log").read_text() == "".join(lines[-2:])
 
 
 def test_a_sweep_has_no_log_and_its_runs_are_named(lab):

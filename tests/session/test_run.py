@@ -302,15 +302,32 @@ def test_logs_are_what_the_script_printed_and_empty_without_a_log(scene):
     broken.wait(60)
     quiet.wait(60)
 
-    assert broken.logs() == FAILED_LOG
-    assert quiet.logs() == ""
+    assert broken.handle.logs() == FAILED_LOG
+    assert quiet.handle.logs() == ""
 
 
 def test_logs_of_an_active_run_are_read_and_only_their_end(scene):
     run = running(scene)
     scene.service.write_log(run.run_id, b"first line\n" + b"x" * 262_143 + b"\xff")
 
-    assert run.logs() == "x" * 262_143 + "\N{REPLACEMENT CHARACTER}"
+    assert run.handle.logs() == "x" * 262_143 + "\N{REPLACEMENT CHARACTER}\n"
+
+
+def test_a_log_of_several_megabytes_is_returned_or_saved_whole_on_request(scene, tmp_path):
+    run = running(scene)
+    log = b"".join(b"%07d of the lines that the script printed\n" % number for number in range(150_000))
+    scene.service.write_log(run.run_id, log)
+
+    text = run.handle.logs(all=True)
+    file = run.handle.logs(save=tmp_path / "run.log")
+
+    assert len(log) > 6_000_000
+    assert text.encode() == log
+    assert file == tmp_path / "run.log"
+    assert file.read_bytes() == log
+    end = run.handle.logs().encode()
+    assert log.endswith(end)
+    assert 262_144 - 50 < len(end) <= 262_144
 
 
 # What the watch reports
@@ -505,9 +522,9 @@ async def test_a_missing_log_is_empty_and_a_log_that_cannot_be_read_in_time_rais
     for run in (gone, slow):
         run.seen(execution("RUNNING", **LOGGED))
 
-    assert await asyncio.to_thread(gone.logs) == ""
+    assert await gone.read_log_tail() == ()
     with pytest.raises(Unreachable, match="the log of run run000000001 was not read within 10 s; try again"):
-        await asyncio.to_thread(slow.logs)
+        await slow.read_log_tail()
 
 
 @pytest.mark.anyio

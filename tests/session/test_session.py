@@ -590,7 +590,7 @@ def test_close_does_not_change_a_run_that_is_over(scene):
     "use",
     [
         lambda scene: scene.session.runs[0].cancel(),
-        lambda scene: scene.session.runs[0].logs(),
+        lambda scene: scene.session.runs[0].handle.logs(),
         lambda scene: scene.start("slow"),
         lambda scene: scene.session.jobs(scene.local()),
     ],

@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import logging
-from collections import deque
 from collections.abc import AsyncIterator, Awaitable, Callable, Coroutine, Iterator
 from dataclasses import dataclass
 from math import ceil
@@ -15,7 +14,7 @@ from dataflow_magic.client.objects import NoObject, RangedObjects
 from dataflow_magic.errors import CellError, ServiceError
 from dataflow_magic.session.detached import Detached, detachable
 from dataflow_magic.session.logs.grep import Grep
-from dataflow_magic.session.logs.lines import Lines
+from dataflow_magic.session.logs.lines import MOST_LINE, LastLines, Lines
 from dataflow_magic.session.logs.reader import LogReader, Part
 from dataflow_magic.session.logs.search import Search
 
@@ -69,21 +68,44 @@ class LogOptions:
         Begin with so many lines, the last ones; None begins with the first line.
     grep
         Only lines that it matches.
+    most
+        Begin with so many bytes at most, the last ones; None begins with any number.
+    rest
+        How to get what is left out because of ``most``, in words.
+    longest
+        Characters of a line that are kept.
     """
 
     follow: bool = False
     tail: int | None = None
     grep: Grep | None = None
+    most: int | None = None
+    rest: str = ""
+    longest: int = MOST_LINE
+
+    @property
+    def is_of_the_end(self) -> bool:
+        """Whether they begin with the last lines, which are known once the log was read."""
+        return self.tail is not None or self.most is not None
 
 
-def log_options(*, follow: bool = False, tail: int | None = None, grep: str | None = None) -> LogOptions:
+def log_options(
+    *, follow: bool = False, tail: int | None = None, grep: str | None = None, whole: bool = False
+) -> LogOptions:
     """Return the options of which lines to read.
+
+    Parameters
+    ----------
+    whole
+        Whether the caller asks for all lines; the bounds of the options are the caller's.
 
     Raises
     ------
     CellError
-        The number of lines is below 0, or the regular expression is not valid.
+        The number of lines is below 0, the caller asks for all lines as well, or the regular expression is not valid.
     """
+    if whole and tail is not None:
+        raise CellError("tail and all contradict each other; keep one")
     if tail is not None and tail < 0:
         raise CellError(f"tail={tail} is not a number of lines; give 0 or more")
     return LogOptions(follow, tail, None if grep is None else Grep(grep))
@@ -93,7 +115,7 @@ class LogLines:
     """Lines of a run's log, without their ends: ``async for line in run.logs(follow=True)``, or ``for``.
 
     Each loop begins anew. Frames of progress bars are folded, colours removed, secrets masked, and lines of more than 65,536
-    characters cut.
+    characters cut, or of more than the options say.
 
     Raises
     ------
@@ -183,12 +205,12 @@ class _Feed:
         self._options = options
         self._on_note = on_note
         self._sleep = sleep
-        self._lines = Lines(source.mask, options.grep)
+        self._lines = Lines(source.mask, options.grep, options.longest)
         self._reader: LogReader | None = None
         self._objects: RangedObjects | None = None
-        self._last: deque[str] | None = None if options.tail is None else deque(maxlen=options.tail)
+        self._last = LastLines(options.tail, options.most) if options.is_of_the_end else None
         """The lines to begin with, until the log was read once."""
-        self._left_out = 0
+        self._bytes_left_out = 0
         self._pause = SHORTEST_PAUSE
         self._failures = 0
         self._noted = ""
@@ -230,7 +252,10 @@ class _Feed:
         lines += self._lines.feed(found.content)
         if self._last is None:
             return lines
-        return self._keep(lines) if not found.is_whole else self._kept(lines)
+        if found.is_whole:
+            return self._kept(lines)
+        self._last.add(lines)
+        return []
 
     def rest(self) -> list[str]:
         """Return the last line, which has no end, and before it what was held back."""
@@ -239,20 +264,24 @@ class _Feed:
             return lines
         return self._kept(lines)
 
-    def _keep(self, lines: list[str]) -> list[str]:
-        """Hold lines back, as many as are asked for, and return none."""
-        assert self._last is not None  # noqa: S101 - held back
-        self._left_out += max(0, len(self._last) + len(lines) - (self._options.tail or 0))
-        self._last.extend(lines)
-        return []
-
     def _kept(self, lines: list[str]) -> list[str]:
-        """Return what was held back, and these lines."""
-        self._keep(lines)
-        kept, self._last = list(self._last or ()), None
-        if self._left_out and self._options.grep:
-            self._on_note(f"earlier lines that match: {self._left_out:,}")
-        return kept
+        """Return what was held back, and these lines; note what is left out."""
+        assert self._last is not None  # noqa: S101 - held back
+        last, self._last = self._last, None
+        last.add(lines)
+        options = self._options
+        is_of_lines = options.tail is not None
+        left_out = ""
+        if self._bytes_left_out:
+            left_out = f"earlier bytes of the log that are not shown: {self._bytes_left_out:,}"
+        elif last.left_out and options.grep:
+            left_out = f"earlier lines that match: {last.left_out:,}"
+        elif last.left_out and not is_of_lines:  # the log grew meanwhile
+            left_out = f"earlier lines that are not shown: {last.left_out:,}"
+        if left_out:
+            is_asked_for = is_of_lines and not self._bytes_left_out
+            self._on_note(left_out if is_asked_for or not options.rest else f"{left_out}; {options.rest}")
+        return last.taken()
 
     async def close(self) -> None:
         """Stop reading."""
@@ -286,8 +315,12 @@ class _Feed:
 
     async def _begin(self, path: str) -> None:
         reader = LogReader(self._now, path)
-        if self._options.tail is not None and self._options.grep is None:
-            await reader.seek_lines(self._options.tail)
+        options = self._options
+        if options.grep is None:  # what matches is known once all is read
+            if options.tail is not None:
+                await reader.seek_lines(options.tail)
+            if options.most is not None:
+                self._bytes_left_out = await reader.seek_bytes(options.most)
         self._reader, self._owner.path = reader, path
 
     def _now(self) -> RangedObjects:

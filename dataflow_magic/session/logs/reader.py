@@ -11,6 +11,7 @@ from typing import Final
 
 from dataflow_magic.client.objects import NoObject, RangedObjects
 from dataflow_magic.errors import Unreachable
+from dataflow_magic.session.logs.lines import without_cut_line
 
 __all__ = ["PART_BYTES", "LogReader", "Part"]
 
@@ -86,6 +87,17 @@ class LogReader:
             found += ends
             stop = start
         self._place = 0
+
+    async def seek_bytes(self, most: int) -> int:
+        """Go on to where a line begins in the last so many bytes, unless the place is there already; return the bytes left out."""
+        size, before = await self._objects().size(self.path), self._place
+        # With the byte before them, which may be the end of a line.
+        start = size - most - 1
+        if start < before:
+            return 0
+        content = await self._objects().part(self.path, start, min(size, start + FIRST_BYTES))
+        self._place = start + len(content) - len(without_cut_line(content))
+        return self._place - before
 
     async def next(self) -> Part:
         """Return what comes next, empty where there is nothing yet. The part after it is read meanwhile.

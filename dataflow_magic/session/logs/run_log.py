@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import concurrent.futures
 import time
-from collections import deque
 from collections.abc import Callable, Coroutine
 from typing import Any, Final, Protocol, TypeVar
 
@@ -15,11 +14,11 @@ from dataflow_magic.models.secret import is_any_unknown, masked, masked_text
 from dataflow_magic.models.view import RunView
 from dataflow_magic.models.wire import JobExecution
 from dataflow_magic.session.detached import way_back
-from dataflow_magic.session.logs.follow import LogLines
+from dataflow_magic.session.logs.lines import without_cut_line
 from dataflow_magic.session.logs.search import Place, Search, Stream, find_log
 from dataflow_magic.session.service import Service
 
-__all__ = ["LOG_BYTES", "RunLog", "text_of"]
+__all__ = ["LOG_BYTES", "RunLog"]
 
 T = TypeVar("T")
 
@@ -69,7 +68,7 @@ class RunLog:
         self._search_again = 0.0
 
     async def tail(self, execution: JobExecution | None, most: int = LOG_BYTES) -> str:
-        """Return the end of the log as a snapshot of the run names it, masked; empty where there is none.
+        """Return the end of the log as a snapshot of the run names it, masked and without a cut line; empty where there is none.
 
         Raises
         ------
@@ -80,12 +79,14 @@ class RunLog:
             async with asyncio.timeout(LOG_SECONDS):
                 await self._learn_secrets(execution)
                 objects = await self._service.objects()
-                raw = await self._tail(objects, execution, most)
+                # With the byte before them, which may be the end of a line.
+                raw = await self._tail(objects, execution, most + 1)
         except TimeoutError:
             raise errors.Unreachable(
                 f"the log of run {self._run.view.run_id} was not read within {LOG_SECONDS:g} s; try again"
             ) from None
-        return self.mask(raw.decode("utf-8", "replace"))
+        whole = without_cut_line(raw) if len(raw) > most else raw
+        return self.mask(whole.decode("utf-8", "replace"))
 
     async def _tail(self, objects: RangedObjects, execution: JobExecution | None, most: int) -> bytes:
         path = _console_log(execution)
@@ -161,18 +162,6 @@ class RunLog:
                 await self._service.client.get_execution(view.job_id, execution.job_execution_id),
                 view.parameters,
             )
-
-
-def text_of(lines: LogLines, most: int = LOG_BYTES) -> str:
-    """Return lines as a text; of more than so many characters the last ones."""
-    kept: deque[str] = deque()
-    size = 0
-    for batch in lines.batches():
-        kept.extend(batch)
-        size += sum(map(len, batch)) + len(batch)
-        while size > most and len(kept) > 1:
-            size -= len(kept.popleft()) + 1
-    return "".join(f"{line}\n" for line in kept)
 
 
 def _console_log(execution: JobExecution | None) -> str:

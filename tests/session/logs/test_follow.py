@@ -7,7 +7,9 @@ import concurrent.futures
 import logging
 import os
 import threading
+import tracemalloc
 from collections.abc import Callable, Coroutine, Iterator
+from dataclasses import replace
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -17,7 +19,7 @@ from dataflow_magic.client.objects import FolderObjects, NoObject, RangedObjects
 from dataflow_magic.errors import CellError, DataflowError, Unreachable
 from dataflow_magic.models.secret import Secret, masked_text
 from dataflow_magic.session.logs.follow import LogLines, log_options
-from dataflow_magic.session.logs.run_log import text_of
+from dataflow_magic.session.logs.output import save_lines, text_of, unbounded
 from dataflow_magic.session.logs.search import Search
 from dataflow_magic.session.loop import LoopThread
 from tests.helpers import PATIENCE
@@ -94,8 +96,9 @@ class Source:
     def end(self) -> None:
         self.is_over = True
 
-    def lines(self, **options: Any) -> LogLines:
-        return LogLines(self, log_options(**options), self.notes.append, self.sleep)
+    def lines(self, *, most: int | None = None, **options: Any) -> LogLines:
+        asked = replace(log_options(**options), most=most, rest="ask for more")
+        return LogLines(self, asked, self.notes.append, self.sleep)
 
 
 @pytest.fixture
@@ -246,10 +249,103 @@ def test_a_search_reads_all_and_begins_with_the_last_lines_that_match(source):
     assert source.notes == ["earlier lines that match: 998"]
 
 
-def test_the_text_of_lines_has_the_last_ones_only(source):
-    source.file.write_bytes(b"".join(b"%06d\n" % number for number in range(10_000)))
+def test_the_last_bytes_begin_with_a_line_and_the_rest_is_counted_unread(source):
+    source.file.write_bytes(b"".join(b"%06d\n" % number for number in range(1_000_000)))
 
-    assert text_of(source.lines(), 21) == "009997\n009998\n009999\n"
+    assert text_of(source.lines(most=27)) == "999997\n999998\n999999\n"
+    assert source.notes == ["earlier bytes of the log that are not shown: 6,999,979; ask for more"]
+    assert sum(stop - start for start, stop in source.storage.parts) < 100
+
+
+def test_a_log_of_no_more_than_the_bound_is_whole(source):
+    source.file.write_bytes(b"one\ntwo\n")
+
+    assert list(source.lines(most=8)) == ["one", "two"]
+    assert source.notes == []
+    assert list(source.lines(most=7)) == ["two"]
+
+
+def test_of_long_lines_no_more_than_the_bound_is_returned(source):
+    source.file.write_bytes(b"".join(b"%d%s\n" % (number, b"x" * 997) for number in range(10)))
+
+    assert [line[0] for line in source.lines(tail=5, most=2_500)] == ["8", "9"]
+    assert source.notes == ["earlier bytes of the log that are not shown: 2,997; ask for more"]
+    assert [line[0] for line in source.lines(tail=2, most=2_500)] == ["8", "9"]
+    assert len(source.notes) == 1
+
+
+def test_of_matches_no_more_than_the_bound_is_returned(source):
+    source.file.write_bytes(b"".join(b"ERROR %03d\nfine\n" % number for number in range(1000)))
+
+    assert list(source.lines(grep="ERROR", most=20)) == ["ERROR 998", "ERROR 999"]
+    assert list(source.lines(grep="ERROR", tail=1, most=20)) == ["ERROR 999"]
+    assert source.notes == ["earlier lines that match: 998; ask for more", "earlier lines that match: 999"]
+
+
+def test_a_secret_that_the_bound_cuts_is_not_shown(source):
+    source.file.write_bytes(b"a\ntoken hunter2hunter2 is here\nlast")
+    assert list(source.lines(most=len(b"hunter2 is here\nlast"))) == ["last"]
+
+    source.file.write_bytes(b"x" * 20_000 + b"hunter2hunter2" + b"y" * 16_384)
+    assert list(source.lines(most=len(b"hunter2") + 16_384)) == ["y" * 8]
+
+
+def test_lines_are_saved_whole_in_bounded_memory(source, tmp_path):
+    line = b"%07d hunter2hunter2 " + b"x" * 2_000 + b"\n"
+    source.file.write_bytes(b"".join(line % number for number in range(40_000)))
+    long = unbounded(log_options())
+    tracemalloc.start()
+    try:
+        file = save_lines(LogLines(source, long, source.notes.append, source.sleep), tmp_path / "new.log")
+        peak = tracemalloc.get_traced_memory()[1]
+    finally:
+        tracemalloc.stop()
+
+    assert source.file.stat().st_size > 80_000_000
+    assert peak < 60_000_000
+    with file.open("rb") as saved:
+        for number, text in enumerate(saved):
+            assert text == (line % number).replace(b"hunter2hunter2", "••••••".encode())
+    assert number == 39_999
+    assert source.notes == []
+
+
+def test_a_line_is_saved_that_is_too_long_to_be_shown(source, tmp_path):
+    source.file.write_bytes(b"x" * 300_000 + b"\n")
+
+    file = save_lines(LogLines(source, unbounded(log_options())), tmp_path / "new.log")
+
+    assert file.read_bytes() == b"x" * 300_000 + b"\n"
+
+
+def test_a_file_that_is_there_is_not_replaced_and_nothing_is_read(source, tmp_path):
+    source.file.write_bytes(b"one\n")
+    (tmp_path / "old.log").write_text("old")
+
+    for grows in (False, True):
+        with pytest.raises(CellError, match=r"old.log' exists; name a new one"):
+            save_lines(source.lines(), tmp_path / "old.log", grows=grows)
+    assert (tmp_path / "old.log").read_text() == "old"
+    assert source.storage.parts == []
+
+
+def test_a_log_that_cannot_be_read_leaves_no_file_and_a_followed_one_what_was_read(source, tmp_path):
+    source.file.write_bytes(b"one\n")
+    refused = DataflowError("the key pair may not read the log")
+
+    def fails() -> None:
+        source.storage.errors = [refused]
+
+    source.storage.errors = [refused]
+    with pytest.raises(DataflowError, match="may not read"):
+        save_lines(source.lines(), tmp_path / "whole.log")
+    source.steps = [fails]
+    with pytest.raises(DataflowError, match="may not read"):
+        save_lines(source.lines(follow=True), tmp_path / "followed.log", grows=True)
+
+    names = [path.name for path in tmp_path.iterdir() if path.is_file()]
+    assert names == ["followed.log"]
+    assert (tmp_path / "followed.log").read_text() == "one\n"
 
 
 def test_invalid_options_are_refused_before_anything_is_read():
@@ -257,6 +353,8 @@ def test_invalid_options_are_refused_before_anything_is_read():
         log_options(grep="a(")
     with pytest.raises(CellError, match="tail=-1 is not a number of lines; give 0 or more"):
         log_options(tail=-1)
+    with pytest.raises(CellError, match="tail and all contradict each other; keep one"):
+        log_options(tail=5, whole=True)
 
 
 # A log that is cut, replaced or removed
