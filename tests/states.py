@@ -6,7 +6,8 @@ from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
-from dataflow_magic.models.failure import Failure
+from dataflow_magic.models.failure import Failure, Place
+from dataflow_magic.models.stages import Hotspots, Stage
 from dataflow_magic.models.view import KST, NOT_STARTED, UNCLEAR, Progress, RunView
 from dataflow_magic.models.wire import JobCondition, JobExecution
 from tests.views import run_view
@@ -39,6 +40,14 @@ def _given_up(settled: str, words: str) -> RunView:
 _END = NOON + timedelta(seconds=87)
 _LOG = ("reading", "Traceback (most recent call last):", "ValueError: no flights from 'SFO' in month 1")
 
+_JOIN = Stage(
+    "local-1795772123789", 4, 0, "parquet", Place("daily_delays.py", 27), 0, "COMPLETED",
+    submitted=0, completed=43_000, tasks=200, tasks_done=200, median=390, slowest=26_200, keys=("origin",), cores=4,
+)  # fmt: skip
+_HOTSPOTS = Hotspots(
+    (_JOIN, replace(_JOIN, number=2, name="count", place=None, completed=9_000, slowest=600)), 80_000
+)
+
 STATES = {
     "SUBMITTING": _SENT,
     "looked for": replace(
@@ -50,6 +59,7 @@ STATES = {
     "READY": _in_state("READY", status_detail="starting Spark"),
     "RUNNING": replace(_in_state("RUNNING"), progress=Progress(2, 5, 70, 128, 1, "count at daily.py:14")),
     "COMPLETED": _in_state("COMPLETED", end_date=_END),
+    "slow": replace(_in_state("COMPLETED", end_date=_END), hotspots=_HOTSPOTS),
     "FAILED": replace(_in_state("FAILED", end_date=_END), failure=Failure(_LOG[-1], _LOG)),
     "CANCELED": replace(_in_state("CANCELED", end_date=_END), failure=Failure("canceled on request")),
     "canceling": replace(_in_state("RUNNING"), cancel_requested=True),

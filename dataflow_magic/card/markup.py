@@ -106,9 +106,9 @@ def log_box(lines: Sequence[str], label: str) -> Markup:
     return scroll_handle(label, element("pre", "\n".join(lines)), class_="dfm-log")
 
 
-def folded(summary: str, *inside: str) -> Markup:
-    """Return parts that a reader opens, also by keyboard, below a summary of them."""
-    return element("details", element("summary", summary, **KEYS), *inside)
+def folded(summary: str, *inside: str, is_open: bool = False) -> Markup:
+    """Return parts that a reader opens and closes, also by keyboard, below a summary of them."""
+    return element("details", element("summary", summary, **KEYS), *inside, open="open" if is_open else "")
 
 
 def scroll_handle(label: str, *inside: str, class_: str = "") -> Markup:

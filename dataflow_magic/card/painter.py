@@ -76,6 +76,11 @@ class Painter(Generic[S]):
         """What shows the card."""
         return self._presenter
 
+    @property
+    def is_waited_on(self) -> bool:
+        """Whether the cell that shows the card waits for its end."""
+        return self._is_waited_on
+
     def show(self, *, above: Painter[S] | None = None) -> None:
         """Show the card below the running cell, or below another card, and keep it up to date there."""
         self._is_waited_on = False

@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal
 
 from dataflow_magic.models.failure import Place
 
-__all__ = ["Activity", "Executor", "Finding", "Stage", "StageReport", "StageState", "joined"]
+__all__ = ["Activity", "Executor", "Finding", "Hotspots", "Stage", "StageReport", "StageState", "joined"]
 
 StageState = Literal["RUNNING", "COMPLETED", "FAILED"]
 
@@ -179,10 +179,37 @@ class StageReport:
     is_ended: bool = False
     left_out: int = 0
 
-    def longest(self, most: int) -> tuple[Stage, ...]:
-        """Return the stages that took longest, the longest first; those that have ended alone."""
-        ended = [stage for stage in self.stages if stage.took is not None]
-        return tuple(sorted(ended, key=lambda stage: -(stage.took or 0))[:most])
+    def hotspots(self, most: int, least: int = 0) -> Hotspots | None:
+        """Return the stages that took longest; None where none took so many milliseconds.
+
+        Parameters
+        ----------
+        most
+            How many stages.
+        least
+            Milliseconds of a stage that counts; one that still runs does not.
+        """
+        ended = [stage for stage in self.stages if (stage.took or 0) >= max(1, least)]
+        longest = sorted(ended, key=lambda stage: -(stage.took or 0))[:most]
+        total = (self.ended or 0) - (self.began or 0)
+        # A cell keeps these as long as its run: they need no more than is shown.
+        return Hotspots(tuple(replace(stage, activity=None) for stage in longest), total) if longest else None
+
+
+@dataclass(frozen=True, slots=True)
+class Hotspots:
+    """Where most of a run's time went.
+
+    Parameters
+    ----------
+    stages
+        Those that took longest, the longest first.
+    total
+        Milliseconds from the begin of the run's first Spark application to the end of its last.
+    """
+
+    stages: tuple[Stage, ...]
+    total: int
 
 
 def joined(reports: Sequence[StageReport]) -> StageReport:

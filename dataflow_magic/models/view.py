@@ -15,6 +15,7 @@ from dataflow_magic.models.log import LogTail
 from dataflow_magic.models.marker import marked
 from dataflow_magic.models.request import RunRequest, SweepPlace
 from dataflow_magic.models.secret import Parameter, masked, masked_text, secret_names
+from dataflow_magic.models.stages import Hotspots
 from dataflow_magic.models.times import Times, times_of
 from dataflow_magic.models.wire import KST, JobCondition, JobExecution, RunState, is_final
 
@@ -147,6 +148,8 @@ class RunView:
         What was read of the console log since a card shows it; None while none does.
     last_lines
         The last lines of an ended run's console log, oldest first, at most 20, where a card shows them.
+    hotspots
+        The stages of an ended run that took longest; None where a card has not read them, or none took long.
     remark
         Why the last click on the card failed, in words; empty otherwise.
     place
@@ -174,6 +177,7 @@ class RunView:
     past: Past | None = None
     log_tail: LogTail | None = None
     last_lines: tuple[str, ...] = ()
+    hotspots: Hotspots | None = None
     remark: str = ""
     place: SweepPlace | None = None
 

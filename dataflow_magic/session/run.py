@@ -51,6 +51,8 @@ T = TypeVar("T")
 
 TAIL_BYTES = 1 << 14
 TAIL_LINES = 20
+HOTSPOT_SECONDS = 1.0
+"""How long the end of a run that a cell waits for is held back, for the stages on its card."""
 LAST_SECONDS = 3.0
 """How long the end of a run waits for the last lines of its log, which only its card shows."""
 REASON_LENGTH = 300
@@ -420,6 +422,11 @@ class LiveRun:
         """Return the run and its script, to compare it with another."""
         return Side(self._view, await ran_script(self._view, self._service))
 
+    async def read_hotspots(self) -> None:
+        """Read where an ended run's time went for its card, unless that is known."""
+        if self._view.is_final and self._view.hotspots is None:
+            self.set_card_fields(hotspots=await self.stages.hotspots())
+
     # Buttons
 
     async def _cancel_clicked(self) -> None:
@@ -474,9 +481,16 @@ class LiveRun:
                 waiter.set_result(None)
 
     async def _conclude(self, execution: JobExecution) -> None:
+        # Beside the other reads, and the end does not wait for it.
+        is_shown = self._painter is not None and self._painter.presenter.is_shown
+        reading = asyncio.ensure_future(self.stages.hotspots()) if is_shown else None
         failure = await self._diagnose(execution)
         progress = await self._last_progress()
         last_lines = () if failure and failure.log_tail else await self._last_lines(execution)
+        if reading is not None and self._painter is not None and self._painter.is_waited_on:
+            # The cell ends with the run, and its output with the cell.
+            await asyncio.wait({reading}, timeout=HOTSPOT_SECONDS)
+        hotspots = reading.result() if reading is not None and reading.done() else None
         self._set(
             replace(
                 self._view,
@@ -484,11 +498,14 @@ class LiveRun:
                 failure=failure,
                 progress=progress,
                 last_lines=last_lines,
+                hotspots=hotspots,
                 blind_since=None,
                 blind_reason="",
                 cancel_requested=False,
             )
         )
+        if reading is not None and not reading.done():
+            self.set_card_fields(hotspots=await reading)
         self._concluding = None  # a task that has ended keeps its coroutine and its context
 
     async def _last_lines(self, execution: JobExecution) -> tuple[str, ...]:

@@ -4,13 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import concurrent.futures
+import logging
 from collections.abc import AsyncIterator, Callable, Coroutine, Iterator
 from dataclasses import replace
 from math import ceil
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from dataflow_magic import errors
-from dataflow_magic.models.stages import Stage, StageReport
+from dataflow_magic.models.stages import Hotspots, Stage, StageReport
 from dataflow_magic.models.view import RunView
 from dataflow_magic.session.detached import Detached, detachable, way_back
 from dataflow_magic.session.event_log import EventLogs, folder_of
@@ -21,10 +22,18 @@ if TYPE_CHECKING:
 
 __all__ = ["MOST_BYTES", "RunStages", "StageFrames", "frame_of"]
 
+logger = logging.getLogger(__name__)
+
 T = TypeVar("T")
 
 MOST_BYTES: Final = 4 << 30
 """Of an event log that a user asks for."""
+CARD_BYTES: Final = 64 << 20
+"""Of an event log that is read for a card; nothing is shown of a larger one, whose begin alone would mislead."""
+CARD_SECONDS: Final = 10.0
+CARD_STAGES: Final = 3
+CARD_LEAST: Final = 1_000
+"""Milliseconds of a stage that a card shows: shorter ones are what any run needs."""
 LOOK_SECONDS: Final = 1.0
 LONGEST_LOOK: Final = 15.0
 STEP_SECONDS: Final = 0.25
@@ -83,8 +92,23 @@ class RunStages:
         """Return what goes on after an interrupt, and how to come back."""
         return f"%dataflow_stages {self.name} reads it again" if self.is_over else way_back([self.name])
 
-    async def read(self, most: int = MOST_BYTES) -> StageReport:
+    async def hotspots(self) -> Hotspots | None:
+        """Return where most of an ended run's time went, for its card: with bounded effort; None where that is unknown."""
+        try:
+            async with asyncio.timeout(CARD_SECONDS):
+                report = await self.read(CARD_BYTES, is_over=True)
+        except Exception:  # a log that cannot be read costs a card no more than this part
+            logger.debug("no stages of %r", self._run, exc_info=True)
+            return None
+        return report.hotspots(CARD_STAGES, CARD_LEAST) if self.is_whole else None
+
+    async def read(self, most: int = MOST_BYTES, *, is_over: bool = False) -> StageReport:
         """Return the stages so far, as many as `most` bytes of the event log have; on the loop.
+
+        Parameters
+        ----------
+        is_over
+            Whether the run has ended, also where its view does not say so yet.
 
         Raises
         ------
@@ -93,7 +117,7 @@ class RunStages:
         """
         if self._last is not None:
             return self._last
-        is_over = self.is_over  # before the read, which then has all
+        is_over = is_over or self.is_over  # before the read, which then has all
         report = await self._read(most, is_over=is_over)
         if self._logs is not None and self._logs.is_whole:
             # All is known: what the fold kept may go.

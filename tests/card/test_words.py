@@ -294,6 +294,22 @@ def test_a_translation_has_the_values_of_its_sentence(english, korean, japanese)
     assert placeholders(korean) == placeholders(japanese) == placeholders(english)
 
 
+@each_language
+@pytest.mark.parametrize(
+    "finding",
+    [
+        "one of 200 tasks took 61 % of the time: 26 s, the median task 390 ms; skewed on 7?",
+        "its tasks ran out of memory and wrote 5.0 GiB to disk",
+        "Java collected garbage for 26 % of its tasks' time",
+        "its 400 tasks are tiny, the median 57 ms: use fewer partitions",
+        "its only task took 19 s on one of 4 cores",
+    ],
+)
+def test_every_finding_about_a_stage_is_translated(finding, language):
+    # As it is, not only in parts: the units stay.
+    assert left_in_english(re.sub(r"\bms\b|GiB|Java", "", translated(finding, language))) == []
+
+
 WRITERS = {
     *("_failed", "Outcome", "ScriptProblem", "NoSpark", "waiting"),  # the local service
     *("blind", "lost", "_lose", "give_up", "OutcomeUnknown", "set_card_fields"),  # the session

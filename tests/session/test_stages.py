@@ -2,6 +2,8 @@
 
 import asyncio
 import io
+from dataclasses import replace
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
@@ -11,11 +13,17 @@ import pytest
 from dataflow_magic.errors import DataflowError
 from dataflow_magic.ledger.stages import STAGE_COLUMNS, stages_frame
 from dataflow_magic.models.secret import Secret
-from dataflow_magic.models.stages import StageReport
+from dataflow_magic.models.stages import Hotspots, StageReport
+from dataflow_magic.models.view import KST
+from dataflow_magic.models.wire import JobCondition, JobExecution
+from dataflow_magic.session import run as run_module
+from dataflow_magic.session import stages
 from dataflow_magic.session.event_log import CannotUnpack, EventLogs, folder_of, unpacked
-from tests.helpers import Scene, eventually
+from dataflow_magic.session.stages import RunStages
+from tests.helpers import Scene, eventually, open_notebook
 from tests.reasons.stages.test_fold import completed, line, report_of, skewed, submitted, task
 from tests.session.test_diagnosis import Storage
+from tests.views import run_view
 
 FOLDER = "b/logs/r1"
 NAME = f"{FOLDER}/events/eventlog_v2_local-1/events_1_local-1"
@@ -244,3 +252,94 @@ def test_a_secret_in_the_name_of_a_stage_is_masked(scene):
     write_log(scene, run.run_id, submitted(0, 0, name="s3cret-origin at a.py:1") + b"\n")
 
     assert run.handle.stages()["name"].tolist() == ["••••••"]
+
+
+# On the card
+
+
+@pytest.fixture(autouse=True)
+def patient(monkeypatch):
+    """Let a busy machine take its time."""
+    monkeypatch.setattr(stages, "CARD_SECONDS", 60.0)
+    monkeypatch.setattr(run_module, "HOTSPOT_SECONDS", 60.0)
+
+
+def test_the_card_of_an_ended_run_shows_where_its_time_went(scene):
+    with open_notebook(scene.folder, stdin=True):
+        run = running(scene)
+        run.show()
+        write_log(scene, run.run_id, LOG)
+        scene.service.finish.set()
+        eventually(lambda: run.view.hotspots is not None, "the stages are read")
+
+    spots = run.card_state().hotspots
+    assert [(each.name, each.place, each.took) for each in spots] == [
+        ("stage 2: parquet", "", "26 s"),
+        ("stage 1: parquet", "", "20 s"),
+        ("stage 7: sum", "skewed.py, line 27", "13 s"),
+    ]
+    assert [each.finding.partition(":")[0] for each in spots] == [
+        "one of 16 tasks took 68 % of the time",
+        "",
+        "its 400 tasks are tiny, the median 57 ms",
+    ]
+
+
+def test_a_cell_that_waits_ends_with_a_card_that_has_the_stages(scene):
+    with open_notebook(scene.folder, stdin=False) as notebook:
+        run = running(scene)
+        write_log(scene, run.run_id, LOG)
+        scene.service.finish.set()
+        run.show_and_wait(60)
+
+    assert "Where the time went" in notebook.shown[-1].data["text/html"]
+
+
+def test_a_run_of_an_earlier_kernel_shows_its_stages_too(scene):
+    run = scene.start("daily_sales")
+    run.wait(60)
+    write_log(scene, run.run_id, LOG)
+    with open_notebook(scene.folder, stdin=True) as notebook:
+        run.show()
+        eventually(lambda: "stage 7: sum" in notebook.shown[-1].data["text/html"], "it is painted")
+
+
+class Known:
+    """A run that ended, and its service."""
+
+    def __init__(self, storage: Storage) -> None:
+        condition = JobCondition(log_path="b/logs/")
+        ended = JobExecution(job_execution_id="r1", status="COMPLETED", job_condition=condition)
+        self.view = replace(run_view(datetime.now(KST)), execution=ended)
+        self.is_over = True
+        self._storage = storage
+
+    async def objects(self) -> Storage:
+        return self._storage
+
+
+async def hotspots(storage: Storage) -> Hotspots | None:
+    known = Known(storage)
+    return await RunStages(known, known, asyncio.ensure_future).hotspots()  # type: ignore[arg-type]
+
+
+@pytest.mark.anyio
+async def test_of_a_log_too_large_for_a_card_nothing_is_shown(monkeypatch):
+    monkeypatch.setattr(stages, "CARD_BYTES", len(LOG))
+    assert await hotspots(Ranges(**{NAME: LOG})) is None
+    monkeypatch.setattr(stages, "CARD_BYTES", len(LOG) + 1)
+    assert await hotspots(Ranges(**{NAME: LOG})) is not None
+
+
+@pytest.mark.anyio
+async def test_without_an_event_log_nothing_is_shown():
+    assert await hotspots(Ranges()) is None
+
+
+@pytest.mark.anyio
+async def test_stages_that_take_less_than_a_second_are_not_shown():
+    log = [submitted(0, 0), completed(0, 999), submitted(1, 1_000), completed(1, 2_000)]
+    found = await hotspots(Ranges(**{NAME: b"".join(each + b"\n" for each in log)}))
+
+    assert found is not None
+    assert [each.number for each in found.stages] == [1]

@@ -21,7 +21,7 @@ from dataflow_magic.card.markup import (
     style_sheet,
     whole,
 )
-from dataflow_magic.card.run.state import CardState, card_state
+from dataflow_magic.card.run.state import CardState, Hotspot, card_state
 from dataflow_magic.card.words import ENGLISH, Words
 from dataflow_magic.models.text import in_columns
 from dataflow_magic.models.view import RunView
@@ -57,6 +57,7 @@ def to_html(state: CardState) -> str:
         progress_html(state),
         line_html(state),
         _failure(state),
+        _hotspots(state),
         _folded_log(state),
         _pairs(state),
         class_="dfm-card",
@@ -149,7 +150,7 @@ def line_html(state: CardState, *, live: bool = False) -> str:
 def body_html(state: CardState) -> str:
     """Return what is below the line, but for the log, with the style sheets of the whole live card."""
     sheets = style_sheet("card.css"), style_sheet("live.css")
-    return joined(*sheets, left_behind(state), _failure(state), _pairs(state))
+    return joined(*sheets, left_behind(state), _failure(state), _hotspots(state), _pairs(state))
 
 
 def lines_html(lines: Sequence[str]) -> str:
@@ -231,10 +232,18 @@ def _text_lines(state: CardState) -> Iterator[str]:
     if state.reason:
         yield f"  {state.reason}" + (f" [{state.error_class}]" if state.error_class else "")
     yield from (f"    {line}" for line in _own_lines(state))
+    yield from _hotspot_lines(state)
     if state.advice:
         yield f"  {words.what_to_try}: {state.advice}{words.then}{words.again} {state.again}"
     elif state.reason and state.again:
         yield f"  {words.again} {state.again}"
+
+
+def _hotspot_lines(state: CardState) -> Iterator[str]:
+    if state.hotspots:
+        yield f"  {state.words.time_went}:"
+    for spot in state.hotspots:
+        yield f"    {spot.took}  {' · '.join(filter(None, (spot.name, spot.place, spot.finding)))}"
 
 
 def _notes(state: CardState) -> Iterator[str]:
@@ -288,6 +297,38 @@ def _failure(state: CardState) -> str:
         else ""
     )
     return joined(reason, advice)
+
+
+def _hotspots(state: CardState) -> str:
+    """Return where the time went: open where something is out of line, otherwise folded."""
+    if not state.hotspots:
+        return joined()
+    words = state.words
+    return folded(
+        words.time_went,
+        style_sheet("stages.css"),
+        element("ul", *(_hotspot(each) for each in state.hotspots), class_="dfm-stages"),
+        command(words.all_stages, state.all_stages),
+        is_open=any(each.finding for each in state.hotspots),
+    )
+
+
+def _hotspot(spot: Hotspot) -> str:
+    share = f"{100 * spot.share:.4g}"
+    place = joined(" ", element("code", spot.place)) if spot.place else ""
+    return element(
+        "li",
+        element("span", spot.name, place),
+        " ",
+        element("span", spot.took, class_="dfm-took"),
+        element(
+            "span",
+            element("span", class_="dfm-done dfm-running", style=f"width:{share}%"),
+            class_="dfm-bar",
+            aria_hidden="true",
+        ),
+        element("p", spot.finding) if spot.finding else "",
+    )
 
 
 def _folded_log(state: CardState) -> str:

@@ -49,6 +49,9 @@ class Readable(Protocol):
     async def read_last_lines(self) -> None:
         """Read the end of an ended run's log for its card, unless that is known."""
 
+    async def read_hotspots(self) -> None:
+        """Read where an ended run's time went for its card, unless that is known."""
+
 
 class Reader:
     """Reads for the card of one run.
@@ -69,13 +72,17 @@ class Reader:
         self._wants_log = False
 
     def start(self) -> None:
-        """Begin reading the past and the progress, or the end of the log of a run that is over; from any thread."""
-        self._submit(self._run.read_last_lines() if self._run.is_over else self._read())
+        """Begin reading the past and the progress, or of a run that is over its log's end and its stages; from any thread."""
+        self._submit(self._read_end() if self._run.is_over else self._read())
 
     def read_log(self, wanted: bool) -> None:
         """Begin or end reading the log; from any thread."""
         self._wants_log = wanted
         self._submit(self._read_log())
+
+    async def _read_end(self) -> None:
+        await self._run.read_last_lines()
+        await self._run.read_hotspots()
 
     async def _read(self) -> None:
         if self._is_reading:

@@ -16,10 +16,12 @@ from dataflow_magic.card.format import KINDS, Kind, Row, tick_seconds
 from dataflow_magic.card.words import ENGLISH, Words
 from dataflow_magic.models.failure import Failure
 from dataflow_magic.models.log import LogTail
+from dataflow_magic.models.stages import Hotspots
 from dataflow_magic.models.view import KST, RunView
 from dataflow_magic.models.wire import RunState
+from dataflow_magic.reasons.stages.findings import finding_of
 
-__all__ = ["Bar", "CardState", "card_state"]
+__all__ = ["Bar", "CardState", "Hotspot", "card_state"]
 
 MOST_PARAMETERS: Final = 12
 LOG_LINES: Final = 20
@@ -44,6 +46,31 @@ class Bar:
     share: float
     text: str
     doing: str = ""
+
+
+@dataclass(frozen=True, slots=True)
+class Hotspot:
+    """A stage that took long.
+
+    Parameters
+    ----------
+    name
+        Its number and its operation in words.
+    place
+        Its line in the script; empty where unknown.
+    took
+        In words.
+    share
+        Of the time of all Spark applications of the run, between 0 and 1.
+    finding
+        What is out of line; empty where nothing is.
+    """
+
+    name: str
+    place: str
+    took: str
+    share: float
+    finding: str
 
 
 @dataclass(frozen=True, slots=True)
@@ -84,6 +111,8 @@ class CardState:
         The part of a query that failed, in words, where the line does not show it.
     advice
         What to try after a failure.
+    hotspots
+        The stages of an ended run that took longest, the longest first.
     log_tail
         The last lines of an ended run's console log, oldest first, at most 20 and 8,000 characters.
     open_log
@@ -96,8 +125,9 @@ class CardState:
         Whether a cell blocks until the run is over, so that no button can work.
     as_of, submitted, ended
         In Korean time; ``as_of`` has no day, and ``ended`` has one only if it is not the day of the submission.
-    refresh, again, whole_log
-        The commands that show the run again, that start an ended run once more, and that print its whole log.
+    refresh, again, whole_log, all_stages
+        The commands that show the run again, that start an ended run once more, that print its whole log, and that draw its
+        stages.
     tick
         Seconds from one elapsed time to the next.
     words
@@ -133,6 +163,7 @@ class CardState:
     source: str = ""
     expression: str = ""
     advice: str = ""
+    hotspots: tuple[Hotspot, ...] = ()
     log_tail: tuple[str, ...] = ()
     open_log: LogTail | None = None
     log_fault: str = ""
@@ -142,6 +173,7 @@ class CardState:
     refresh: str = ""
     again: str = ""
     whole_log: str = ""
+    all_stages: str = ""
     tick: float = 1.0
     words: Words = ENGLISH
 
@@ -236,6 +268,8 @@ def _ended(state: CardState, view: RunView) -> CardState:
             (view.failure.log_tail if view.failure else ()) or view.last_lines, LOG_LINES, LOG_LENGTH
         ),
         whole_log=f"%dataflow_logs {name} --all" if name else "",
+        hotspots=tuple(_hotspots(view.hotspots, state.words)) if view.hotspots else (),
+        all_stages=f"%dataflow_stages {name}" if name else "",
     )
 
 
@@ -370,6 +404,18 @@ def _with_failure(state: CardState, failure: Failure) -> CardState:
     if place.function:
         shown = words.in_function.format(place=shown, function=fmt.short(place.function))
     return replace(state, place=shown, source=fmt.line(place.source))
+
+
+def _hotspots(hotspots: Hotspots, words: Words) -> Iterator[Hotspot]:
+    for stage in hotspots.stages:
+        took, place, found = stage.took or 0, stage.place, finding_of(stage)
+        yield Hotspot(
+            words.stage.format(number=stage.number, name=fmt.short(stage.name)),
+            words.place.format(file=fmt.short(place.file), line=place.line) if place else "",
+            words.duration(round(took / 1000)),
+            min(1.0, took / hotspots.total) if hotspots.total > 0 else 0.0,
+            words.sentence(fmt.line(found.sentence)) if found else "",
+        )
 
 
 def _log_fault(log: LogTail | None, words: Words) -> str:
