@@ -296,7 +296,7 @@ def get(
 
 
 def compare(first: str | Run, second: str | Run) -> pd.DataFrame:
-    """Return what differs between two runs: parameters, condition, script, how they ended, and times.
+    """Return what differs between two runs: parameters, condition, script, how they ended, times, and stages.
 
     Parameters
     ----------

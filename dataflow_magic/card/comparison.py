@@ -10,7 +10,7 @@ from typing import Final
 from dataflow_magic.card import format as fmt
 from dataflow_magic.card.markup import Markup, element, joined, style_sheet, whole
 from dataflow_magic.card.words import ENGLISH
-from dataflow_magic.models.comparison import Comparison, Difference
+from dataflow_magic.models.comparison import Comparison, Difference, Fact
 from dataflow_magic.models.text import clean, in_columns
 from dataflow_magic.models.times import Span
 
@@ -80,14 +80,16 @@ def _notes(comparison: Comparison) -> Iterator[str]:
             yield label + ", ".join(names)
 
 
-def _value(value: str | timedelta | None) -> str:
+def _value(value: Fact) -> str:
     if value is None:
         return MISSING
+    if isinstance(value, int):
+        return f"{value:,}"
     if isinstance(value, timedelta):
         return ENGLISH.length(Span(value, "here"))
     return clean(fmt.cut(value.expandtabs(4), fmt.FULL_LENGTH)) or '""'
 
 
 def _times(fact: Difference) -> str:
-    """Return by how much the second time differs."""
-    return "" if fact.ratio is None else f"{fact.ratio:.2g}x"
+    """Return by how much the second time or amount differs; nothing for some percent."""
+    return "" if fact.ratio is None or 0.95 <= fact.ratio < 1.05 else f"{fact.ratio:.2g}x"

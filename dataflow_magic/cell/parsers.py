@@ -48,7 +48,7 @@ def _compare() -> LineParser:
     parser = LineParser(
         "%dataflow_compare",
         "RUN RUN",
-        "Return what differs between two runs: parameters, condition, script, how they ended, and times.",
+        "Return what differs between two runs: parameters, condition, script, how they ended, times, and stages.",
     )
     parser.add_argument("runs", metavar="RUN", nargs=2, type=not_empty, help=RUN_HELP)
     return parser

@@ -109,7 +109,7 @@ def _compare() -> LineParser:
     parser = _command(
         "compare",
         "RUN RUN [options]",
-        "Show what differs between two runs: parameters, condition, script, how they ended, and times.",
+        "Show what differs between two runs: parameters, condition, script, how they ended, times, and stages.",
     )
     parser.add_argument("runs", metavar="RUN", nargs=2, type=parsers.not_empty, help=RUN)
     return _add_json(parser)

@@ -381,7 +381,7 @@ class DataflowMagic(Magics):
     @line_magic
     @_answering
     def dataflow_compare(self, line: str) -> pd.DataFrame:
-        """Return what differs between two runs: parameters, condition, script, how they ended, and times."""
+        """Return what differs between two runs: parameters, condition, script, how they ended, times, and stages."""
         from dataflow_magic.api import comparison_table
         from dataflow_magic.magics.caller import names_of_caller
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Iterator
 from dataclasses import dataclass
 from datetime import timedelta
@@ -11,11 +12,12 @@ from typing import Any, Final, Literal, NamedTuple, get_args
 
 from dataflow_magic.models.marker import MARKER_PARAMETER, bare, is_marked, marker_of
 from dataflow_magic.models.secret import Parameter, Secret
+from dataflow_magic.models.stages import StageReport
 from dataflow_magic.models.view import RunView
 
-__all__ = ["PARTS", "Comparison", "Difference", "RanScript", "Side", "compared"]
+__all__ = ["PARTS", "Comparison", "Difference", "Fact", "RanScript", "Side", "compared"]
 
-Part = Literal["parameter", "condition", "script", "outcome", "time"]
+Part = Literal["parameter", "condition", "script", "outcome", "time", "stage", "work"]
 PARTS: Final[tuple[Part, ...]] = get_args(Part)
 """In the order of a comparison: what was asked, then what came of it."""
 
@@ -25,8 +27,12 @@ MOST_COMPARED: Final = 1 << 17
 """Characters of two scripts that are compared line by line: with more, a comparison may take seconds."""
 OUT_OF_LINE: Final = 1.25
 """From this ratio on a time counts as different: runs of the same script differ by some percent each time."""
+NOTHING: Final = timedelta(0)
 LEAST: Final = timedelta(seconds=1)
 """By which two times must differ, too: starting alone takes a part of a second more or less."""
+
+MOST_STAGES: Final = 5
+"""Stages that are compared: those whose times differ most."""
 
 CONDITION: Final = {
     "numWorker": "workers",
@@ -40,6 +46,9 @@ OF_ONE_RUN: Final = {"consoleLogPath", "parameters"}
 """Fields that a service lists with a condition, and that nobody asked for."""
 
 
+Fact = str | timedelta | int | None
+
+
 class Difference(NamedTuple):
     """One fact of two runs.
 
@@ -48,22 +57,26 @@ class Difference(NamedTuple):
     name
         The parameter, the field, or of a script the line: ``line 12``, ``after line 11`` for one that only the second has.
     first, second
-        The fact as text; None where a run has none, or it is unknown. A time is a `timedelta`.
+        The fact as text; None where a run has none, or it is unknown. A time is a `timedelta`, an amount an int: rows, or
+        bytes.
     differs
         None where that is unknown: a secret value, or a script that nobody kept.
     """
 
     part: Part
     name: str
-    first: str | timedelta | None
-    second: str | timedelta | None
+    first: Fact
+    second: Fact
     differs: bool | None
 
     @property
     def ratio(self) -> float | None:
-        """The second time over the first; None for what is no time, is unknown, or is zero."""
-        if isinstance(self.first, timedelta) and isinstance(self.second, timedelta) and self.first:
-            return self.second / self.first
+        """The second time or amount over the first; None for other facts, for unknown ones, and where the first is zero."""
+        match self.first, self.second:
+            case timedelta() as first, timedelta() as second if first:
+                return second / first
+            case int(first), int(second) if first:
+                return second / first
         return None
 
 
@@ -90,6 +103,8 @@ class Side:
 
     view: RunView
     script: RanScript = RanScript()
+    stages: StageReport | None = None
+    """None where no event log was read."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -117,6 +132,8 @@ def compared(first: Side, second: Side) -> list[Difference]:
         *_scripts(first, second),
         *_outcomes(first.view, second.view),
         *_times(first.view, second.view),
+        *_stages(first.stages, second.stages),
+        *_work(first.stages, second.stages),
     ]
     return sorted(found, key=lambda each: {True: 0, None: 1, False: 2}[each.differs])
 
@@ -224,6 +241,56 @@ def _times(first: RunView, second: RunView) -> Iterator[Difference]:
         if one or other:
             left, right = one and one.length, other and other.length
             yield Difference("time", name, left, right, _is_longer(left, right))
+
+
+def _stages(first: StageReport | None, second: StageReport | None) -> Iterator[Difference]:
+    """Yield the times of the stages that differ most: the first of an operation with the first of the same, and so on."""
+    if first is None or second is None:
+        return
+    one, other = _named_stages(first), _named_stages(second)
+    pairs = [(name, one.get(name), other.get(name)) for name in dict.fromkeys([*one, *other])]
+    pairs.sort(key=lambda pair: -abs((pair[1] or NOTHING) - (pair[2] or NOTHING)))
+    for name, left, right in pairs[:MOST_STAGES]:
+        # A stage that one run has alone is a difference only if it took as long as one.
+        yield Difference("stage", name, left, right, _is_longer(left or NOTHING, right or NOTHING))
+
+
+def _named_stages(report: StageReport) -> dict[str, timedelta]:
+    found: dict[str, timedelta] = {}
+    seen: Counter[str] = Counter()
+    for stage in report.stages:
+        if stage.took is not None:
+            # Not by its line, which another version of the script has elsewhere.
+            # Spark names what it does on threads of its own, such as a broadcast, by a function of its code.
+            name = "background" if stage.name.startswith("$") else stage.name
+            seen[name] += 1
+            number = f" ({seen[name]})" if seen[name] > 1 else ""
+            found[f"{name}{number}"] = timedelta(milliseconds=stage.took)
+    return found
+
+
+def _work(first: StageReport | None, second: StageReport | None) -> Iterator[Difference]:
+    if first is None and second is None:
+        return
+    one, other = (_sums(report) if report else {} for report in (first, second))
+    for name in one or other:
+        left, right = one.get(name), other.get(name)
+        if left or right:
+            differs = None if left is None or right is None else left != right
+            yield Difference("work", name, left, right, differs)
+
+
+def _sums(report: StageReport) -> dict[str, int]:
+    stages = report.stages
+    return {
+        "stages": len(stages) + report.left_out,
+        "rows_in": sum(stage.rows_in for stage in stages),
+        "rows_out": sum(stage.rows_out for stage in stages),
+        "bytes_read": sum(stage.bytes_in for stage in stages),
+        "bytes_written": sum(stage.bytes_out for stage in stages),
+        "shuffle_written": sum(stage.shuffle_written for stage in stages),
+        "spilled": sum(stage.spilled for stage in stages),
+    }
 
 
 def _is_longer(first: timedelta | None, second: timedelta | None) -> bool | None:

@@ -25,6 +25,7 @@ from dataflow_magic.card.run import RUN_CARD
 from dataflow_magic.card.run.reader import Reader
 from dataflow_magic.card.run.state import CardState, card_state
 from dataflow_magic.card.words import ENGLISH, words_of
+from dataflow_magic.client.objects import RangedObjects
 from dataflow_magic.models.comparison import Side
 from dataflow_magic.models.failure import Failure
 from dataflow_magic.models.secret import Parameter, masked
@@ -53,6 +54,8 @@ TAIL_BYTES = 1 << 14
 TAIL_LINES = 20
 HOTSPOT_SECONDS = 1.0
 """How long the end of a run that a cell waits for is held back, for the stages on its card."""
+COMPARED_BYTES = 1 << 28
+"""Of an event log that a comparison reads: a few seconds of work."""
 LAST_SECONDS = 3.0
 """How long the end of a run waits for the last lines of its log, which only its card shows."""
 REASON_LENGTH = 300
@@ -252,6 +255,20 @@ class LiveRun:
         """Return the lines of a log as they come; ``on_note`` gets what a user should know meanwhile."""
         return LogLines(self._log(stream), options, on_note)
 
+    # What the reading of results needs
+
+    async def objects(self) -> RangedObjects:
+        """Return the storage of the run's service."""
+        return await self._service.objects()
+
+    async def outputs(self) -> tuple[str, ...]:
+        """Return the paths that the run wrote to, by its event log; raises as `RunStages.read`."""
+        return (await self.stages.read()).outputs
+
+    def submit(self, coroutine: Coroutine[Any, Any, T], /) -> concurrent.futures.Future[T]:
+        """Run a coroutine on the loop, from any thread."""
+        return self._tracker.submit(coroutine)
+
     @property
     def stages(self) -> RunStages:
         """Its stages; what was read of them is kept."""
@@ -419,8 +436,13 @@ class LiveRun:
                 self.set_card_fields(last_lines=(await self.read_log_tail())[-TAIL_LINES:])
 
     async def read_side(self) -> Side:
-        """Return the run and its script, to compare it with another."""
-        return Side(self._view, await ran_script(self._view, self._service))
+        """Return the run with its script and its stages, to compare it with another."""
+        script = await ran_script(self._view, self._service)
+        try:
+            return Side(self._view, script, await self.stages.read(COMPARED_BYTES))
+        except errors.DataflowError:  # the rest of a comparison helps too
+            logger.debug("no stages of %r", self, exc_info=True)
+            return Side(self._view, script)
 
     async def read_hotspots(self) -> None:
         """Read where an ended run's time went for its card, unless that is known."""

@@ -1,5 +1,6 @@
 """Two runs side by side: each fact that may explain why one of them went another way."""
 
+from dataclasses import replace
 from datetime import datetime, timedelta
 from typing import Any
 
@@ -10,6 +11,7 @@ from hypothesis import strategies as st
 from dataflow_magic.models.comparison import Difference, RanScript, Side, compared
 from dataflow_magic.models.failure import Failure, Place
 from dataflow_magic.models.secret import Parameter, Secret
+from dataflow_magic.models.stages import Stage, StageReport
 from dataflow_magic.models.wire import KST, JobCondition, JobExecution
 from tests.views import run_view
 
@@ -233,3 +235,52 @@ def test_another_state_of_a_live_run_is_a_difference():
     live = side(execution=execution("RUNNING", endDate=None))
 
     assert [fact[:4] for fact in differing(live, side())] == [("outcome", "status", "RUNNING", "COMPLETED")]
+
+
+def report(*stages: tuple[str, int, int]) -> StageReport:
+    return StageReport(
+        tuple(
+            Stage("local-1", number, 0, name, submitted=1_000, completed=1_000 + took, rows_in=rows)
+            for number, (name, took, rows) in enumerate(stages)
+        )
+    )
+
+
+def with_stages(stages: StageReport | None) -> Side:
+    return replace(side(), stages=stages)
+
+
+def test_stages_are_compared_operation_by_operation():
+    first = with_stages(report(("count", 900, 10), ("count", 2_000, 10), ("parquet", 500, 0)))
+    second = with_stages(report(("count", 950, 10), ("count", 8_000, 30), ("collect", 3_000, 5)))
+
+    facts = compared(first, second)
+
+    assert [fact for fact in facts if fact.part in ("stage", "work")] == [
+        Difference("stage", "count (2)", timedelta(seconds=2), timedelta(seconds=8), differs=True),
+        Difference("stage", "collect", None, timedelta(seconds=3), differs=True),
+        Difference("work", "rows_in", 20, 45, differs=True),
+        Difference("stage", "parquet", timedelta(seconds=0.5), None, differs=False),
+        Difference("stage", "count", timedelta(seconds=0.9), timedelta(seconds=0.95), differs=False),
+        Difference("work", "stages", 3, 3, differs=False),
+    ]
+    assert facts[0].ratio == 4.0
+    assert facts[2].ratio == 2.25
+
+
+def test_of_many_stages_those_are_compared_whose_times_differ_most():
+    first = with_stages(report(*((f"step {number}", 1_000, 0) for number in range(9))))
+    second = with_stages(report(*((f"step {number}", 1_000 + 2_000 * number, 0) for number in range(9))))
+
+    assert [fact.name for fact in differing(first, second)] == [
+        f"step {number}" for number in (8, 7, 6, 5, 4)
+    ]
+
+
+def test_without_the_event_log_of_one_run_nothing_is_said_to_differ():
+    facts = compared(with_stages(report(("count", 900, 10))), with_stages(None))
+
+    assert [(fact.name, fact.differs) for fact in facts if fact.part in ("stage", "work")] == [
+        ("stages", None),
+        ("rows_in", None),
+    ]
