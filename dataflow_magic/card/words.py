@@ -101,6 +101,22 @@ class Words:
     time_went: str = "Where the time went"
     stage: str = "stage {number}: {name}"
     all_stages: str = "all stages over time:"
+    spark_pages: str = "Spark's own pages"
+    spark_application: str = "Spark application"
+    no_stages: str = "no stage has begun yet"
+    tasks_over_time: str = "Tasks over time, at most {most} at once; dashed: cores"
+    stage_columns: tuple[str, ...] = (
+        "stage",
+        "place",
+        "took",
+        "tasks",
+        "median",
+        "slowest",
+        "rows read",
+        "rows written",
+        "shuffled",
+        "spilled",
+    )
     copy_id: str = "Copy id"
     copied: str = "Copied"
     what_to_try: str = "What to try"
@@ -242,6 +258,22 @@ KOREAN: Final = Words(
     time_went="시간이 걸린 곳",
     stage="스테이지 {number}: {name}",
     all_stages="모든 스테이지의 시간 흐름:",
+    spark_pages="Spark 자체 페이지",
+    spark_application="Spark 애플리케이션",
+    no_stages="아직 시작된 스테이지가 없습니다",
+    tasks_over_time="시간별 태스크 수, 최대 동시 {most}개. 점선: 코어 수",
+    stage_columns=(
+        "스테이지",
+        "위치",
+        "소요",
+        "태스크",
+        "중앙값",
+        "최대",
+        "읽은 행",
+        "쓴 행",
+        "셔플",
+        "스필",
+    ),
     copy_id="ID 복사",
     copied="복사됨",
     what_to_try="조치 방법",
@@ -353,6 +385,22 @@ JAPANESE: Final = Words(
     time_went="時間がかかった箇所",
     stage="ステージ {number}: {name}",
     all_stages="全ステージの時系列:",
+    spark_pages="Spark 自身のページ",
+    spark_application="Spark アプリケーション",
+    no_stages="まだ開始されたステージはありません",
+    tasks_over_time="時間ごとのタスク数、最大同時 {most} 件。破線: コア数",
+    stage_columns=(
+        "ステージ",
+        "場所",
+        "所要",
+        "タスク",
+        "中央値",
+        "最長",
+        "読み取り行",
+        "書き込み行",
+        "シャッフル",
+        "スピル",
+    ),
     copy_id="ID をコピー",
     copied="コピーしました",
     what_to_try="対処方法",

@@ -112,6 +112,19 @@ def add_log_options(parser: LineParser, lines: Callable[[str], int], all_help: s
     )
 
 
+def _stages() -> LineParser:
+    parser = LineParser(
+        "%dataflow_stages",
+        "RUN [options]",
+        "Draw the stages of a run over time, with what is out of line in them; in a terminal a table.",
+    )
+    parser.add_argument("run", metavar="RUN", type=not_empty, help=RUN_HELP)
+    parser.add_argument(
+        "--out", "-o", type=python_name, metavar="NAME", help="bind the stages, as a DataFrame, to this name"
+    )
+    return parser
+
+
 def _status() -> LineParser:
     parser = LineParser(
         "%dataflow_status",
@@ -168,6 +181,7 @@ MAGICS: dict[str, Callable[[], LineParser]] = {
     "run": run.parser,
     "runs": table.parser,
     "script": script.parser,
+    "stages": _stages,
     "status": _status,
     "wait": wait.parser,
 }

@@ -16,6 +16,8 @@ from dataflow_magic import errors
 from dataflow_magic.api import get_session, request_for
 from dataflow_magic.card.comparison import to_text as comparison_text
 from dataflow_magic.card.run.html import to_rows, to_text
+from dataflow_magic.card.stages.html import to_text as stages_text
+from dataflow_magic.card.stages.state import stages_state
 from dataflow_magic.card.table import to_text as table_text
 from dataflow_magic.card.words import Words, words_of
 from dataflow_magic.cell.block import near_names
@@ -25,7 +27,7 @@ from dataflow_magic.cell.table import listing_of
 from dataflow_magic.cli.completion import SCRIPTS
 from dataflow_magic.cli.logs import first_lines, print_log, save_log
 from dataflow_magic.cli.parsers import COMMANDS, STARTS, take_parameters
-from dataflow_magic.cli.shapes import difference_shape, job_shape, row_of, run_shape
+from dataflow_magic.cli.shapes import difference_shape, job_shape, row_of, run_shape, stage_shape
 from dataflow_magic.cli.sweeping import begin, follow, print_sweep
 from dataflow_magic.cli.terminal import Terminal
 from dataflow_magic.cli.values import read_parameters
@@ -314,6 +316,17 @@ def _compare(context: Context, options: argparse.Namespace) -> int:
     return 0
 
 
+def _stages(context: Context, options: argparse.Namespace) -> int:
+    run = context.find(options.run, options)
+    report = run.stages.submit(run.stages.read()).result()
+    if options.json:
+        context.terminal.json([stage_shape(stage) for stage in report.stages])
+    else:
+        state = stages_state(run.view, report, is_final=True, words=context.words)
+        context.terminal.result(stages_text(state))
+    return 0
+
+
 def _jobs(context: Context, options: argparse.Namespace) -> int:
     session, terminal = context.session, context.terminal
     target = session.target(options.target, options.profile)
@@ -342,6 +355,7 @@ ACTIONS: dict[str, Callable[[Context, argparse.Namespace], int]] = {
     "wait": _wait,
     "cancel": _cancel,
     "compare": _compare,
+    "stages": _stages,
     "jobs": _jobs,
     "completion": _completion,
 }

@@ -115,6 +115,16 @@ def _compare() -> LineParser:
     return _add_json(parser)
 
 
+def _stages() -> LineParser:
+    parser = _command(
+        "stages",
+        "RUN [options]",
+        "Print the stages of a run, and what is out of line in them, by its event log.",
+    )
+    parser.add_argument("run", metavar="RUN", type=parsers.not_empty, help=RUN)
+    return _add_json(parser)
+
+
 def _jobs() -> LineParser:
     parser = _command("jobs", "[JOB] [options]", "List the jobs of a target, or one job.")
     parser.add_argument("job", metavar="JOB", nargs="?", help=JOB_HELP)
@@ -139,6 +149,7 @@ COMMANDS: dict[str, tuple[str, Callable[[], LineParser]]] = {
     "wait": ("wait until runs end", _wait),
     "cancel": ("cancel a run", _cancel),
     "compare": ("show what differs between two runs", _compare),
+    "stages": ("print the stages of a run", _stages),
     "jobs": ("list jobs", _jobs),
     "completion": ("print the completion script of a shell", _completion),
 }

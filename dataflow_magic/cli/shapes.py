@@ -10,11 +10,14 @@ from dataflow_magic.card import format as fmt
 from dataflow_magic.ledger.record import RunRecord, failure_of, parameters_of
 from dataflow_magic.models.comparison import Difference
 from dataflow_magic.models.secret import Secret
+from dataflow_magic.models.stages import Stage
 from dataflow_magic.models.wire import KST, Job
+from dataflow_magic.reasons.stages.findings import finding_of
 
-__all__ = ["difference_shape", "job_shape", "row_of", "run_shape"]
+__all__ = ["difference_shape", "job_shape", "row_of", "run_shape", "stage_shape"]
 
 SECOND = 1_000_000
+MILLISECOND = 1_000
 EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 
 
@@ -71,6 +74,36 @@ def job_shape(job: Job) -> dict[str, Any]:
     }
 
 
+def stage_shape(stage: Stage) -> dict[str, Any]:
+    """Return a stage: times in ISO 8601 with their zone, lengths in seconds, sizes in bytes, null for what is unknown."""
+    found = finding_of(stage)
+    sums = (
+        "rows_in", "rows_out",   "shuffle_read", "shuffle_written", "spilled", "tasks", "tasks_done",
+        "tasks_failed",
+    )  # fmt: skip
+    return {
+        "stage": stage.number,
+        "attempt": stage.attempt,
+        "state": stage.state,
+        "name": stage.name,
+        "own_line": {"file": stage.place.file, "line": stage.place.line} if stage.place else None,
+        "submitted": _moment(stage.submitted and stage.submitted * MILLISECOND),
+        "completed": _moment(stage.completed and stage.completed * MILLISECOND),
+        "took": _thousandth(stage.took),
+        "task_median": _thousandth(stage.median),
+        "task_slowest": _thousandth(stage.slowest),
+        "task_time": _thousandth(stage.task_time),
+        "gc_time": _thousandth(stage.gc_time),
+        "skew": stage.skew,
+        **{name: getattr(stage, name) for name in sums},
+        "bytes_read": stage.bytes_in,
+        "bytes_written": stage.bytes_out,
+        "query": stage.query,
+        "application": stage.application,
+        "finding": found and found.sentence,
+    }
+
+
 def row_of(record: RunRecord) -> dict[str, Any]:
     """Return a run as a row of `dataflow_magic.card.table`."""
     parameters = parameters_of(record.parameters)
@@ -103,3 +136,7 @@ def _moment(microseconds: int | None) -> str | None:
 
 def _seconds(microseconds: int | None) -> float | None:
     return None if microseconds is None else microseconds / SECOND
+
+
+def _thousandth(milliseconds: int | None) -> float | None:
+    return None if milliseconds is None else milliseconds / 1000

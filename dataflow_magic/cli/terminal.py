@@ -23,7 +23,7 @@ __all__ = ["Terminal", "as_commands", "in_words"]
 
 COMMANDS = {
     "attach": "status",
-    **{name: name for name in ("cancel", "jobs", "logs", "run", "runs", "status", "wait")},
+    **{name: name for name in ("cancel", "jobs", "logs", "run", "runs", "stages", "status", "wait")},
 }
 """The command for each magic that has one."""
 MAGIC = re.compile(rf"%%?dataflow_({'|'.join(COMMANDS)})\b")

@@ -406,6 +406,19 @@ class DataflowMagic(Magics):
         asked = LogRequest(lines, options.all, stream, options.save)
         show_log(self._session().find(options.run, names), asked, self._say)
 
+    @no_var_expand
+    @line_magic
+    @_answering
+    def dataflow_stages(self, line: str) -> None:
+        """Draw the stages of a run over time, with what is out of line in them; in a terminal a table."""
+        from dataflow_magic.magics.caller import names_of_caller
+        from dataflow_magic.magics.stages import show_stages
+
+        names = names_of_caller(self.shell)
+        options = _parser("stages").read(line, names)
+        session = self._session()
+        show_stages(session.find(options.run, names), self.shell, options.out, lambda: session.words.language)
+
     def _run(self, options: CellOptions, *, silent: bool) -> Run | Sweep | pd.DataFrame | None:
         """Start what a cell asks for, and wait for it where the cell, the settings or the place ask for that."""
         from dataflow_magic.card.front_end import is_headless

@@ -120,8 +120,8 @@ def handle_of(found: Handle) -> Run | Sweep:
     return found if isinstance(found, Sweep) else found.handle
 
 
-def bind(variables: MutableMapping[str, object], name: str, handle: Run | Sweep) -> None:
-    """Bind a run or a sweep to a variable; the card of a sweep then names it."""
+def bind(variables: MutableMapping[str, object], name: str, handle: object) -> None:
+    """Bind a value, such as a run or a sweep, to a variable; the card of a sweep then names it."""
     variables[name] = handle
     if isinstance(handle, Sweep):
         handle._variable = name  # noqa: SLF001 - of this folder

@@ -1,4 +1,4 @@
-"""The stages of one run, read from its event log when somebody asks. Knows no card."""
+"""The stages of one run, read from its event log when somebody asks, as tables and as a drawing."""
 
 from __future__ import annotations
 
@@ -11,6 +11,13 @@ from math import ceil
 from typing import TYPE_CHECKING, Any, Final, Protocol, TypeVar
 
 from dataflow_magic import errors
+from dataflow_magic.card.actions import Actions
+from dataflow_magic.card.front_end import FrontEnd, front_end
+from dataflow_magic.card.painter import Painter
+from dataflow_magic.card.presenter import Presenter
+from dataflow_magic.card.stages import STAGES_CARD
+from dataflow_magic.card.stages.state import StagesState, stages_state
+from dataflow_magic.card.words import words_of
 from dataflow_magic.models.stages import Hotspots, Stage, StageReport
 from dataflow_magic.models.view import RunView
 from dataflow_magic.session.detached import Detached, detachable, way_back
@@ -20,7 +27,7 @@ from dataflow_magic.session.service import Service
 if TYPE_CHECKING:
     import pandas as pd
 
-__all__ = ["MOST_BYTES", "RunStages", "StageFrames", "frame_of"]
+__all__ = ["MOST_BYTES", "RunStages", "StageFrames", "StagesView", "frame_of"]
 
 logger = logging.getLogger(__name__)
 
@@ -84,6 +91,11 @@ class RunStages:
         return self._run.is_over
 
     @property
+    def view(self) -> RunView:
+        """The run."""
+        return self._run.view
+
+    @property
     def name(self) -> str:
         """What a user names the run by."""
         return self._run.view.run_id or self._run.view.key
@@ -123,6 +135,22 @@ class RunStages:
             # All is known: what the fold kept may go.
             self._last, self._logs = report, None
         return report
+
+    async def next(self, last: StageReport | None) -> tuple[StageReport, bool]:
+        """Return the stages after a change or at the end, and whether nothing more comes."""
+        pause = 0.0
+        while True:
+            is_over = self.is_over
+            report = await self.read()
+            if is_over:
+                return (last if last is not None and report == last else report), True
+            if report != last:
+                return report, False
+            pause = min(LONGEST_LOOK, 2 * pause) if pause else LOOK_SECONDS
+            for _ in range(ceil(pause / STEP_SECONDS)):
+                await asyncio.sleep(STEP_SECONDS)
+                if self.is_over:
+                    break
 
     async def _read(self, most: int, *, is_over: bool) -> StageReport:
         view = self._run.view
@@ -175,7 +203,7 @@ class StageFrames:
         """Yield tables; blocks while nothing changes."""
         last: StageReport | None = None
         while True:
-            future = self._stages.submit(self._next(last))
+            future = self._stages.submit(self._stages.next(last))
             try:
                 report, is_over = future.result()
             except KeyboardInterrupt:
@@ -191,7 +219,7 @@ class StageFrames:
         """Yield tables without blocking the event loop."""
         last: StageReport | None = None
         while True:
-            future = self._stages.submit(self._next(last))
+            future = self._stages.submit(self._stages.next(last))
             report, is_over = await detachable(_result(future), self._stages.way_back)
             if report is not last:
                 yield frame_of(report)
@@ -199,21 +227,57 @@ class StageFrames:
                 return
             last = report
 
-    async def _next(self, last: StageReport | None) -> tuple[StageReport, bool]:
-        """Return the stages after a change or at the end, and whether nothing more comes."""
-        pause = 0.0
-        while True:
-            is_over = self._stages.is_over
-            report = await self._stages.read()
-            if is_over:
-                return (last if last is not None and report == last else report), True
-            if report != last:
-                return report, False
-            pause = min(LONGEST_LOOK, 2 * pause) if pause else LOOK_SECONDS
-            for _ in range(ceil(pause / STEP_SECONDS)):
-                await asyncio.sleep(STEP_SECONDS)
-                if self._stages.is_over:
-                    break
+
+class StagesView:
+    """The stages of a run as a cell shows them: drawn, and again after each change until the run is over.
+
+    Parameters
+    ----------
+    language
+        Returns the language of cards.
+    shell
+        The running IPython shell, or None outside IPython.
+    """
+
+    def __init__(
+        self, stages: RunStages, report: StageReport, language: Callable[[], str], shell: Any
+    ) -> None:
+        self._stages = stages
+        self._report = report
+        self._language = language
+        self.is_over = stages.is_whole
+        # No widgets: there is nothing to click, and a saved notebook then has all of it.
+        where = FrontEnd.TERMINAL if front_end(shell) is FrontEnd.TERMINAL else FrontEnd.STATIC
+        actions = Actions(cancel=_nothing, again=_nothing, logs=lambda _: None)
+        self._painter = Painter(self, Presenter(STAGES_CARD, actions, where), stages.submit, self._begin)
+
+    def show(self) -> None:
+        """Show it below the running cell; in a terminal once."""
+        self._painter.show()
+
+    def card_state(self, *, kernel_waits: bool = False) -> StagesState:  # noqa: ARG002 - it has no button
+        """Return what is shown now."""
+        words = words_of(self._language())
+        return stages_state(self._stages.view, self._report, is_final=self.is_over, words=words)
+
+    def _begin(self) -> None:
+        if not self.is_over:
+            self._stages.submit(self._follow())
+
+    async def _follow(self) -> None:
+        last, is_over = self._report, False
+        while not is_over:
+            try:
+                last, is_over = await self._stages.next(last)
+            except errors.DataflowError:  # what is shown stays; the run's card says why
+                logger.debug("the stages of run %s are not drawn on", self._stages.name, exc_info=True)
+                is_over = True
+            self._report, self.is_over = last, is_over
+            self._painter.changed()
+
+
+def _nothing() -> None:
+    """Do nothing: there is no button."""
 
 
 async def _result(future: concurrent.futures.Future[T]) -> T:

@@ -22,6 +22,7 @@ from tests.helpers import (
     eventually,
     notebook_with_magics,
 )
+from tests.reasons.stages.test_fold import skewed
 
 COMMAND = Path(sys.executable).with_name("dataflow-magic")
 PATIENCE = 60.0
@@ -182,7 +183,9 @@ def test_help_is_on_standard_output_with_code_0(scene):
     assert "--out" not in said.out
 
 
-@pytest.mark.parametrize("command", ["run", "runs", "status", "logs", "wait", "cancel", "jobs", "completion"])
+@pytest.mark.parametrize(
+    "command", ["run", "runs", "status", "logs", "wait", "cancel", "stages", "jobs", "completion"]
+)
 def test_the_help_of_no_command_names_a_magic_or_a_cell(scene, command):
     assert not re.search(r"%|\bcell|\bkernel", call(scene, command, "--help").out)
 
@@ -458,3 +461,29 @@ def test_compare_prints_what_differs_as_text_or_json(scene):
         "ratio": None,
     }
     assert (text.code, said.code) == (0, 0)
+
+
+def test_the_stages_of_a_run_are_a_table_or_json(scene):
+    call(scene, "run", "daily_sales", "--wait")
+    folder = scene.service.folder / "objects" / "bucket" / "logs" / str(scene.session.runs[0].run_id)
+    log = folder / "events" / "eventlog_v2_local-1"
+    log.mkdir(parents=True, exist_ok=True)
+    (log / "events_1_local-1").write_bytes(b"\n".join(skewed()))
+
+    table = call(scene, "stages", "@last")
+    shapes = json.loads(call(scene, "stages", "@last", "--json").out)
+
+    assert table.out.splitlines()[1].startswith("stage ")
+    assert "skewed on `origin`?" in table.out
+    assert [shape["stage"] for shape in shapes] == list(range(8))
+    assert (shapes[2]["took"], shapes[2]["rows_in"], shapes[2]["task_slowest"]) == (26.297, 3_000_301, 18.001)
+    assert shapes[2]["submitted"] == "2026-11-27T18:36:01.609+09:00"
+    assert shapes[7]["own_line"] == {"file": "skewed.py", "line": 27}
+
+
+def test_a_run_without_an_event_log_has_no_stages(scene):
+    call(scene, "run", "daily_sales", "--wait")
+    none = call(scene, "stages", "@last")
+
+    assert none.code == 3
+    assert "looked below s3a://bucket/logs/" in none.err
