@@ -11,7 +11,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from dataflow_magic.api import compare, connect, get, local_path, run, runs, start, sweep
+    from dataflow_magic.api import compare, connect, get, local_path, run, runs, start, sweep, sweeps
     from dataflow_magic.cell.values import secret
     from dataflow_magic.client.client import Client
     from dataflow_magic.errors import DataflowError, RunFailed, SweepFailed, WaitTimeout
@@ -43,6 +43,7 @@ __all__ = [
     "secret",
     "start",
     "sweep",
+    "sweeps",
     "unload_ipython_extension",
 ]
 
@@ -69,6 +70,7 @@ _HOMES = {
     "secret": "cell.values",
     "start": "api",
     "sweep": "api",
+    "sweeps": "api",
     "unload_ipython_extension": "magics.extension",
 }
 

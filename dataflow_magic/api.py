@@ -37,6 +37,7 @@ if TYPE_CHECKING:
 
     from dataflow_magic.client.client import Client
     from dataflow_magic.ledger.record import RunRecord
+    from dataflow_magic.ledger.sweeps import SweepSummary
     from dataflow_magic.models.comparison import Comparison
 
 __all__ = ["compare", "connect", "get", "get_session", "local_path", "run", "runs", "start", "sweep"]
@@ -424,6 +425,26 @@ def runs_table(records: Sequence[RunRecord]) -> pd.DataFrame:
     from dataflow_magic.ledger.frame import records_frame
 
     return records_frame(records, (to_html, to_text))
+
+
+def sweeps() -> pd.DataFrame:
+    """Return the sweeps of this machine as a DataFrame, newest first, as ``%dataflow_sweeps`` does.
+
+    Returns
+    -------
+    DataFrame
+        One row per sweep of the ledger, with the columns of `dataflow_magic.ledger.frame.sweeps_frame`. A notebook and a
+        terminal show it in readable columns.
+    """
+    return sweeps_table(get_session().sweeps())
+
+
+def sweeps_table(sweeps: Sequence[SweepSummary]) -> pd.DataFrame:
+    """Return rows of sweeps as a table that is shown in readable columns."""
+    from dataflow_magic.card.sweeps import to_html, to_text
+    from dataflow_magic.ledger.frame import sweeps_frame
+
+    return sweeps_frame(sweeps, (to_html, to_text))
 
 
 def local_path(path: str | os.PathLike[str]) -> Path:

@@ -283,6 +283,8 @@ def test_a_sweep_of_a_grid_starts_a_run_per_combination(address):
         ["1", "JFK", "t"], ["1", "EWR", "t"], ["2", "JFK", "t"], ["2", "EWR", "t"]
     ]  # fmt: skip
     assert sweep.max_parallel == 2
+    table = dataflow_magic.sweeps()
+    assert list(zip(table.sweep, table.completed, table.max_parallel, strict=True)) == [(sweep.key, 4, 2)]
 
 
 def test_a_sweep_leaves_out_what_completed(address):

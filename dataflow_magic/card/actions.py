@@ -22,8 +22,11 @@ class Actions:
         Starts the same run, or the failed runs of a sweep, once more.
     logs
         Begins or ends reading the end of the log.
+    pause
+        Lets the starts of a sweep wait, or with False go on.
     """
 
     cancel: Callable[[], object] = lambda: None
     again: Callable[[], object] = lambda: None
     logs: Callable[[bool], object] = lambda _: None
+    pause: Callable[[bool], object] = lambda _: None

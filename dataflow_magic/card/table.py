@@ -18,7 +18,7 @@ from dataflow_magic.card.words import ENGLISH
 from dataflow_magic.models.times import Span
 from dataflow_magic.models.wire import KST, RunState
 
-__all__ = ["to_html", "to_text"]
+__all__ = ["moment", "to_html", "to_text"]
 
 WIDTH: Final = 100
 """Columns of a terminal that the text fits."""
@@ -109,7 +109,7 @@ def _line(row: Values, now: datetime) -> _Line:
         status=state,
         job=fmt.cut(job, 20),
         parameters=fmt.cut(" ".join(pairs), 60),
-        submitted=_submitted(row["submitted"], now),
+        submitted=moment(row["submitted"], now),
         waited=_length(row["waited"], row["timed_by"]),
         ran=_length(row["ran"], row["timed_by"]) or _since(row),
         reason=fmt.line(row["reason"] or ""),
@@ -118,11 +118,11 @@ def _line(row: Values, now: datetime) -> _Line:
     )
 
 
-def _submitted(moment: datetime | None, now: datetime) -> str:
+def moment(when: datetime | None, now: datetime) -> str:
     """Return the time of day in Korea, with the day where it is not today."""
-    if moment is None:
+    if when is None:
         return ""
-    there, today = moment.astimezone(KST), now.astimezone(KST)
+    there, today = when.astimezone(KST), now.astimezone(KST)
     if there.date() == today.date():
         return f"{there:%H:%M:%S}"
     return f"{there:%m-%d %H:%M}" if there.year == today.year else f"{there:%Y-%m-%d}"

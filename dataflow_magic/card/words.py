@@ -16,8 +16,10 @@ from dataflow_magic.models.times import Span
 from dataflow_magic.models.view import NOT_STARTED, SUBMITTING, UNCLEAR
 from dataflow_magic.models.wire import RunState
 
-__all__ = ["ENGLISH", "LANGUAGES", "RETRIED", "SKIPPED", "UNSENT", "Words", "words_of"]
+__all__ = ["ENGLISH", "LANGUAGES", "PAUSED", "RETRIED", "SKIPPED", "UNSENT", "Words", "words_of"]
 
+PAUSED: Final = "PAUSED"
+"""What a sweep is whose starts wait for its user."""
 UNSENT: Final = "UNSENT"
 """The state of runs of a sweep whose request was not sent; ours."""
 SKIPPED: Final = "SKIPPED"
@@ -162,6 +164,8 @@ class Words:
     confirm_all: str = "Cancel {runs}?"
     confirm_all_found: str = "Cancel {runs}, {found} of them found by parameters?"
     retry: str = "Retry failed ({count})"
+    pause: str = "Pause"
+    resume: str = "Resume ({count})"
 
     def duration(self, seconds: int) -> str:
         """Return a time span in whole seconds: ``12 s``, ``3 min 05 s``, ``1 h 02 min``."""
@@ -204,6 +208,7 @@ KOREAN: Final = Words(
         NOT_STARTED: "시작되지 않음",
         UNCLEAR: "확인 필요",
         UNSENT: "미전송",
+        PAUSED: "일시 중지",
         SKIPPED: "건너뜀",
         RETRIED: "다시 실행됨",
     },
@@ -317,6 +322,8 @@ KOREAN: Final = Words(
     confirm_all="{runs}를 취소할까요?",
     confirm_all_found="{runs}를 취소할까요? (파라미터로 찾은 실행 {found}개 포함)",
     retry="실패만 다시 실행 ({count})",
+    pause="일시 중지",
+    resume="재개 ({count})",
 )
 
 JAPANESE: Final = Words(
@@ -331,6 +338,7 @@ JAPANESE: Final = Words(
         NOT_STARTED: "未開始",
         UNCLEAR: "要確認",
         UNSENT: "未送信",
+        PAUSED: "一時停止",
         SKIPPED: "スキップ",
         RETRIED: "再実行済み",
     },
@@ -444,6 +452,8 @@ JAPANESE: Final = Words(
     confirm_all="{runs}をキャンセルしますか?",
     confirm_all_found="{runs}をキャンセルしますか? (パラメータで特定した実行 {found} 件を含む)",
     retry="失敗分を再実行 ({count})",
+    pause="一時停止",
+    resume="再開 ({count})",
 )
 
 LANGUAGES: Final[Mapping[str, Words]] = {each.language: each for each in (ENGLISH, KOREAN, JAPANESE)}

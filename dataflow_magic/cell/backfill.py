@@ -129,7 +129,7 @@ def make_plan(
     )
 
 
-def check_size(runs: int, condition: JobCondition, *, is_meant: bool) -> None:
+def check_size(runs: int, condition: JobCondition, retry: int = 0, *, is_meant: bool) -> None:
     """Refuse to start more than 100 runs that the user has not said are meant.
 
     Raises
@@ -139,16 +139,28 @@ def check_size(runs: int, condition: JobCondition, *, is_meant: bool) -> None:
     """
     if runs > MOST_UNASKED and not is_meant:
         raise CellError(
-            f"the sweep starts {runs:,} runs, {worst_case(runs, condition)}; --dry-run lists them, --yes starts them"
+            f"the sweep starts {runs:,} runs, {worst_case(runs, condition, retry)}; --dry-run lists them, --yes starts them"
         )
 
 
-def worst_case(runs: int, condition: JobCondition) -> str:
-    """Return what so many runs cost at most, in words: runs times workers times minutes until the timeout."""
+def worst_case(runs: int, condition: JobCondition, retry: int = 0) -> str:
+    """Return what so many runs cost at most, in words: runs times tries times workers times minutes until the timeout.
+
+    Parameters
+    ----------
+    retry
+        How often each is started again where it fails.
+    """
     workers, minutes = condition.num_worker, condition.timeout
+    tries = retry + 1
     if workers is None or not minutes:
+        if retry:
+            return f"each with the job's workers until its timeout, up to {tries} times"
         return "each with the job's workers until its timeout"
-    return f"at most {runs * workers * minutes:,} worker-minutes ({runs:,} runs x {workers} workers x {minutes} min)"
+    total = runs * tries * workers * minutes
+    if retry:
+        return f"at most {total:,} worker-minutes ({runs:,} runs x {tries} tries x {workers} workers x {minutes} min)"
+    return f"at most {total:,} worker-minutes ({runs:,} runs x {workers} workers x {minutes} min)"
 
 
 def listed(text: str) -> list[str]:

@@ -63,6 +63,14 @@ def _config() -> LineParser:
     )
 
 
+def _sweeps() -> LineParser:
+    return LineParser(
+        "%dataflow_sweeps",
+        "",
+        "Return the sweeps of this machine as a DataFrame, newest first: how far each is, and which kernel starts the rest.",
+    )
+
+
 def _jobs() -> LineParser:
     parser = LineParser(
         "%dataflow_jobs",
@@ -183,6 +191,7 @@ MAGICS: dict[str, Callable[[], LineParser]] = {
     "script": script.parser,
     "stages": _stages,
     "status": _status,
+    "sweeps": _sweeps,
     "wait": wait.parser,
 }
 """By the name of the magic, without ``dataflow_``."""

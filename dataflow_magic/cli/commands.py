@@ -18,6 +18,7 @@ from dataflow_magic.card.comparison import to_text as comparison_text
 from dataflow_magic.card.run.html import to_rows, to_text
 from dataflow_magic.card.stages.html import to_text as stages_text
 from dataflow_magic.card.stages.state import stages_state
+from dataflow_magic.card.sweeps import to_lines
 from dataflow_magic.card.table import to_text as table_text
 from dataflow_magic.card.words import Words, words_of
 from dataflow_magic.cell.block import near_names
@@ -27,7 +28,7 @@ from dataflow_magic.cell.table import listing_of
 from dataflow_magic.cli.completion import SCRIPTS
 from dataflow_magic.cli.logs import first_lines, print_log, save_log
 from dataflow_magic.cli.parsers import COMMANDS, STARTS, take_parameters
-from dataflow_magic.cli.shapes import difference_shape, job_shape, row_of, run_shape, stage_shape
+from dataflow_magic.cli.shapes import difference_shape, job_shape, row_of, run_shape, stage_shape, sweep_shape
 from dataflow_magic.cli.sweeping import begin, follow, print_sweep
 from dataflow_magic.cli.terminal import Terminal
 from dataflow_magic.cli.values import read_parameters
@@ -41,9 +42,10 @@ from dataflow_magic.models.wire import RunState
 from dataflow_magic.session.detached import Detached
 from dataflow_magic.session.logs.follow import log_options
 from dataflow_magic.session.logs.search import Stream
-from dataflow_magic.session.naming import name_of, runs_of
+from dataflow_magic.session.naming import Handle, name_of, runs_of
 from dataflow_magic.session.run import LiveRun
 from dataflow_magic.session.session import Session
+from dataflow_magic.session.sweep.handle import Sweep
 
 __all__ = ["execute"]
 
@@ -68,12 +70,18 @@ class Context:
 
     def find(self, name: str, options: argparse.Namespace) -> LiveRun:
         """Return the run of a name, as the service knows it now."""
+        handle = self.handle(name, options)
+        if isinstance(handle, Sweep):
+            raise errors.CellError(f"{name} is a sweep of {handle.total:,} runs; name one of its runs")
+        return handle
+
+    def handle(self, name: str, options: argparse.Namespace) -> Handle:
+        """Return the run or the sweep of a name, as the service knows it now; starts nothing of a sweep."""
         place = getattr(options, "target", None), getattr(options, "profile", None)
         job = getattr(options, "job", None)
-        handle = self.session.get(name, target=lambda: self.session.target(*place), job=job)
-        run = runs_of([handle])[0]  # this process starts no sweep
-        self.session.hear_of([run], ANSWER_SECONDS)
-        return run
+        handle = self.session.get(name, target=lambda: self.session.target(*place), job=job, carries_on=False)
+        self.session.hear_of(runs_of([handle]), ANSWER_SECONDS)
+        return handle
 
 
 def execute(
@@ -181,7 +189,7 @@ def _sweep(context: Context, options: argparse.Namespace) -> int:
         follow(context.session, terminal, sweep, options.wait_timeout, waits=is_waited)
     finally:
         print_sweep(terminal, sweep, is_json=options.json)
-    if sweep.error:
+    if sweep.error and not sweep.is_elsewhere:
         terminal.warn(sweep.error, begin="dataflow-magic: ")
         return SERVICE if not sweep.failed else FAILED
     return _code_of_runs(sweep.live) if is_waited else 0
@@ -217,7 +225,8 @@ def _wait(context: Context, options: argparse.Namespace) -> int:
     terminal = context.terminal
     # Without names also those that a living notebook follows.
     active = [record.key for record in context.session.records() if record.is_live]
-    runs = list(dict.fromkeys(context.find(name, options) for name in options.runs or active))
+    handles = [context.handle(name, options) for name in options.runs or active]
+    runs = list(dict.fromkeys(runs_of(handles)))
     if not runs:
         terminal.say("No run of this machine is active.")
     try:
@@ -266,11 +275,27 @@ def _runs(context: Context, options: argparse.Namespace) -> int:
     return 0
 
 
+def _sweeps(context: Context, options: argparse.Namespace) -> int:
+    found = [sweep_shape(sweep) for sweep in context.session.sweeps()]
+    if options.json:
+        terminal_shapes = [
+            {**each, "created": each["created"].isoformat(timespec="milliseconds")} for each in found
+        ]
+        context.terminal.json(terminal_shapes)
+    else:
+        context.terminal.result(to_lines(found[:NEWEST], datetime.now(KST)))
+        if len(found) > NEWEST:
+            context.terminal.say(f"and {len(found) - NEWEST:,} more; --json prints all")
+    return 0
+
+
 def _status(context: Context, options: argparse.Namespace) -> int:
     session, terminal = context.session, context.terminal
     if options.run is not None:
-        run = context.find(options.run, options)
-        if options.json:
+        run = context.handle(options.run, options)
+        if isinstance(run, Sweep):
+            print_sweep(terminal, run, is_json=options.json)
+        elif options.json:
             terminal.json(run_shape(record_of(run.view)))
         else:
             terminal.result(to_text(run.card_state()))
@@ -296,9 +321,14 @@ def _logs(context: Context, options: argparse.Namespace) -> int:
 
 
 def _cancel(context: Context, options: argparse.Namespace) -> int:
-    run = context.find(options.run, options)
+    run = context.handle(options.run, options)
     run.cancel(sure=options.yes)
-    if options.json:
+    if isinstance(run, Sweep):
+        if options.json:
+            print_sweep(context.terminal, run, is_json=True)
+        else:
+            context.terminal.result(f"cancel requested for sweep {run.key} of {run.job}")
+    elif options.json:
         context.terminal.json(run_shape(record_of(run.view)))
     else:
         context.terminal.result(f"cancel requested for run {name_of(run)} of {run.job}")
@@ -307,7 +337,7 @@ def _cancel(context: Context, options: argparse.Namespace) -> int:
 
 def _compare(context: Context, options: argparse.Namespace) -> int:
     for name in options.runs:
-        context.find(name, options)
+        context.handle(name, options)
     comparison = context.session.compare(options.runs)
     if options.json:
         context.terminal.json([difference_shape(fact) for fact in comparison.facts])
@@ -350,6 +380,7 @@ ACTIONS: dict[str, Callable[[Context, argparse.Namespace], int]] = {
     "run": _run,
     "sweep": _sweep,
     "runs": _runs,
+    "sweeps": _sweeps,
     "status": _status,
     "logs": _logs,
     "wait": _wait,

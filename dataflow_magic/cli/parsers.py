@@ -62,6 +62,13 @@ def _runs() -> LineParser:
     return _add_json(parser)
 
 
+def _sweeps() -> LineParser:
+    parser = _command(
+        "sweeps", "[options]", "List the sweeps of this machine, newest first, and how far each is."
+    )
+    return _add_json(parser)
+
+
 def _status() -> LineParser:
     parser = _command(
         "status",
@@ -144,6 +151,7 @@ COMMANDS: dict[str, tuple[str, Callable[[], LineParser]]] = {
     "run": ("start a run of a job", _run),
     "sweep": ("start a run per combination of values", _sweep),
     "runs": ("list runs", _runs),
+    "sweeps": ("list sweeps", _sweeps),
     "status": ("show a run, or the target of new runs", _status),
     "logs": ("print the log of a run", _logs),
     "wait": ("wait until runs end", _wait),

@@ -8,13 +8,14 @@ from typing import Any
 
 from dataflow_magic.card import format as fmt
 from dataflow_magic.ledger.record import RunRecord, failure_of, parameters_of
+from dataflow_magic.ledger.sweeps import SweepSummary
 from dataflow_magic.models.comparison import Difference
 from dataflow_magic.models.secret import Secret
 from dataflow_magic.models.stages import Stage
 from dataflow_magic.models.wire import KST, Job
 from dataflow_magic.reasons.stages.findings import finding_of
 
-__all__ = ["difference_shape", "job_shape", "row_of", "run_shape", "stage_shape"]
+__all__ = ["difference_shape", "job_shape", "row_of", "run_shape", "stage_shape", "sweep_shape"]
 
 SECOND = 1_000_000
 MILLISECOND = 1_000
@@ -58,6 +59,11 @@ def difference_shape(fact: Difference) -> dict[str, Any]:
         name: value.total_seconds() if isinstance(value, timedelta) else value
         for name, value in (fact._asdict() | {"ratio": fact.ratio}).items()
     }
+
+
+def sweep_shape(sweep: SweepSummary) -> dict[str, Any]:
+    """Return a sweep; ``created`` is a moment in Korea, null what is unknown."""
+    return {**sweep._asdict(), "created": _datetime(sweep.created)}
 
 
 def job_shape(job: Job) -> dict[str, Any]:

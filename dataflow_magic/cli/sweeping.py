@@ -42,6 +42,9 @@ def begin(session: Session, terminal: Terminal, options: argparse.Namespace) -> 
     """
     request, target = _request(session, options)
     if not options.dry_run and (found := session.unfinished(request, target)) is not None:
+        if found.is_elsewhere:
+            terminal.say(f"sweep {found.key} is driven by another process, which this one follows")
+            return found
         found.resume()
         terminal.say(f"sweep {found.key} continues: {len(found.runs)} of {found.total} runs are started")
         return found
@@ -49,9 +52,9 @@ def begin(session: Session, terminal: Terminal, options: argparse.Namespace) -> 
     runs = len(planned.order)
     if options.dry_run:
         _print_plan(terminal, planned)
-        terminal.say(f"the sweep starts {runs:,} runs, {worst_case(runs, condition)}")
+        terminal.say(f"the sweep starts {runs:,} runs, {worst_case(runs, condition, planned.plan.retry)}")
         return None
-    check_size(runs, condition, is_meant=options.yes)
+    check_size(runs, condition, planned.plan.retry, is_meant=options.yes)
     if target.source == "no credentials found":
         terminal.say("No credentials found: runs go to the local service on this machine.")
     if planned.skipped:

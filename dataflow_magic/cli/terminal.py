@@ -23,10 +23,14 @@ __all__ = ["Terminal", "as_commands", "in_words"]
 
 COMMANDS = {
     "attach": "status",
-    **{name: name for name in ("cancel", "jobs", "logs", "run", "runs", "stages", "status", "wait")},
+    **{
+        name: name for name in ("cancel", "jobs", "logs", "run", "runs", "stages", "status", "sweeps", "wait")
+    },
 }
 """The command for each magic that has one."""
 MAGIC = re.compile(rf"%%?dataflow_({'|'.join(COMMANDS)})\b")
+REST = re.compile(r"%dataflow_attach \S+ starts the rest")
+"""A command that only shows a run starts nothing."""
 CLEAR = "\r\x1b[2K"
 """Returns to the begin of a line and empties it, on any terminal that has a cursor."""
 NARROWEST = 20
@@ -34,6 +38,7 @@ NARROWEST = 20
 
 def as_commands(text: str) -> str:
     """Return a text with the command in place of each magic: ``dataflow-magic wait`` for ``%dataflow_wait``."""
+    text = REST.sub("the same dataflow-magic sweep command starts the rest", text)
     return MAGIC.sub(lambda found: f"dataflow-magic {COMMANDS[found[1]]}", text)
 
 

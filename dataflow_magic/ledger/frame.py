@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dataflow_magic.ledger.record import RunRecord, parameters_of, record_of
+from dataflow_magic.ledger.sweeps import SweepSummary
 from dataflow_magic.models.comparison import Comparison
 from dataflow_magic.models.marker import log_path_of
 from dataflow_magic.models.request import SweepRequest
@@ -28,6 +29,7 @@ __all__ = [
     "plan_frame",
     "records_frame",
     "runs_frame",
+    "sweeps_frame",
 ]
 
 TIME = "datetime64[us, Asia/Seoul]"
@@ -69,6 +71,19 @@ COLUMNS: dict[str, str] = {
     "key": "string",
 }
 """Column -> dtype; each is a field of `RunRecord`."""
+
+SWEEP_COLUMNS: dict[str, str] = {
+    "sweep": "string",
+    "job": "string",
+    "state": "string",
+    **dict.fromkeys(("runs", "completed", "failed", "live", "unsent", "skipped", "max_parallel"), "Int64"),
+    "created": TIME,
+    "driver": "string",
+    "target": "string",
+    "notebook": "string",
+    "story": "string",
+}
+"""Column -> dtype; each is a field of `SweepSummary`."""
 
 JOB_COLUMNS: dict[str, tuple[str, Callable[[Job], Any]]] = {
     "job_id": ("string", lambda j: j.job_id),
@@ -120,11 +135,13 @@ class ComparisonFrame(pd.DataFrame):
 
 
 class RunsFrame(pd.DataFrame):
-    """A table of runs, which is shown short. What is made of it is a plain DataFrame."""
+    """A table of runs or sweeps, which is shown short. What is made of it is a plain DataFrame."""
 
-    _metadata: ClassVar[list[str]] = ["renderers"]
+    _metadata: ClassVar[list[str]] = ["renderers", "needed"]
     renderers: tuple[Renderer, Renderer] | None = None
     """For HTML and for text."""
+    needed: frozenset[str] = frozenset(COLUMNS)
+    """The columns that those read."""
 
     @property
     def _constructor(self) -> type[pd.DataFrame]:
@@ -138,7 +155,7 @@ class RunsFrame(pd.DataFrame):
 
     def _shown(self, form: int) -> str:
         """Return the first rows in a form; empty where a column was taken away."""
-        if self.renderers is None or not set(COLUMNS).issubset(self.columns):
+        if self.renderers is None or not self.needed.issubset(self.columns):
             return ""
         first = pd.DataFrame(self.head(MOST_SHOWN)).astype("object")
         rows = first.where(first.notna(), None).to_dict("records")
@@ -238,6 +255,29 @@ def comparison_frame(
     }
     table = ComparisonFrame(columns)
     table.comparison, table.renderers = comparison, renderers
+    return table
+
+
+def sweeps_frame(
+    sweeps: Sequence[SweepSummary], renderers: tuple[Renderer, Renderer] | None = None
+) -> pd.DataFrame:
+    """Return sweeps as a table, in the order given.
+
+    Parameters
+    ----------
+    renderers
+        As in `records_frame`.
+
+    Returns
+    -------
+    DataFrame
+        One row per sweep, with the columns of `dataflow_magic.ledger.sweeps.SweepSummary`: ``created`` is
+        datetime64[us, Asia/Seoul], numbers of runs are Int64, ``max_parallel`` is missing where a sweep has no limit.
+    """
+    fields = zip(*sweeps, strict=True) if sweeps else [()] * len(SWEEP_COLUMNS)
+    columns = zip(SWEEP_COLUMNS.items(), fields, strict=True)
+    table = RunsFrame({name: _column(dtype, values) for (name, dtype), values in columns})
+    table.renderers, table.needed = renderers, frozenset(SWEEP_COLUMNS)
     return table
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections import Counter
 from collections.abc import Callable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
@@ -12,19 +13,62 @@ from dataflow_magic.ledger.ledger import Ledger
 from dataflow_magic.ledger.record import json_of, parameters_of
 from dataflow_magic.models.marker import Marker
 from dataflow_magic.models.request import JobRef, RunRequest, SweepPlan, SweepRequest
-from dataflow_magic.models.wire import Job, JobCondition
+from dataflow_magic.models.wire import Job, JobCondition, RunState
 
 if TYPE_CHECKING:
     from sqlite3 import Connection
 
-__all__ = ["Standing", "SweepRecord", "SweepState", "SweepTable"]
+__all__ = ["Standing", "SweepRecord", "SweepState", "SweepSummary", "SweepTable"]
 
 SweepState = Literal["open", "paused", "stopped"]
 """Whether what is left is started: yes; not before the user resumes it; not, for a reason, before the user resumes it."""
 
+LIVE: Final = "live"
+SUMMARIES: Final = """
+SELECT key, job, target, submitted, notebook, plan, kernel, state, story,
+  (SELECT count(*) FROM sweep_requests WHERE sweep = key),
+  (SELECT count(*) FROM sweep_requests WHERE sweep = key AND skipped <> '')
+FROM sweeps ORDER BY submitted DESC LIMIT ?
+"""
 FIELDS: Final = (
     "key, job, job_id, target, endpoint, notebook, submitted, kernel, swept, plan, common, state, story"
 )
+
+
+class SweepSummary(NamedTuple):
+    """One sweep as a row of a table; the fields are the columns of `dataflow_magic.ledger.frame.sweeps_frame`.
+
+    Attributes
+    ----------
+    state
+        ``COMPLETED``; ``FAILED`` where all runs are over and not all completed; ``RUNNING`` while a kernel starts the rest or
+        runs are live; ``PAUSED``; ``STOPPED`` where the rest is not started for a reason; ``LEFT`` where the kernel that
+        started them has ended.
+    runs, completed, failed, live, unsent
+        Numbers of requests, without those that are skipped; of one that was started again, its newest run counts.
+    created
+        Microseconds since 1970, UTC.
+    driver
+        Who starts the rest: ``this kernel``, the notebook of another kernel, or ``another kernel``; None where nobody does.
+    story
+        Why the rest is not started, in words.
+    """
+
+    sweep: str
+    job: str
+    state: str
+    runs: int
+    completed: int
+    failed: int
+    live: int
+    unsent: int
+    skipped: int
+    max_parallel: int | None
+    created: int
+    driver: str | None
+    target: str
+    notebook: str | None
+    story: str | None
 
 
 class Standing(NamedTuple):
@@ -163,10 +207,49 @@ class SweepTable:
             rows = db.execute("SELECT key FROM sweeps ORDER BY submitted DESC LIMIT ?", (most,)).fetchall()
         return [record for (key,) in rows for record in self._read("WHERE key = ?", key)]
 
+    def summaries(self, most: int | None = None) -> list[SweepSummary]:
+        """Return the newest sweeps as rows of a table, the newest first; all by default."""
+        with self._reading() as db:
+            rows = db.execute(SUMMARIES, (-1 if most is None else most,)).fetchall()
+            counted = {key: self._counts(db, key) for key, *_ in rows}
+        lives = {
+            kernel: kernel == self._ledger.kernel or self._ledger.lives(kernel)
+            for kernel in {row[6] for row in rows}
+        }
+        return [self._summary(row, counted[row[0]], is_driven=lives[row[6]]) for row in rows]
+
+    def _counts(self, db: Connection, key: str) -> Counter[str]:
+        """Return how many requests of a sweep have a newest run in each state; live ones under `LIVE`."""
+        rows = db.execute(
+            "SELECT status, is_live, max(submitted) FROM runs WHERE sweep = ? GROUP BY number", (key,)
+        )
+        return Counter(LIVE if is_live else status for status, is_live, _ in rows)
+
+    def _summary(self, row: tuple[Any, ...], counts: Counter[str], *, is_driven: bool) -> SweepSummary:
+        key, job, target, submitted, notebook, plan, kernel, state, story, total, skipped = row
+        asked, live, completed = total - skipped, counts[LIVE], counts[RunState.COMPLETED]
+        unsent = asked - counts.total()
+        driver = None
+        if is_driven and (unsent or live):
+            driver = "this kernel" if kernel == self._ledger.kernel else notebook or "another kernel"
+        return SweepSummary(
+            key, job, _word(state, is_driven=is_driven, live=live, unsent=unsent, is_completed=completed == asked),
+            asked, completed, counts[RunState.FAILED], live, unsent, skipped, json.loads(plan)["max_parallel"], submitted,
+            driver, target, notebook, story or None,
+        )  # fmt: skip
+
     def _read(self, where: str, text: str) -> list[SweepRecord]:
         with self._reading() as db:
             rows = db.execute(f"SELECT {FIELDS} FROM sweeps {where} ORDER BY submitted", (text,)).fetchall()  # noqa: S608 - fixed text
             return [_record(db, row) for row in rows]
+
+
+def _word(state: SweepState, *, is_driven: bool, live: int, unsent: int, is_completed: bool) -> str:
+    if not unsent:
+        return "RUNNING" if live else "COMPLETED" if is_completed else "FAILED"
+    if state != "open":
+        return state.upper()
+    return "RUNNING" if is_driven else "LEFT"
 
 
 def _record(db: Connection, row: tuple[Any, ...]) -> SweepRecord:

@@ -34,7 +34,7 @@ def planned(
     if sweep.skipped:
         note(f"{runs:,} of {len(sweep.requests):,} runs are left to start; --reprocess all starts all")
     if options.dry_run:
-        note(f"the sweep starts {runs:,} runs, {worst_case(runs, condition)}")
+        note(f"the sweep starts {runs:,} runs, {worst_case(runs, condition, sweep.plan.retry)}")
     else:
-        check_size(runs, condition, is_meant=options.is_meant)
+        check_size(runs, condition, sweep.plan.retry, is_meant=options.is_meant)
     return replace(options, sweep=sweep)

@@ -281,6 +281,15 @@ class DataflowMagic(Magics):
         columns = listing.pick(map(str, frame.columns))
         return frame if columns is None else frame[columns]
 
+    @line_magic
+    @_answering
+    def dataflow_sweeps(self, line: str) -> pd.DataFrame:
+        """Return the sweeps of this machine as a DataFrame, newest first: how far each is, and which kernel starts the rest."""
+        from dataflow_magic.api import sweeps_table
+
+        _parser("sweeps").read(line)
+        return sweeps_table(self._session().sweeps())
+
     @no_var_expand
     @line_magic
     @_answering

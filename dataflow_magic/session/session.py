@@ -28,7 +28,7 @@ from dataflow_magic.config.credentials import profiles
 from dataflow_magic.config.settings import FindLocal, Target, language, resolve_target
 from dataflow_magic.ledger.ledger import Ledger, ledger_path
 from dataflow_magic.ledger.record import RunRecord, record_of, view_of
-from dataflow_magic.ledger.sweeps import SweepRecord
+from dataflow_magic.ledger.sweeps import SweepRecord, SweepSummary
 from dataflow_magic.models.comparison import Comparison, Side, compared
 from dataflow_magic.models.request import JobRef, RunRequest, ScriptRequest, SweepPlace, SweepRequest
 from dataflow_magic.models.secret import Parameter, Secret
@@ -217,7 +217,7 @@ class Session:
     def unfinished(self, request: SweepRequest, target: Target) -> Sweep | None:
         """Return the newest sweep of the ledger that asks the same and did not start all of its runs; None where none did.
 
-        Sweeps that another kernel drives are left to it.
+        One that another kernel drives is followed, and driven by that one alone.
         """
         if not request.requests:
             return None
@@ -379,10 +379,11 @@ class Session:
         *,
         target: Callable[[], Target],
         job: str | None = None,
+        carries_on: bool = True,
     ) -> Handle:
         """Return what `find` does, or the run that only the service knows by this id.
 
-        A sweep whose kernel has ended, or that an interrupt has paused, goes on here.
+        A sweep whose kernel has ended, or that an interrupt has paused, goes on here unless ``carries_on`` is False.
 
         Parameters
         ----------
@@ -404,7 +405,7 @@ class Session:
             if not isinstance(name, str) or not RUN_ID.fullmatch(name):
                 raise
             return self.attach(name, target(), None if job is None else parse_job_ref(job))
-        if isinstance(found, Sweep):
+        if isinstance(found, Sweep) and carries_on:
             found.carry_on()
         return found
 
@@ -520,6 +521,17 @@ class Session:
     def records(self) -> list[RunRecord]:
         """Return every run of this machine's ledger, oldest first, with what this kernel knows of it since."""
         return self._with_known(self._ledger.records())
+
+    def sweeps(self) -> list[SweepSummary]:
+        """Return every sweep of this machine's ledger, the newest first.
+
+        Raises
+        ------
+        ConfigError
+            The ledger cannot be read.
+        """
+        self._loop.check_process()
+        return self._book.summaries()
 
     def _with_known(self, records: Iterable[RunRecord]) -> list[RunRecord]:
         known = self._tracker.known

@@ -377,6 +377,10 @@ class Tracker:
         """Record a change of a run. On the loop."""
         self._writer.note(view)
 
+    async def flush(self) -> None:
+        """Write to the ledger what has changed of runs."""
+        await self._writer.flush()
+
     def past(self, view: RunView) -> Past | None:
         """Return how long earlier runs of the job ran; None where the ledger cannot be read. Blocks; not on the loop."""
         try:

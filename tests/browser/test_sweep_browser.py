@@ -42,14 +42,20 @@ def run(number, status):
         failure=Failure("ValueError: <no> flights") if status == "FAILED" else None,
     )
 
-def at(seconds, *statuses, **fields):
+def at(seconds, *statuses, total=0, **fields):
     runs = tuple((number, run(number, status)) for number, status in enumerate(statuses))
-    view = SweepView(("$month", "$origin"), len(runs), runs, **fields)
+    view = SweepView(("$month", "$origin"), total or len(runs), runs, **fields)
     return sweep_state(view, NOON + timedelta(seconds=seconds), rows=rows)
 
 rows = Rows(("$month", "$origin"))
 clicks = []
-card = LiveCard(SWEEP_CARD, Actions(lambda: clicks.append("cancel"), lambda: clicks.append("retry")))
+card = LiveCard(
+    SWEEP_CARD,
+    Actions(
+        lambda: clicks.append("cancel"), lambda: clicks.append("retry"),
+        pause=lambda pauses: clicks.append("pause" if pauses else "resume"),
+    ),
+)
 """
 SHOW = "card.show(at(4, *['READY'] * 20))"
 
@@ -169,6 +175,40 @@ def test_canceling_asks_for_confirmation_and_retrying_does_not(run_cells):
     notebook.run_cell(3)
 
     assert notebook.output_text(3) == "['retry', 'cancel']\n"
+
+
+@pytest.mark.parametrize(("theme", "width"), [("JupyterLab Light", 250), ("JupyterLab Dark", 0)])
+def test_a_sweep_is_paused_and_resumed_by_one_button_that_stays_where_it_is(
+    run_cells, tmp_path: Path, theme, width
+):
+    left = "*['RUNNING'] * 4, total=30"
+    notebook = run_cells(
+        f"card.show(at(9, {left}, can_pause=True))",
+        f"card.offer(); card.update(at(12, {left}, can_resume=True, stopped='paused'))",
+        "print(clicks)",
+    )
+    notebook.theme(theme)
+    output = notebook.output(1)
+    if width:
+        notebook.page.add_style_tag(content=f".jp-OutputArea-output {{ max-width: {width}px }}")
+    notebook.screenshot(tmp_path / "live.png", cell=1)
+    pause = output.get_by_role("button", name="Pause")
+    place = pause.bounding_box()
+    pause.dblclick()
+    expect(pause).to_be_focused()
+    notebook.run_cell(2)
+    resume = output.get_by_role("button", name="Resume (26)")
+    expect(card_of(notebook).locator(".dfm-word")).to_have_text("PAUSED")
+    expect(card_of(notebook)).to_contain_text("26 not sent: paused")
+    notebook.screenshot(tmp_path / "paused.png", cell=1)
+    there = resume.bounding_box()
+    resume.click()
+    notebook.run_cell(3)
+
+    assert notebook.output_text(3) == "['pause', 'resume']\n"
+    assert place is not None
+    assert there is not None
+    assert there["y"] == place["y"]
 
 
 def test_the_card_is_legible_in_the_dark_theme(run_cells, tmp_path: Path):

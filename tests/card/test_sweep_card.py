@@ -166,6 +166,7 @@ class TestState:
         ("view", "state"),
         [
             (MIXED, "RUNNING"),
+            (replace(MIXED, can_resume=True, stopped="paused"), "PAUSED"),
             (DONE, "COMPLETED"),
             (BROKEN, "FAILED"),
             (sweep_view(run(0, "COMPLETED"), run(1, "CANCELED"), is_over=True), "CANCELED"),
@@ -173,7 +174,16 @@ class TestState:
             (sweep_view(run(0, settled="UNCLEAR"), is_over=True), "FAILED"),
             (sweep_view(run(0, "RUNNING", blind_since=NOON), is_over=True), "RUNNING"),
         ],
-        ids=["live", "completed", "failed", "canceled", "not all sent", "unclear", "no longer followed"],
+        ids=[
+            "live",
+            "paused",
+            "completed",
+            "failed",
+            "canceled",
+            "not all sent",
+            "unclear",
+            "no longer followed",
+        ],
     )
     def test_one_word_summarises_all_runs(self, view, state):
         assert at(99, view).state == state
@@ -527,7 +537,13 @@ def _widgets_are_closed(made: list[ipywidgets.Widget]) -> None: ...
 @pytest.fixture
 def card(outputs: Outputs, clicks: list[str]) -> LiveCard[SweepState]:
     return LiveCard(
-        SWEEP_CARD, Actions(lambda: clicks.append("cancel"), lambda: clicks.append("retry")), display=outputs
+        SWEEP_CARD,
+        Actions(
+            lambda: clicks.append("cancel"),
+            lambda: clicks.append("retry"),
+            pause=lambda pauses: clicks.append("pause" if pauses else "resume"),
+        ),
+        display=outputs,
     )
 
 
@@ -703,6 +719,44 @@ class TestSweepCard:
 
         assert clicks == ["retry"]
 
+    def test_one_button_pauses_the_starts_and_then_resumes_them(self, card, made, clicks):
+        card.show(at(9, replace(MIXED, can_pause=True)))
+        assert buttons(made) == ["Retry failed (1)", "Pause", "Cancel all"]
+        button(made, "Pause").click()
+        button(made, "Pause").click()
+        assert clicks == ["pause"]
+
+        card.offer()
+        card.update(at(10, replace(MIXED, can_resume=True, stopped="paused")))
+        assert buttons(made) == ["Retry failed (1)", "Resume (2)", "Cancel all"]
+        assert "PAUSED" in shown_text(made)
+        assert "2 not sent: paused" in shown_text(made)
+        button(made, "Resume").click()
+        assert clicks == ["pause", "resume"]
+
+    def test_where_nothing_is_left_to_start_nothing_can_be_paused(self, card, made, clicks):
+        card.show(at(9, replace(MIXED, can_pause=True)))
+        pause = button(made, "Pause")
+        card.update(at(10, MIXED))
+        pause.click()
+
+        assert buttons(made) == ["Retry failed (1)", "Cancel all"]
+        assert clicks == []
+
+    @pytest.mark.parametrize(
+        ("language", "pause", "resume", "word"),
+        [
+            ("ko", "일시 중지", "재개 (2)", "2개 전송 안 함: 일시 중지되었습니다"),
+            ("ja", "一時停止", "再開 (2)", "2 件は未送信: 一時停止中です"),
+        ],
+    )
+    def test_pausing_is_in_the_language_of_the_card(self, card, made, language, pause, resume, word):
+        card.show(at(9, replace(MIXED, can_pause=True), words=words_of(language)))
+        assert pause in buttons(made)
+        card.update(at(10, replace(MIXED, can_resume=True, stopped="paused"), words=words_of(language)))
+        assert resume in buttons(made)
+        assert word in shown_text(made)
+
     def test_a_button_that_was_used_keeps_the_focus_of_the_keyboard(self, card, made):
         card.show(at(9, MIXED))
         button(made, "Retry").click()
@@ -792,7 +846,7 @@ class TestSweepCard:
         kinds = [set(bundle) for bundle in outputs.bundles.values()]
         assert kinds == [{"text/html", "text/plain"}] * 3 + [{WIDGET, "text/html", "text/plain"}] * MOST_ENDED
         alive = ipywidgets.Widget.get_manager_state()["state"]
-        assert sum(widget.model_id in alive for widget in made if widget.comm) <= 30 * MOST_ENDED
+        assert sum(widget.model_id in alive for widget in made if widget.comm) <= 32 * MOST_ENDED
 
     def test_changed_widgets_are_sent_again_for_pages_that_missed_them(self, card, made):
         card.show(at(0, MIXED))

@@ -118,6 +118,17 @@ def test_more_than_a_hundred_runs_must_be_meant():
     )
 
 
+def test_the_worst_case_counts_each_retry():
+    condition = JobCondition(num_worker=2, timeout=30)
+
+    assert worst_case(4, condition, 2) == (
+        "at most 720 worker-minutes (4 runs x 3 tries x 2 workers x 30 min)"
+    )
+    assert worst_case(4, JobCondition(), 2) == (
+        "each with the job's workers until its timeout, up to 3 times"
+    )
+
+
 def test_the_worst_case_is_unknown_without_a_number_of_workers_or_a_timeout():
     assert worst_case(3, JobCondition(num_worker=2)) == "each with the job's workers until its timeout"
     assert (

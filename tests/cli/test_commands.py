@@ -184,7 +184,7 @@ def test_help_is_on_standard_output_with_code_0(scene):
 
 
 @pytest.mark.parametrize(
-    "command", ["run", "runs", "status", "logs", "wait", "cancel", "stages", "jobs", "completion"]
+    "command", ["run", "runs", "status", "logs", "wait", "cancel", "stages", "sweeps", "jobs", "completion"]
 )
 def test_the_help_of_no_command_names_a_magic_or_a_cell(scene, command):
     assert not re.search(r"%|\bcell|\bkernel", call(scene, command, "--help").out)

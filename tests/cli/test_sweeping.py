@@ -1,14 +1,19 @@
 """``dataflow-magic sweep``, with the real client against the local service with scripted runs."""
 
 import json
+import re
 
 import pytest
 
 from dataflow_magic.cell.backfill import listed
 from dataflow_magic.errors import CellError
 from dataflow_magic.local.run import Outcome
+from dataflow_magic.session.session import Session
+from dataflow_magic.session.sweep.handle import Sweep
+from dataflow_magic.session.watch import Pace
 from tests.cli.test_commands import call
-from tests.helpers import Scene
+from tests.helpers import ACCESS_KEY, SECRET_KEY, Scene, at_a_port, eventually
+from tests.session.test_backfill import runs_of
 
 
 @pytest.fixture
@@ -117,6 +122,93 @@ def test_a_dry_run_prints_the_plan_and_sends_nothing(scene):
     assert [line[:2] for line in lines[1:]] == [["1", "skip"], ["2", "skip"], ["3", "start"]]
     assert "the sweep starts 1 runs, at most 720 worker-minutes (1 runs x 2 workers x 360 min)" in said.err
     assert len(days(scene)) == before
+
+
+def test_a_dry_run_counts_the_retries(scene):
+    call(scene, "sweep", "daily_sales", "day=1,2", "--wait")
+    said = call(scene, "sweep", "daily_sales", "day=1..3", "--reprocess", "none", "--retry", "2", "--dry-run")
+
+    assert "at most 2,160 worker-minutes (1 runs x 3 tries x 2 workers x 360 min)" in said.err
+
+
+def test_the_sweeps_of_this_machine_are_listed(scene):
+    assert call(scene, "sweeps").out == "no sweeps\n"
+    call(scene, "sweep", "daily_sales", "day=1..3", "--wait")
+    call(scene, "sweep", "slow", "day=1..4", "--max-parallel", "2", "--wait", "--wait-timeout", "0.005")
+    newest, oldest = reversed(scene.session.handles)
+    assert isinstance(newest, Sweep)
+    eventually(lambda: newest.counts == {"RUNNING": 2, "UNSENT": 2}, "two are started")
+
+    lines = [line.split() for line in call(scene, "sweeps").out.splitlines()]
+    assert [line[:9] for line in lines[1:]] == [
+        [newest.key, "RUNNING", "slow", "4", "0", "0", "2", "2", "2"],
+        [oldest.key, "COMPLETED", "daily_sales", "3", "3", "0", "0", "0", line_of_today(lines[2])],
+    ]
+    shapes = json.loads(call(scene, "sweeps", "--json").out)
+    assert [(each["sweep"], each["max_parallel"], each["driver"]) for each in shapes] == [
+        (newest.key, 2, "this kernel"),
+        (oldest.key, None, None),
+    ]
+
+
+def line_of_today(line: list[str]) -> str:
+    """Return the time of day, which stands where a limit would."""
+    assert re.fullmatch(r"[0-9:]{8}", line[8])
+    return line[8]
+
+
+def test_a_sweep_is_shown_and_canceled_by_its_key_and_not_continued_by_that(scene):
+    said = call(
+        scene, "sweep", "slow", "day=1..4", "--max-parallel", "1", "--wait", "--wait-timeout", "0.005"
+    )
+    key = said.out.strip()
+    scene.session.close()
+    scene.session = scene.new_session()
+
+    shown = call(scene, "status", key)
+    assert (
+        "3 not sent: its kernel has ended; the same dataflow-magic sweep command starts the rest" in shown.err
+    )
+    assert (
+        call(scene, "logs", key).err == f"dataflow-magic: {key} is a sweep of 4 runs; name one of its runs\n"
+    )
+    canceled = call(scene, "cancel", key)
+    assert (canceled.code, canceled.out) == (0, f"cancel requested for sweep {key} of slow\n")
+    assert call(scene, "wait", key).code == 1
+    assert days(scene) == ["1"]
+    assert json.loads(call(scene, "sweeps", "--json").out)[0]["state"] == "STOPPED"
+
+
+def process(scene: Scene) -> Session:
+    """Return the session of another process, which reaches the service at its port."""
+    return Session(
+        scene.environment, scene.configure_file, scene._attach, pace=Pace(0.01, 0.01), sleep=scene._look
+    )
+
+
+def test_the_same_command_follows_a_sweep_that_another_process_drives(scene):
+    words = ("sweep", "slow", "day=1..3", "--max-parallel", "1")
+    with at_a_port(scene.service) as address:
+        scene.environment |= {
+            "DATAFLOW_TARGET": address,
+            "DATAFLOW_LOCAL_ACCESS_KEY": ACCESS_KEY,
+            "DATAFLOW_LOCAL_SECRET_KEY": SECRET_KEY,
+        }
+        scene.session.close()
+        driver = scene.session = process(scene)
+        first = call(scene, *words, "--wait", "--wait-timeout", "0.005")
+        scene.session = process(scene)
+        try:
+            again = call(scene, *words, "--wait-timeout", "0.005")
+            assert again.out == first.out
+            assert "is driven by another process, which this one follows" in again.err
+            assert len(scene.session.sweeps()) == 1
+            scene.service.finish.set()
+            assert call(scene, *words, "--wait").code == 0
+        finally:
+            scene.session.close()
+            driver.close()
+    assert sorted(run.parameters["$day"] for run in runs_of(scene.service)) == ["1", "2", "3"]
 
 
 def test_json_has_the_key_the_counts_and_the_runs(scene):

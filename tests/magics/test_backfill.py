@@ -1,6 +1,8 @@
 """Backfills from a cell: what would start, what an earlier run makes unnecessary, and how many are meant."""
 
+import re
 from datetime import timedelta
+from typing import Any
 
 import pandas as pd
 import pytest
@@ -44,6 +46,25 @@ def test_a_dry_run_returns_what_would_start_and_sends_nothing(scene, lab):
     assert "# the first of 4 requests of a sweep" in ran.out
     assert "2026-11-04" in ran.out
     assert scene.service.starts == []
+
+
+def test_the_sweeps_of_this_machine_are_a_table(scene, lab):
+    assert list(lab.run("%dataflow_sweeps").value.sweep) == []
+    lab.run(f"%%dataflow_run daily_sales --max-parallel 2 --wait\n{DAYS}")
+    (sweep,) = scene.session.handles
+    table: Any = lab.run("%dataflow_sweeps").value
+
+    row = table.iloc[0]
+    assert (row.sweep, row.job, row.state, row.runs, row.completed, row.failed, row.unsent, row.max_parallel) == (
+        sweep.key, "daily_sales", "COMPLETED", 4, 4, 0, 0, 2
+    )  # fmt: skip
+    assert str(table.created.dtype) == "datetime64[us, Asia/Seoul]"
+    assert pd.isna(row.driver)
+    assert f"<code>{sweep.key}</code>" in re.sub(' (style|class|title)="[^"]*"', "", table._repr_html_())
+    assert repr(table).splitlines()[0].split() == [
+        "sweep", "state", "job", "runs", "done", "failed", "live", "unsent", "limit", "created", "starts", "them"
+    ]  # fmt: skip
+    assert repr(table).splitlines()[-1] == f"its card: %dataflow_attach {sweep.key}"
 
 
 def test_what_completed_is_left_out_and_the_rest_is_started(scene, lab):

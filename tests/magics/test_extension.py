@@ -46,6 +46,7 @@ MAGICS = {
         "dataflow_runs",
         "dataflow_script",
         "dataflow_status",
+        "dataflow_sweeps",
         "dataflow_wait",
     },
     "cell": {"dataflow_run", "dataflow_script"},

@@ -162,6 +162,21 @@ def test_a_paused_sweep_starts_nothing_until_it_is_resumed(scene):
     assert sweep.error is None
 
 
+def test_the_card_of_a_sweep_pauses_and_resumes_it(scene):
+    sweep = sweep_of(scene, "slow", range(5), max_parallel=2)
+    eventually(lambda: sweep.counts["UNSENT"] == 3, "two are started")
+    assert sweep.card_state().can_pause
+    sweep._submit(sweep.click_pause(pauses=True)).result()
+    paused = sweep.card_state()
+    assert (paused.state, paused.can_pause, paused.can_resume) == ("PAUSED", False, True)
+    assert paused.notes == ("3 not sent: paused",)
+
+    sweep._submit(sweep.click_pause(pauses=False)).result()
+    scene.service.finish.set()
+    assert len(sweep.result(60)) == 5
+    assert not sweep.card_state().can_resume
+
+
 def test_an_interrupted_wait_starts_no_more_and_names_what_continues(scene):
     sweep = sweep_of(scene, "slow", range(5), max_parallel=2)
     eventually(lambda: sweep.counts["UNSENT"] == 3, "two are started")
@@ -300,12 +315,53 @@ def test_two_kernels_never_start_the_runs_of_one_sweep(kernels):
         assert sweep.error == "another kernel starts its runs"
         with pytest.raises(BadState, match=f"another kernel starts the runs of sweep {first.key}"):
             sweep.resume()
+        with pytest.raises(BadState, match="cancel it there, or end that kernel first"):
+            sweep.cancel()
+        assert sweep.card_state().can_cancel == 0
     finally:
         other.close()
     kernels.service.finish.set()
 
     assert len(first.result(60)) == 4
     assert kernels.days == [0, 1, 2, 3]
+
+
+def test_a_second_kernel_follows_what_the_first_starts_and_continues_once_that_has_ended(kernels):
+    first = kernels.sweep("slow", range(5), max_parallel=1)
+    other = kernels.new()
+    try:
+        sweep = other.get(first.key, target=kernels.target)
+        assert isinstance(sweep, Sweep)
+        assert (sweep.is_elsewhere, sweep.is_over, sweep.counts["UNSENT"]) == (True, False, 4)
+        assert not sweep.card_state().can_pause
+        first.max_parallel = 2
+        eventually(lambda: sweep.counts["UNSENT"] == 3, "the other kernel sees the second start")
+        eventually(lambda: sweep.max_parallel == 2, "and the new limit")
+
+        kernels.next()
+        left = f"its kernel has ended; %dataflow_attach {first.key} starts the rest"
+        eventually(lambda: sweep.error == left, "the other kernel sees that it has ended")
+        assert len(kernels.days) == 2
+        assert sweep.card_state().can_resume
+        sweep.carry_on()
+        kernels.service.finish.set()
+        assert len(sweep.result(60)) == 5
+    finally:
+        other.close()
+    assert sorted(kernels.days) == [0, 1, 2, 3, 4]
+
+
+def test_the_watcher_of_a_sweep_ends_with_it(kernels):
+    first = kernels.sweep("slow", range(3), max_parallel=1)
+    other = kernels.new()
+    try:
+        sweep = other.get(first.key, target=kernels.target)
+        assert isinstance(sweep, Sweep)
+        kernels.service.finish.set()
+        assert len(sweep.result(60)) == 3
+        assert (sweep.error, sweep.is_completed) == (None, True)
+    finally:
+        other.close()
 
 
 def test_a_limit_that_was_changed_is_that_of_the_next_kernel(kernels):

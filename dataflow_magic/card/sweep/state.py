@@ -11,7 +11,7 @@ from typing import Final
 
 from dataflow_magic.card import format as fmt
 from dataflow_magic.card.format import KINDS, Kind, Row, tick_seconds
-from dataflow_magic.card.words import ENGLISH, RETRIED, SKIPPED, UNSENT, Words
+from dataflow_magic.card.words import ENGLISH, PAUSED, RETRIED, SKIPPED, UNSENT, Words
 from dataflow_magic.models.view import KST, WAITS_FOR_START, RunView
 from dataflow_magic.models.wire import RunState
 
@@ -66,6 +66,10 @@ class SweepView:
         How many requests need no run, since an earlier one serves.
     variable
         The variable that holds it; empty where that is unknown.
+    is_elsewhere
+        Whether another kernel starts its runs, so that only that one can cancel it.
+    can_pause, can_resume
+        Whether there are starts that could wait for the user, and whether some wait for the user.
     """
 
     swept: tuple[str, ...]
@@ -79,6 +83,9 @@ class SweepView:
     key: str = ""
     skipped: int = 0
     variable: str = ""
+    is_elsewhere: bool = False
+    can_pause: bool = False
+    can_resume: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -151,6 +158,8 @@ class SweepState:
         How many live runs have a cancel sent.
     unsent
         How many runs were not sent, or not yet.
+    can_pause, can_resume
+        As those of `SweepView`.
     held
         Why and until when the next start waits, as a terminal prints a line for each.
     tick
@@ -186,6 +195,8 @@ class SweepState:
     found: int = 0
     canceling: int = 0
     unsent: int = 0
+    can_pause: bool = False
+    can_resume: bool = False
     tick: float = 1.0
     is_final: bool = False
     kernel_waits: bool = False
@@ -300,7 +311,7 @@ def sweep_state(
     )
     if sweep.is_over:
         return _ended(state, sweep)
-    return _live(state, _began(sweep), now, table.live, kernel_waits=kernel_waits)
+    return _live(state, sweep, now, table.live, kernel_waits=kernel_waits)
 
 
 def _ended(state: SweepState, sweep: SweepView) -> SweepState:
@@ -318,18 +329,20 @@ def _ended(state: SweepState, sweep: SweepView) -> SweepState:
 
 
 def _live(
-    state: SweepState, began: datetime, now: datetime, live: list[RunView], *, kernel_waits: bool
+    state: SweepState, sweep: SweepView, now: datetime, live: list[RunView], *, kernel_waits: bool
 ) -> SweepState:
     """Add what only the card of a live sweep shows."""
-    seconds = max(0.0, (now - began).total_seconds())
+    seconds = max(0.0, (now - _began(sweep)).total_seconds())
     tick = tick_seconds(seconds)
     cancelable = [view for view in live if view.run_id is not None and not view.cancel_requested]
     return replace(
         state,
         elapsed=state.words.duration(int(seconds // tick * tick)),
         tick=tick,
-        can_cancel=len(cancelable),
+        can_cancel=0 if sweep.is_elsewhere else len(cancelable),
         found=sum(view.is_unsure for view in cancelable),
+        can_pause=sweep.can_pause,
+        can_resume=sweep.can_resume,
         kernel_waits=kernel_waits,
     )
 
@@ -429,6 +442,8 @@ def _counts(rows: list[SweepRow], unsent: int, words: Words, skipped: int = 0) -
 
 def _overall(sweep: SweepView, rows: list[SweepRow], live: list[RunView]) -> tuple[str, Kind]:
     if not sweep.is_over:
+        if sweep.can_resume:
+            return PAUSED, Kind.WAITING
         silent = any(view.blind_since for view in live)
         return RunState.RUNNING, Kind.BLIND if silent else Kind.RUNNING
     first = rows[0].group

@@ -27,6 +27,7 @@ ROW_HEIGHT: Final = 20
 MOST_HEIGHT: Final = 320
 
 RETRY: Final = "retry"
+PAUSE: Final = "pause"
 
 
 class SweepWidgets(Widgets[SweepState]):
@@ -36,22 +37,26 @@ class SweepWidgets(Widgets[SweepState]):
         super().__init__(actions, on_click)
         self._title, self._clock = self._text("dfm-fills"), self._text("dfm-time")
         self._columns, self._rest, self._hint = self._text("dfm-columns"), self._text(), self._text()
-        self._retry = self._button(RETRY, "dfm-button")
+        self._retry, self._pause = (self._button(name, "dfm-button") for name in (RETRY, PAUSE))
         # The height of a line per run from the beginning, so that little below it moves.
         height = min(MOST_HEIGHT, ROW_HEIGHT * (state.total + 1) + 1)
         self._rows = VBox(layout=Layout(min_height=f"{height}px", overflow="auto")).add_class("dfm-rows")
         self._others += [self._rows, self._rows.layout]
-        # Neither that Retry appears nor that Cancel goes puts the one where the other was.
-        self._retries = HBox((self._retry,), layout=self._last.layout).add_class("dfm-buttons")
-        self._others.append(self._retries)
+        # No button appears, or goes, so that another is where it was.
+        self._retries, self._pauses = (
+            HBox((each,), layout=self._last.layout).add_class("dfm-buttons")
+            for each in (self._retry, self._pause)
+        )
+        self._others += [self._retries, self._pauses]
         self._buttons.children = [self._cancel]
-        self._head.children = [self._title, self._retries, self._clock, self._buttons]
+        self._head.children = [self._title, self._retries, self._pauses, self._clock, self._buttons]
         self.box.children = [self._head, self._ask, self._last, self._rows, self._rest]
         self.box.add_class("dfm-sweep")
         self._parts: dict[tuple[Group, int], tuple[tuple[SweepRow, ...], HTML]] = {}
         self._spare: list[HTML] = []
         self._words = state.words
         self._is_retrying = self._can_retry = self._has_retry = False
+        self._is_pausing = self._can_pause = self._can_resume = False
         self._set(self._columns, "value", columns_html(state))
 
     def paint(self, state: SweepState, *, whole: bool) -> None:
@@ -68,6 +73,8 @@ class SweepWidgets(Widgets[SweepState]):
 
     def click(self, button: str) -> Callable[[], object] | None:
         """Record a click and return the work it starts."""
+        if button == PAUSE:
+            return self._pause_clicked()
         if button != RETRY:
             return self._cancel_clicked(button)
         if self._is_retrying or not self._can_retry:
@@ -78,7 +85,14 @@ class SweepWidgets(Widgets[SweepState]):
     def offer(self) -> None:
         """Enable the buttons again."""
         super().offer()
-        self._is_retrying = False
+        self._is_retrying = self._is_pausing = False
+
+    def _pause_clicked(self) -> Callable[[], object] | None:
+        # One click, one change: the button's words change only once the first is done.
+        if self._is_pausing or not (self._can_pause or self._can_resume):
+            return None
+        self._is_pausing, pauses = True, not self._can_resume
+        return lambda: self._actions.pause(pauses)
 
     def _paint_buttons(self, state: SweepState) -> None:
         words = state.words
@@ -96,6 +110,10 @@ class SweepWidgets(Widgets[SweepState]):
         self._set(self._retry, "description", words.retry.format(count=state.can_retry))
         self._show(self._retries, self._has_retry and not state.kernel_waits)
         self._show(self._buttons, not state.kernel_waits)
+        self._can_pause, self._can_resume = state.can_pause, state.can_resume
+        label = words.resume.format(count=state.unsent) if state.can_resume else words.pause
+        self._set(self._pause, "description", label)
+        self._show(self._pauses, (state.can_pause or state.can_resume) and not state.kernel_waits)
 
     def _paint_rows(self, state: SweepState) -> None:
         wanted = parts(state)

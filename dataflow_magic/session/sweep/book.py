@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
@@ -13,7 +14,7 @@ from dataflow_magic import errors
 from dataflow_magic.card.words import UNSENT
 from dataflow_magic.ledger.ledger import Ledger, new_key
 from dataflow_magic.ledger.record import microseconds
-from dataflow_magic.ledger.sweeps import Standing, SweepRecord, SweepState, SweepTable
+from dataflow_magic.ledger.sweeps import Standing, SweepRecord, SweepState, SweepSummary, SweepTable
 from dataflow_magic.models.request import RunRequest, SweepPlace, SweepRequest
 from dataflow_magic.models.wire import KST, Job
 from dataflow_magic.session.run import LiveRun
@@ -114,6 +115,12 @@ class SweepBook:
         """Start runs of a sweep once more as a new sweep; raises as `start`."""
         return self.start(request, self._records[sweep.key][1])
 
+    def summaries(self) -> list[SweepSummary]:
+        """Return every sweep of the ledger, the newest first; raises ConfigError where it cannot be read."""
+        with contextlib.suppress(errors.DataflowError):  # the session is closed
+            self.submit(self._tracker.flush()).result()  # what happened just now counts too
+        return self.table.summaries()
+
     # Starting
 
     def start(self, request: SweepRequest, service: Service | None) -> Sweep:
@@ -208,7 +215,6 @@ class SweepBook:
                 record.endpoint == service.endpoint
                 and job in (record.job, record.job_id)
                 and [each.parameters for each in record.request.requests] == wanted
-                and not self.table.is_driven_elsewhere(record.kernel)
             ):
                 known = next((sweep for sweep in self._sweeps if sweep.key == record.key), None)
                 sweep = known or self.take_up(record)
@@ -242,7 +248,9 @@ class SweepBook:
         is_stopped = standing.state == "stopped"
         if self.table.is_driven_elsewhere(standing.kernel):
             words = OF_NOTEBOOK.format(notebook=standing.notebook) if standing.notebook else ELSEWHERE
-            sweep.stand(standing.story if is_stopped else words, standing.plan, is_elsewhere=not is_stopped)
+            if is_stopped or not sweep.is_unsent:
+                words = standing.story
+            sweep.stand(words, standing.plan, is_elsewhere=not is_stopped)
             return
         story = standing.story
         if not story and sweep.is_unsent:

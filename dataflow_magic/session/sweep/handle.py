@@ -367,13 +367,7 @@ class Sweep:
 
     def pause(self) -> None:
         """Start no more runs until `resume`; those that were started continue."""
-
-        async def pause() -> None:
-            self._sending.pause(PAUSED)
-            if self._sending.is_paused:
-                await self._book.note(self, "paused", PAUSED)
-
-        self._submit(pause()).result()
+        self._submit(self._pause()).result()
 
     def resume(self) -> None:
         """Start what was not started: after `pause` or `cancel`, after a refusal, or of a kernel that has ended.
@@ -397,6 +391,11 @@ class Sweep:
             self._submit(look()).result()
         if self._is_left or self._sending.is_paused:
             self.resume()
+
+    async def _pause(self) -> None:
+        self._sending.pause(PAUSED)
+        if self._sending.is_paused:
+            await self._book.note(self, "paused", PAUSED)
 
     async def _resume(self) -> None:
         if not await self._book.claim(self):
@@ -502,7 +501,13 @@ class Sweep:
         return self._results()
 
     async def _cancel(self, *, sure: bool) -> None:
-        if not self.is_over:
+        if self.is_elsewhere:
+            raise errors.BadState(
+                f"another kernel starts the runs of sweep {self.key}; cancel it there, or end that kernel first",
+                status=400,
+            )
+        if not self.is_over or self._is_left:
+            self._is_left = False
             self._sending.stop(CANCELED)
             await self._book.note(self, "stopped", CANCELED)
             await self._cancel_active(sure=sure)
@@ -577,6 +582,9 @@ class Sweep:
             key=self.key,
             skipped=len(self._request.skipped),
             variable=self._variable,
+            is_elsewhere=self.is_elsewhere,
+            can_pause=self._sending.can_pause,
+            can_resume=self._sending.is_paused or (self._is_left and self.is_unsent),
         )
         return self._showing.state(view, kernel_waits=kernel_waits)
 
@@ -585,6 +593,10 @@ class Sweep:
     async def click_cancel(self) -> None:
         """Start no more runs and cancel the active ones; the card's question said how they were found."""
         await self._cancel(sure=True)
+
+    async def click_pause(self, *, pauses: bool) -> None:
+        """Start no more runs, or the rest."""
+        await (self._pause() if pauses else self._resume())
 
     async def click_retry(self) -> None:
         """Start the failed runs again in their places."""

@@ -147,6 +147,11 @@ class Sending:
         return bool(self._paused)
 
     @property
+    def can_pause(self) -> bool:
+        """Whether starts are left that could wait until the user resumes them."""
+        return not self._paused and bool(self._queue or self._delayed)
+
+    @property
     def is_active(self) -> bool:
         """Whether runs are still being started, or wait to be."""
         return self._is_active
@@ -245,7 +250,7 @@ class Sending:
 
     def stop(self, reason: str) -> None:
         """Start no more; starts under way still end. On the loop."""
-        if not self._stopped:
+        if not self._stopped or not self._is_active:
             self._stopped = reason
         self._paused = ""
         self._queue.clear()
@@ -309,8 +314,12 @@ class Sending:
             and len(self._failed) >= most
             and (self._queue or self._delayed or self._starting)
         ):
-            what = "a run has failed" if most == 1 else f"{len(self._failed)} runs have failed"
-            self.stop(f"{what}, and the sweep stops there")
+            count = len(self._failed)
+            self.stop(
+                "a run has failed, and the sweep stops there"
+                if most == 1
+                else f"{count} runs have failed, and the sweep stops there"
+            )
 
     async def _retry_later(self, number: int, seconds: float) -> None:
         await self._sleep(seconds)

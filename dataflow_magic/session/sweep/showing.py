@@ -54,6 +54,7 @@ class Showing:
             actions = Actions(
                 cancel=lambda: self._clicked(self._sweep.click_cancel()),
                 again=lambda: self._clicked(self._retry()),
+                pause=lambda pauses: self._clicked(self._sweep.click_pause(pauses=pauses)),
             )
             presenter = Presenter(SWEEP_CARD, actions, front_end(current_shell()))
             self._painter = Painter(self._sweep, presenter, self._submit)
