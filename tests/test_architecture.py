@@ -16,7 +16,7 @@ DOORS = {
     "stamina": {"client/sending.py"},
     "obstore": {"client/objects.py"},
     "re2": {"session/logs/grep.py"},
-    "pandas": {"ledger/frame.py", "ledger/stages.py"},
+    "pandas": {"ledger/frame.py", "ledger/results.py", "ledger/stages.py"},
     "sqlite3": {"ledger/ledger.py", "local/store.py"},
     "platformdirs": {"config/folders.py"},
     "ipywidgets": {"card/"},

@@ -10,6 +10,7 @@ import numpy as np
 import pandas as pd
 
 from dataflow_magic.ledger.record import RunRecord, parameters_of, record_of
+from dataflow_magic.ledger.results import with_values
 from dataflow_magic.ledger.sweeps import SweepSummary
 from dataflow_magic.models.comparison import Comparison
 from dataflow_magic.models.marker import log_path_of
@@ -147,6 +148,14 @@ class RunsFrame(pd.DataFrame):
     def _constructor(self) -> type[pd.DataFrame]:
         return pd.DataFrame
 
+    def convert_parameters(self) -> pd.DataFrame:
+        """Return a plain DataFrame whose columns ``param.*`` are numbers, booleans and days where all of their texts are.
+
+        See `dataflow_magic.ledger.results.with_values` for the dtypes. A secret is a text.
+        """
+        names = [str(column) for column in self.columns if str(column).startswith("param.")]
+        return with_values(pd.DataFrame(self), names)
+
     def _repr_html_(self) -> str | None:
         return self._shown(0) or super()._repr_html_()  # type: ignore[misc]
 
@@ -240,12 +249,12 @@ def comparison_frame(
         =========== ======== ==============================================================================
         column      dtype    meaning
         =========== ======== ==============================================================================
-        part        string   ``parameter``, ``condition``, ``script``, ``outcome`` or ``time``
+        part        string   ``parameter``, ``condition``, ``script``, ``outcome``, ``time``, ``stage`` or ``work``
         name        string   of the parameter or field; of a script its line; ``status``, ``reason``, ``ran``
-        first,      object   the fact of each run, text or a timedelta; None where a run has none
-        second
+        first,      object   the fact of each run: text, a timedelta, or an int of rows or bytes; None where a run has
+        second               none
         differs     boolean  missing where it is unknown. Times differ from 1 s and from a quarter on
-        ratio       Float64  the second time over the first; missing for what is no time
+        ratio       Float64  the second time or amount over the first; missing for others
         =========== ======== ==============================================================================
     """
     facts = comparison.facts

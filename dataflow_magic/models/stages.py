@@ -168,6 +168,8 @@ class StageReport:
         Whether the log has the end of every application.
     left_out
         How many of the shortest stages are left out: a run may have any number.
+    outputs
+        The paths that its queries wrote to, as Spark names them, each once, in the order of the queries.
     """
 
     stages: tuple[Stage, ...] = ()
@@ -178,6 +180,7 @@ class StageReport:
     activity: Activity | None = None
     is_ended: bool = False
     left_out: int = 0
+    outputs: tuple[str, ...] = ()
 
     def hotspots(self, most: int, least: int = 0) -> Hotspots | None:
         """Return the stages that took longest; None where none took so many milliseconds.
@@ -228,4 +231,5 @@ def joined(reports: Sequence[StageReport]) -> StageReport:
         max(activities, key=lambda each: each.step * len(each.levels), default=None),
         bool(reports) and all(each.is_ended for each in reports),
         sum(each.left_out for each in reports),
+        tuple(dict.fromkeys(path for each in reports for path in each.outputs)),
     )

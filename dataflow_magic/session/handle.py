@@ -17,11 +17,13 @@ from dataflow_magic.session.logs.follow import LogLines, log_options
 from dataflow_magic.session.logs.output import save_lines, text_of, unbounded
 from dataflow_magic.session.logs.run_log import LOG_BYTES
 from dataflow_magic.session.logs.search import Stream
+from dataflow_magic.session.results import MOST_ROWS, read_result
 from dataflow_magic.session.stages import StageFrames, frame_of
 
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dataflow_magic.ledger.results import Format
     from dataflow_magic.session.run import LiveRun
 
 __all__ = ["Run"]
@@ -333,6 +335,45 @@ class Run:
             return StageFrames(stages)
         with in_one_line("interrupted; the stages were not read"):
             return frame_of(stages.submit(stages.read()).result())
+
+    def table(
+        self,
+        path: str | None = None,
+        *,
+        rows: int | None = MOST_ROWS,
+        format: Format | None = None,  # noqa: A002 - pandas' and Spark's word
+        **options: Any,
+    ) -> pd.DataFrame:
+        """Return what the run wrote, read from the object storage of its service.
+
+        Parameters
+        ----------
+        path
+            ``s3a://bucket/folder`` or one file; ``$name`` in it is the run's parameter of that name. By default the only path
+            that the run's event log names as written.
+        rows
+            The most rows; a warning says that there are more. None reads all.
+        format
+            ``parquet``, ``csv``, ``json`` (a value per line) or ``orc``; by default what the names of the files say.
+        options
+            For pandas' reader of that format; for Parquet those of Arrow's ``ParquetFile.iter_batches``, such as ``columns``.
+            Spark writes CSV without names of columns unless it is asked for them: ``header=None`` reads such files.
+
+        Returns
+        -------
+        DataFrame
+            The rows of all files below one another, in the order of their names. Folders such as ``month=7`` below the path are
+            columns at its end, whose values are read as `convert_parameters` of a table of runs does.
+
+        Raises
+        ------
+        CellError
+            The path names no place, or none is given and the run wrote to none or to several.
+        DataflowError
+            There are no files of data, or they cannot be read.
+        """
+        with in_one_line("interrupted; the result was not read"):
+            return read_result(self._live, path, rows, format, options)
 
     def again(self) -> Run:
         """Start the same once more: the job, condition, parameters and place of the marker, at the same target.

@@ -24,6 +24,8 @@ MOST_KEYS: Final = 20_000
 """Metrics of exchanges whose columns are remembered; each exchange has some twenty."""
 MOST_NODES: Final = 5_000
 """Of one query plan."""
+MOST_OUTPUTS: Final = 1_000
+"""Paths that are remembered."""
 RUN_STEPS: Final = 120
 STAGE_STEPS: Final = 40
 LONGEST_NAME: Final = 200
@@ -31,6 +33,8 @@ LONGEST_NAME: Final = 200
 _CALL_SITE: Final = re.compile(r"(.{1,200}?) at (\S.{0,500}):(\d{1,9})")
 _PARTITIONING: Final = re.compile(r"hashpartitioning\((.{1,500}?), \d+\)")
 _COLUMN: Final = re.compile(r"([^\s,()#]{1,100})#\d+L?")
+_WRITE: Final = "Execute InsertIntoHadoopFsRelationCommand"
+_OUTPUT: Final = re.compile(rf"{_WRITE} (.{{1,1000}}?), (?:true|false), ")
 _NOT_FAILED: Final = frozenset({"Success", "Resubmitted", "TaskKilled", "TaskCommitDenied"})
 """Ends of tasks that Spark does not count as failures; as its pages do."""
 
@@ -55,6 +59,7 @@ class StageFold:
         self._cores = 0
         self._query_of: dict[int, int] = {}
         self._keys: dict[int, tuple[str, ...]] = {}
+        self._outputs: dict[str, None] = {}
         self._activity: ActivityCount | None = None
         self._began: int | None = None
         self._last: int | None = None
@@ -82,6 +87,7 @@ class StageFold:
             self._activity.result() if self._activity else None,
             self._is_ended,
             self._left_out,
+            tuple(self._outputs),
         )
 
     def _drop(self, most: int) -> None:
@@ -195,6 +201,9 @@ class StageFold:
 
     def _plan(self, event: Mapping[str, Any]) -> None:
         for node in _nodes(event["sparkPlanInfo"]):
+            written = _OUTPUT.match(node["simpleString"]) if node["nodeName"] == _WRITE else None
+            if written and len(self._outputs) < MOST_OUTPUTS:
+                self._outputs[written[1]] = None
             found = _PARTITIONING.search(node["simpleString"]) if "Exchange" in node["nodeName"] else None
             columns = tuple(_COLUMN.findall(found[1])) if found else ()
             for metric in node["metrics"] if columns else ():

@@ -40,6 +40,7 @@ from dataflow_magic.session.detached import (
 )
 from dataflow_magic.session.handle import Run
 from dataflow_magic.session.loop import check_process
+from dataflow_magic.session.results import MOST_ROWS, read_results
 from dataflow_magic.session.run import CHANGED, LiveRun
 from dataflow_magic.session.sweep.outcome import failure, timed_out
 from dataflow_magic.session.sweep.sending import AT_ONCE, Sending, Start
@@ -48,6 +49,8 @@ from dataflow_magic.session.watch import Hold
 
 if TYPE_CHECKING:
     import pandas as pd
+
+    from dataflow_magic.ledger.results import Format
 
 __all__ = ["Sweep"]
 
@@ -417,6 +420,42 @@ class Sweep:
         from dataflow_magic.ledger.frame import runs_frame
 
         return runs_frame(run.view for run in self.live)
+
+    def table(
+        self,
+        path: str | None = None,
+        *,
+        rows: int | None = MOST_ROWS,
+        format: Format | None = None,  # noqa: A002 - as of `Run.table`
+        **options: Any,
+    ) -> pd.DataFrame:
+        """Return what the completed runs wrote, below one another in the order of the block.
+
+        Parameters
+        ----------
+        path, format, options
+            As of `Run.table`, for each run: ``s3a://bucket/days/$run_date``.
+        rows
+            The most rows of all runs together; a warning says that there are more. None reads all.
+
+        Returns
+        -------
+        DataFrame
+            First a column ``param.NAME`` for each swept parameter, with numbers, booleans and days where all of its texts are;
+            then the columns of the results.
+
+        Raises
+        ------
+        CellError
+            No run has completed, or as `Run.table`.
+        DataflowError
+            As `Run.table`.
+        """
+        done = [run for run in self.live if run.status == RunState.COMPLETED]
+        if not done:
+            raise errors.CellError(f"no run of sweep {self.key} has completed, so there is no result to read")
+        with in_one_line("interrupted; the results were not read"):
+            return read_results(done, self._request.swept, path, rows, format, options)
 
     # Starting
 

@@ -96,6 +96,30 @@ def test_a_stage_names_the_columns_by_which_its_rows_came():
     assert [each.keys for each in stages[:4]] == [(), (), ("origin",), ("carrier",)]
 
 
+def test_the_paths_that_queries_wrote_to_are_kept_once():
+    name = "Execute InsertIntoHadoopFsRelationCommand"
+    start = "org.apache.spark.sql.execution.ui.SparkListenerSQLExecutionStart"
+    plans = [
+        {
+            "nodeName": name,
+            "simpleString": f"{name} {path}, false, CSV, [], Overwrite, [n]",
+            "children": [],
+            "metrics": [],
+        }
+        for path in ("s3a://b/one, two", "s3a://b/last", "s3a://b/one, two")
+    ]
+    fold = StageFold("local-1")
+
+    fold.feed(
+        json.dumps({"Event": start, "executionId": 0, "sparkPlanInfo": plan}, separators=(",", ":")).encode()
+        for plan in plans
+    )
+
+    assert fold.report().outputs == ("s3a://b/one, two", "s3a://b/last")
+    assert joined([fold.report(), fold.report()]).outputs == fold.report().outputs
+    assert len(report_of(skewed()).outputs) == 1
+
+
 def test_a_stage_names_the_line_of_the_script_where_spark_recorded_it():
     stages = report_of(skewed()).stages
 
