@@ -106,6 +106,8 @@ class Painter(Generic[S]):
             self._is_waited_on = False
             self._paint_in_background()
             raise
+        # What the buttons of the ended card start is repainted.
+        self._is_waited_on = False
 
     def show_value(self) -> None:
         """Show the card as the value of a cell, unless that cell has waited and so has shown it."""

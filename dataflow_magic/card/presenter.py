@@ -28,7 +28,7 @@ _NOTED: set[str] = set()
 
 
 def _print(text: str) -> None:
-    print(text, flush=True)  # noqa: T201 - at once, also into a file that somebody watches
+    print(text, flush=True)  # noqa: T201 - at once, also into a file that a user watches
 
 
 class Presenter(Generic[S]):

@@ -21,6 +21,7 @@ __all__ = [
     "add_sweep",
     "check_size",
     "grid_rows",
+    "in_runs",
     "make_plan",
     "plan_of",
     "worst_case",
@@ -68,8 +69,8 @@ def add_sweep(add: Callable[..., Any], *, is_new_script: bool = False) -> None:
         "--reprocess",
         type=_one_of(get_args(Reprocess)),
         metavar="WHICH",
-        help="of what was run before with the same job, script and parameters, start none that completed, only what "
-        "failed, or all (default)",
+        help="compare with earlier runs of the same job, script and parameters: none leaves out what completed or is "
+        "alive, failed starts only what failed and never completed, all (default) starts everything",
     )
     add("--remote", action="store_true", help="with --reprocess, also ask the service which runs there were")
 
@@ -159,8 +160,13 @@ def worst_case(runs: int, condition: JobCondition, retry: int = 0) -> str:
         return "each with the job's workers until its timeout"
     total = runs * tries * workers * minutes
     if retry:
-        return f"at most {total:,} worker-minutes ({runs:,} runs x {tries} tries x {workers} workers x {minutes} min)"
-    return f"at most {total:,} worker-minutes ({runs:,} runs x {workers} workers x {minutes} min)"
+        return f"at most {total:,} worker-minutes ({in_runs(runs)} x {tries} tries x {workers} workers x {minutes} min)"
+    return f"at most {total:,} worker-minutes ({in_runs(runs)} x {workers} workers x {minutes} min)"
+
+
+def in_runs(number: int) -> str:
+    """Return a number of runs in words."""
+    return "1 run" if number == 1 else f"{number:,} runs"
 
 
 def listed(text: str) -> list[str]:

@@ -86,7 +86,7 @@ class LineParser(argparse.ArgumentParser):
         super().__init__(
             prog=magic,
             usage=self.written.replace("%", "%%"),
-            description=description.replace("%", "%%"),
+            description=description,
             add_help=False,
             allow_abbrev=False,
             formatter_class=lambda prog: argparse.HelpFormatter(prog, max_help_position=30, width=110),

@@ -40,7 +40,7 @@ def add_sure(parser: LineParser) -> None:
     parser.add_argument(
         "--yes",
         action="store_true",
-        help="also a run that was found by its parameters, which may be somebody else's identical run",
+        help="also cancel a run that was found by its parameters: it may be an identical run of another user",
     )
 
 

@@ -255,7 +255,7 @@ def add_start(add: Callable[..., Any], *, in_cell: bool = True) -> None:
         "--marker",
         type=marker_word,
         metavar="MARKER",
-        help="where to send the run's key, so that a lost response is certainly found: log-path, parameter or off",
+        help="where to send the run's key, which makes the search for a lost start certain: log-path, parameter or off",
     )
     if in_cell:
         add(

@@ -132,7 +132,9 @@ def _of_row(row: Any, names: Sequence[str], number: int) -> tuple[Any, ...]:
         return tuple(row[name] for name in names)
     values = tuple(row) if isinstance(row, Iterable) and not isinstance(row, str | bytes) else (row,)
     if len(values) != len(names):
-        raise ValueError(f"cannot be read: row {number} has {len(values)} values for {len(names)} names")
+        raise ValueError(
+            f"cannot be read: the length of row {number} is {len(values)}, the number of names {len(names)}"
+        )
     return values
 
 

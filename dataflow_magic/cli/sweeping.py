@@ -10,7 +10,7 @@ from dataclasses import replace
 from dataflow_magic import errors
 from dataflow_magic.api import request_for
 from dataflow_magic.card.sweep.html import sweep_text
-from dataflow_magic.cell.backfill import check_size, grid_rows, listed, plan_of, worst_case
+from dataflow_magic.cell.backfill import check_size, grid_rows, in_runs, listed, plan_of, worst_case
 from dataflow_magic.cell.line import CONDITION_FIELDS
 from dataflow_magic.cli.shapes import run_shape
 from dataflow_magic.cli.terminal import Terminal
@@ -52,7 +52,7 @@ def begin(session: Session, terminal: Terminal, options: argparse.Namespace) -> 
     runs = len(planned.order)
     if options.dry_run:
         _print_plan(terminal, planned)
-        terminal.say(f"the sweep starts {runs:,} runs, {worst_case(runs, condition, planned.plan.retry)}")
+        terminal.say(f"the sweep starts {in_runs(runs)}, {worst_case(runs, condition, planned.plan.retry)}")
         return None
     check_size(runs, condition, planned.plan.retry, is_meant=options.yes)
     if target.source == "no credentials found":

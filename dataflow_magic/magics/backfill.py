@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import replace
 
-from dataflow_magic.cell.backfill import check_size, worst_case
+from dataflow_magic.cell.backfill import check_size, in_runs, worst_case
 from dataflow_magic.cell.run import CellOptions, no_runs
 from dataflow_magic.config.settings import Target
 from dataflow_magic.session.session import Session
@@ -34,7 +34,7 @@ def planned(
     if sweep.skipped:
         note(f"{runs:,} of {len(sweep.requests):,} runs are left to start; --reprocess all starts all")
     if options.dry_run:
-        note(f"the sweep starts {runs:,} runs, {worst_case(runs, condition, sweep.plan.retry)}")
+        note(f"the sweep starts {in_runs(runs)}, {worst_case(runs, condition, sweep.plan.retry)}")
     else:
         check_size(runs, condition, sweep.plan.retry, is_meant=options.is_meant)
     return replace(options, sweep=sweep)

@@ -15,7 +15,7 @@ GAP: Final = "⋯"
 
 @dataclass(frozen=True, slots=True)
 class LogTail:
-    """What was read of a log since somebody began to look at it.
+    """What was read of a log since a card began to show it.
 
     Parameters
     ----------

@@ -41,7 +41,7 @@ UNCLEAR = "UNCLEAR"
 
 FoundBy = Literal["", "marker", "parameters", "user"]
 """How the run of a lost start was found: it carries the start's key; it is the one run that the request describes, which an
-identical run of somebody else could be; a user named it. Empty where the service itself answered the start."""
+identical run of another user may be it; a user named it. Empty where the service itself answered the start."""
 
 WAITS_FOR_ANSWER = "the service's answer"
 WAITS_FOR_START = "the service to start it"
@@ -240,7 +240,7 @@ class RunView:
 
     @property
     def is_unsure(self) -> bool:
-        """Whether the run may be somebody else's identical run: it was found by its parameters alone."""
+        """Whether the run may be an identical run of another user: it was found by its parameters alone."""
         return self.found_by == "parameters"
 
     @property

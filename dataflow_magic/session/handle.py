@@ -167,7 +167,7 @@ class Run:
         Parameters
         ----------
         sure
-            Cancel also a run that was found by its parameters: it may be somebody else's identical run.
+            Cancel also a run that was found by its parameters: it may be an identical run of another user.
 
         Raises
         ------

@@ -7,7 +7,7 @@ Each listed run is judged by what the service shows of it:
 `POSSIBLE`     nothing shown differs, and something is not shown: it is never adopted, and it keeps the start
                from being called not started
 `AGREES`       all of the request is shown and equal, and it was created while the service could accept the
-               request: ours, or an identical run of somebody else at the same time
+               request: ours, or an identical run of another user at the same time
 `CERTAIN`      it carries the start's marker
 ============  =============================================================================================
 """
@@ -191,7 +191,7 @@ def judge(start: Start, run: JobExecution, clock: ServiceClock | None) -> Eviden
     """Return how much speaks for a listed run being the outcome of a start.
 
     A key is made for one start and sent by no other, so a run that carries it needs no further evidence but that it is of
-    the job and of the time: somebody may have copied the whole request of a run later. With a marker sent, a run without
+    the job and of the time: another user may have copied the whole request of a run later. With a marker sent, a run without
     it is another's, unless the service does not show yet where the marker would be.
     """
     view, sent = start.view, start.view.sent
@@ -455,7 +455,7 @@ def _request(start: Start) -> tuple[object, ...]:
 def _paired(
     start: Start, alike: Sequence[Start], runs: Iterable[JobExecution], clock: ServiceClock | None
 ) -> dict[str, JobExecution] | None:
-    """Return the runs of identical starts by their keys; None where there is a run too many, which is somebody else's.
+    """Return the runs of identical starts by their keys; None where there is a run too many, which is another user's.
 
     Each run goes to the start whose time ends first among those that may have it. That pairs as many as can be paired,
     since the time of a start is one stretch. Starts that share no run with ``start``, nor with one that does, are left out.

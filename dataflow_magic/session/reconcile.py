@@ -1,4 +1,4 @@
-"""Reconciles starts whose response was lost: looks through the job's runs until each is found or the looks tell no more.
+"""Reconciles starts whose response was lost: looks through the job's runs until each is found or further looks cannot change the result.
 
 Reads the list and the ledger, waits, and reports to the run; `matching` decides which run is whose. On the loop.
 """
@@ -305,7 +305,7 @@ class Look:
 
         A marker is one start's alone. By its parameters alone, a run is taken only when no other candidate can appear: the
         list is whole, and no run of the start can be created any more. Until then the start's own run may show beside an
-        identical one of somebody else. The local service is this user's own, and this machine's starts are all in the ledger:
+        identical one of another user. The local service is this user's own, and this machine's starts are all in the ledger:
         there the whole list is enough.
         """
         is_enough = may_decide or (self._service.is_own and seen.listing.is_whole)

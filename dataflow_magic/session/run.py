@@ -632,8 +632,8 @@ class LiveRun:
             )
         if view.is_unsure and not sure:
             raise errors.CellError(
-                f"run {view.run_id} of {fmt.short(view.job_name)} was found by its parameters: somebody else's identical "
-                f"run could be it; if it is yours, %dataflow_cancel {view.run_id} --yes or cancel(sure=True) ends it"
+                f"run {view.run_id} of {fmt.short(view.job_name)} was found by its parameters and may be an "
+                f"identical run of another user; if it is yours, %dataflow_cancel {view.run_id} --yes or cancel(sure=True) ends it"
             )
         await self._service.client.cancel_execution(view.job_id, view.run_id)
         self._service.wake()

@@ -1,4 +1,4 @@
-"""Both cards in outputs from 240 to 1,400 pixels wide, at 100 % and 200 %: nothing is cut, what identifies a run least of all."""
+"""Both cards in outputs from 100 to 1,400 pixels wide, at 100 % and 200 %: nothing is cut, what identifies a run least of all."""
 
 from __future__ import annotations
 
@@ -105,7 +105,9 @@ def sweeps(lab: Lab, browser: Browser) -> Iterator[OpenNotebook]:
     yield from opened_with(lab, browser, "sweep_widths.ipynb", test_sweep_browser.SETUP, SWEEPS)
 
 
-@pytest.mark.parametrize(("width", "zoom"), [(240, 1), (240, 2), (360, 1), (600, 1), (600, 2), (1400, 1)])
+@pytest.mark.parametrize(
+    ("width", "zoom"), [(100, 2), (240, 1), (240, 2), (360, 1), (600, 1), (600, 2), (1400, 1)]
+)
 @pytest.mark.parametrize("kind", ["runs", "sweeps"])
 def test_nothing_of_a_card_is_cut(request, kind, width, zoom):
     notebook: OpenNotebook = request.getfixturevalue(kind)

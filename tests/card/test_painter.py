@@ -166,6 +166,18 @@ async def test_the_loop_paints_nothing_while_a_cell_waits_and_paints_again_after
     assert await stage.end() == ["last"]
 
 
+async def test_a_card_whose_cell_waited_for_its_end_is_painted_when_it_lives_on():
+    stage = Stage()
+    stage.painter.show_and_wait(lambda paint: paint())
+    assert stage.tasks == []
+
+    stage.painter.resume()
+
+    assert len(stage.tasks) == 1
+    assert [(await stage.next())[0] for _ in range(2)] == ["first", "first"]
+    assert await stage.end() == ["last"]
+
+
 async def test_a_card_shown_twice_is_painted_by_one_task():
     stage = Stage()
     stage.painter.show()

@@ -356,7 +356,7 @@ PIECES = (
     "7 has no 7",
     "s3a://7 cannot be 77 (7)7",
     'DATAFLOW_JAVA=7 7; set it to the home of Java 7 or newer, to "wheel", or unset it',
-    "run 7 of 7 was 7: somebody else's identical run could be it; if it is yours, %dataflow_cancel 7 --yes or "
+    "run 7 of 7 was 7 and may be an identical run of another user; if it is yours, %dataflow_cancel 7 --yes or "
     "cancel(sure=True) ends it",
     "7; there is nothing to start",
     "standard input is no terminal, so nothing was deleted; --yes deletes 7 without asking",
@@ -433,7 +433,7 @@ def messages(folder: str) -> list[tuple[str, str]]:
             "묻지 않고 삭제합니다",
         ),
         (
-            "run a1 of daily was found by its parameters: somebody else's identical run could be it; if it is yours, "
+            "run a1 of daily was found by its parameters and may be an identical run of another user; if it is yours, "
             "%dataflow_cancel a1 --yes or cancel(sure=True) ends it",
             "작업 daily의 실행 a1은(는) 파라미터로 찾았으므로 다른 사람의 같은 실행일 수 있습니다. 본인의 실행이면 "
             "%dataflow_cancel a1 --yes 또는 cancel(sure=True)로 끝내세요",

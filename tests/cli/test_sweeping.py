@@ -120,7 +120,7 @@ def test_a_dry_run_prints_the_plan_and_sends_nothing(scene):
     lines = [line.split() for line in said.out.splitlines()]
     assert lines[0] == ["day", "action", "why"]
     assert [line[:2] for line in lines[1:]] == [["1", "skip"], ["2", "skip"], ["3", "start"]]
-    assert "the sweep starts 1 runs, at most 720 worker-minutes (1 runs x 2 workers x 360 min)" in said.err
+    assert "the sweep starts 1 run, at most 720 worker-minutes (1 run x 2 workers x 360 min)" in said.err
     assert len(days(scene)) == before
 
 
@@ -128,7 +128,7 @@ def test_a_dry_run_counts_the_retries(scene):
     call(scene, "sweep", "daily_sales", "day=1,2", "--wait")
     said = call(scene, "sweep", "daily_sales", "day=1..3", "--reprocess", "none", "--retry", "2", "--dry-run")
 
-    assert "at most 2,160 worker-minutes (1 runs x 3 tries x 2 workers x 360 min)" in said.err
+    assert "at most 2,160 worker-minutes (1 run x 3 tries x 2 workers x 360 min)" in said.err
 
 
 def test_the_sweeps_of_this_machine_are_listed(scene):

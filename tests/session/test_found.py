@@ -21,7 +21,7 @@ def cancels(scene: Scene) -> int:
 
 def question(run: LiveRun) -> str:
     return (
-        f"run {run.run_id} of slow was found by its parameters: somebody else's identical run could be it; if it is yours, "
+        f"run {run.run_id} of slow was found by its parameters and may be an identical run of another user; if it is yours, "
         f"%dataflow_cancel {run.run_id} --yes or cancel(sure=True) ends it"
     )
 

@@ -95,7 +95,7 @@ class CardState:
     target
         ``local``, ``cloud``, or a profile's name and the host it leads to.
     found
-        That the run of a lost start was found by its parameters alone, so that it may be somebody else's identical run.
+        That the run of a lost start was found by its parameters alone, so that it may be an identical run of another user.
     waiting, blind, clock, cancel, remark
         What the run waits for, since when and why the service gives no answer, that this machine's clock is off, that a
         cancel was sent, the error of the last click.
