@@ -5,9 +5,10 @@ from __future__ import annotations
 import concurrent.futures
 import io
 import re
-import warnings
 from collections.abc import Callable, Coroutine, Mapping, Sequence
+from functools import partial
 from typing import TYPE_CHECKING, Any, Final, Protocol
+from warnings import warn as _warn
 
 from dataflow_magic import errors
 from dataflow_magic.client.objects import NoObject, RangedObjects
@@ -27,6 +28,8 @@ MOST_ROWS: Final = 100_000
 MOST_FILES: Final = 10_000
 BUFFER_BYTES: Final = 1 << 20
 SHOWN: Final = 5
+warn: Final = partial(_warn, stacklevel=3)
+"""Warns the line that called `Run.table` or `Sweep.table`."""
 _OBJECT: Final = re.compile(r"s3[an]?://.+")
 _NAME: Final = re.compile(r"\$(\w+)|\$\{(\w+)\}")
 
@@ -43,6 +46,9 @@ class Source(Protocol):
 
     async def outputs(self) -> Sequence[str]:
         """Return the paths that the run wrote to, by its event log."""
+
+    def in_words(self, text: str) -> str:
+        """Return a message in the language of the cards."""
 
     def submit(self, coroutine: Coroutine[Any, Any, Any], /) -> concurrent.futures.Future[Any]:
         """Run a coroutine on the loop, from any thread."""
@@ -89,7 +95,7 @@ def read_result(
     """Return what a run wrote to a path; see `Run.table`."""
     table, is_whole, place = _read(run, path, rows, format, options)
     if not is_whole:
-        warnings.warn(f"the first {rows:,} rows of {place}; rows=None reads all", stacklevel=3)
+        warn(run.in_words(f"the first {rows:,} rows of {place}; rows=None reads all"))
     return table
 
 
@@ -113,7 +119,7 @@ def read_results(
         columns = {f"param.{name.removeprefix('$')}": _text(run.view.parameters[name]) for name in swept}
         tables.append((columns, table))
     if not is_whole:
-        warnings.warn(f"the first {rows:,} rows of all results; rows=None reads all", stacklevel=3)
+        warn(runs[0].in_words(f"the first {rows:,} rows of all results; rows=None reads all"))
     return below_one_another(tables)
 
 

@@ -257,6 +257,10 @@ class LiveRun:
 
     # What the reading of results needs
 
+    def in_words(self, text: str) -> str:
+        """Return a message of this package in the language of the cards."""
+        return words_of(self._tracker.language()).sentence(text)
+
     async def objects(self) -> RangedObjects:
         """Return the storage of the run's service."""
         return await self._service.objects()

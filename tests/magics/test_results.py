@@ -89,6 +89,9 @@ def test_more_rows_than_asked_for_are_a_warning(scene, run):
 
     with pytest.warns(UserWarning, match="the first 2 rows of s3a://bucket/out; rows=None reads all"):
         assert len(run.table("s3a://bucket/out", rows=2)) == 2
+    with pytest.warns(UserWarning, match="first 1 rows") as seen:
+        run.table("s3a://bucket/out", rows=1)
+    assert seen[0].filename == __file__
     with warnings.catch_warnings(action="error"):
         assert len(run.table("s3a://bucket/out", rows=3)) == 3
         assert len(run.table("s3a://bucket/out", rows=None)) == 3
