@@ -360,7 +360,7 @@ async def serve(folder: Path, stored: int) -> None:
         )
         server = uvicorn.Server(config)
         serving = asyncio.create_task(server.serve())
-        while not server.started:  # noqa: ASYNC110 - uvicorn tells by a flag
+        while not server.started:  # noqa: ASYNC110 - uvicorn only sets a flag
             await asyncio.sleep(0.01)
         print(json.dumps([server.servers[0].sockets[0].getsockname()[1], job.job_id]), flush=True)
         await asyncio.to_thread(sys.stdin.read)

@@ -225,7 +225,9 @@ def main() -> None:
     parser.add_argument("--runs", type=int, nargs="*", default=list(SIZES), metavar="N")
     sizes = parser.parse_args().runs
     if min(sizes) <= AT_ONCE:
-        parser.error(f"{AT_ONCE} runs go on at once, so more are needed for one to follow")
+        parser.error(
+            f"{AT_ONCE} runs are active at once; give a larger number, so that some run follows another"
+        )
     ipywidgets.comm.create_comm = WiredComm
     print(f"Python {sys.version.split()[0]}, ipywidgets {ipywidgets.__version__}")
     for runs in sizes:

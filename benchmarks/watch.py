@@ -2,7 +2,7 @@
 
 Watching: the ledger holds N live runs of a kernel that is gone, over ten jobs (fewer for few runs); a new session takes
 them over, as a kernel restarted beside them does. The runs are real ones of the real local service in a process of its own,
-over real HTTP; only what carries them out is scripted: they start and go on. Each N has a fresh process for the kernel, so
+over real HTTP; only their execution is scripted: they start and stay active. Each N has a fresh process for the kernel, so
 its CPU time, its loop's lag and its memory are of watching alone. The runs are young to the watch, which is when it asks
 most often, and their starts are spread over a minute, so that at any time some of them change in the minutes they ran.
 
@@ -10,8 +10,8 @@ The naive peer asks the same service for each run with `Client.get_execution`, o
 process of its own. The limits: one request per job and tick, since the API lists no runs across jobs; and the lag of the
 same loop while it watches nothing.
 
-Changes: one run at a time, started through a session and watched at the default pace, is told to start and to end. Counted
-from when the service's store has the change until `Run.view` tells it and until the card is painted, which is a fake that
+Changes: one run at a time, started through a session and watched at the default pace, starts and ends on command. Timed
+from when the service's store has the change until `Run.view` shows it and until the card is painted, which is a fake that
 notes the time. The limit is that of polling at all: a change waits half the mean interval between two polls for the next.
 
 Prints tables; judges nothing. Ends with 1 when runs are not found or requests fail.
@@ -75,7 +75,7 @@ MOST_NAIVE = 1000
 AT_ONCE = 10
 CHANGES = 40
 MOST_STARTED = 200
-"""Runs that may be started at the service and go on at once, beside those it is seeded with."""
+"""Runs that may be active at the service at once, besides those it is seeded with."""
 
 PATIENCE_SECONDS = 120.0
 """Until a process that waits in vain gives up."""
@@ -118,14 +118,14 @@ def parameters(number: int) -> dict[str, str]:
 
 
 class TellingStore(Store):
-    """The store; tells on stdout of each change, once it has it and when asked to."""
+    """The store; prints each change on standard output once it is stored, when asked to."""
 
-    tells = False
+    announces = False
 
     def move(self, run_id: str, state: RunState, detail: str = "") -> bool:
         """Bring a run to a state."""
         moved = super().move(run_id, state, detail)
-        if self.tells:
+        if self.announces:
             print(run_id, state, time.time(), flush=True)
         return moved
 
@@ -176,7 +176,7 @@ async def serve(folder: Path, runs: int, jobs: int) -> None:
     store = TellingStore(folder / "state.sqlite3", lambda: datetime.now(KST))
     seed(folder / "state.sqlite3", runs, jobs)
     seeded = {run_id(number) for number in range(runs)}
-    told: defaultdict[tuple[str, str], asyncio.Event] = defaultdict(asyncio.Event)
+    announced: defaultdict[tuple[str, str], asyncio.Event] = defaultdict(asyncio.Event)
 
     async def run_script(
         spec: RunSpec,
@@ -190,9 +190,9 @@ async def serve(folder: Path, runs: int, jobs: int) -> None:
             await cancel.wait()
             return Outcome("CANCELED")
         waiting("a word")
-        await told[spec.run_id, "RUNNING"].wait()
+        await announced[spec.run_id, "RUNNING"].wait()
         await started()
-        await told[spec.run_id, "COMPLETED"].wait()
+        await announced[spec.run_id, "COMPLETED"].wait()
         return Outcome("COMPLETED")
 
     # Named TCP: with protocol 0 the loop leaves Nagle's algorithm on, which costs 40 ms an answer.
@@ -200,10 +200,10 @@ async def serve(folder: Path, runs: int, jobs: int) -> None:
     listener.bind((HOST, 0))
     listener.listen(128)
     async with Engine(store, folder, run_script, slots=runs + MOST_STARTED) as engine:
-        while store.runs_in(RunState.READY):  # noqa: ASYNC110 - the engine tells nobody
+        while store.runs_in(RunState.READY):  # noqa: ASYNC110 - the engine sends no event
             await asyncio.sleep(0.05)
         spread_starts(folder / "state.sqlite3", runs)
-        store.tells = True
+        store.announces = True
         app = create_app(
             Backend(store, engine, folder, lambda: datetime.now(KST)),
             Keys(LOCAL_ACCESS_KEY, LOCAL_SECRET_KEY),
@@ -225,7 +225,7 @@ async def serve(folder: Path, runs: int, jobs: int) -> None:
         print(f"http://{HOST}:{listener.getsockname()[1]}", flush=True)
         async for line in lines:
             run, state = line.decode().split()
-            told[run, state].set()
+            announced[run, state].set()
         serving.cancel()
         # At once: the engine would end each run, and nobody looks at this folder again.
         os._exit(0)
@@ -275,7 +275,7 @@ class ServiceProcess:
         self._process.stdin.write(f"{run} {state}\n".encode())
         words = self.line().split()
         if words[:2] != [run, state]:
-            sys.exit(f"the service tells of {words} instead of {run} {state}")
+            sys.exit(f"the service reports {words} instead of {run} {state}")
         return float(words[2])
 
     def close(self) -> None:
@@ -369,11 +369,11 @@ def resident() -> int:
 
 
 def take_over(session: Session, address: str, runs: int) -> float:
-    """Have the runs of the ledger taken over; returns the seconds until the service has told of each."""
+    """Have the runs of the ledger taken over; returns the seconds until the service has reported each."""
     begin = time.monotonic()
     session.jobs(session.target(address))
     while True:
-        views = [run.view for run in list(session._tracker.known.values())]  # noqa: SLF001 - no other way to tell
+        views = [run.view for run in list(session._tracker.known.values())]  # noqa: SLF001 - no public way to know
         # The ledger's snapshots have no creation date, those of the service do.
         known = sum(view.execution is not None and view.execution.created_date is not None for view in views)
         seconds = time.monotonic() - begin
@@ -514,7 +514,7 @@ def changes(count: int, folder: Path) -> tuple[list[float], list[float], float]:
 def one(
     run: LiveRun, service: ServiceProcess, number: int, to_view: list[float], to_card: list[float]
 ) -> None:
-    """Show a run, have it started and ended, and note how long each took to be told and to be shown."""
+    """Show a run, start and end it, and measure how long each change took to be known and to be shown."""
     seen: dict[str, float] = {}
     card = NotingCard()
     # Set before it is shown, so that this card is the one that is shown.
@@ -650,7 +650,7 @@ def print_naive(rows: list[dict[str, Any]]) -> None:
 
 
 def print_changes(to_view: list[float], to_card: list[float], interval: float) -> None:
-    """Print how long changes took to be told and shown."""
+    """Print how long changes took to be known and shown."""
     print(f"\nChanges: {len(to_view)}, polls every {interval:.3f} s on the mean\n")
     print(f"{'from the store to':<22}{'median':>10}{'of a poll':>11}{'p95':>10}{'of a poll':>11}")
     limit = [interval / 2], [interval * 0.95]

@@ -67,7 +67,7 @@ async def read_list(
             break
         if since is not None and _reaches(tuple(runs.values()), since):
             return Listing(tuple(runs.values()), is_whole=True)
-        if number and len(runs) == known:  # the service repeats itself: only its count can tell the end
+        if number and len(runs) == known:  # the service repeats itself: only its count shows the end
             return Listing(tuple(runs.values()), count == len(runs))
         if number == 0:
             limit = min(limit, len(page.items))

@@ -180,7 +180,7 @@ class Look:
         self.run = run
         self.refusals = 0
         self.is_doubtful = False
-        """Whether the last look of `again` saw a run that may be the start's, or could not tell."""
+        """Whether the last look of `again` saw a run that may be the start's, or could not decide."""
         self._service = service
         self._ledger = ledger
         self._late_looks = 0

@@ -170,10 +170,10 @@ def test_a_script_that_does_not_compile_is_refused_with_the_line_of_the_cell(bod
 
 @pytest.mark.parametrize("body", ["x = '\0'\n", "-" * 200_000 + "1\n"], ids=["a NUL", "nested too deep"])
 def test_a_script_that_python_cannot_parse_at_all_is_refused(body):
-    told = refusal("job", body)
+    refused = refusal("job", body)
 
-    assert told.endswith("; nothing was written")
-    assert len(told) < 200
+    assert refused.endswith("; nothing was written")
+    assert len(refused) < 200
 
 
 @pytest.mark.parametrize(

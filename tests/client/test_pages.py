@@ -142,7 +142,7 @@ async def test_an_ordered_list_is_read_back_to_the_time_that_matters():
 @pytest.mark.parametrize(
     "order",
     [lambda runs: runs[::-1], lambda runs: [runs[5], *runs[:5], *runs[6:]], lambda runs: runs[:9]],
-    ids=["oldest first", "one out of order", "too few to tell"],
+    ids=["oldest first", "one out of order", "too few to decide"],
 )
 async def test_a_list_in_no_seen_order_is_read_to_its_end(
     order: Callable[[list[JobExecution]], list[JobExecution]],

@@ -1,4 +1,4 @@
-"""One user's folders stay where they were found first, and a user without a home is told what to set."""
+"""One user's folders stay where they were found first, and an error says what a user without a home sets."""
 
 from __future__ import annotations
 

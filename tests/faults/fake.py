@@ -160,7 +160,7 @@ class FakeService:
     on_start: Callable[[FakeRun], None] = lambda _: None
     """Called with each run that a request has started."""
     returned: set[str] = field(default_factory=set)
-    """Ids of runs that a cell knows: those of others could not be told from a new one."""
+    """Ids of runs that a cell knows: those of others look like a new one."""
     _jobs: dict[str, str] = field(default_factory=dict)
 
     def new_job(self, name: str) -> str:

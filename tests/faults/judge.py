@@ -152,7 +152,7 @@ class _Judged:
         return other is not None and other.may_be_forgotten and other.kernel != start.kernel
 
     def _is_tolerable(self, start: Start, run: FakeRun) -> bool:
-        """Whether nobody could tell a run of somebody else from the start's."""
+        """Whether a run of another user cannot be distinguished from the start's."""
         if start.marker != "off" or start.answered or not self._could_be(start, run):
             return False
         other = self.starts.get(run.source)
@@ -186,7 +186,7 @@ class _Judged:
         )
 
     def _is_in_time(self, start: Start, run: FakeRun) -> bool:
-        """Whether the service could create the run of the start then, for all that its clocks tell."""
+        """Whether the service could create the run of the start then, by all that its clocks show."""
         begins, ends = start.began, max([start.began, *start.stamps, *start.arrivals])
         if self.uncertainty is None:
             return min([begins, *start.stamps]) - UNKNOWN <= run.created <= ends + SKEW + UNKNOWN

@@ -108,7 +108,7 @@ class _Schedule:
         self.look_faults = 0.1
         """The share of other requests to which something happens."""
         self.is_time_known = True
-        """Whether the service's clock, once measured, tells when each start was sent."""
+        """Whether the service's clock, once measured, shows when each start was sent."""
         self.deleted: set[str] = set()
         """Starts whose rows were deleted."""
         self.at_work: dict[int, list[Callable[[], None]]] = {}
@@ -261,7 +261,7 @@ class _Schedule:
         return [kernel for kernel in self.kernels if not kernel.is_dead]
 
     def start(self, kernel: Kernel, asked: list[Asked]) -> list[LiveRun]:
-        """Start a run, or the runs of a sweep; keep what the cell is told of each."""
+        """Start a run, or the runs of a sweep; keep what the cell learns of each."""
         before = {run.key for run in kernel.session.runs}
         try:
             if len(asked) == 1:

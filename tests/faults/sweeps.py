@@ -45,7 +45,7 @@ RULES = (
     Rules(parameters_when="running", running_seconds=300),
     Rules(order="oldest", slash="end", running_seconds=1),
 )
-"""Services that show enough of a run for a lost start to be told from the others of its sweep."""
+"""Services that show enough of a run to distinguish a lost start from the others of its sweep."""
 LAGS = (0, 0, 3, 20)
 """Seconds until lists have a run, below what a search for a lost start allows for."""
 WAITS = (0.0, 0.5, 3.0, 30.0, 60.0, 400.0)

@@ -228,7 +228,7 @@ async def _local(run: SparkRunner, folder: DataFolder, example: Example, number:
 def compared(wanted: Sequence[str], found: Sequence[str]) -> str:
     """Return whether each line that the example printed under spark-submit is in the local log.
 
-    A form of line that the log has less often is named; numbers that differ in other than the last digits are told from
+    A form of line that the log has less often is named; numbers that differ in other than the last digits are distinguished from
     those that sums in another order explain.
     """
     wanted = [PYSPARK.sub("", line.rstrip()) for line in wanted if not OF_A_LOG.match(line)]
