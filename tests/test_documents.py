@@ -150,7 +150,9 @@ def kernel(scripted: str, tmp_path_factory: pytest.TempPathFactory) -> Iterator[
     """A kernel whose runs go to that service, and the service's address."""
     folder = tmp_path_factory.mktemp("kernel")
     environment = kernel_environment(folder, scripted, **LOCAL_KEYS, TOKEN="t0k3n-of-the-documents")
+    work = tmp_path_factory.mktemp("work")
     with open_kernel(environment) as kernel:
+        kernel.run(f"%cd -q {work}")  # cells may write files
         yield kernel, scripted
 
 
