@@ -69,7 +69,8 @@ def spark_settings(spec: RunSpec, *, logs: Path, cores: int) -> dict[str, str]:
     """
     settings = {
         "spark.master": f"local[{max(1, min(spec.workers, cores))}]",
-        "spark.app.name": spec.job_name,
+        # Until the script sets its own: Spark's pages list applications by this name and by ids such as local-1795772123789.
+        "spark.app.name": f"{spec.job_name} {spec.run_id}",
         "spark.ui.enabled": "false",
         "spark.eventLog.enabled": "true",
         # Uncompressed and with a small buffer, the log shows each task's end; with the defaults only each stage's.

@@ -15,6 +15,8 @@ WORTH: Final = 2_000
 """Milliseconds of a stage below which nothing is said: a change could win no more."""
 SKEW: Final = 5.0
 """Slowest over median task; ``spark.sql.adaptive.skewJoin.skewedPartitionFactor`` has the same."""
+SKEW_LEAST: Final = 5_000
+"""Milliseconds of the slowest task: the start of a Python worker or of compiled code alone can take seconds."""
 SKEW_SHARE: Final = 0.3
 """Of the stage's time that the slowest task takes: below it other tasks keep the cores busy meanwhile."""
 FEWEST: Final = 3
@@ -49,7 +51,11 @@ def _alone(stage: Stage, took: int) -> Finding | None:
 
 def _skew(stage: Stage, took: int) -> Finding | None:
     slowest, share = stage.slowest or 0, (stage.slowest or 0) / took
-    if stage.tasks_done < FEWEST or slowest < SKEW * max(1, stage.median or 0) or share < SKEW_SHARE:
+    if (
+        stage.tasks_done < FEWEST
+        or slowest < max(SKEW_LEAST, SKEW * (stage.median or 0))
+        or share < SKEW_SHARE
+    ):
         return None
     keys = ", ".join(f"`{key}`" for key in stage.keys) if len(stage.keys) <= MOST_KEYS else ""
     text = (

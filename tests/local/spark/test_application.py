@@ -3,6 +3,7 @@
 import asyncio
 import json
 import os
+import re
 import signal
 import sys
 import textwrap
@@ -277,7 +278,7 @@ async def test_a_script_reads_and_writes_its_buckets_and_leaves_its_logs(stage, 
         "rows": [["busan", 6], ["seoul", 8]],
         "frame": [2, 2],
         "schemes": 6,
-        "app": ["daily", f"local[{min(2, len(os.sched_getaffinity(0)))}]"],
+        "app": ["daily mY3275GiRXkm", f"local[{min(2, len(os.sched_getaffinity(0)))}]"],
     }
     assert errors == [
         ": java.io.FileNotFoundException: no bucket 'nowhere' for s3a://nowhere/ in the objects of the local "
@@ -286,6 +287,9 @@ async def test_a_script_reads_and_writes_its_buckets_and_leaves_its_logs(stage, 
         "done",
     ]
     assert event_log_is_complete(run)
+    log = "".join(file.read_text() for file in run.events.rglob("events_*"))
+    named = set(re.findall(r'"Stage Name":"(\w+) at [^"]*/script/daily\.py:\d+"', log))
+    assert named >= {"csv", "parquet", "count", "json"}, named
     script, kept = run.spec.objects / "scripts" / "daily.py", run.events.parent / "script.py"
     assert kept.read_bytes() == script.read_bytes()  # with its names of parameters, not their values
     await run.no_process_is_left()

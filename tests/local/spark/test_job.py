@@ -5,6 +5,8 @@ import subprocess
 import sys
 from collections.abc import Mapping
 from pathlib import Path
+from types import SimpleNamespace
+from typing import ClassVar
 
 import pytest
 
@@ -338,3 +340,79 @@ def test_pandas_on_spark_shows_pysparks_warning_about_pandas_once(script, spark)
         ended.stderr.count(": FutureWarning: PySpark does not yet fully support pandas >= 3.0.0. Use 2.") == 1
     )
     assert f"{folder / '__init__.py'}:3: FutureWarning" in ended.stderr
+
+
+class Member:
+    """A method of a Java object, as py4j has them."""
+
+    sent: ClassVar[list[object]] = []
+
+    def __init__(self, name: str, target_id: str = "o1") -> None:
+        self.name = name
+        self.target_id = target_id
+
+    def _build_args(self, *arguments: object) -> str:
+        self.sent.append((self.name, *arguments))
+        return "built"
+
+
+@pytest.fixture
+def sent(monkeypatch):
+    """Give what is sent to Java from now on; the call sites are set by the service's job."""
+
+    class Known(Member):
+        sent: ClassVar[list[object]] = []
+
+    context = SimpleNamespace(
+        _jsc=SimpleNamespace(setCallSite=lambda site: Known("setCallSite")._build_args(site))
+    )
+    sync = SimpleNamespace(_spark_stack_depth=0)
+    spark = SimpleNamespace(SparkContext=SimpleNamespace(_active_spark_context=context))
+    monkeypatch.setitem(sys.modules, "pyspark.core.context", spark)
+    monkeypatch.setitem(sys.modules, "pyspark.traceback_utils", SimpleNamespace(SCCallSiteSync=sync))
+    job._CallSites(SimpleNamespace(JavaMember=Known, __file__="/lib/py4j/java_gateway.py"))
+    return SimpleNamespace(calls=Known.sent, member=Known, sync=sync, context=context)
+
+
+def test_an_action_has_the_line_of_the_script_and_the_next_call_takes_it_back(sent):
+    assert sent.member("parquet")._build_args("out") == "built"
+    line = sys._getframe().f_lineno - 1
+    sent.member("schema")._build_args()
+    sent.member("schema")._build_args()
+
+    assert sent.calls == [
+        ("setCallSite", f"parquet at {__file__}:{line}"),
+        ("parquet", "out"),
+        ("setCallSite", None),
+        ("schema",),
+        ("schema",),
+    ]
+
+
+def test_the_name_of_an_action_is_that_of_python(sent):
+    sent.member("showString")._build_args(20)
+
+    assert sent.calls[0][1].startswith("show at ")
+
+
+def test_a_function_of_sql_is_no_action(sent):
+    sent.member("count", "z:org.apache.spark.sql.functions")._build_args("id")
+
+    assert sent.calls == [("count", "id")]
+
+
+def test_a_call_whose_line_pyspark_has_set_keeps_it(sent):
+    sent.sync._spark_stack_depth = 1
+    sent.member("count")._build_args()
+
+    assert sent.calls == [("count",)]
+
+
+def test_a_call_site_that_cannot_be_set_costs_nothing_else(sent):
+    def broken(_: object) -> None:
+        raise ConnectionError("the JVM is gone")
+
+    sent.context._jsc.setCallSite = broken
+
+    assert sent.member("count")._build_args() == "built"
+    assert sent.calls == [("count",)]

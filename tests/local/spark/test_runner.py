@@ -322,7 +322,7 @@ async def test_a_warm_jvm_serves_one_run_like_a_cold_one_and_ends_with_it(tmp_pa
     assert first["jvm"] == first["group"] != second["jvm"] == second["group"]
     for each, run_id in ((first, "run000000001"), (second, "run000000002")):
         assert each | {"jvm": 0, "group": 0} == {
-            "app": "daily",
+            "app": f"daily {run_id}",
             "master": f"local[{min(2, len(os.sched_getaffinity(0)))}]",
             "events": (tmp_path / "objects" / "logs" / run_id / "events").as_uri(),
             "sum": 20,

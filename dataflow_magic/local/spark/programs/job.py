@@ -153,7 +153,74 @@ def _check_contexts_of(module: Any) -> None:
     kind._initialize_context = check_and_start  # noqa: SLF001
 
 
+class _CallSites:
+    """Tells Spark which line of the script makes a job, so that its stages name that line.
+
+    PySpark does so for RDDs and for ``collect``. For all else, such as ``count`` and ``write.parquet``, Spark finds no more than
+    the Java line of its gateway.
+
+    Called before a call goes to Java, and not around it: no traceback and no message of PySpark has a frame of this file.
+    """
+
+    def __init__(self, module: Any) -> None:
+        member = module.JavaMember
+        self._build = member._build_args  # noqa: SLF001
+        self._local = threading.local()
+        self._libraries = tuple(
+            str(Path(module.__file__).parent.parent / name) for name in ("py4j", "pyspark")
+        )
+        member._build_args = lambda *call: self.before(*call)  # noqa: SLF001
+
+    def before(self, member: Any, *arguments: Any) -> Any:
+        """Set or take back the call site of the thread's next jobs, then prepare the call as py4j does."""
+        local = self._local
+        if not getattr(local, "is_busy", False):
+            is_action = member.name in ACTIONS and not member.target_id.startswith("z:")
+            if is_action or (getattr(local, "is_set", False) and member.name != "setCallSite"):
+                local.is_busy = True
+                try:
+                    local.is_set = self._set(ACTIONS.get(member.name, "") if is_action else "")
+                except Exception:  # noqa: BLE001 - it is a name for a reader; the call itself reports what is wrong
+                    local.is_set = False
+                finally:
+                    local.is_busy = False
+        return self._build(member, *arguments)
+
+    def _set(self, action: str) -> bool:
+        """Set the call site to the line of the script that runs now, or take it back; whether one is set."""
+        spark = sys.modules.get("pyspark.core.context")
+        context = spark and spark.SparkContext._active_spark_context  # noqa: SLF001
+        if context is None or context._jsc is None:  # noqa: SLF001
+            return False
+        # Inside a call whose line PySpark has set.
+        if sys.modules["pyspark.traceback_utils"].SCCallSiteSync._spark_stack_depth:  # noqa: SLF001
+            return False
+        place = self._place() if action else ""
+        context._jsc.setCallSite(f"{action} at {place}" if place else None)  # noqa: SLF001
+        return bool(place)
+
+    def _place(self) -> str:
+        """Return file and line of the innermost frame that is no library's."""
+        frame = sys._getframe(1)  # noqa: SLF001
+        while frame is not None:
+            file = frame.f_code.co_filename
+            if file != __file__ and not file.startswith(self._libraries) and "site-packages" not in file:
+                return f"{file}:{frame.f_lineno}" if file.endswith(".py") else ""
+            frame = frame.f_back  # type: ignore[assignment]
+        return ""
+
+
+ACTIONS = {
+    **{name: name for name in ("count", "isEmpty", "fit", "sql", "checkpoint", "localCheckpoint")},
+    **{name: name for name in ("csv", "jdbc", "json", "load", "orc", "parquet", "save", "text", "xml")},
+    **{name: name for name in ("insertInto", "saveAsTable", "create", "createOrReplace", "replace")},
+    **{name: name for name in ("append", "overwrite", "overwritePartitions")},
+    "showString": "show",
+}
+"""Java's methods that make Spark jobs, as PySpark calls them -> the name of Python's method."""
+
 _CHANGES = {
+    "py4j.java_gateway": _CallSites,
     "pyspark.accumulators": _stop_at_once,
     "pyspark.core.context": _check_contexts_of,
     "pyspark.sql.types": _spare_pandas,
