@@ -49,6 +49,7 @@ bench: $(VENV)/.bench
 	$(BIN)/python benchmarks/card.py
 	$(BIN)/python benchmarks/local.py
 	$(BIN)/python benchmarks/logs.py
+	$(BIN)/python benchmarks/event_log.py
 
 # The classes that make s3a:// a folder. After a change of their sources; needs a JDK of 17 or newer.
 s3a: $(VENV)/.develop
