@@ -117,6 +117,8 @@ class Ledger:
         Returns the runs of this kernel, each with its attempts, or None where those are unknown or no longer needed. Those
         that are missing are inserted before anything else is read or written, once the file was deleted or replaced. Any
         thread may call it.
+    on_restore
+        Inserts what else is missing then, in the same transaction.
 
     Raises
     ------
@@ -139,6 +141,7 @@ class Ledger:
         """What `_files` returned when the file was opened."""
         self._size = 0
         self.known: Callable[[], Iterable[tuple[RunView, tuple[Attempt, ...] | None]]] = tuple
+        self.on_restore: Callable[[sqlite3.Connection], None] = _nothing
         _ledgers.add(self)
 
     def before_fork(self) -> None:
@@ -152,7 +155,7 @@ class Ledger:
         """Let threads in again; a child releases what its parent holds, and owns no run."""
         if in_child:
             self.kernel = secrets.token_hex(8)
-            self.known, self._opened = tuple, []
+            self.known, self.on_restore, self._opened = tuple, _nothing, []
             if self._alive is not None:
                 os.close(self._alive)
                 self._alive = None
@@ -503,6 +506,7 @@ class Ledger:
         db.execute("BEGIN IMMEDIATE")
         for view, attempts in self.known():
             self._insert(db, INSERT_UNLESS_THERE, view, attempts)
+        self.on_restore(db)
         db.execute("COMMIT")
 
     def _insert(
@@ -531,6 +535,10 @@ class Ledger:
                 db.execute(statement)
         db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")
         db.execute("COMMIT")
+
+
+def _nothing(_: sqlite3.Connection) -> None:
+    """Insert nothing."""
 
 
 def check_sqlite(version: tuple[int, ...]) -> None:

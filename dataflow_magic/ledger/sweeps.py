@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from contextlib import AbstractContextManager
 from dataclasses import asdict, dataclass, replace
 from typing import TYPE_CHECKING, Any, Final, Literal, NamedTuple, cast
@@ -97,6 +97,8 @@ class SweepRecord:
         Why what is left is not started, in words; empty while it is.
     sent
         How many of its requests have a run.
+    job_limit
+        The job's ``maxConcurrentRuns`` when the sweep was started; None where it has none, or was not read.
     """
 
     key: str
@@ -110,6 +112,7 @@ class SweepRecord:
     state: SweepState = "open"
     story: str = ""
     sent: int = 0
+    job_limit: int | None = None
 
     @property
     def job_id(self) -> str:
@@ -123,7 +126,12 @@ class SweepRecord:
             replace(each, job=name, condition=each.condition.over(job.condition))
             for each in self.request.requests
         )
-        return replace(self, request=replace(self.request, requests=requests), job=job.name or job.job_id)
+        return replace(
+            self,
+            request=replace(self.request, requests=requests),
+            job=job.name or job.job_id,
+            job_limit=job.max_concurrent_runs,
+        )
 
 
 class SweepTable:
@@ -131,28 +139,40 @@ class SweepTable:
 
     def __init__(self, ledger: Ledger) -> None:
         self._ledger = ledger
+        self.known: Callable[[], Iterable[SweepRecord]] = tuple
+        """Returns the sweeps that this kernel drives. Those that are missing are inserted once the file was deleted or replaced."""
+        ledger.on_restore = self._restore
         self._reading: Callable[[], AbstractContextManager[Connection]] = ledger.reading
         self._writing: Callable[[], AbstractContextManager[Connection]] = ledger.writing
 
     def keep(self, record: SweepRecord) -> None:
         """Write a sweep whole, driven by this kernel; it is on disk when this returns."""
+        with self._writing() as db:
+            self._insert(db, record, "INSERT OR REPLACE")
+
+    def _restore(self, db: Connection) -> None:
+        for record in self.known():
+            self._insert(db, record, "INSERT OR IGNORE")
+
+    def _insert(self, db: Connection, record: SweepRecord, insert: str) -> None:
         request = record.request
         first = request.requests[0]
-        common = {"condition": first.condition.to_wire(), "marker": first.marker, **first.query}
+        common = {
+            "condition": first.condition.to_wire(), "marker": first.marker, **first.query, "job_limit": record.job_limit,
+        }  # fmt: skip
         row = (
             record.key, record.job, record.job_id, record.target, record.endpoint, record.notebook or None, record.submitted,
             self._ledger.kernel, json.dumps(request.swept), json.dumps(asdict(request.plan)), json.dumps(common),
             record.state, record.story,
         )  # fmt: skip
-        with self._writing() as db:
-            db.execute(f"INSERT OR REPLACE INTO sweeps ({FIELDS}) VALUES ({', '.join('?' * len(row))})", row)  # noqa: S608 - fixed text
-            db.executemany(
-                "INSERT OR REPLACE INTO sweep_requests VALUES (?, ?, ?, ?)",
-                [
-                    (record.key, number, json_of(dict(each.parameters)), request.skipped.get(number, ""))
-                    for number, each in enumerate(request.requests)
-                ],
-            )
+        db.execute(f"{insert} INTO sweeps ({FIELDS}) VALUES ({', '.join('?' * len(row))})", row)
+        db.executemany(
+            f"{insert} INTO sweep_requests VALUES (?, ?, ?, ?)",
+            [
+                (record.key, number, json_of(dict(each.parameters)), request.skipped.get(number, ""))
+                for number, each in enumerate(request.requests)
+            ],
+        )
 
     def remove(self, key: str) -> None:
         """Delete a sweep of which certainly nothing was started."""
@@ -278,5 +298,16 @@ def _record(db: Connection, row: tuple[Any, ...]) -> SweepRecord:
         skipped={number: skipped for number, _, skipped in stored if skipped},
     )
     return SweepRecord(
-        key, request, job, target, endpoint, notebook or "", submitted, kernel, state, story, sent
+        key,
+        request,
+        job,
+        target,
+        endpoint,
+        notebook or "",
+        submitted,
+        kernel,
+        state,
+        story,
+        sent,
+        shared.get("job_limit"),
     )

@@ -214,6 +214,8 @@ class _Schedule:
         events: Mapping[str, Callable[[], None]] = {
             "kernel killed": self.kill,
             "second kernel": self.attach_elsewhere,
+            "watcher resumes": self.resume_watched,
+            "ledger deleted": self.delete_ledger,
             "paused": self.pause,
             "limit changed": self.change_limit,
             "service restarted": self.restart,
@@ -266,6 +268,29 @@ class _Schedule:
             self.sweep(kernel).resume()
         except BadState as error:
             self.tell(f"a second kernel: {error}")
+
+    def resume_watched(self) -> None:
+        """Resume the sweep in a kernel that took it up some time ago, if any, without a look at the ledger before."""
+        known = [
+            sweep for kernel in self.alive for sweep in kernel.session._book.sweeps if sweep.key == self.key
+        ]
+        if known:
+            try:
+                self.random.choice(known).resume()
+            except BadState as error:
+                self.tell(f"a watcher: {error}")
+
+    def delete_ledger(self) -> None:
+        """Delete the ledger while the kernel that drives the sweep lives, which writes it again."""
+        if drivers := [
+            sweep for kernel in self.alive for sweep in kernel.session._book.sweeps if sweep.drives
+        ]:
+            self.tell("the ledger is deleted")
+            for path in self.home.glob("ledger.sqlite3*"):
+                path.unlink()
+            self.random.choice(drivers).pause()
+            with contextlib.suppress(BadState):
+                self.random.choice(drivers).resume()
 
     def pause(self) -> None:
         kernel = self.random.choice(self.alive)

@@ -18,7 +18,15 @@ from dataflow_magic.session.detached import Detached
 from dataflow_magic.session.session import Session
 from dataflow_magic.session.sweep.handle import Sweep
 from dataflow_magic.session.watch import Pace
-from tests.helpers import ACCESS_KEY, SECRET_KEY, Scene, ScriptedService, Sent, at_a_port, eventually
+from tests.helpers import (
+    ACCESS_KEY,
+    SECRET_KEY,
+    Scene,
+    ScriptedService,
+    Sent,
+    at_a_port,
+    eventually,
+)
 
 
 def request_of(
@@ -92,6 +100,22 @@ def test_a_limit_that_is_no_number_of_runs_is_refused(scene, most):
     with pytest.raises(CellError, match="is no number of runs; give 1 or more, or None for no limit"):
         sweep.max_parallel = most
     assert sweep.max_parallel == 1
+
+
+@pytest.mark.parametrize(("asked", "note"), [(None, True), (3, True), (1, False)])
+def test_the_limit_of_the_job_counts_where_it_is_smaller(scene, asked, note):
+    store = scene.service.store
+    (slow,) = store.jobs(name="slow", page=0, limit=10)[0]
+    store.update_job(slow.job_id, max_concurrent_runs=2, condition={})
+    counted = Most(scene)
+    sweep = sweep_of(scene, "slow", range(6), max_parallel=asked)
+    said = sweep.card_state().notes
+    scene.service.finish.set()
+
+    assert len(sweep.result(60)) == 6
+    assert max(counted.seen) <= (asked or 2)
+    assert (said == ("at most 2 at once: the job's maxConcurrentRuns",)) is note
+    assert sweep.max_parallel == asked
 
 
 def test_the_last_request_is_started_first_on_demand(scene):
@@ -362,6 +386,21 @@ def test_the_watcher_of_a_sweep_ends_with_it(kernels):
         assert (sweep.error, sweep.is_completed) == (None, True)
     finally:
         other.close()
+
+
+def test_a_sweep_whose_ledger_is_deleted_while_its_kernel_lives_is_continued_by_the_next(kernels):
+    first = kernels.sweep("slow", range(4), max_parallel=1)
+    for path in kernels.session._ledger.path.parent.glob("ledger.sqlite3*"):
+        path.unlink()
+    first.max_parallel = 2
+    eventually(lambda: first.counts == {"RUNNING": 2, "UNSENT": 2}, "the second is started")
+    kernels.next()
+    sweep = kernels.attach(first.key)
+
+    assert sweep.max_parallel == 2
+    kernels.service.finish.set()
+    assert len(sweep.result(60)) == 4
+    assert sorted(kernels.days) == [0, 1, 2, 3]
 
 
 def test_a_limit_that_was_changed_is_that_of_the_next_kernel(kernels):

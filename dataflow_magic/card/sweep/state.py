@@ -68,6 +68,8 @@ class SweepView:
         The variable that holds it; empty where that is unknown.
     is_elsewhere
         Whether another kernel starts its runs, so that only that one can cancel it.
+    job_limit
+        The most runs that the job allows at once, where that is the limit of the sweep.
     can_pause, can_resume
         Whether there are starts that could wait for the user, and whether some wait for the user.
     """
@@ -84,6 +86,7 @@ class SweepView:
     skipped: int = 0
     variable: str = ""
     is_elsewhere: bool = False
+    job_limit: int | None = None
     can_pause: bool = False
     can_resume: bool = False
 
@@ -471,6 +474,8 @@ def _notes(sweep: SweepView, live: list[RunView], words: Words) -> Iterator[str]
     if sweep.stopped:
         reason = words.sentence(fmt.line(sweep.stopped))
         yield (words.not_sent if unsent else words.not_again).format(count=unsent, reason=reason)
+    elif sweep.job_limit and unsent and not sweep.is_over:
+        yield words.limited.format(count=sweep.job_limit)
     if sweep.held:
         yield words.sentence(fmt.line(sweep.held))
     silent = [view for view in live if view.blind_since and view.execution is not None]

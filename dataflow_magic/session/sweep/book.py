@@ -7,6 +7,7 @@ import contextlib
 import logging
 from collections.abc import Awaitable, Callable, Coroutine
 from concurrent.futures import Future
+from dataclasses import replace
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -76,6 +77,7 @@ class SweepBook:
         self._services = services
         self._ledger = ledger
         self.table = SweepTable(ledger)
+        self.table.known = self._driven
         self._first = first
         self._language = language
         self._notebook = notebook
@@ -167,7 +169,7 @@ class SweepBook:
             raise
         known = record.of_job(job)
         self._records[key] = known, service
-        sweep.begin(self._starter(known, service), service.hold, first)
+        sweep.begin(self._starter(known, service), service.hold, first, known.job_limit)
         self._sweeps.append(sweep)
         return sweep
 
@@ -176,6 +178,16 @@ class SweepBook:
             self.table.remove(key)
         except errors.ConfigError:  # it stays as a sweep of which nothing was started
             logger.warning("a sweep that was not started could not be deleted", exc_info=True)
+
+    def _driven(self) -> list[SweepRecord]:
+        """Return the sweeps that this kernel drives, as the ledger should have them."""
+        driven = []
+        for sweep in self.sweeps:
+            if sweep.drives and sweep.key in self._records:
+                record, (state, story) = self._records[sweep.key][0], sweep.standing
+                request = replace(record.request, plan=sweep.plan)
+                driven.append(replace(record, request=request, state=state, story=story))
+        return driven
 
     def _starter(self, record: SweepRecord, service: Service) -> Start:
         job = Job(job_id=record.job_id, name=record.job)
@@ -258,8 +270,8 @@ class SweepBook:
         sweep.stand(story, standing.plan, is_left=not is_stopped)
 
     async def _take_up(self, sweep: Sweep, record: SweepRecord, service: Service) -> None:
-        sweep.take(self._starter(record, service), service.hold)
-        await self.look(sweep)
+        sweep.take(self._starter(record, service), service.hold, record.job_limit)
+        await sweep.look()
         if sweep.is_elsewhere:
             watch = asyncio.get_running_loop().create_task(self._watch(sweep))
             self._watches.add(watch)
@@ -272,6 +284,6 @@ class SweepBook:
             if not sweep.is_elsewhere:  # it was resumed here meanwhile
                 return
             try:
-                await self.look(sweep)
+                await sweep.look()
             except errors.DataflowError:  # the next look may read it
                 logger.debug("%r could not be read again", sweep, exc_info=True)

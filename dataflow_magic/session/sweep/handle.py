@@ -109,6 +109,8 @@ class Sweep:
         self._is_left = False
         self._drives = False
         """Whether this kernel has started runs of it."""
+        self._looking = asyncio.Lock()
+        """Held while the ledger is read: a look that began before this kernel took over must not end after that."""
         self._sending = Sending(request, book.submit, self._changed, sleep=book.sleep)
         self._showing = Showing(self, request.swept, book.submit, book.language)
 
@@ -225,6 +227,16 @@ class Sweep:
     def is_sending(self) -> bool:
         """Whether runs are still being started."""
         return self._sending.is_active
+
+    @property
+    def drives(self) -> bool:
+        """Whether this kernel starts its runs, or did."""
+        return self._drives
+
+    @property
+    def standing(self) -> tuple[StoredState, str]:
+        """Whether what is left of it is started, and why not, as the ledger has it."""
+        return self._state, self._sending.stopped
 
     @property
     def is_elsewhere(self) -> bool:
@@ -386,12 +398,8 @@ class Sweep:
 
     def carry_on(self) -> None:
         """Resume a sweep that waits for its user: one that was paused, or that its kernel left; raises as `resume`."""
-
-        async def look() -> None:
-            await self._book.look(self)
-
         if self.is_elsewhere:  # that kernel may have ended meanwhile
-            self._submit(look()).result()
+            self._submit(self.look()).result()
         if self._is_left or self._sending.is_paused:
             self.resume()
 
@@ -401,6 +409,14 @@ class Sweep:
             await self._book.note(self, "paused", PAUSED)
 
     async def _resume(self) -> None:
+        async with self._looking:
+            await self._take_over()
+            self._is_left = False
+            self._sending.resume()
+        await self._book.note(self, "open", "")
+
+    async def _take_over(self) -> None:
+        """Make this kernel the one that starts its runs; `_looking` is held."""
         if not await self._book.claim(self):
             raise errors.BadState(
                 f"another kernel starts the runs of sweep {self.key}; it can be resumed here once that one has ended",
@@ -410,9 +426,6 @@ class Sweep:
             # What its kernel has started since the ledger was read.
             await self._book.look(self)
             self._drives = True
-        self._is_left = False
-        self._sending.resume()
-        await self._book.note(self, "open", "")
 
     def frame(self) -> pd.DataFrame:
         """Return `runs` as a table; see `dataflow_magic.ledger.frame.records_frame`."""
@@ -459,14 +472,30 @@ class Sweep:
 
     # Starting
 
-    def begin(self, start: Start, hold: Hold, first: LiveRun) -> None:
-        """Take the first run, which the caller has started, and start the others; ``hold`` sleeps as the service asks."""
+    def begin(self, start: Start, hold: Hold, first: LiveRun, job_limit: int | None) -> None:
+        """Take the first run, which the caller has started, and start the others.
+
+        Parameters
+        ----------
+        hold
+            Sleeps as the service asks.
+        job_limit
+            The job's own limit of runs alive at once, where it is known.
+        """
         self._drives = True
+        self._sending.job_limit = job_limit
         self._sending.begin(start, hold, first)
 
-    def take(self, start: Start, hold: Hold) -> None:
-        """Take how the runs of a sweep of the ledger are started; nothing is before `resume`. On the loop."""
+    def take(self, start: Start, hold: Hold, job_limit: int | None) -> None:
+        """Take how the runs of a sweep of the ledger are started, as `begin`; nothing is before `resume`. On the loop."""
+        self._sending.job_limit = job_limit
         self._sending.take(start, hold)
+
+    async def look(self) -> None:
+        """Take from the ledger what other kernels have started, unless this kernel starts its runs; on the loop."""
+        async with self._looking:
+            if not self._drives:
+                await self._book.look(self)
 
     def learn(self, number: int, run: LiveRun) -> None:
         """Take a run that another kernel has started; on the loop."""
@@ -622,6 +651,7 @@ class Sweep:
             skipped=len(self._request.skipped),
             variable=self._variable,
             is_elsewhere=self.is_elsewhere,
+            job_limit=self._sending.job_limit if self._sending.limit != self.max_parallel else None,
             can_pause=self._sending.can_pause,
             can_resume=self._sending.is_paused or (self._is_left and self.is_unsent),
         )
@@ -639,7 +669,9 @@ class Sweep:
 
     async def click_retry(self) -> None:
         """Start the failed runs again in their places."""
-        self._sending.retry([number for number, _ in self.failed_runs])
+        async with self._looking:
+            await self._take_over()
+            self._sending.retry([number for number, _ in self.failed_runs])
 
 
 async def _first_done(tasks: Collection[asyncio.Task[None]]) -> set[asyncio.Task[None]]:

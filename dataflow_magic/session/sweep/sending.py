@@ -69,6 +69,8 @@ class Sending:
         self._request = request
         self._plan = request.plan
         self.max_parallel = request.plan.max_parallel
+        self.job_limit: int | None = None
+        """The job's own ``maxConcurrentRuns``; None where it has none, or was not read."""
         self._submit = submit
         self._changed = changed
         self._sleep = sleep
@@ -96,6 +98,8 @@ class Sending:
         self._stopped = ""
         self._paused = ""
         self._is_elsewhere = False
+        self._drives = False
+        """Whether runs are started from here; until then, nothing that is heard starts one."""
         self._halt = asyncio.Event()
         self._wake = asyncio.Event()
         self._is_active = False
@@ -165,9 +169,14 @@ class Sending:
             return False
         # A run that fails is over a moment before it is queued again.
         return all(
-            run.is_over and (bool(self._stopped) or not self._is_due(number, run))
+            run.is_over and (bool(self._stopped) or not (self._drives and self._is_due(number, run)))
             for number, run in self.runs
         )
+
+    @property
+    def limit(self) -> int | None:
+        """The most runs alive at once: the smaller of the user's and the job's; None leaves it to the service."""
+        return min((most for most in (self.max_parallel, self.job_limit) if most), default=None)
 
     def begin(self, start: Start, hold: Hold, first: LiveRun) -> None:
         """Start the runs; ``hold`` sleeps as the service asks.
@@ -177,7 +186,7 @@ class Sending:
         first
             The run of the first request of the order, which the caller has started.
         """
-        self._start, self._hold = start, hold
+        self._start, self._hold, self._drives = start, hold, True
         self._took(self._queue.popleft(), first)
         self._send_queue()
 
@@ -225,6 +234,7 @@ class Sending:
     def retry(self, numbers: Sequence[int]) -> None:
         """Start failed runs again in their places; on the loop."""
         fresh = [number for number in numbers if number not in self._retrying]
+        self._is_elsewhere, self._drives = False, True
         self._retrying.update(fresh)
         self._failed.difference_update(fresh)
         self._put(fresh)
@@ -232,7 +242,7 @@ class Sending:
     def resume(self) -> None:
         """Start what was not started, and what certainly was not although it was sent; on the loop."""
         self._stopped = self._paused = ""
-        self._is_elsewhere = False
+        self._is_elsewhere, self._drives = False, True
         self._halt.clear()
         waiting = {*self._queue, *self._starting, *self._delayed}
         self._put(
@@ -298,6 +308,8 @@ class Sending:
 
     def _judge(self, number: int, run: LiveRun) -> None:
         """Send a start again that never left; start a failed run again after a while, or count it."""
+        if not self._drives:
+            return
         if run.was_never_sent and not self._stopped and self._unsent_tries[number] < MOST_TRIES:
             self._unsent_tries[number] += 1
             self._put([number])
@@ -390,18 +402,18 @@ class Sending:
     def _has_room(self, starts: int) -> bool:
         if not self._queue or self._halt.is_set() or starts >= AT_ONCE:
             return False
-        return self.max_parallel is None or len(self._alive) < self.max_parallel
+        return self.limit is None or len(self._alive) < self.limit
 
     def _is_over_limit(self) -> bool:
         """Whether the limit was lowered since the start began."""
-        return self.max_parallel is not None and len(self._alive) > self.max_parallel
+        return self.limit is not None and len(self._alive) > self.limit
 
     def _is_stuck(self) -> bool:
         """Whether all that may be alive are runs of which nothing more will be known."""
         return (
             not self._halt.is_set()
-            and self.max_parallel is not None
-            and len(self._alive) >= self.max_parallel
+            and self.limit is not None
+            and len(self._alive) >= self.limit
             and all(self._runs[number].is_over for number in self._alive)
         )
 
