@@ -33,6 +33,7 @@ PUBLIC = [
     "secret",
     "start",
     "sweep",
+    "sweeps",
     "unload_ipython_extension",
 ]
 HEAVY = [
@@ -62,7 +63,7 @@ def test_each_public_name_exists_and_is_listed(name):
 
 RUN = [
     "again", "cancel", "error", "id", "is_done", "job", "key", "logs", "parameters", "ran", "reason", "result", "show",
-    "stages", "status", "submitted", "total", "wait", "waited",
+    "stages", "status", "submitted", "table", "total", "wait", "waited",
 ]  # fmt: skip
 
 
