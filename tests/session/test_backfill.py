@@ -375,6 +375,28 @@ def test_a_second_kernel_follows_what_the_first_starts_and_continues_once_that_h
     assert sorted(kernels.days) == [0, 1, 2, 3, 4]
 
 
+def test_a_kernel_that_has_not_looked_for_long_repeats_nothing_when_it_resumes_a_sweep(kernels):
+    first = kernels.sweep("slow", range(4), max_parallel=1)
+    kernels.scene.may_look.clear()  # the second kernel reads the ledger once, and not again
+    other = kernels.new()
+    try:
+        sweep = other.get(first.key, target=kernels.target)
+        assert isinstance(sweep, Sweep)
+        first.max_parallel = 2
+        eventually(
+            lambda: first.counts == {"RUNNING": 2, "UNSENT": 2}, "two are started, and their answers written"
+        )
+        kernels.next()
+        assert sweep.counts["UNSENT"] == 3
+        sweep.resume()
+        kernels.scene.may_look.set()
+        kernels.service.finish.set()
+        assert len(sweep.result(60)) == 4
+    finally:
+        other.close()
+    assert sorted(kernels.days) == [0, 1, 2, 3]
+
+
 def test_the_watcher_of_a_sweep_ends_with_it(kernels):
     first = kernels.sweep("slow", range(3), max_parallel=1)
     other = kernels.new()
