@@ -1,24 +1,29 @@
-"""Takes the pictures of README and docs: real Spark runs of the sample jobs in a real JupyterLab, light and dark.
+"""Takes the pictures of README and docs: real Spark runs of the sample jobs in a real JupyterLab and a terminal, light and dark.
 
-``make pictures`` runs it. It is no test; it needs Chromium and takes about two minutes.
+``make pictures`` runs it. It is no test; it needs Chromium and takes about three minutes.
 """
 
 from __future__ import annotations
 
 import argparse
+import os
+import shlex
 import shutil
+import subprocess
 import sys
 import tempfile
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
+from html import escape
 from pathlib import Path
+from typing import Literal
 
 from playwright.sync_api import Browser, Locator, expect, sync_playwright
 
 from tests.browser.lab import CHROMIUM_FLAGS, Lab, OpenNotebook, write_notebook
 from tests.local_service import no_credentials, service_folder
 
-WIDTH, HEIGHT, SCALE = 1000, 1600, 2
+WIDTH, HEIGHT, SCALE = 1000, 1600, 1.5
 """CSS pixels of the page, and device pixels per CSS pixel."""
 SPARK_MS = 600_000
 THEMES = {"light": "JupyterLab Light", "dark": "JupyterLab Dark"}
@@ -30,11 +35,24 @@ CELLS = (
     '%%dataflow_run daily_delays --workers 2\norigin = "EWR"\nmonth = 2',
     '%%dataflow_run daily_delays --workers 2 -o run\norigin = "JFK"\nmonth = 1',
     "%%dataflow_run slow_count --workers 2\nseconds = 4",
-    "%%dataflow_run slow_count --workers 2\nseconds = 30",
+    "%%dataflow_run slow_count --workers 2\nseconds = 60",
     '%%dataflow_run daily_delays -o wrong\norigin = "SFO"\nmonth = 1',
     '%%dataflow_run daily_delays -o sweep\norigin = each("SFO", "JFK", "EWR")\nmonth = each(1, 7)',
     "%dataflow_runs --job daily_delays --limit 6",
 )
+NARROW_WIDTHS = (250, 360)
+NARROW = """
+.jp-Notebook .jp-OutputArea-child {{ flex: none !important; width: {width}px !important; }}
+.jp-Notebook .jp-OutputPrompt {{ display: none !important; }}
+"""
+COMMANDS = (
+    "dataflow-magic run daily_delays origin=EWR month=7 --wait",
+    "dataflow-magic logs @last --tail 2",
+    "dataflow-magic runs --limit 5",
+)
+TERMINAL = """<body style="margin: 0; background: #0d1117"><pre style="display: inline-block; margin: 0; padding: 12px 16px;
+color: #e6edf3; font: 13px/18px monospace">{lines}</pre></body>"""
+
 FIRST, COMPLETED, SHORT, RUNNING, FAILED, SWEEP, TABLE = range(1, len(CELLS))
 
 
@@ -45,15 +63,35 @@ class Photographer:
         self._notebook = notebook
         self._folder = folder
 
-    def take(self, name: str, cell: int) -> None:
-        """Write ``NAME-light.png`` and ``NAME-dark.png`` of a cell and its output."""
+    def take(self, name: str, cell: int, *, scale: Literal["css", "device"] = "device") -> None:
+        """Write ``NAME-light.png`` and ``NAME-dark.png`` of a cell and its output; ``css`` makes smaller files."""
         for suffix, theme in THEMES.items():
             self._notebook.theme(theme)
             shown = self._cell(cell)
             shown.scroll_into_view_if_needed()
             # The theme's style sheet is there before its colours have been drawn.
             self._notebook.page.wait_for_timeout(400)
-            shown.screenshot(path=self._folder / f"{name}-{suffix}.png", animations="disabled")
+            path = self._folder / f"{name}-{suffix}.png"
+            shown.screenshot(path=path, animations="disabled", scale=scale)
+
+    def take_narrow(self, name: str, cell: int) -> None:
+        """Write ``NAME-250-light.png`` and so on of a cell's card in a narrow window."""
+        page = self._notebook.page
+        for suffix, theme in THEMES.items():
+            self._notebook.theme(theme)
+            for width in NARROW_WIDTHS:
+                style = page.add_style_tag(content=NARROW.format(width=width))
+                card = self._notebook.output(cell).locator(".dfm-card:visible").first
+                card.scroll_into_view_if_needed()
+                page.wait_for_timeout(400)
+                path = self._folder / f"{name}-{width}-{suffix}.png"
+                card.screenshot(path=path, animations="disabled", scale="css")  # a small file
+                style.evaluate("style => style.remove()")
+
+    def click(self, cell: int, button: str) -> None:
+        """Click a button of a cell's card."""
+        self._notebook.output(cell).get_by_role("button", name=button).locator("visible=true").first.click()
+        self._notebook.select_cell(0)
 
     def run(self, cell: int) -> None:
         """Run a cell, then select the first one: no picture has the frame of a selected cell."""
@@ -98,6 +136,7 @@ def main(folder: Path) -> int:
         with Lab(Path(home) / "lab", env=environment) as lab, sync_playwright() as playwright:
             browser = playwright.chromium.launch(executable_path=chromium, args=list(CHROMIUM_FLAGS))
             _take_all(lab, browser, folder)
+            _take_terminal(browser, folder, environment)
             browser.close()
     sizes = {path.name: path.stat().st_size for path in sorted(folder.glob("*.png"))}
     for name, size in sizes.items():
@@ -130,7 +169,13 @@ def _take_all(lab: Lab, browser: Browser, folder: Path) -> None:
     photographer.until(RUNNING, lambda text: "tasks" in text)
     page.wait_for_timeout(6_000)
     photographer.take("running", RUNNING)
+    photographer.take_narrow("narrow-run", RUNNING)
+    photographer.click(RUNNING, "Logs")
+    photographer.until(RUNNING, lambda text: "hits among" in text)
+    photographer.take("log", RUNNING, scale="css")
     photographer.until_state(RUNNING, "COMPLETED")
+    photographer.until_over(RUNNING)
+    photographer.take("log-over", RUNNING, scale="css")
 
     photographer.run(FAILED)
     photographer.until_state(FAILED, "FAILED")
@@ -140,10 +185,34 @@ def _take_all(lab: Lab, browser: Browser, folder: Path) -> None:
     photographer.run(SWEEP)
     photographer.until(SWEEP, lambda text: "FAILED" in text and "RUNNING" in text and "COMPLETED" in text)
     photographer.take("sweep", SWEEP)
+    photographer.take_narrow("narrow-sweep", SWEEP)
     photographer.until(SWEEP, lambda text: "RUNNING" not in text and "READY" not in text)
 
     photographer.run(TABLE)
     photographer.take("table", TABLE)
+
+
+def _take_terminal(browser: Browser, folder: Path, changes: Mapping[str, str | None]) -> None:
+    """Write ``terminal.png``: commands and what they print in 100 columns."""
+    merged = {**os.environ, **changes, "COLUMNS": "100"}
+    environment = {name: value for name, value in merged.items() if value is not None}
+    bin_folder = Path(sys.executable).parent
+    lines = []
+    for command in COMMANDS:
+        program, *words = shlex.split(command)
+        done = subprocess.run(
+            [bin_folder / program, *words],
+            env=environment,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.STDOUT,
+            text=True,
+            check=True,
+            timeout=SPARK_MS / 1000,
+        )
+        lines.append(f"$ {command}\n{done.stdout}")
+    page = browser.new_page(viewport={"width": WIDTH, "height": 600})
+    page.set_content(TERMINAL.format(lines=escape("\n".join(lines))))
+    page.locator("pre").screenshot(path=folder / "terminal.png")
 
 
 if __name__ == "__main__":
