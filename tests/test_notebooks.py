@@ -206,6 +206,30 @@ def test_a_script_changed_in_the_notebook_runs_as_changed(execute):
     ]  # fmt: skip
 
 
+@pytest.mark.spark
+def test_each_failed_run_names_its_line_and_each_correction_completes(execute):
+    executed = execute(FOLDER / "when-a-run-fails.ipynb")
+
+    for mark, error, line in (
+        ("-o gusts", "CAST_INVALID_INPUT", "wind.py, line 6"),
+        (
+            "-o labels",
+            "'>' not supported between instances of 'NoneType' and 'int'",
+            "punctuality.py, line 7, in label",
+        ),
+        ("-o wrong", "PATH_NOT_FOUND", "rows_of.py, line 4"),
+    ):
+        assert error in executed.outputs(mark)
+        assert line in executed.outputs(mark)
+    for mark in ("-o corrected", "-o labelled", "-o right", "-o slow", "-o fast"):
+        assert executed.outputs(mark).startswith("COMPLETED")
+    assert "+ gusts = weather" in executed.outputs("compare gusts corrected")
+    assert re.search(r"parameter +table +flight +flights", executed.outputs("compare wrong right"))
+    # What is out of line depends on the machine; the number of tasks does not.
+    assert re.search(r" 500 ", executed.outputs("slow.stages()"))
+    assert re.search(r"script +line 5", executed.outputs("compare slow fast"))
+
+
 def _kinds(cell: dict[str, Any]) -> Iterator[str]:
     for output in cell.get("outputs", ()):
         yield from output.get("data", ())

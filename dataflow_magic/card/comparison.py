@@ -92,4 +92,7 @@ def _value(value: Fact) -> str:
 
 def _times(fact: Difference) -> str:
     """Return by how much the second time or amount differs; nothing for some percent."""
-    return "" if fact.ratio is None or 0.95 <= fact.ratio < 1.05 else f"{fact.ratio:.2g}x"
+    ratio = fact.ratio
+    if ratio is None or 0.95 <= ratio < 1.05:
+        return ""
+    return f"{ratio:,.0f}x" if ratio >= 10 else f"{ratio:.2g}x"

@@ -62,6 +62,17 @@ def test_equal_runs_say_so():
     assert "nothing differs that is known here" in Read(to_html(comparison)).text
 
 
+def test_a_ratio_is_shown_in_two_digits_and_not_for_some_percent():
+    def shown(first: int, second: int) -> str:
+        fact = Difference("work", "rows_in", first, second, differs=True)
+        return to_text(Comparison("a", "b", (fact,))).splitlines()[1]
+
+    assert shown(1, 2_228) == "work  rows_in  1  2,228  2,228x"
+    assert shown(300, 100) == "work  rows_in  300  100  0.33x"
+    assert shown(1_000, 1_040) == "work  rows_in  1,000  1,040"
+    assert shown(0, 5) == "work  rows_in  0  5"
+
+
 def test_no_control_character_reaches_a_terminal():
     fact = Difference("parameter", "\x1b[2Jname", "\x1b[2Jred\r", "a\u202eb", differs=True)
 
