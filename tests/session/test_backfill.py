@@ -165,6 +165,17 @@ def test_a_retry_that_completes_completes_the_sweep(scene):
     assert sweep.is_completed
 
 
+def test_again_starts_what_was_started_and_nothing_that_was_skipped(scene):
+    scene.session.sweep(request_of("daily_sales", range(2)), scene.local()).wait()
+    planned, _ = scene.session.planned(request_of("daily_sales", range(4), reprocess="none"), scene.local())
+    sweep = scene.session.sweep(planned, scene.local())
+    sweep.wait()
+
+    sweep.again().wait()
+
+    assert sent_days(scene) == [0, 1, 2, 3, 2, 3]
+
+
 def test_a_canceled_run_is_not_started_again(scene):
     sweep = sweep_of(scene, "slow", range(1), retry=3)
     sweep.runs[0].cancel()

@@ -359,14 +359,14 @@ class Sweep:
             self._submit(self._cancel(sure=sure)).result()
 
     def again(self) -> Sweep:
-        """Start every run once more and return these runs as a new sweep.
+        """Start every run once more, without those that were skipped, and return these runs as a new sweep.
 
         Raises
         ------
         DataflowError
             The first run was certainly not started, and so none was.
         """
-        return self._sweep_of([*range(self._total)], "the sweep was not started")
+        return self._sweep_of(sorted(self._request.order), "the sweep was not started")
 
     def retry_failed(self) -> Sweep:
         """Start each FAILED run once more and return these runs as a new sweep.
