@@ -36,6 +36,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
     from dataflow_magic.client.client import Client
+    from dataflow_magic.ledger.frame import RunsFrame
     from dataflow_magic.ledger.record import RunRecord
     from dataflow_magic.ledger.sweeps import SweepSummary
     from dataflow_magic.models.comparison import Comparison
@@ -382,7 +383,7 @@ def runs(
     remote: str | None = None,
     target: str | None = None,
     limit: int | None = None,
-) -> pd.DataFrame:
+) -> RunsFrame:
     """Return runs as a DataFrame, newest first, as ``%dataflow_runs`` does: by default those of this process.
 
     Parameters
@@ -402,8 +403,9 @@ def runs(
 
     Returns
     -------
-    DataFrame
-        One row per run, with the columns of `dataflow_magic.ledger.frame.records_frame`. A notebook and a terminal show it
+    RunsFrame
+        A DataFrame with one row per run and the columns of `dataflow_magic.ledger.frame.records_frame`; its
+        ``convert_parameters()`` makes numbers, booleans and days of parameters. A notebook and a terminal show it
         in few readable columns.
 
     Raises
@@ -418,7 +420,7 @@ def runs(
     return runs_table(listing.of(session.select(listing, session.target(target) if remote else None)))
 
 
-def runs_table(records: Sequence[RunRecord]) -> pd.DataFrame:
+def runs_table(records: Sequence[RunRecord]) -> RunsFrame:
     """Return records as a table that is shown in few readable columns."""
     # Imported late: pandas takes longer to import than all the rest.
     from dataflow_magic.card.table import to_html, to_text

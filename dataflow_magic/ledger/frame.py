@@ -25,6 +25,7 @@ __all__ = [
     "COLUMNS",
     "COMPARISON_COLUMNS",
     "JOB_COLUMNS",
+    "RunsFrame",
     "comparison_frame",
     "jobs_frame",
     "plan_frame",
@@ -173,14 +174,14 @@ class RunsFrame(pd.DataFrame):
         )
 
 
-def runs_frame(views: Iterable[RunView]) -> pd.DataFrame:
+def runs_frame(views: Iterable[RunView]) -> RunsFrame:
     """Return runs as a table, in the order given; see `records_frame`."""
     return records_frame([record_of(view) for view in views])
 
 
 def records_frame(
     records: Sequence[RunRecord], renderers: tuple[Renderer, Renderer] | None = None
-) -> pd.DataFrame:
+) -> RunsFrame:
     """Return rows of the ledger as a table, in the order given.
 
     Parameters
@@ -190,8 +191,8 @@ def records_frame(
 
     Returns
     -------
-    DataFrame
-        One row per run; the columns and dtypes are the same for no runs:
+    RunsFrame
+        A DataFrame with one row per run; the columns and dtypes are the same for no runs:
 
         ================================ ========================== ================================================
         column                           dtype                      meaning

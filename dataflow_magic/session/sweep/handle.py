@@ -50,6 +50,7 @@ from dataflow_magic.session.watch import Hold
 if TYPE_CHECKING:
     import pandas as pd
 
+    from dataflow_magic.ledger.frame import RunsFrame
     from dataflow_magic.ledger.results import Format
 
 __all__ = ["Sweep"]
@@ -427,7 +428,7 @@ class Sweep:
             await self._book.look(self)
             self._drives = True
 
-    def frame(self) -> pd.DataFrame:
+    def frame(self) -> RunsFrame:
         """Return `runs` as a table; see `dataflow_magic.ledger.frame.records_frame`."""
         # Late: pandas takes longer to import than all the rest.
         from dataflow_magic.ledger.frame import runs_frame
