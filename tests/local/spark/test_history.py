@@ -237,7 +237,7 @@ def test_sparks_own_pages_show_a_run(folder):
             server.send_signal(signal.SIGINT)
         assert server.wait(30) == 130
 
-    assert application["name"] == "daily"
+    assert application["name"] == "daily mY3275GiRXkm"
     assert [attempt["completed"] for attempt in application["attempts"]] == [True]
 
 

@@ -39,7 +39,9 @@ from pyspark.sql import SparkSession
 spark = SparkSession.builder.getOrCreate()
 sc, jvm, java = spark.sparkContext, spark._jvm, spark._jvm.java
 root = jvm.org.apache.logging.log4j.LogManager.getRootLogger()
-OF_A_RUN = ("spark.app.id", "spark.app.startTime", "spark.app.submitTime", "spark.driver.port", "spark.eventLog.dir")
+OF_A_RUN = (
+    "spark.app.id", "spark.app.name", "spark.app.startTime", "spark.app.submitTime", "spark.driver.port", "spark.eventLog.dir",
+)
 
 
 def file_system():
