@@ -242,7 +242,7 @@ def test_a_value_is_asked_for_at_a_terminal_without_an_echo(world):
 @pytest.mark.parametrize(
     ("line", "offered"),
     [
-        ("dataflow-magic st", ["status"]),
+        ("dataflow-magic stat", ["status"]),
         ("dataflow-magic run dai", ["daily_sales"]),
         ("dataflow-magic run daily_sales d", ["day="]),
         ("dataflow-magic run daily_sales --wa", ["--wait", "--wait-timeout"]),
@@ -282,7 +282,7 @@ SHELLS = {
 
 
 TYPED = {
-    "st\t": "<status>",
+    "stat\t": "<status>",
     "wait @l\t": "<wait><@last>",
     "run dai\t": "<run><daily_sales>",
     "run daily_sales da\t7": "<run><daily_sales><day=7>",
