@@ -308,7 +308,7 @@ def test_the_log_of_a_run_that_ended_under_another_kernel_is_masked(scene):
     run_id = start(scene, "broken").run_id
     scene.session.runs[0].wait()
     restart(scene)
-    log = scene.session.find(run_id).logs()
+    log = scene.session.find(run_id).handle.logs()
 
     assert "using ••••••" in log
     assert_nothing_of_it(log)
@@ -327,7 +327,7 @@ def test_a_run_started_elsewhere_is_masked_where_a_start_of_its_job_was_secret(s
     run.wait()
 
     assert repr(run.parameters) == "mappingproxy({'$token': ••••••, '$day': '2'})"
-    assert "using ••••••" in run.logs()
+    assert "using ••••••" in run.handle.logs()
 
 
 def test_listed_runs_are_masked_where_a_start_of_the_job_was_secret(scene):
@@ -380,4 +380,4 @@ def test_the_reason_of_a_failed_run_is_masked(scene):
 
     assert "no such table: {'$token': '••••••'" in str(caught.value)
     assert run.reason is not None
-    assert_nothing_of_it(f"{caught.value} {run.reason} {run.logs()} {run.view}")
+    assert_nothing_of_it(f"{caught.value} {run.reason} {run.handle.logs()} {run.view}")
