@@ -1164,3 +1164,11 @@ def failing(left: list[int], fault: Exception) -> Look[CardState]:
         return Failing(RUN_CARD.widgets(state, actions, on_click))
 
     return replace(RUN_CARD, widgets=widgets)
+
+
+def test_one_line_of_a_log_is_counted_as_one():
+    one = to_html(at(60, replace(COMPLETED, last_lines=("done",))))
+    two = to_html(at(60, replace(COMPLETED, last_lines=("begun", "done"))))
+
+    assert "Last line of the log" in Read(one).text
+    assert "Last 2 lines of the log" in Read(two).text

@@ -337,7 +337,7 @@ def _folded_log(state: CardState) -> str:
         return joined()
     words = state.words
     return folded(
-        words.last_lines.format(count=len(state.log_tail)),
+        words.last_line if len(state.log_tail) == 1 else words.last_lines.format(count=len(state.log_tail)),
         log_box(state.log_tail, words.log),
         command(words.whole_log, state.whole_log),
     )
