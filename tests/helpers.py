@@ -254,11 +254,12 @@ class ScriptedService(httpx.AsyncBaseTransport):
         return Outcome("COMPLETED")
 
 
-def _is_ready(reader: int) -> bool:
+def is_ready(reader: int, seconds: float = 0.0) -> bool:
+    """Whether there is something to read, or nothing will come any more, within so many seconds."""
     # Not `select.select`, which takes no descriptor above 1,023.
     poll = select.poll()
     poll.register(reader, select.POLLIN)
-    return bool(poll.poll(0))
+    return bool(poll.poll(1_000 * seconds))
 
 
 @contextlib.contextmanager
@@ -336,7 +337,7 @@ class Scene:
     @property
     def holds(self) -> list[bool]:
         """For each time a session attached to the local service, whether it still holds it."""
-        return [not _is_ready(reader) for reader in self._holds]
+        return [not is_ready(reader) for reader in self._holds]
 
     def _attach(self) -> ServiceAddress:
         service = self.service

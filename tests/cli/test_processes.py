@@ -6,7 +6,6 @@ import json
 import os
 import pty
 import re
-import select
 import shutil
 import signal
 import subprocess
@@ -19,7 +18,7 @@ from types import SimpleNamespace
 import pytest
 from starlette.types import Message, Receive, Scope, Send
 
-from tests.helpers import ACCESS_KEY, SECRET_KEY, ScriptedService, at_a_port, eventually
+from tests.helpers import ACCESS_KEY, SECRET_KEY, ScriptedService, at_a_port, eventually, is_ready
 from tests.local_service import no_credentials
 
 COMMAND = Path(sys.executable).with_name("dataflow-magic")
@@ -328,7 +327,7 @@ def typed_into(command: list[str], lines: list[str], environment: dict[str, str]
         os.close(terminal)
         try:
             os.write(controller, "".join(f"{line}\n" for line in lines).encode())
-            while select.select([controller], [], [], PATIENCE)[0]:
+            while is_ready(controller, PATIENCE):
                 shown += os.read(controller, 1 << 12)
         except OSError:  # the terminal is closed
             pass

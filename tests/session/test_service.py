@@ -1,6 +1,5 @@
 import asyncio
 import os
-import select
 from collections.abc import Callable
 from functools import partial
 from pathlib import Path
@@ -18,6 +17,7 @@ from dataflow_magic.models.view import Progress
 from dataflow_magic.models.wire import JobExecution
 from dataflow_magic.session.service import Service, ServiceAddress, ServicePool
 from dataflow_magic.session.watch import Pace
+from tests.helpers import is_ready
 
 pytestmark = pytest.mark.anyio
 
@@ -242,7 +242,7 @@ class Machine:
 
     def held(self) -> list[bool]:
         """For each time the local service was attached to, whether it is still held."""
-        return [not select.select([reader], [], [], 0)[0] for reader in self._readers]
+        return [not is_ready(reader) for reader in self._readers]
 
     def close(self) -> None:
         for reader in self._readers:
