@@ -140,6 +140,8 @@ def _read(
     folder = bare(place)
     objects = run.submit(run.objects()).result()
     names = run.submit(_names(objects, folder)).result()
+    if len(names) > MOST_FILES:
+        raise errors.DataflowError(f"{place} has more than {MOST_FILES:,} files; name a folder further down")
     files = data_files(names, folder, format)
     if not files:
         raise errors.DataflowError(_nothing(place, folder, names))
@@ -169,7 +171,7 @@ async def _names(objects: RangedObjects, folder: str) -> list[str]:
     try:
         await objects.size(folder)
     except NoObject:
-        names: list[str] = await objects.names(folder, MOST_FILES)
+        names: list[str] = await objects.names(folder, MOST_FILES + 1)
         return names
     return [folder]
 

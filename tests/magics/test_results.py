@@ -141,6 +141,18 @@ def test_what_cannot_be_read_is_said_in_one_line(scene, run, call, error, messag
     assert "\n" not in str(found.value)
 
 
+def test_more_files_than_are_listed_are_an_error_and_no_part_of_the_result(scene, run):
+    folder = scene.service.folder / "objects" / "bucket" / "many"
+    folder.mkdir(parents=True)
+    for number in range(10_001):
+        (folder / f"part-{number:05}.csv").touch()
+
+    with pytest.raises(
+        DataflowError, match="s3a://bucket/many has more than 10,000 files; name a folder further down"
+    ):
+        run.table("s3a://bucket/many", rows=1)
+
+
 def test_a_secret_names_no_path(lab):
     lab.shell.user_ns["given"] = "hidden-1"
     lab.run("%%dataflow_run daily_sales -o run\ntoken = secret(given)\n")
